@@ -1,0 +1,8 @@
+//! Holdfast: a signaling-aware, reconnecting WebSocket proxy in front of Flashphoner Web Call
+//! Server.
+//!
+//! The library holds everything; `main.rs` only starts the command line. What decides lives in
+//! [`session`] and does no IO; what touches sockets lives in [`net`].
+#![forbid(unsafe_code)]
+
+pub mod session;

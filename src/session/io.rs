@@ -1,0 +1,160 @@
+//! What goes into the session core and what comes out of it.
+
+use std::fmt;
+
+/// Names a session for as long as the process lives; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
+/// One upstream connection of a session. Each dial starts a new one; whatever arrives for an
+/// older epoch is dropped by the core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u32);
+
+/// Something that happened outside.
+///
+/// After each call of `Session::handle` the caller takes all outputs, in order, and asks
+/// `Session::next_timeout` again.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A whole text message from the client, checked to be UTF-8.
+    ClientText(&'a [u8]),
+    /// A whole binary message from the client.
+    ClientBinary(&'a [u8]),
+    /// The client answered a WebSocket ping of ours, or sent any frame: it is alive.
+    ClientActivity,
+    /// The client's socket ended, with the close code if there was a close frame.
+    ClientClosed(Option<u16>),
+    /// The dial of this epoch succeeded: the upstream's 101 was verified.
+    UpstreamOpened(Epoch),
+    /// The dial of this epoch failed.
+    DialFailed(Epoch, DialError),
+    /// A whole text message from the upstream, checked to be UTF-8.
+    UpstreamText(Epoch, &'a [u8]),
+    /// A whole binary message from the upstream.
+    UpstreamBinary(Epoch, &'a [u8]),
+    /// Bytes that are no message arrived from the upstream (WebSocket ping, pong, a fragment).
+    UpstreamActivity(Epoch),
+    /// The upstream connection of this epoch ended.
+    UpstreamLost(Epoch, LossCause),
+    /// A probe found the node answering handshakes: waiting for backoff is over.
+    NodeUp,
+    /// Another session of this process has something to say.
+    Mail(Mail),
+    /// The process is shutting down (SIGTERM).
+    Shutdown,
+    /// The time given by `Session::next_timeout` has come. Spurious calls are harmless.
+    Timeout,
+}
+
+/// Why a dial failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// No TCP connection, TLS failure, or no answer within the time limit.
+    Unreachable(String),
+    /// The upstream answered the handshake with this HTTP status instead of 101.
+    Refused(u16),
+    /// The upstream's 101 was wrong (bad accept key, an extension nobody offered).
+    BadHandshake(String),
+}
+
+/// Why an upstream connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossCause {
+    /// A close frame with this code (1005 if it carried none).
+    Closed(u16),
+    /// End of file without a close frame.
+    EndOfFile,
+    /// Reset, TLS alert, or another IO error.
+    Reset,
+    /// The upstream broke the WebSocket protocol.
+    Protocol,
+    /// The upstream did not read for too long; the driver gave up on it.
+    Stalled,
+}
+
+/// How to end a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// A close frame with this code, then an orderly end.
+    Code(u16),
+    /// A close frame without a code, as browsers and the SDK send it.
+    NoCode,
+    /// Drop the connection without a close frame, as a dying server does.
+    Abort,
+}
+
+/// Who dials first when the budget is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// The session publishes: others wait for its streams.
+    Publisher,
+    /// The session plays or is idle.
+    Other,
+}
+
+/// A note between sessions of one process. Delivery is at most once, order per sender is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// The stream of this name is publishing again (or is known not to come back): plays that
+    /// wait for it should go on.
+    NameSettled(String),
+    /// Another session's client wants to publish this name, which the receiver holds: prove
+    /// that your client is alive (rule R7).
+    ProveAlive {
+        /// The stream name in question.
+        name: String,
+        /// Whom to answer.
+        asker: SessionId,
+    },
+    /// The answer to `ProveAlive`.
+    Proven {
+        /// The stream name in question.
+        name: String,
+        /// False: the holder was dead and has ended itself.
+        alive: bool,
+    },
+}
+
+/// An order from the core to its driver, to be carried out in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send the frame that is being handled on to the upstream, same bytes. Only appears while
+    /// a client frame is handled.
+    ForwardToUpstream,
+    /// Send the frame that is being handled on to the client, same bytes. Only appears while
+    /// an upstream frame is handled.
+    ForwardToClient,
+    /// Send this text to the client.
+    SendToClient(Vec<u8>),
+    /// Send this text to the upstream of the current epoch.
+    SendToUpstream(Vec<u8>),
+    /// Send a WebSocket ping to the client; any frame in return is `ClientActivity`.
+    PingClient,
+    /// Send a WebSocket ping to the upstream of the current epoch.
+    PingUpstream,
+    /// Open a connection for this epoch, when the budget of the node allows. At most one dial
+    /// is under way per session.
+    Dial {
+        /// Comes back in `UpstreamOpened` or `DialFailed`.
+        epoch: Epoch,
+        /// Place in the queue for the budget.
+        priority: Priority,
+    },
+    /// End the upstream connection (or the dial) of this epoch; nothing more is delivered
+    /// from it.
+    CloseUpstream(Epoch, Close),
+    /// End the client's socket. The driver ends the session when it is done.
+    CloseClient(Close),
+    /// Deliver a note to another session of this process.
+    Post(SessionId, Mail),
+    /// From now on copy frames in both directions without asking the core, and end one side
+    /// when the other ends, with the same close code (mode `passthrough`, unknown protocols).
+    Passthrough,
+}
