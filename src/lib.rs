@@ -2,7 +2,8 @@
 //! Server.
 //!
 //! The library holds everything; `main.rs` only starts the command line. What decides lives in
-//! [`session`] and does no IO; what touches sockets lives in [`net`].
+//! [`session`] and does no IO; what touches sockets lives in `net`.
 #![forbid(unsafe_code)]
 
+pub mod registry;
 pub mod session;
