@@ -7,3 +7,4 @@
 
 pub mod registry;
 pub mod session;
+pub mod signaling;

@@ -1,0 +1,23 @@
+//! The signaling layer: reading and editing WCS messages without re-serialising them.
+//!
+//! A message is forwarded as the bytes that arrived. [`peek()`] finds its name and where its
+//! arguments lie, the functions beside it find single values, and [`Edits`] replaces single
+//! values while every other byte stays. Nothing here does IO, keeps state between messages, or
+//! decides what happens to one.
+//!
+//! All functions take bytes from outside: they never panic, never recurse with the nesting of
+//! the text, and never read past it. Text that is no JSON yields an error or `None`.
+
+mod edit;
+mod peek;
+mod scan;
+#[cfg(test)]
+mod testing;
+mod value;
+
+pub use edit::{Edits, remove_field, remove_fields, set_field};
+pub use peek::{Peek, PeekError, peek};
+pub use scan::{MAX_DEPTH, Span};
+pub use value::{
+    boolean, element, elements, field, fields, is_null, number, string, unsigned_integer,
+};
