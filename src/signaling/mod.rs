@@ -9,15 +9,17 @@
 //! the text, and never read past it. Text that is no JSON yields an error or `None`.
 
 mod edit;
+pub mod ids;
+mod names;
 mod peek;
 mod scan;
+pub mod synthetic;
 #[cfg(test)]
 mod testing;
 mod value;
 
 pub use edit::{Edits, remove_field, remove_fields, set_field};
+pub use names::{ClientMessage, ServerMessage};
 pub use peek::{Peek, PeekError, peek};
 pub use scan::{MAX_DEPTH, Span};
-pub use value::{
-    boolean, element, elements, field, fields, is_null, number, string, unsigned_integer,
-};
+pub use value::{boolean, element, elements, field, fields, is_null, number, string, unsigned_integer};

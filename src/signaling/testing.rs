@@ -1,11 +1,6 @@
 //! Random JSON texts for the tests of this layer: any order and spelling of keys, duplicates,
 //! blanks, escapes. Only for tests.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fmt::Write as _;
 
@@ -16,8 +11,8 @@ use proptest::prelude::*;
 pub(crate) enum Node {
     Plain(&'static str),
     Text(String),
-    List(Vec<Node>),
-    Object(Vec<(String, Node)>),
+    List(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 /// Takes one choice after another from a random list, so that a failing case shrinks.
@@ -102,12 +97,12 @@ fn render_string(value: &str, style: &mut Style<'_>, text: &mut String) {
             '\u{c}' => Some("\\f"),
             _ => None,
         };
-        if let Some(short) = short.filter(|_| choice % 2 == 0) {
+        if let Some(short) = short.filter(|_| choice.is_multiple_of(2)) {
             text.push_str(short);
             continue;
         }
         for unit in character.encode_utf16(&mut [0; 2]) {
-            if choice % 3 == 0 {
+            if choice.is_multiple_of(3) {
                 write!(text, "\\u{unit:04X}").unwrap();
             } else {
                 write!(text, "\\u{unit:04x}").unwrap();
