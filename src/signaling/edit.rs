@@ -105,11 +105,7 @@ pub fn set_field(text: &[u8], object: Span, key: &str, json: &str) -> Vec<u8> {
         return text.to_vec();
     };
     let mut edits = Edits::new();
-    match members
-        .iter()
-        .rev()
-        .find(|member| key_is(text, member.key, key))
-    {
+    match members.iter().rev().find(|member| key_is(text, member.key, key)) {
         Some(member) => edits.push(member.value, json),
         None => {
             let separator = if members.is_empty() { "" } else { "," };
@@ -135,14 +131,7 @@ fn members(text: &[u8], object: Span) -> Option<Vec<Member>> {
     let mut members: Vec<Member> = Vec::new();
     cursor
         .walk_object(|key, value| {
-            members.push(Member {
-                key,
-                value,
-                whole: Span {
-                    start: key.span.start,
-                    end: value.end,
-                },
-            });
+            members.push(Member { key, value, whole: Span { start: key.span.start, end: value.end } });
         })
         .ok()?;
     if cursor.at() != object.end {

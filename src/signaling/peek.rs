@@ -72,9 +72,7 @@ pub fn peek(text: &[u8]) -> Result<Peek<'_>, PeekError> {
     if walk.byte().is_some() {
         return Err(PeekError::NotJson);
     }
-    let name = name
-        .and_then(|span| string(text, span))
-        .ok_or(PeekError::NoName)?;
+    let name = name.and_then(|span| string(text, span)).ok_or(PeekError::NoName)?;
     Ok(Peek { text, name, data })
 }
 

@@ -51,8 +51,7 @@ pub(super) struct StringToken {
 impl StringToken {
     /// The bytes between the quotes.
     pub(super) fn inner(self, text: &[u8]) -> &[u8] {
-        text.get(self.span.start.saturating_add(1)..self.span.end.saturating_sub(1))
-            .unwrap_or_default()
+        text.get(self.span.start.saturating_add(1)..self.span.end.saturating_sub(1)).unwrap_or_default()
     }
 }
 
@@ -107,13 +106,7 @@ impl<'a> Cursor<'a> {
             return Err(Fault::Syntax);
         }
         let escaped = self.skip_to_closing_quote()?;
-        Ok(StringToken {
-            span: Span {
-                start,
-                end: self.at,
-            },
-            escaped,
-        })
+        Ok(StringToken { span: Span { start, end: self.at }, escaped })
     }
 
     /// Moves behind the closing quote of the string the cursor is in; true if a backslash was
@@ -123,10 +116,7 @@ impl<'a> Cursor<'a> {
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             // Keys and statuses are short: a plain loop beats starting a vector search.
-            let near = rest
-                .iter()
-                .take(16)
-                .position(|&byte| byte == b'"' || byte == b'\\');
+            let near = rest.iter().take(16).position(|&byte| byte == b'"' || byte == b'\\');
             let Some(offset) = near.or_else(|| memchr2(b'"', b'\\', rest)) else {
                 return Err(Fault::Syntax);
             };
@@ -150,10 +140,7 @@ impl<'a> Cursor<'a> {
             Some(b'{' | b'[') => self.skip_container()?,
             _ => self.skip_scalar()?,
         }
-        Ok(Span {
-            start,
-            end: self.at,
-        })
+        Ok(Span { start, end: self.at })
     }
 
     /// Skips a number, `true`, `false` or `null`.
@@ -165,9 +152,9 @@ impl<'a> Cursor<'a> {
             .unwrap_or(rest.len());
         let token = rest.get(..length).unwrap_or_default();
         let valid = match token.first() {
-            Some(b'-' | b'0'..=b'9') => token
-                .iter()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')),
+            Some(b'-' | b'0'..=b'9') => {
+                token.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'))
+            }
             _ => matches!(token, b"true" | b"false" | b"null"),
         };
         if !valid {
@@ -214,10 +201,7 @@ impl<'a> Cursor<'a> {
 
     /// Walks the members of an object at the cursor and calls `visit` with each key and value.
     /// Leaves the cursor behind the closing brace.
-    pub(super) fn walk_object(
-        &mut self,
-        mut visit: impl FnMut(StringToken, Span),
-    ) -> Result<(), Fault> {
+    pub(super) fn walk_object(&mut self, mut visit: impl FnMut(StringToken, Span)) -> Result<(), Fault> {
         if !self.take(b'{') {
             return Err(Fault::Syntax);
         }

@@ -108,22 +108,14 @@ fn number_token(text: &[u8], value: Span) -> Option<&str> {
     let token = value.of(text);
     // JSON numbers only: `parse` below would also take "inf", "nan" and "+1".
     let starts_as_number = matches!(token.first(), Some(b'-' | b'0'..=b'9'));
-    let only_digits = token
-        .iter()
-        .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
-    (starts_as_number && only_digits)
-        .then(|| std::str::from_utf8(token).ok())
-        .flatten()
+    let only_digits = token.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
+    (starts_as_number && only_digits).then(|| std::str::from_utf8(token).ok()).flatten()
 }
 
 /// True if the key at `token` reads `key` once unescaped.
 pub(super) fn key_is(text: &[u8], token: StringToken, key: &str) -> bool {
     let inner = token.inner(text);
-    if token.escaped {
-        unescape(inner) == key
-    } else {
-        inner == key.as_bytes()
-    }
+    if token.escaped { unescape(inner) == key } else { inner == key.as_bytes() }
 }
 
 /// Resolves the escapes of a string token without its quotes.
@@ -180,10 +172,7 @@ fn unescape_unicode<'a>(after: &'a [u8], plain: &mut Vec<u8>) -> &'a [u8] {
     let low = rest.strip_prefix(b"\\u").and_then(hex_unit);
     if let (0xd800..=0xdbff, Some((low @ 0xdc00..=0xdfff, behind))) = (unit, low) {
         let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
-        push_char(
-            char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
-            plain,
-        );
+        push_char(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), plain);
         return behind;
     }
     push_char(char::REPLACEMENT_CHARACTER, plain);

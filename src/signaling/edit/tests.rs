@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -13,10 +8,7 @@ use crate::signaling::testing::object_text;
 use crate::signaling::{field, peek};
 
 fn whole(text: &str) -> Span {
-    Span {
-        start: 0,
-        end: text.len(),
-    }
+    Span { start: 0, end: text.len() }
 }
 
 #[test]
@@ -54,10 +46,7 @@ fn fields_are_removed_with_their_commas() {
         (r#"{"a":1,"b":2}"#, r#"{"a":1}"#),
         (r#"{"b":2}"#, r#"{}"#),
         (r#"{"b":2,"a":1,"\u0062":3}"#, r#"{"a":1}"#),
-        (
-            r#"{ "a" : 1 , "b" : {"b":","} , "c" : 3 }"#,
-            r#"{ "a" : 1 , "c" : 3 }"#,
-        ),
+        (r#"{ "a" : 1 , "b" : {"b":","} , "c" : 3 }"#, r#"{ "a" : 1 , "c" : 3 }"#),
         (r#"{"a":{"b":1}}"#, r#"{"a":{"b":1}}"#),
         (r#"{}"#, r#"{}"#),
         (r#"["b"]"#, r#"["b"]"#),

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -18,17 +13,13 @@ fn parsed(text: &[u8], span: Option<Span>) -> Option<Value> {
 
 #[test]
 fn an_envelope_as_the_sdk_writes_it() {
-    let text = br#"{"message":"publishStream","data":[{"mediaSessionId":"a-1","name":"cam","published":true}]}"#;
+    let text =
+        br#"{"message":"publishStream","data":[{"mediaSessionId":"a-1","name":"cam","published":true}]}"#;
     let message = peek(text).unwrap();
     assert_eq!(message.name, "publishStream");
     assert!(matches!(message.name, Cow::Borrowed(_)));
     assert_eq!(message.string("mediaSessionId").unwrap(), "a-1");
-    assert_eq!(
-        message
-            .field("published")
-            .and_then(|span| boolean(text, span)),
-        Some(true)
-    );
+    assert_eq!(message.field("published").and_then(|span| boolean(text, span)), Some(true));
     assert_eq!(message.field("record"), None);
     assert_eq!(message.argument(1), None);
 }
@@ -39,10 +30,7 @@ fn key_order_and_escapes_do_not_matter() {
     let message = peek(text).unwrap();
     assert_eq!(message.name, "ping");
     assert_eq!(message.argument(0).unwrap().of(text), b"null");
-    assert_eq!(
-        message.argument(1).unwrap().of(text),
-        br#"{"message":"no"}"#
-    );
+    assert_eq!(message.argument(1).unwrap().of(text), br#"{"message":"no"}"#);
     assert_eq!(message.argument(2), None);
     assert_eq!(message.field("message"), None);
 }
@@ -58,14 +46,7 @@ fn the_last_of_two_keys_counts() {
 #[test]
 fn data_may_be_missing_or_of_any_type() {
     assert_eq!(peek(br#"{"message":"ping"}"#).unwrap().data, None);
-    for data in [
-        &b"null"[..],
-        b"{}",
-        b"[]",
-        b"7",
-        b"\"x\"",
-        br#"{"mediaSessionId":"a"}"#,
-    ] {
+    for data in [&b"null"[..], b"{}", b"[]", b"7", b"\"x\"", br#"{"mediaSessionId":"a"}"#] {
         let text = [br#"{"message":"x","data":"#, data, b"}"].concat();
         let message = peek(&text).unwrap();
         assert_eq!(message.data.unwrap().of(&text), data);
@@ -98,23 +79,14 @@ fn what_is_no_message_is_an_error() {
         (b"{\"message\":7}", PeekError::NoName),
         (b"{\"message\":\"x\",\"message\":null}", PeekError::NoName),
     ] {
-        assert_eq!(
-            peek(text).unwrap_err(),
-            error,
-            "{}",
-            String::from_utf8_lossy(text)
-        );
+        assert_eq!(peek(text).unwrap_err(), error, "{}", String::from_utf8_lossy(text));
     }
 }
 
 #[test]
 fn nesting_is_bounded_where_serde_json_bounds_it() {
     let nested = |levels: usize| {
-        let text = format!(
-            "{{\"message\":\"x\",\"data\":{}{}}}",
-            "[".repeat(levels),
-            "]".repeat(levels)
-        );
+        let text = format!("{{\"message\":\"x\",\"data\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
         text.into_bytes()
     };
     // The envelope is a level of its own for serde_json.
@@ -123,15 +95,8 @@ fn nesting_is_bounded_where_serde_json_bounds_it() {
     assert!(serde_json::from_slice::<Value>(&nested(deepest - 1)).is_ok());
     assert_eq!(peek(&nested(deepest + 1)).unwrap_err(), PeekError::TooDeep);
     for opening in [&b"["[..], b"{\"a\":"] {
-        assert_eq!(
-            peek(&opening.repeat(100_000)).unwrap_err(),
-            PeekError::TooDeep
-        );
-        let inside = [
-            br#"{"message":"x","data":"#,
-            opening.repeat(100_000).as_slice(),
-        ]
-        .concat();
+        assert_eq!(peek(&opening.repeat(100_000)).unwrap_err(), PeekError::TooDeep);
+        let inside = [br#"{"message":"x","data":"#, opening.repeat(100_000).as_slice()].concat();
         assert_eq!(peek(&inside).unwrap_err(), PeekError::TooDeep);
     }
 }
@@ -154,10 +119,7 @@ fn a_message_of_16_mib_is_peeked() {
     assert_eq!(message.name, "notifyStreamEvent");
     assert_eq!(message.string("mediaSessionId").unwrap(), "a");
     let cut = text.len() / 2;
-    assert_eq!(
-        peek(&text.as_bytes()[..cut]).unwrap_err(),
-        PeekError::NotJson
-    );
+    assert_eq!(peek(&text.as_bytes()[..cut]).unwrap_err(), PeekError::NotJson);
 }
 
 proptest! {

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
 
@@ -11,10 +6,7 @@ use super::*;
 use crate::signaling::testing::{Node, Style, choices, render};
 
 fn whole(text: &str) -> Span {
-    Span {
-        start: 0,
-        end: text.len(),
-    }
+    Span { start: 0, end: text.len() }
 }
 
 fn read(text: &str) -> Option<Cow<'_, str>> {
@@ -43,32 +35,18 @@ fn lone_surrogates_become_replacement_characters() {
 
 #[test]
 fn a_value_of_another_type_is_none() {
-    for text in [
-        "1", "true", "null", "{}", "[]", "[\"a\"]", "\"a", "\"", "\"a\\\"", "",
-    ] {
+    for text in ["1", "true", "null", "{}", "[]", "[\"a\"]", "\"a", "\"", "\"a\\\"", ""] {
         assert_eq!(read(text), None, "{text}");
     }
     assert_eq!(string(b"\"a\"b", Span { start: 0, end: 4 }), None);
     let boolean = |text: &str| boolean(text.as_bytes(), whole(text));
-    assert_eq!(
-        (boolean("true"), boolean("false")),
-        (Some(true), Some(false))
-    );
-    assert_eq!(
-        (boolean("1"), boolean("\"true\""), boolean("")),
-        (None, None, None)
-    );
+    assert_eq!((boolean("true"), boolean("false")), (Some(true), Some(false)));
+    assert_eq!((boolean("1"), boolean("\"true\""), boolean("")), (None, None, None));
     let number = |text: &str| number(text.as_bytes(), whole(text));
     assert_eq!((number("-1.5e2"), number("7")), (Some(-150.0), Some(7.0)));
-    assert_eq!(
-        (number("inf"), number("+1"), number("\"1\""), number("")),
-        (None, None, None, None)
-    );
+    assert_eq!((number("inf"), number("+1"), number("\"1\""), number("")), (None, None, None, None));
     let whole_number = |text: &str| unsigned_integer(text.as_bytes(), whole(text));
-    assert_eq!(
-        (whole_number("42"), whole_number("-1"), whole_number("1.0")),
-        (Some(42), None, None)
-    );
+    assert_eq!((whole_number("42"), whole_number("-1"), whole_number("1.0")), (Some(42), None, None));
     assert!(is_null(b"null", whole("null")));
     assert!(!is_null(b"0", whole("0")));
 }
@@ -79,10 +57,7 @@ fn spans_that_do_not_fit_are_harmless() {
     for span in [
         Span { start: 5, end: 3 },
         Span { start: 0, end: 400 },
-        Span {
-            start: usize::MAX,
-            end: usize::MAX,
-        },
+        Span { start: usize::MAX, end: usize::MAX },
         Span { start: 3, end: 4 },
     ] {
         assert_eq!(field(text, span, "a"), None);
@@ -104,13 +79,7 @@ fn elements_end_where_the_text_is_no_json() {
 
 #[test]
 fn an_object_that_is_broken_has_no_fields() {
-    for text in [
-        r#"{"a":1"#,
-        r#"{"a":1,}"#,
-        r#"{"a" 1}"#,
-        r#"{"a":}"#,
-        r#"[{"a":1}]"#,
-    ] {
+    for text in [r#"{"a":1"#, r#"{"a":1,}"#, r#"{"a" 1}"#, r#"{"a":}"#, r#"[{"a":1}]"#] {
         assert_eq!(field(text.as_bytes(), whole(text), "a"), None, "{text}");
     }
 }
