@@ -5,6 +5,7 @@
 //! [`session`] and does no IO; what touches sockets lives in `net`.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod registry;
 pub mod session;
 pub mod signaling;

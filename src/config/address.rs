@@ -1,0 +1,294 @@
+//! Addresses as an operator writes them: where to listen, which upstream to dial, whose
+//! forwarding headers to believe. Parsing only; nothing here resolves names or opens sockets.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
+
+use http::Uri;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// An address to listen on: `ADDRESS:PORT`, `ws://ADDRESS:PORT` or `wss://ADDRESS:PORT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// The local address; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// What was asked for. `None`: TLS if a certificate is configured, plain otherwise.
+    pub tls: Option<bool>,
+}
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (tls, rest) = match text.split_once("://") {
+            Some(("ws", rest)) => (Some(false), rest),
+            Some(("wss", rest)) => (Some(true), rest),
+            Some((scheme, _)) => {
+                return Err(format!("unknown scheme `{scheme}`, expected ws or wss"));
+            }
+            None => (None, text),
+        };
+        let address = rest.trim_end_matches('/').parse().map_err(|_| {
+            format!(
+                "`{text}` is no address to listen on, expected IP:PORT such as 0.0.0.0:8080 or \
+                 [::]:8080, optionally with ws:// or wss:// in front"
+            )
+        })?;
+        Ok(Self { address, tls })
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.tls {
+            Some(true) => write!(f, "wss://{}", self.address),
+            Some(false) => write!(f, "ws://{}", self.address),
+            None => write!(f, "{}", self.address),
+        }
+    }
+}
+
+/// One upstream node: `ws://HOST:PORT` or `wss://HOST:PORT`.
+///
+/// It has no path: path and query of each client's own request reach the upstream unchanged
+/// (protocol S1). It has no credentials either: those of the client are forwarded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpstreamUrl {
+    tls: bool,
+    host: Box<str>,
+    port: u16,
+}
+
+impl UpstreamUrl {
+    /// Whether to speak TLS (`wss`).
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// Host name or IP address, an IPv6 address without brackets: what to resolve, and the name
+    /// for SNI.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The TCP port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `HOST:PORT` for the `Host` header, with brackets around an IPv6 address and without the
+    /// port if it is the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = &self.host;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+        if self.port == default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+const fn default_port(tls: bool) -> u16 {
+    if tls { 443 } else { 80 }
+}
+
+impl FromStr for UpstreamUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = |why: &str| {
+            // The text is not repeated when it may hold a password.
+            format!("not an upstream: {why}; expected ws://HOST:PORT or wss://HOST:PORT")
+        };
+        let uri: Uri = text.parse().map_err(|_| bad("this is no URL"))?;
+        let tls = match uri.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            Some(other) => return Err(bad(&format!("the scheme `{other}` is not spoken"))),
+            None => return Err(bad("the scheme is missing")),
+        };
+        let authority = uri.authority().ok_or_else(|| bad("the host is missing"))?;
+        if authority.as_str().contains('@') {
+            return Err(bad("credentials do not belong here, the client's own are forwarded"));
+        }
+        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+            return Err(bad("path and query do not belong here, the client's own are forwarded"));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(bad("the host is missing"));
+        }
+        let port = match authority.as_str().strip_prefix(authority.host()).unwrap_or("") {
+            "" => default_port(tls),
+            text => match authority.port_u16() {
+                Some(0) => return Err(bad("port 0 cannot be dialled")),
+                Some(port) => port,
+                None => return Err(bad(&format!("`{text}` is no port"))),
+            },
+        };
+        Ok(Self { tls, host: host.into(), port })
+    }
+}
+
+impl fmt::Display for UpstreamUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A single IP address or a network in CIDR notation (`10.0.0.0/8`, `fd00::/8`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressRange {
+    network: IpAddr,
+    prefix_bits: u8,
+}
+
+impl AddressRange {
+    /// Whether `address` lies in this range. An IPv4 address that arrives mapped into IPv6 (on a
+    /// dual-stack socket) counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.network, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix_bits);
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.checked_shr(shift).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(self.prefix_bits);
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.checked_shr(shift).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for AddressRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || {
+            format!(
+                "`{text}` is no address range, expected an IP address or a network such as \
+                 10.0.0.0/8 or fd00::/8"
+            )
+        };
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let network: IpAddr = address.parse().map_err(|_| bad())?;
+        let bits = if network.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = match prefix {
+            Some(prefix) => prefix.parse().ok().filter(|p| *p <= bits).ok_or_else(bad)?,
+            None => bits,
+        };
+        Ok(Self { network, prefix_bits })
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix_bits)
+    }
+}
+
+macro_rules! serde_as_text {
+    ($($type:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+                String::deserialize(input)?.parse().map_err(de::Error::custom)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                out.collect_str(self)
+            }
+        }
+    )*};
+}
+
+serde_as_text!(ListenAddress, UpstreamUrl, AddressRange);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_keep_what_was_asked() {
+        let plain: ListenAddress = "0.0.0.0:8080".parse().unwrap();
+        assert_eq!(plain.tls, None);
+        assert_eq!(plain.address.port(), 8080);
+        let tls: ListenAddress = "wss://[::]:8443".parse().unwrap();
+        assert_eq!(tls.tls, Some(true));
+        assert!(tls.address.is_ipv6());
+        assert_eq!(tls.to_string(), "wss://[::]:8443");
+        for bad in ["8080", ":8080", "localhost:8080", "http://0.0.0.0:80", "0.0.0.0:99999", ""] {
+            assert!(bad.parse::<ListenAddress>().is_err(), "{bad} was accepted");
+        }
+    }
+
+    #[test]
+    fn upstreams_have_a_scheme_a_host_and_a_port() {
+        let plain: UpstreamUrl = "ws://wcs.example:8080".parse().unwrap();
+        assert_eq!((plain.is_tls(), plain.host(), plain.port()), (false, "wcs.example", 8080));
+        assert_eq!(plain.authority(), "wcs.example:8080");
+        let tls: UpstreamUrl = "wss://wcs.example/".parse().unwrap();
+        assert_eq!((tls.is_tls(), tls.port()), (true, 443));
+        assert_eq!(tls.authority(), "wcs.example");
+        let six: UpstreamUrl = "ws://[2001:db8::1]:8080".parse().unwrap();
+        assert_eq!(six.host(), "2001:db8::1");
+        assert_eq!(six.authority(), "[2001:db8::1]:8080");
+        assert_eq!(six.to_string().parse::<UpstreamUrl>().unwrap(), six);
+    }
+
+    #[test]
+    fn what_is_no_upstream_says_why() {
+        for (bad, why) in [
+            ("wcs:8080", "scheme"),
+            ("http://wcs:8080", "scheme"),
+            ("ws://wcs:8080/path", "path"),
+            ("ws://wcs:8080?x=1", "path"),
+            ("ws://me:secret@wcs:8080", "credentials"),
+            ("ws://wcs:0", "port 0"),
+            ("ws://wcs:99999", "is no port"),
+            ("ws://wcs:", "is no port"),
+            ("ws://", "URL"),
+            ("", "URL"),
+        ] {
+            let error = bad.parse::<UpstreamUrl>().expect_err(bad);
+            assert!(error.contains("expected ws://HOST:PORT"), "{bad}: {error}");
+            assert!(!error.contains("secret"), "{bad}: {error}");
+            assert!(error.contains(why), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn ranges_contain_what_they_say() {
+        let ten: AddressRange = "10.0.0.0/8".parse().unwrap();
+        assert!(ten.contains("10.255.0.1".parse().unwrap()));
+        assert!(ten.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!ten.contains("11.0.0.1".parse().unwrap()));
+        assert!(!ten.contains("fd00::1".parse().unwrap()));
+        let one: AddressRange = "127.0.0.1".parse().unwrap();
+        assert!(one.contains("127.0.0.1".parse().unwrap()));
+        assert!(!one.contains("127.0.0.2".parse().unwrap()));
+        let all: AddressRange = "::/0".parse().unwrap();
+        assert!(all.contains("2001:db8::1".parse().unwrap()));
+        for bad in ["10.0.0.0/33", "fd00::/129", "ten", "10.0.0.0/", "10.0.0.0/-1"] {
+            assert!(bad.parse::<AddressRange>().is_err(), "{bad} was accepted");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Whether settings that are acceptable one by one fit together.
+
+use super::{Config, MediaMode, RestoreMode, file::ConfigFile};
+
+/// Two settings that contradict each other, told at one of them.
+pub(super) struct Conflict {
+    pub(super) key: &'static str,
+    pub(super) message: String,
+}
+
+fn conflict(key: &'static str, message: impl Into<String>) -> Result<(), Conflict> {
+    Err(Conflict { key, message: message.into() })
+}
+
+/// Refuses what cannot work.
+pub(super) fn check(file: &ConfigFile) -> Result<(), Conflict> {
+    check_listen(file)?;
+    check_upstream(file)?;
+    check_times(file)
+}
+
+fn check_listen(file: &ConfigFile) -> Result<(), Conflict> {
+    let listen = &file.listen;
+    if listen.address.is_empty() {
+        return conflict("listen.address", "is empty, expected at least one IP:PORT to listen on");
+    }
+    for (index, one) in listen.address.iter().enumerate() {
+        let earlier = listen.address.iter().take(index);
+        if one.address.port() != 0 && earlier.clone().any(|other| other.address == one.address) {
+            return conflict("listen.address", format!("{} appears twice", one.address));
+        }
+    }
+    match (&listen.tls_cert, &listen.tls_key) {
+        (Some(_), None) => {
+            return conflict(
+                "listen.tls_cert",
+                "needs its private key: set listen.tls_key (--tls-key FILE) as well",
+            );
+        }
+        (None, Some(_)) => {
+            return conflict(
+                "listen.tls_key",
+                "needs its certificate: set listen.tls_cert (--tls-cert FILE) as well",
+            );
+        }
+        _ => {}
+    }
+    let wss = listen.address.iter().find(|one| one.tls == Some(true));
+    if let (Some(wss), None) = (wss, &listen.tls_cert) {
+        return conflict(
+            "listen.address",
+            format!(
+                "{wss} needs a certificate: set listen.tls_cert and listen.tls_key (`holdfast \
+                 certificate` makes one for development)"
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn check_upstream(file: &ConfigFile) -> Result<(), Conflict> {
+    let urls = &file.upstream.url;
+    if urls.is_empty() {
+        return conflict(
+            "upstream.url",
+            "is empty, expected at least one ws://HOST:PORT or wss://HOST:PORT (--upstream URL)",
+        );
+    }
+    for (index, url) in urls.iter().enumerate() {
+        if urls.iter().take(index).any(|earlier| earlier == url) {
+            return conflict("upstream.url", format!("{url} appears twice"));
+        }
+    }
+    Ok(())
+}
+
+fn check_times(file: &ConfigFile) -> Result<(), Conflict> {
+    let restore = &file.restore;
+    if restore.backoff_initial > restore.backoff_max {
+        return conflict(
+            "restore.backoff_initial_ms",
+            format!(
+                "{} is more than restore.backoff_max_ms, which is {}",
+                restore.backoff_initial.as_millis(),
+                restore.backoff_max.as_millis()
+            ),
+        );
+    }
+    if restore.name_retry > restore.name_in_use_max && !restore.name_in_use_max.is_zero() {
+        return conflict(
+            "restore.name_retry_ms",
+            format!(
+                "{} is more than restore.name_in_use_ms_max, which is {}: there would be no retry",
+                restore.name_retry.as_millis(),
+                restore.name_in_use_max.as_millis()
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// What is accepted but probably not meant.
+pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |text: &str| warnings.push(text.to_owned());
+    let listen = &config.net.listen;
+    if listen.tls_cert.is_some() && !listen.listeners().any(|(_, tls)| tls) {
+        warn("listen.tls_cert is set but every listen.address says ws://: nothing uses it");
+    }
+    let upstream = &config.net.upstream;
+    if upstream.ca.is_some() && !upstream.url.iter().any(super::UpstreamUrl::is_tls) {
+        warn("upstream.ca is set but every upstream.url says ws://: nothing uses it");
+    }
+    if config.media.mode == MediaMode::Anchor {
+        warn(
+            "media.mode = \"anchor\" is not available in this version: media goes directly between \
+             client and upstream, as with \"direct\"",
+        );
+    }
+    let session = &config.session;
+    let anchors = session.restore.mode == RestoreMode::Anchor
+        || session.apps.values().any(|app| app.restore_mode == Some(RestoreMode::Anchor));
+    if anchors {
+        warn(
+            "restore mode \"anchor\" is not available in this version: it works like \"auto\", \
+             which takes \"resume\" or \"notify\"",
+        );
+    }
+    let keepalive = &session.keepalive;
+    let probe_after = keepalive.ping_period * keepalive.probe_missed_pings;
+    if !keepalive.upstream_silence.is_zero() && probe_after >= keepalive.upstream_silence {
+        warn(
+            "keepalive.upstream_silence_ms is not longer than probe_missed_pings x ping_period_ms: \
+             a silent upstream is given up before it is probed",
+        );
+    }
+    if !session.restore.connection {
+        warn(
+            "restore.connection is false: when an upstream is lost its clients are disconnected, \
+             nothing is restored",
+        );
+    }
+    warnings
+}

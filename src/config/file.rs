@@ -1,0 +1,146 @@
+//! The configuration file as it is written: sections, and errors with their line. Knows the
+//! shape of the file, not whether its values fit together.
+
+use std::{collections::BTreeMap, ops::Range, path::Path};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    error::ConfigError,
+    limits::LimitSettings,
+    listen::ListenSettings,
+    log::LogSettings,
+    media::MediaSettings,
+    restore::RestoreSettings,
+    session::{AppSettings, HoldSettings, KeepaliveSettings, SessionBounds, VideoSettings},
+    upstream::UpstreamSettings,
+};
+
+/// The whole file, section by section.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ConfigFile {
+    pub(super) listen: ListenSettings,
+    pub(super) upstream: UpstreamSettings,
+    pub(super) limits: LimitSettings,
+    pub(super) restore: RestoreSettings,
+    pub(super) hold: HoldSettings,
+    pub(super) keepalive: KeepaliveSettings,
+    pub(super) session: SessionBounds,
+    pub(super) video: VideoSettings,
+    pub(super) media: MediaSettings,
+    pub(super) log: LogSettings,
+    pub(super) app: BTreeMap<String, AppSettings>,
+}
+
+impl ConfigFile {
+    /// Reads the text of a file; `path` is for messages only.
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| describe(text, path, &error))
+    }
+}
+
+fn describe(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
+    let offset = error.span().map_or(0, |span| span.start);
+    let (line, column) = line_and_column(text, offset);
+    let key = DeTable::parse(text)
+        .ok()
+        .and_then(|table| key_at(table.get_ref(), offset, ""))
+        .map_or_else(String::new, |(key, _)| key);
+    let message = error.message().trim_end().to_owned();
+    let hint = hint(&key, &message);
+    ConfigError::InFile { path: path.to_owned(), line, column, key, message, hint }
+}
+
+/// Line and column, both from 1, of a byte offset.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let column = before.get(start..).unwrap_or("").chars().count() + 1;
+    (line, column)
+}
+
+/// The key whose name or value covers `offset`, with the width of what covers it; the narrowest
+/// wins. A table's own span may be its header alone, so tables are always searched.
+fn key_at(table: &DeTable<'_>, offset: usize, prefix: &str) -> Option<(String, usize)> {
+    let mut best: Option<(String, usize)> = None;
+    for (name, value) in table {
+        let key = join(prefix, name.get_ref());
+        let mut offer = |key: String, span: Range<usize>| {
+            let width = span.len();
+            if (span.contains(&offset) || span.start == offset)
+                && best.as_ref().is_none_or(|(_, narrowest)| width < *narrowest)
+            {
+                best = Some((key, width));
+            }
+        };
+        offer(key.clone(), name.span());
+        offer(key.clone(), value.span());
+        if let DeValue::Table(inner) = value.get_ref()
+            && let Some((inner_key, width)) = key_at(inner, offset, &key)
+            && best.as_ref().is_none_or(|(_, narrowest)| width <= *narrowest)
+        {
+            best = Some((inner_key, width));
+        }
+    }
+    best
+}
+
+/// The line, from 1, at which a key such as `listen.tls_cert` is set.
+pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    fn find(table: &DeTable<'_>, key: &str, prefix: &str) -> Option<usize> {
+        table.iter().find_map(|(name, value)| {
+            let here = join(prefix, name.get_ref());
+            if here == key {
+                return Some(name.span().start);
+            }
+            match value.get_ref() {
+                DeValue::Table(inner) => find(inner, key, &here),
+                _ => None,
+            }
+        })
+    }
+    let table = DeTable::parse(text).ok()?;
+    find(table.get_ref(), key, "").map(|offset| line_and_column(text, offset).0)
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+/// What was probably meant by a key that does not exist, or a word that is not accepted.
+fn hint(key: &str, message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let wrong = quoted.next()?;
+    if message.starts_with("unknown field") {
+        let known = known_keys();
+        let (section, _) = key.rsplit_once('.').unwrap_or(("", key));
+        if let Some(elsewhere) = known.iter().find(|known| {
+            known.rsplit_once('.').is_some_and(|(other, name)| name == wrong && other != section)
+        }) {
+            return Some(format!("`{wrong}` exists as `{elsewhere}`"));
+        }
+    } else if !message.starts_with("unknown variant") {
+        return None;
+    }
+    quoted
+        .map(|accepted| (strsim::damerau_levenshtein(wrong, accepted), accepted))
+        .filter(|(distance, accepted)| *distance <= 1 + accepted.len() / 4)
+        .min()
+        .map(|(_, accepted)| format!("did you mean `{accepted}`?"))
+}
+
+/// Every key of the file, as `section.name`.
+fn known_keys() -> Vec<String> {
+    let Ok(Value::Object(sections)) = serde_json::to_value(ConfigFile::default()) else {
+        return Vec::new();
+    };
+    sections
+        .iter()
+        .filter_map(|(section, keys)| keys.as_object().map(|keys| (section, keys)))
+        .flat_map(|(section, keys)| keys.keys().map(move |key| join(section, key)))
+        .collect()
+}

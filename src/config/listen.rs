@@ -1,0 +1,78 @@
+//! Section `[listen]`: the side that clients see.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    address::{AddressRange, ListenAddress},
+    number::{Between, Ms},
+};
+
+/// Where clients connect, and what they may cost before they are sessions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenSettings {
+    /// Addresses to listen on, at least one. Default `0.0.0.0:8080`.
+    pub address: Vec<ListenAddress>,
+    /// PEM file with the certificate chain, leaf first. Needed for wss.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of `tls_cert`.
+    pub tls_key: Option<PathBuf>,
+    /// Longest time from accepting a connection to its complete request, TLS handshake included;
+    /// the wait for the upstream's answer does not count. Default 10 s.
+    #[serde(rename = "handshake_timeout_ms", with = "Ms::<100, 600_000>")]
+    pub handshake_timeout: Duration,
+    /// Largest request head (request line and all headers), in bytes. Default 16 KiB.
+    #[serde(with = "Between::<1_024, 1_048_576>")]
+    pub header_bytes_max: usize,
+    /// How long an open socket may stay silent before its first message. Default 30 s;
+    /// zero = for ever.
+    #[serde(rename = "idle_before_first_message_ms", with = "Ms::<0, 3_600_000>")]
+    pub idle_before_first_message: Duration,
+    /// How long a client that arrives while no upstream answers waits in its handshake before it
+    /// gets 503 (rule R13). Default 15 s; zero = refuse at once.
+    #[serde(rename = "connect_hold_ms", with = "Ms::<0, 600_000>")]
+    pub connect_hold: Duration,
+    /// How many clients may wait like that at the same time; more get 503 at once. They count as
+    /// sessions, too. Default 10,000.
+    #[serde(with = "Between::<0, 10_000_000>")]
+    pub connect_hold_sessions_max: usize,
+    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed and extended; from
+    /// anybody else these headers are replaced. Default none.
+    pub trusted_proxies: Vec<AddressRange>,
+}
+
+impl ListenSettings {
+    /// Each address to listen on, and whether it speaks TLS.
+    pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> + '_ {
+        let certificate = self.tls_cert.is_some();
+        self.address.iter().map(move |a| (a.address, a.tls.unwrap_or(certificate)))
+    }
+
+    /// Whether forwarding headers of this peer are believed.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|range| range.contains(peer))
+    }
+}
+
+impl Default for ListenSettings {
+    fn default() -> Self {
+        Self {
+            address: vec![ListenAddress { address: SocketAddr::from(([0, 0, 0, 0], 8080)), tls: None }],
+            tls_cert: None,
+            tls_key: None,
+            handshake_timeout: Duration::from_secs(10),
+            header_bytes_max: 16 * 1024,
+            idle_before_first_message: Duration::from_secs(30),
+            connect_hold: Duration::from_secs(15),
+            connect_hold_sessions_max: 10_000,
+            trusted_proxies: Vec::new(),
+        }
+    }
+}

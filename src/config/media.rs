@@ -1,0 +1,39 @@
+//! Section `[media]`: whether WebRTC media passes through the proxy, and by which door.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Who carries the media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaMode {
+    /// Media flows between client and upstream; only signaling passes through the proxy.
+    #[default]
+    Direct,
+    /// Media ends at the proxy and goes on from there. Not available yet.
+    Anchor,
+}
+
+/// The media side of the proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaSettings {
+    /// Default `direct`.
+    pub mode: MediaMode,
+    /// UDP address of the client legs. Default `0.0.0.0:31000`. Only used with `anchor`.
+    pub listen: SocketAddr,
+    /// Addresses to give to clients instead of the one their TCP connection arrived at.
+    /// Default none. Only used with `anchor`.
+    pub advertise: Vec<IpAddr>,
+}
+
+impl Default for MediaSettings {
+    fn default() -> Self {
+        Self {
+            mode: MediaMode::Direct,
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 31_000)),
+            advertise: Vec::new(),
+        }
+    }
+}

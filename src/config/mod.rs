@@ -1,0 +1,167 @@
+//! The configuration: a file, flags over it, and typed settings out of it.
+//!
+//! Two layers, so that what was typed and what is used stay apart: the file (`file`, one struct
+//! per section) and the flags ([`Overrides`]) are merged and checked here, once; what comes out
+//! ([`Config`]) fits together and is handed to the parts as plain data. Reads the configuration
+//! file and nothing else: certificates, names and ports belong to those who use them.
+
+mod address;
+mod check;
+mod error;
+mod file;
+mod limits;
+mod listen;
+mod log;
+mod media;
+mod number;
+mod overrides;
+mod restore;
+mod session;
+mod upstream;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+pub use address::{AddressRange, ListenAddress, UpstreamUrl};
+pub use error::ConfigError;
+pub use limits::LimitSettings;
+pub use listen::ListenSettings;
+pub use log::{LogFormat, LogLevel, LogSettings};
+pub use media::{MediaMode, MediaSettings};
+pub use overrides::Overrides;
+pub use restore::{RestoreMode, RestoreSettings};
+pub use session::{
+    AppSettings, CheckBitrate, HoldSettings, KeepaliveSettings, SessionBounds, SessionSettings, VideoSettings,
+};
+pub use upstream::UpstreamSettings;
+
+use file::ConfigFile;
+
+/// What the network side goes by.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetSettings {
+    /// The side that clients see.
+    pub listen: ListenSettings,
+    /// The nodes behind.
+    pub upstream: UpstreamSettings,
+    /// Bounds on sockets, messages and the end of the process.
+    pub limits: LimitSettings,
+}
+
+/// A configuration that was checked as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// For the network side.
+    pub net: NetSettings,
+    /// For the session core.
+    pub session: SessionSettings,
+    /// For the media side.
+    pub media: MediaSettings,
+    /// For the log.
+    pub log: LogSettings,
+}
+
+impl Config {
+    /// Reads the file, if there is one, lays the flags over it and checks the whole.
+    ///
+    /// # Errors
+    /// The file cannot be read, a key or value in it is not accepted, or values do not fit
+    /// together. The error names the place.
+    pub fn load(path: Option<&Path>, flags: &Overrides) -> Result<Self, ConfigError> {
+        match path {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+                Self::parse(&text, path, flags)
+            }
+            None => Self::assemble(ConfigFile::default(), flags, None),
+        }
+    }
+
+    /// As [`Config::load`], from the text of a file; `path` is for messages only.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path, flags: &Overrides) -> Result<Self, ConfigError> {
+        let file = ConfigFile::parse(text, path)?;
+        Self::assemble(file, flags, Some(Source { path: path.to_owned(), text }))
+    }
+
+    fn assemble(
+        mut file: ConfigFile,
+        flags: &Overrides,
+        source: Option<Source<'_>>,
+    ) -> Result<Self, ConfigError> {
+        flags.apply(&mut file);
+        check::check(&file).map_err(|conflict| ConfigError::Conflict {
+            place: place(conflict.key, flags, source.as_ref()),
+            key: conflict.key.to_owned(),
+            message: conflict.message,
+        })?;
+        Ok(Self {
+            net: NetSettings { listen: file.listen, upstream: file.upstream, limits: file.limits },
+            session: SessionSettings {
+                restore: file.restore,
+                hold: file.hold,
+                keepalive: file.keepalive,
+                bounds: file.session,
+                video: file.video,
+                apps: file.app,
+            },
+            media: file.media,
+            log: file.log,
+        })
+    }
+
+    /// What is accepted but probably not meant, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        check::warnings(self)
+    }
+
+    /// Every setting with its value, in the shape and with the names of the file. Nothing in it
+    /// is secret.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let file = ConfigFile {
+            listen: self.net.listen.clone(),
+            upstream: self.net.upstream.clone(),
+            limits: self.net.limits.clone(),
+            restore: self.session.restore.clone(),
+            hold: self.session.hold.clone(),
+            keepalive: self.session.keepalive.clone(),
+            session: self.session.bounds.clone(),
+            video: self.session.video.clone(),
+            media: self.media.clone(),
+            log: self.log.clone(),
+            app: self.session.apps.clone(),
+        };
+        // Plain structs of numbers and text: there is nothing in them that JSON cannot hold.
+        serde_json::to_value(file).unwrap_or(Value::Null)
+    }
+}
+
+/// A configuration file that was read.
+struct Source<'a> {
+    path: PathBuf,
+    text: &'a str,
+}
+
+/// Where a key got its value from, for messages.
+fn place(key: &str, flags: &Overrides, source: Option<&Source<'_>>) -> String {
+    if let Some(flag) = flags.flag_of(key) {
+        return flag.to_owned();
+    }
+    match source {
+        Some(source) => match file::line_of(source.text, key) {
+            Some(line) => format!("{}:{line}", source.path.display()),
+            None => source.path.display().to_string(),
+        },
+        None => "command line".to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests;

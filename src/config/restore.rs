@@ -1,0 +1,128 @@
+//! Section `[restore]`: how sessions and streams come back after an outage.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::number::{Between, Ms};
+
+/// What becomes of a WebRTC stream that already had its answer when its upstream was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum RestoreMode {
+    /// The first of `anchor`, `resume` and `notify` that fits.
+    #[default]
+    Auto,
+    /// Re-attach to the kept session by token, media untouched; `notify` where that fails.
+    Resume,
+    /// FAILED per stream, then a second `getUserData`: pages that start in ESTABLISHED start
+    /// again (protocol S3.6).
+    Restart,
+    /// FAILED per stream on the open session: pages with restart code restart.
+    Notify,
+    /// The client's socket is closed as the upstream's was.
+    Passthrough,
+    /// Media continues on the same client transport. Needs `media = "anchor"`.
+    Anchor,
+}
+
+/// The rules of a restore that have a number. Vendor's names refer to the auto-restore example
+/// of the WCS SDK.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestoreSettings {
+    /// Default mode; `[app."KEY"]` may say otherwise for one application. Default `auto`.
+    pub mode: RestoreMode,
+    /// Vendor's "restore connection". False: the loss of the upstream ends the client's socket
+    /// as well, in every mode. Default true.
+    pub connection: bool,
+    /// Ceiling of the first delay after a failed try; the delay is drawn from zero to the
+    /// ceiling, which doubles with each try. Default 250 ms.
+    #[serde(rename = "backoff_initial_ms", with = "Ms::<1, 3_600_000>")]
+    pub backoff_initial: Duration,
+    /// Vendor's "restore timeout": what the ceiling grows to. Default 3 s.
+    #[serde(rename = "backoff_max_ms", with = "Ms::<1, 3_600_000>")]
+    pub backoff_max: Duration,
+    /// Vendor's "restore max tries": dials without success until the session is given up (R10).
+    /// Default 100; 0 = no limit.
+    #[serde(with = "Between::<0, 1_000_000>")]
+    pub tries_max: u32,
+    /// How long a burst of stream failures is held to see whether the connection dies with it
+    /// (R3). Default 300 ms; zero = forwarded at once.
+    #[serde(rename = "burst_hold_ms", with = "Ms::<0, 10_000>")]
+    pub burst_hold: Duration,
+    /// Where FAILED is owed, it goes out at the latest this long after the loss. Default 5 s.
+    #[serde(rename = "report_after_ms", with = "Ms::<0, 600_000>")]
+    pub report_after: Duration,
+    /// How long a player is held whose publisher was lost, not stopped (R9). Default 10 s;
+    /// zero = off.
+    #[serde(rename = "player_hold_ms", with = "Ms::<0, 600_000>")]
+    pub player_hold: Duration,
+    /// How long a resume by token may stay unanswered before an ordinary `connection` is sent on
+    /// a new socket (R8). Default 3 s.
+    #[serde(rename = "resume_wait_ms", with = "Ms::<100, 60_000>")]
+    pub resume_wait: Duration,
+    /// Mode `restart`: how long to wait, after FAILED, for a client that publishes anew by itself
+    /// before the second `getUserData` is sent. Default 1 s.
+    #[serde(rename = "restart_wait_ms", with = "Ms::<0, 60_000>")]
+    pub restart_wait: Duration,
+    /// How long a replay is retried that is refused because a dead session still holds the
+    /// stream's name (R7); WCS needs about 50 s to notice. Default 60 s.
+    #[serde(rename = "name_in_use_ms_max", with = "Ms::<0, 600_000>")]
+    pub name_in_use_max: Duration,
+    /// Time between two of these retries. Default 2 s.
+    #[serde(rename = "name_retry_ms", with = "Ms::<50, 60_000>")]
+    pub name_retry: Duration,
+    /// How long the holder of a stream name may take to show a sign of life when another session
+    /// wants that name (R7). Default 2 s.
+    #[serde(rename = "prove_alive_ms", with = "Ms::<100, 60_000>")]
+    pub prove_alive: Duration,
+    /// How long `connection` may stay unanswered before the try counts as failed. Default 10 s.
+    #[serde(rename = "answer_timeout_ms", with = "Ms::<100, 600_000>")]
+    pub answer_timeout: Duration,
+    /// How long a replayed stream may take to prove itself before it is reported (R2).
+    /// Default 10 s.
+    #[serde(rename = "proof_timeout_ms", with = "Ms::<100, 600_000>")]
+    pub proof_timeout: Duration,
+    /// A direct WebRTC stream that lived through a longer silence than this needs a verdict
+    /// (R12); browsers give up ICE after about 15 s. Default 15 s.
+    #[serde(rename = "ice_patience_ms", with = "Ms::<1_000, 600_000>")]
+    pub ice_patience: Duration,
+    /// Reasons of a `fail` that are no refusal but a backend in trouble (R8): the try counts as
+    /// failed and is repeated. Compared without regard to case.
+    pub transient_reasons: Vec<String>,
+}
+
+impl RestoreSettings {
+    /// Whether a `fail` with this text may be retried with the same credentials.
+    #[must_use]
+    pub fn is_transient(&self, reason: &str) -> bool {
+        let reason = reason.trim();
+        self.transient_reasons.iter().any(|known| known.eq_ignore_ascii_case(reason))
+    }
+}
+
+impl Default for RestoreSettings {
+    fn default() -> Self {
+        let reasons = ["Internal Server Error", "Bad Gateway", "Service Unavailable", "Gateway Timeout"];
+        Self {
+            mode: RestoreMode::Auto,
+            connection: true,
+            backoff_initial: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(3),
+            tries_max: 100,
+            burst_hold: Duration::from_millis(300),
+            report_after: Duration::from_secs(5),
+            player_hold: Duration::from_secs(10),
+            resume_wait: Duration::from_secs(3),
+            restart_wait: Duration::from_secs(1),
+            name_in_use_max: Duration::from_secs(60),
+            name_retry: Duration::from_secs(2),
+            prove_alive: Duration::from_secs(2),
+            answer_timeout: Duration::from_secs(10),
+            proof_timeout: Duration::from_secs(10),
+            ice_patience: Duration::from_secs(15),
+            transient_reasons: reasons.map(str::to_owned).to_vec(),
+        }
+    }
+}
