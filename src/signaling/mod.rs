@@ -17,6 +17,7 @@ pub mod synthetic;
 #[cfg(test)]
 mod testing;
 mod value;
+pub mod view;
 
 pub use edit::{Edits, remove_field, remove_fields, set_field};
 pub use names::{ClientMessage, ServerMessage};
