@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod media;
 pub mod registry;
 pub mod session;
 pub mod signaling;

@@ -1,0 +1,10 @@
+//! The media anchor: a client's WebRTC transport ends here, and a second transport of ours goes
+//! to the upstream and is replaced at each epoch.
+//!
+//! A few worker threads own all sockets and legs; nothing per packet crosses a thread. The
+//! session core steers by [`Order`] and learns by [`Fact`]. Nothing here decides what a session
+//! does about an outage: it relays packets, keeps their numbering continuous and reports.
+
+mod api;
+
+pub use api::{Fact, FactSender, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey, StreamStats};
