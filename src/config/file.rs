@@ -45,12 +45,16 @@ impl ConfigFile {
 fn describe(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
     let offset = error.span().map_or(0, |span| span.start);
     let (line, column) = line_and_column(text, offset);
-    let key = DeTable::parse(text)
-        .ok()
-        .and_then(|table| key_at(table.get_ref(), offset, ""))
-        .map_or_else(String::new, |(key, _)| key);
+    // What can be read around a syntax error is enough to name the key.
+    let (table, _) = DeTable::parse_recoverable(text);
+    let key = key_at(table.get_ref(), offset, "").map_or_else(String::new, |(key, _)| key);
     let message = error.message().trim_end().to_owned();
-    let hint = hint(&key, &message);
+    let hint = if key.is_empty() {
+        let line = text.lines().nth(line - 1).unwrap_or("").trim();
+        (!line.is_empty()).then(|| format!("the line is `{line}`"))
+    } else {
+        hint(&key, &message)
+    };
     ConfigError::InFile { path: path.to_owned(), line, column, key, message, hint }
 }
 
@@ -113,6 +117,12 @@ fn join(prefix: &str, name: &str) -> String {
 
 /// What was probably meant by a key that does not exist, or a word that is not accepted.
 fn hint(key: &str, message: &str) -> Option<String> {
+    if message.contains("socket address") {
+        return Some("expected IP:PORT, such as 0.0.0.0:31000".to_owned());
+    }
+    if message.contains("IP address syntax") {
+        return Some("expected an IP address, such as 203.0.113.7; names are not resolved".to_owned());
+    }
     let mut quoted = message.split('`').skip(1).step_by(2);
     let wrong = quoted.next()?;
     if message.starts_with("unknown field") {
