@@ -13,6 +13,7 @@ pub mod ids;
 mod names;
 mod peek;
 mod scan;
+pub mod sdp;
 pub mod synthetic;
 #[cfg(test)]
 mod testing;

@@ -1,0 +1,196 @@
+//! The media sections of an SDP: their codecs, and nothing of their transport.
+
+/// The lines of an SDP without their ends, whether CRLF or LF. Empty lines are left out.
+pub fn lines(sdp: &str) -> impl Iterator<Item = &str> {
+    sdp.split('\n').map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty())
+}
+
+/// One `m=` line with the attributes that follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaSection<'a> {
+    /// `audio`, `video`, `application`.
+    pub kind: &'a str,
+    /// The port; 0 in an answer means rejected. MSE and WSPlayer offers have 0 as well (S2.9).
+    pub port: Option<u16>,
+    /// The transport, as `UDP/TLS/RTP/SAVPF`.
+    pub profile: &'a str,
+    /// The payload types in order of preference.
+    pub payload_types: Vec<&'a str>,
+    /// The lines after the `m=` line up to the next one.
+    pub lines: Vec<&'a str>,
+}
+
+/// A codec of a media section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Codec<'a> {
+    /// The payload type.
+    pub payload_type: &'a str,
+    /// The encoding name, as `VP8`. Its case is the writer's.
+    pub name: &'a str,
+    /// The clock rate in Hz.
+    pub clock_rate: Option<u32>,
+    /// The format parameters, if any.
+    pub parameters: Option<&'a str>,
+}
+
+/// Payload types that need no `a=rtpmap` (RFC 3551), as far as WCS clients use them.
+const STATIC_CODECS: [(&str, &str, u32); 5] = [
+    ("0", "PCMU", 8000),
+    ("8", "PCMA", 8000),
+    ("9", "G722", 8000),
+    ("18", "G729", 8000),
+    ("32", "MPV", 90000),
+];
+
+/// How many media sections are read, how many lines in each, and how many payload types (RTP has
+/// no more). Browsers stay far below; beyond these limits an SDP is cut short, since every codec
+/// is looked up among all lines of its section.
+const SECTIONS_MAX: usize = 32;
+const SECTION_LINES_MAX: usize = 1024;
+const PAYLOAD_TYPES_MAX: usize = 128;
+
+/// The media sections in order.
+#[must_use]
+pub fn media_sections(sdp: &str) -> Vec<MediaSection<'_>> {
+    let mut sections: Vec<MediaSection<'_>> = Vec::new();
+    for line in lines(sdp) {
+        if let Some(media) = line.strip_prefix("m=") {
+            if sections.len() == SECTIONS_MAX {
+                break;
+            }
+            let mut words = media.split_ascii_whitespace();
+            sections.push(MediaSection {
+                kind: words.next().unwrap_or_default(),
+                // A port may be followed by how many there are: "9/2".
+                port: words.next().and_then(|port| port.split('/').next()?.parse().ok()),
+                profile: words.next().unwrap_or_default(),
+                payload_types: words.take(PAYLOAD_TYPES_MAX).collect(),
+                lines: Vec::new(),
+            });
+        } else if let Some(section) = sections.last_mut()
+            && section.lines.len() < SECTION_LINES_MAX
+        {
+            section.lines.push(line);
+        }
+    }
+    sections
+}
+
+impl<'a> MediaSection<'a> {
+    /// The codecs in order of preference; payload types that nothing explains are left out.
+    pub fn codecs(&self) -> impl Iterator<Item = Codec<'a>> + '_ {
+        self.payload_types.iter().filter_map(|payload_type| self.codec(payload_type))
+    }
+
+    /// True if a codec of this name is listed, whatever its case.
+    #[must_use]
+    pub fn has_codec(&self, name: &str) -> bool {
+        self.codecs().any(|codec| codec.name.eq_ignore_ascii_case(name))
+    }
+
+    fn codec(&self, payload_type: &'a str) -> Option<Codec<'a>> {
+        let parameters = self.attribute("a=fmtp:", payload_type);
+        if let Some(map) = self.attribute("a=rtpmap:", payload_type) {
+            let mut parts = map.split('/');
+            let name = parts.next()?;
+            let clock_rate = parts.next().and_then(|rate| rate.parse().ok());
+            return Some(Codec { payload_type, name, clock_rate, parameters });
+        }
+        let (_, name, rate) = STATIC_CODECS.iter().find(|(number, ..)| *number == payload_type)?;
+        Some(Codec { payload_type, name, clock_rate: Some(*rate), parameters })
+    }
+
+    /// What follows `prefix`, exactly this payload type, and a blank.
+    fn attribute(&self, prefix: &str, payload_type: &str) -> Option<&'a str> {
+        self.lines.iter().find_map(|line| {
+            let rest = line.strip_prefix(prefix)?.strip_prefix(payload_type)?;
+            rest.strip_prefix(' ').map(str::trim)
+        })
+    }
+}
+
+/// True if some media section lists a codec of this name, as `H264`, whatever its case.
+#[must_use]
+pub fn offers_codec(sdp: &str, name: &str) -> bool {
+    media_sections(sdp).iter().any(|section| section.has_codec(name))
+}
+
+/// True if there is an audio section.
+#[must_use]
+pub fn has_audio(sdp: &str) -> bool {
+    has_kind(sdp, "audio")
+}
+
+/// True if there is a video section.
+#[must_use]
+pub fn has_video(sdp: &str) -> bool {
+    has_kind(sdp, "video")
+}
+
+fn has_kind(sdp: &str, kind: &str) -> bool {
+    media_sections(sdp).iter().any(|section| section.kind == kind)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+    use crate::signaling::sdp::strip_codecs;
+
+    const OFFER: &str = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0 77\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\nm=video 9/2 RTP/SAVPF 96 103 10\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:103 h264/90000\r\na=fmtp:103 profile-level-id=42001f\r\na=rtpmap:104 H265/90000\r\n";
+
+    #[test]
+    fn sections_and_codecs() {
+        let sections = media_sections(OFFER);
+        assert_eq!(sections.len(), 2);
+        assert_eq!((sections[0].kind, sections[0].port), ("audio", Some(9)));
+        assert_eq!(sections[0].profile, "UDP/TLS/RTP/SAVPF");
+        assert_eq!(sections[1].port, Some(9));
+        let audio: Vec<Codec<'_>> = sections[0].codecs().collect();
+        assert_eq!(
+            audio[0],
+            Codec {
+                payload_type: "111",
+                name: "opus",
+                clock_rate: Some(48000),
+                parameters: Some("minptime=10"),
+            }
+        );
+        assert_eq!((audio[1].name, audio[1].clock_rate), ("PCMU", Some(8000)));
+        assert_eq!(audio.len(), 2);
+        let video: Vec<&str> = sections[1].codecs().map(|codec| codec.name).collect();
+        assert_eq!(video, ["VP8", "h264"]);
+    }
+
+    #[test]
+    fn offered_codecs() {
+        assert!(offers_codec(OFFER, "H264") && offers_codec(OFFER, "VP8"));
+        // Mapped, but not in the list of the m= line.
+        assert!(!offers_codec(OFFER, "H265"));
+        let stripped = strip_codecs(OFFER, "H264");
+        assert!(!offers_codec(&stripped, "H264") && offers_codec(&stripped, "VP8"));
+        assert!(has_audio(OFFER) && has_video(OFFER));
+        assert!(!has_video("v=0\nm=audio 9 X 0\n") && !has_audio("a=m=audio"));
+        assert!(offers_codec("m=video 0 RTP/AVP 32\nm=audio 0 RTP/AVP 0\n", "MPV"));
+    }
+
+    #[test]
+    fn what_is_read_is_bounded() {
+        let sdp = format!("m=video 9 X{}\n{}", " 1".repeat(500), "a=x\n".repeat(3000)).repeat(50);
+        let sections = media_sections(&sdp);
+        assert_eq!(sections.len(), SECTIONS_MAX);
+        assert_eq!(sections[0].payload_types.len(), PAYLOAD_TYPES_MAX);
+        assert_eq!(sections[0].lines.len(), SECTION_LINES_MAX);
+    }
+
+    #[test]
+    fn nonsense_is_skipped() {
+        for sdp in ["", "m=", "m=video", "m=video x y", "a=rtpmap:96", "\r\n\r\nm=audio 99999 X 1\n"] {
+            for section in media_sections(sdp) {
+                assert_eq!(section.codecs().count(), 0, "{sdp:?}");
+                assert_eq!(section.port, None, "{sdp:?}");
+            }
+        }
+    }
+}
