@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod limits;
 pub mod media;
 pub mod registry;
 pub mod session;
 pub mod signaling;
+pub mod telemetry;

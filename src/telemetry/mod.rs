@@ -1,0 +1,89 @@
+//! Logs: one line per event an operator acts on, to stderr.
+//!
+//! The level is a flag, a setting, or the environment variable `HOLDFAST_LOG` (a `tracing`
+//! filter). Other libraries never get below `warn`, whatever the filter says: their lines of
+//! lower levels repeat messages word by word, with tokens and passwords in them. Our own lines
+//! hold names, ids, lengths and durations only.
+
+mod capture;
+pub mod events;
+
+use std::io::{self, IsTerminal};
+
+use tracing::{Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::{FilterExt, Targets},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+pub use capture::LogCapture;
+
+use crate::config::{LogFormat, LogLevel, LogSettings};
+
+/// The environment variable that goes before `log.level`.
+pub const FILTER_VARIABLE: &str = "HOLDFAST_LOG";
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TelemetryError {
+    /// The filter in the environment cannot be read.
+    #[error(
+        "{FILTER_VARIABLE}: {0}; expected a level (error, warn, info, debug, trace) or a filter \
+         such as holdfast::session=debug,info"
+    )]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// A subscriber is set already.
+    #[error("logging is set up already: {0}")]
+    AlreadySet(#[from] TryInitError),
+}
+
+/// Sets up logging for the process.
+///
+/// # Errors
+/// The filter in the environment cannot be read, or logging was set up before.
+pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
+    let variable = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.trim().is_empty());
+    let filter = match variable {
+        Some(text) => EnvFilter::try_new(text)?,
+        None => EnvFilter::default().add_directive(level(settings.level).into()),
+    };
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
+        LogFormat::Text => {
+            let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            Box::new(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours))
+        }
+        LogFormat::Json => Box::new(
+            tracing_subscriber::fmt::layer()
+                .with_writer(io::stderr)
+                .json()
+                .flatten_event(true)
+                .with_current_span(true)
+                .with_span_list(false),
+        ),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter.and(own_lines_only()))).try_init()?;
+    Ok(())
+}
+
+/// Lets through everything of this package, and warnings of the others.
+fn own_lines_only<S>() -> impl tracing_subscriber::layer::Filter<S> + use<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    Targets::new().with_default(LevelFilter::WARN).with_target("holdfast", LevelFilter::TRACE)
+}
+
+const fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
