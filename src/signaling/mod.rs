@@ -12,6 +12,7 @@ mod edit;
 pub mod ids;
 mod names;
 mod peek;
+pub mod redact;
 mod scan;
 pub mod sdp;
 pub mod synthetic;
