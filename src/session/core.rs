@@ -1,47 +1,117 @@
-//! The session itself.
+//! The session itself: its state, the way of an input to the part that handles it, and its timers.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::registry::Registry;
+use crate::{config::SessionSettings, registry::Registry};
 
-use super::{Close, Epoch, Input, LossCause, Output, SessionId, Timestamp};
+use super::{
+    Close, Epoch, Event, Input, LossCause, Output, SessionId, Timestamp,
+    ledger::Ledger,
+    random::Random,
+    state::{BurstEvent, Client, HeldMessage, Lever, Link, Outage, Stage, Upstream},
+};
 
 /// One client session.
+///
+/// Call [`Session::handle`] with each thing that happens, then carry out
+/// [`Session::take_outputs`] in order and ask [`Session::next_timeout`] again. It never panics,
+/// whatever either side sends.
 #[derive(Debug)]
 pub struct Session {
-    id: SessionId,
-    registry: Arc<Registry>,
-    epoch: Epoch,
-    outputs: Vec<Output>,
+    pub(super) id: SessionId,
+    pub(super) settings: Arc<SessionSettings>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) random: Random,
+    /// The time of the input being handled.
+    pub(super) now: Timestamp,
+    pub(super) epoch: Epoch,
+    pub(super) link: Link,
+    pub(super) client: Client,
+    pub(super) upstream: Upstream,
+    pub(super) ledger: Ledger,
+    /// Sessions that asked whether our client is alive.
+    pub(super) askers: Vec<(Box<str>, SessionId)>,
+    pub(super) burst: Vec<BurstEvent>,
+    pub(super) held: Vec<HeldMessage>,
+    pub(super) lever: Option<Box<Lever>>,
+    pub(super) outputs: Vec<Output>,
 }
 
 impl Session {
     /// A session whose client has just connected and whose upstream connection of epoch 0
-    /// stands. `seed` feeds the jitter of its backoff.
+    /// stands. `seed` feeds the jitter of its backoff and its fresh ids.
     #[must_use]
-    pub fn new(id: SessionId, registry: Arc<Registry>, seed: u64, now: Timestamp) -> Self {
-        let _ = (seed, now);
-        Self { id, registry, epoch: Epoch(0), outputs: Vec::new() }
+    pub fn new(
+        id: SessionId,
+        settings: Arc<SessionSettings>,
+        registry: Arc<Registry>,
+        seed: u64,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            settings,
+            registry,
+            random: Random::new(seed),
+            now,
+            epoch: Epoch(0),
+            link: Link::First,
+            client: Client::new(now),
+            upstream: Upstream::new(now),
+            ledger: Ledger::default(),
+            askers: Vec::new(),
+            burst: Vec::new(),
+            held: Vec::new(),
+            lever: None,
+            outputs: Vec::new(),
+        }
     }
 
-    /// Takes an input. Afterwards the caller carries out [`Session::take_outputs`] and asks
-    /// [`Session::next_timeout`] again.
+    /// Takes an input at the time `now`, which must not run backwards.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
-        let _ = (now, &self.registry, self.id);
+        self.now = now;
+        if matches!(self.link, Link::Ended | Link::PassedThrough) {
+            return;
+        }
+        self.dispatch(input);
+        self.run_timers();
+    }
+
+    fn dispatch(&mut self, input: Input<'_>) {
         match input {
-            Input::ClientText(_) | Input::ClientBinary(_) => self.outputs.push(Output::ForwardToUpstream),
-            Input::UpstreamText(epoch, _) | Input::UpstreamBinary(epoch, _) if epoch == self.epoch => {
+            Input::ClientText(text) => {
+                self.client_heard();
+                self.client_text(text);
+            }
+            Input::ClientBinary(_) => {
+                self.client_heard();
+                self.client_binary();
+            }
+            Input::ClientActivity => self.client_heard(),
+            Input::ClientClosed(code) => self.client_closed(code),
+            Input::UpstreamOpened(epoch) if epoch == self.epoch => self.upstream_opened(),
+            Input::DialFailed(epoch, error) if epoch == self.epoch => self.dial_failed(error),
+            Input::UpstreamText(epoch, text) if epoch == self.epoch => {
+                self.upstream_heard();
+                self.upstream_text(text);
+            }
+            Input::UpstreamBinary(epoch, _) if epoch == self.epoch => {
+                self.upstream_heard();
                 self.outputs.push(Output::ForwardToClient);
             }
-            Input::ClientClosed(_) => self.outputs.push(Output::CloseUpstream(self.epoch, Close::NoCode)),
-            Input::UpstreamLost(epoch, cause) if epoch == self.epoch => {
-                let close = match cause {
-                    LossCause::Closed(code) => Close::Code(code),
-                    _ => Close::Abort,
-                };
-                self.outputs.push(Output::CloseClient(close));
-            }
-            _ => {}
+            Input::UpstreamActivity(epoch) if epoch == self.epoch => self.upstream_heard(),
+            Input::UpstreamLost(epoch, cause) if epoch == self.epoch => self.upstream_lost(cause),
+            Input::NodeUp => self.node_up(),
+            Input::Mail(mail) => self.mail(mail),
+            Input::Shutdown => self.shutdown(),
+            // Whatever arrives from an older epoch is dropped.
+            Input::UpstreamOpened(_)
+            | Input::DialFailed(..)
+            | Input::UpstreamText(..)
+            | Input::UpstreamBinary(..)
+            | Input::UpstreamActivity(_)
+            | Input::UpstreamLost(..)
+            | Input::Timeout => {}
         }
     }
 
@@ -50,9 +120,140 @@ impl Session {
         std::mem::take(&mut self.outputs)
     }
 
+    /// Puts a used buffer back, so that the next input needs no new one.
+    pub fn recycle_outputs(&mut self, mut outputs: Vec<Output>) {
+        outputs.clear();
+        if self.outputs.is_empty() {
+            self.outputs = outputs;
+        }
+    }
+
+    /// Whether both sockets are ended or told to end.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        matches!(self.link, Link::Ended)
+    }
+
     /// When to call [`Session::handle`] with [`Input::Timeout`] if nothing happens before.
     #[must_use]
-    pub const fn next_timeout(&self) -> Option<Timestamp> {
-        None
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        if matches!(self.link, Link::Ended | Link::PassedThrough) {
+            return None;
+        }
+        let stage = if let Link::Down(outage) = self.link { outage.stage.deadline() } else { None };
+        let streams = self.ledger.streams.iter().filter_map(|stream| self.stream_deadline(stream));
+        let rooms = self.ledger.rooms.iter().filter_map(|room| room.missing_until);
+        let burst = self.burst.iter().map(|event| event.until);
+        let held = self.held.iter().map(|held| held.until);
+        let lever = self.lever.iter().filter_map(|lever| lever.at);
+        [stage, self.silence_deadline(), self.ping_deadline(), self.client.proof_until]
+            .into_iter()
+            .flatten()
+            .chain(streams)
+            .chain(rooms)
+            .chain(burst)
+            .chain(held)
+            .chain(lever)
+            .min()
     }
+
+    fn run_timers(&mut self) {
+        self.run_stage_timer();
+        self.run_silence_timer();
+        self.run_ping_timer();
+        self.run_proof_timer();
+        self.run_burst_timers();
+        self.run_stream_timers();
+        self.run_room_timers();
+        self.run_lever_timer();
+        self.run_held_timers();
+    }
+
+    pub(super) fn is_due(&self, deadline: Option<Timestamp>) -> bool {
+        deadline.is_some_and(|deadline| deadline <= self.now) && !self.is_ended()
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.outputs.push(Output::Event(event));
+    }
+
+    pub(super) fn say_to_client(&mut self, message: Vec<u8>) {
+        self.outputs.push(Output::SendToClient(message));
+    }
+
+    pub(super) fn say_upstream(&mut self, message: Vec<u8>) {
+        self.outputs.push(Output::SendToUpstream(message));
+    }
+
+    /// Whether the client's words go straight to the upstream.
+    pub(super) const fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up)
+    }
+
+    pub(super) const fn outage(&self) -> Option<Outage> {
+        if let Link::Down(outage) = self.link { Some(outage) } else { None }
+    }
+
+    pub(super) const fn set_stage(&mut self, stage: Stage) {
+        if let Link::Down(outage) = &mut self.link {
+            outage.stage = stage;
+        }
+    }
+
+    /// Ends both sockets. Names and tokens of the session are given up as lost, not chosen: the
+    /// publisher may be back in a moment (rule R9).
+    pub(super) fn end(&mut self, client: Option<Close>, upstream: Close) {
+        self.release_everything();
+        self.outputs.push(Output::CloseUpstream(self.epoch, upstream));
+        if let Some(close) = client {
+            self.outputs.push(Output::CloseClient(close));
+        }
+        self.link = Link::Ended;
+    }
+
+    fn client_closed(&mut self, code: Option<u16>) {
+        // A clean close upstream, whatever became of the client: no ghost may hold its names.
+        let close = match code {
+            Some(1001) => Close::Code(1001),
+            Some(code @ (1000 | 3000..=4999)) => Close::Code(code),
+            _ => Close::NoCode,
+        };
+        self.end(None, close);
+    }
+
+    fn shutdown(&mut self) {
+        self.end(Some(Close::Code(1012)), Close::Code(1001));
+    }
+
+    /// The client's socket ends as the upstream's did.
+    pub(super) fn end_as(&mut self, cause: LossCause) {
+        let close = match cause {
+            LossCause::Closed(1005) => Close::NoCode,
+            LossCause::Closed(code) => Close::Code(code),
+            _ => Close::Abort,
+        };
+        self.end(Some(close), Close::Abort);
+    }
+
+    fn release_everything(&mut self) {
+        if let Some(token) = self.client.token.take() {
+            self.registry.tokens().remove(&token, self.id);
+        }
+        for index in 0..self.ledger.streams.len() {
+            self.release_name(index, crate::registry::EndOfName::Lost);
+        }
+        for (name, asker) in std::mem::take(&mut self.askers) {
+            let mail = super::Mail::Proven { name: name.into(), alive: false };
+            self.outputs.push(Output::Post(asker, mail));
+        }
+        self.ledger = Ledger::default();
+        self.burst.clear();
+        self.held.clear();
+        self.lever = None;
+    }
+}
+
+/// The later of a moment and nothing: helps to add an optional wait where zero means never.
+pub(super) fn after(start: Timestamp, wait: Duration) -> Option<Timestamp> {
+    (!wait.is_zero()).then(|| start + wait)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Event;
+
 /// Names a session for as long as the process lives; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
@@ -77,6 +79,8 @@ pub enum LossCause {
     Protocol,
     /// The upstream did not read for too long; the driver gave up on it.
     Stalled,
+    /// No byte came for longer than `keepalive.upstream_silence_ms` (rule R12).
+    Silent,
 }
 
 /// How to end a socket.
@@ -113,6 +117,8 @@ pub enum Mail {
         /// Whom to answer.
         asker: SessionId,
     },
+    /// From a media socket of the session: binary frames flow on the upstream of this epoch.
+    MediaSocketFlows(Epoch),
     /// The answer to `ProveAlive`.
     Proven {
         /// The stream name in question.
@@ -154,6 +160,8 @@ pub enum Output {
     CloseClient(Close),
     /// Deliver a note to another session of this process.
     Post(SessionId, Mail),
+    /// A fact for the log.
+    Event(Event),
     /// From now on copy frames in both directions without asking the core, and end one side
     /// when the other ends, with the same close code (mode `passthrough`, unknown protocols).
     Passthrough,

@@ -4,10 +4,30 @@
 //! [`Input`], frames, dials and timers go out as [`Output`]. It must not know tokio, sockets,
 //! `Instant::now` or a random source other than the seed it was given.
 
+mod backoff;
+mod calls;
+mod client;
 mod core;
+mod event;
+mod first;
+mod info;
 mod io;
+mod ledger;
+mod liveness;
+mod packed;
+mod random;
+mod restore;
+mod rooms;
+mod state;
+mod streams;
 mod time;
+mod upstream;
+mod verdict;
 
 pub use self::core::Session;
+pub use event::{Event, Outcome};
 pub use io::{Close, DialError, Epoch, Input, LossCause, Mail, Output, Priority, SessionId};
 pub use time::Timestamp;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! What the client says (protocol S2.1, S2.3, S2.5): kept in the ledger where it is an intent,
+//! forwarded while the upstream stands, answered or held while it does not.
+
+use crate::signaling::{Edits, Peek, peek, synthetic};
+
+use super::{
+    Event, Output,
+    core::Session,
+    ledger::{Kind, Pending},
+    packed::Packed,
+    state::{HeldMessage, Link},
+};
+
+impl Session {
+    pub(super) fn client_text(&mut self, text: &[u8]) {
+        if matches!(self.link, Link::First) {
+            self.first_message(text);
+            return;
+        }
+        // A text that is no message is the server's to judge, like any unknown one.
+        let Ok(peek) = peek(text) else {
+            self.forward_or_hold(text);
+            return;
+        };
+        match &*peek.name {
+            "pong" => {}
+            "ping" => self.forward_or_drop(),
+            "publishStream" => self.stream_request(&peek, Kind::Publish),
+            "playStream" => self.stream_request(&peek, Kind::Play),
+            "unPublishStream" => self.stream_stop(&peek, Kind::Publish),
+            "stopStream" => self.stream_stop(&peek, Kind::Play),
+            "availableStream" => self.available(&peek),
+            "snapshot" => self.snapshot(&peek),
+            "sendStreamEvent" => self.stream_event(&peek),
+            "sendData" => self.send_data(&peek),
+            "call" => self.call(&peek),
+            "answer" | "hold" | "unhold" | "transfer" => self.call_verb(&peek),
+            "hangup" => self.hangup(&peek),
+            "sessionDebug" => self.session_debug(&peek),
+            "webRTCMetricsClientDescription" => self.metrics_description(&peek),
+            "webRTCMetricsBatch" => self.forward_for_stream(&peek),
+            "pushLogs" | "sendDtmf" | "submitBugReport" => self.forward_or_drop(),
+            _ => self.forward_or_hold(text),
+        }
+    }
+
+    pub(super) fn client_binary(&mut self) {
+        match self.link {
+            Link::First => self.first_binary(),
+            _ => self.forward_or_drop(),
+        }
+    }
+
+    /// For what loses nothing when lost: one-shot notes that nobody waits for (protocol S4.2).
+    pub(super) fn forward_or_drop(&mut self) {
+        if self.is_up() {
+            self.outputs.push(Output::ForwardToUpstream);
+        }
+    }
+
+    /// For what we do not know: it waits for the next upstream, within the bounds of the hold.
+    fn forward_or_hold(&mut self, text: &[u8]) {
+        if self.is_up() {
+            self.outputs.push(Output::ForwardToUpstream);
+            return;
+        }
+        let hold = &self.settings.hold;
+        let held_bytes: usize = self.held.iter().map(|held| held.message.len()).sum();
+        if self.held.len() >= hold.count_max {
+            self.event(Event::LimitReached { limit: "hold.count_max" });
+        } else if held_bytes + text.len() > hold.bytes_max {
+            self.event(Event::LimitReached { limit: "hold.bytes_max" });
+        } else {
+            let until = self.now + hold.time_max;
+            self.held.push(HeldMessage { until, message: text.into() });
+        }
+    }
+
+    pub(super) fn run_held_timers(&mut self) {
+        let now = self.now;
+        let before = self.held.len();
+        self.held.retain(|held| held.until > now);
+        if self.held.len() < before {
+            self.event(Event::LimitReached { limit: "hold.ms_max" });
+        }
+    }
+
+    pub(super) fn send_held(&mut self) {
+        for held in std::mem::take(&mut self.held) {
+            self.say_upstream(held.message.into_vec());
+        }
+    }
+
+    /// Forwards a message that names a stream in its first argument, under the id that the
+    /// upstream knows.
+    pub(super) fn forward_for_stream(&mut self, peek: &Peek<'_>) {
+        if !self.is_up() {
+            return;
+        }
+        let Some(span) = peek.field("mediaSessionId") else {
+            self.outputs.push(Output::ForwardToUpstream);
+            return;
+        };
+        let stream = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        let stream = stream.and_then(|index| self.ledger.streams.get(index));
+        match stream {
+            Some(stream) if !stream.state.is_upstream() => {}
+            Some(stream) => match &stream.upstream_id {
+                Some(upstream_id) => {
+                    let mut edits = Edits::new();
+                    edits.push_string(span, upstream_id);
+                    self.outputs.push(Output::SendToUpstream(edits.apply(peek.text())));
+                }
+                None => self.outputs.push(Output::ForwardToUpstream),
+            },
+            None => self.outputs.push(Output::ForwardToUpstream),
+        }
+    }
+
+    /// Notes a request that waits for an answer. Past the bound it is only forwarded.
+    pub(super) fn note_pending(&mut self, pending: Pending) {
+        if self.ledger.pending.len() < self.settings.bounds.pending_requests_max {
+            self.ledger.pending.push(pending);
+        } else {
+            self.event(Event::LimitReached { limit: "session.pending_requests_max" });
+        }
+    }
+
+    fn available(&mut self, peek: &Peek<'_>) {
+        let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
+        let pending = Pending::Available(id.as_ref().into());
+        if self.is_up() {
+            self.forward_question(peek, pending);
+        } else {
+            self.answer_lost(pending);
+        }
+    }
+
+    fn snapshot(&mut self, peek: &Peek<'_>) {
+        let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
+        let pending = Pending::Snapshot(id.as_ref().into());
+        if self.is_up() {
+            self.forward_question(peek, pending);
+        } else {
+            self.answer_lost(pending);
+        }
+    }
+
+    /// A question about a stream: forwarded if the upstream can know the stream, else answered.
+    fn forward_question(&mut self, peek: &Peek<'_>, pending: Pending) {
+        let before = self.outputs.len();
+        self.forward_for_stream(peek);
+        if self.outputs.len() > before {
+            self.note_pending(pending);
+        } else {
+            self.answer_lost(pending);
+        }
+    }
+
+    /// Answers a request whose answer will never come, in the shape the SDK needs to settle it
+    /// (protocol S4.2).
+    pub(super) fn answer_lost(&mut self, pending: Pending) {
+        const INFO: &str = "Session not ready";
+        let answer = match pending {
+            Pending::Data(operation) => synthetic::data_status(&operation, Err(INFO)),
+            Pending::Available(id) => synthetic::available_stream(&id, false, INFO),
+            Pending::Snapshot(id) => synthetic::snapshot_failed(&id, INFO),
+            Pending::Hangup(id) => synthetic::call_finished(&id, "FINISH"),
+        };
+        self.say_to_client(answer);
+    }
+
+    fn session_debug(&mut self, peek: &Peek<'_>) {
+        self.ledger.debug = peek.string("command").as_deref() == Some("start");
+        self.forward_or_drop();
+    }
+
+    fn metrics_description(&mut self, peek: &Peek<'_>) {
+        let stream = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        if let Some(stream) = stream.and_then(|index| self.ledger.streams.get_mut(index)) {
+            stream.metrics = Some(Packed::new(peek.text()));
+        }
+        self.forward_for_stream(peek);
+    }
+
+    /// A mute is an intent and is repeated on a new upstream; other stream events are not.
+    fn stream_event(&mut self, peek: &Peek<'_>) {
+        let stream = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        if let Some(stream) = stream.and_then(|index| self.ledger.streams.get_mut(index)) {
+            match peek.string("type").as_deref() {
+                Some("audioMuted") => stream.audio_muted = true,
+                Some("audioUnmuted") => stream.audio_muted = false,
+                Some("videoMuted") => stream.video_muted = true,
+                Some("videoUnmuted") => stream.video_muted = false,
+                _ => {}
+            }
+        }
+        self.forward_for_stream(peek);
+    }
+}

@@ -1,0 +1,129 @@
+//! Facts for the log: one per event an operator acts on. Nothing secret: names and ids only.
+
+use std::{fmt, time::Duration};
+
+use super::{DialError, LossCause};
+
+/// How a stream left an outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Proven alive on the new upstream.
+    Restored,
+    /// The client was told, in its own vocabulary.
+    Reported,
+    /// The client stopped it.
+    Cancelled,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Restored => "restored",
+            Self::Reported => "reported",
+            Self::Cancelled => "cancelled",
+        })
+    }
+}
+
+/// Something worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first `getUserData` reached the client.
+    SessionUp {
+        /// Application key of the client.
+        app_key: String,
+        /// The restore mode in force, as it is spelled in the settings.
+        mode: &'static str,
+    },
+    /// The session is relayed without being understood.
+    PassedThrough {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The upstream connection was lost; an outage begins.
+    UpstreamLost {
+        /// How it ended.
+        cause: LossCause,
+        /// Streams that now owe an outcome.
+        streams: usize,
+    },
+    /// A try to reconnect failed.
+    AttemptFailed {
+        /// Number of failed tries in this outage.
+        tries: u32,
+        /// Why.
+        error: DialError,
+    },
+    /// The server took the connection but refused or ignored the session.
+    ReplayRefused {
+        /// Number of failed tries in this outage.
+        tries: u32,
+        /// The server's words, or what was missing.
+        info: String,
+        /// Whether it will be tried again.
+        retry: bool,
+    },
+    /// The session is established on a new upstream.
+    SessionRestored {
+        /// From the loss until now.
+        outage: Duration,
+        /// Dials it took.
+        tries: u32,
+    },
+    /// A stream left the outage.
+    StreamOutcome {
+        /// Stream name.
+        name: String,
+        /// The client's stream id.
+        stream: String,
+        /// "publish" or "play".
+        kind: &'static str,
+        /// How.
+        outcome: Outcome,
+        /// From the loss until now.
+        after: Duration,
+    },
+    /// A refused request is tried again without telling the client.
+    StreamRetry {
+        /// Stream name.
+        name: String,
+        /// The server's words.
+        info: String,
+        /// Tries so far.
+        tries: u16,
+    },
+    /// A refused publish is tried again without H264.
+    RetriedWithoutH264 {
+        /// Stream name.
+        name: String,
+    },
+    /// The client gave no sign of life.
+    ClientDead {
+        /// Why we believe so.
+        reason: &'static str,
+    },
+    /// The server no longer lets the client into a room it had joined.
+    RoomLost {
+        /// The room.
+        room: String,
+        /// The server's words.
+        info: String,
+    },
+    /// No more tries: streams reported, socket closed (rule R10).
+    GaveUp {
+        /// Why.
+        reason: String,
+        /// Dials made.
+        tries: u32,
+    },
+    /// A limit was reached; the request was answered as refused or dropped.
+    LimitReached {
+        /// Name of the setting.
+        limit: &'static str,
+    },
+    /// A message of the client was not understood and closed the session.
+    BadFirstMessage {
+        /// What was wrong.
+        reason: String,
+    },
+}

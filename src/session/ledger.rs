@@ -1,0 +1,239 @@
+//! What the client wants to be true (protocol S4.1): its connection, streams, rooms, calls and the
+//! requests it still waits for. Compact: an idle session is mostly its ledger.
+//!
+//! Holds and finds; decides nothing.
+
+use super::{Timestamp, packed::Packed};
+
+/// Publish or play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Publish,
+    Play,
+}
+
+impl Kind {
+    /// The status that says the stream runs.
+    pub(super) const fn running(self) -> &'static str {
+        match self {
+            Self::Publish => "PUBLISHING",
+            Self::Play => "PLAYING",
+        }
+    }
+
+    /// The status that answers the client's own stop.
+    pub(super) const fn stopped(self) -> &'static str {
+        match self {
+            Self::Publish => "UNPUBLISHED",
+            Self::Play => "STOPPED",
+        }
+    }
+
+    pub(super) const fn is_publish(self) -> bool {
+        matches!(self, Self::Publish)
+    }
+}
+
+/// How the media of a stream travels, as far as a replay cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// WebRTC between browser and server: an answer can be applied only once (protocol S0).
+    Direct,
+    /// MSE and WSPlayer: through a WebSocket of its own, can be replayed (protocol S2.9).
+    Socket,
+}
+
+/// Where a stream stands upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamState {
+    /// The client's own request went upstream in this epoch and has no final answer yet.
+    Requested,
+    /// Running upstream and, as far as the client knows, always was.
+    Live,
+    /// Waits for an upstream to be sent to; nothing of it is upstream.
+    Held,
+    /// An answered direct stream whose upstream died: owed a FAILED (modes notify, restart).
+    Lost,
+    /// An answered direct stream on a resumed session: alive if the server says so by then.
+    Probation { until: Timestamp },
+    /// Replayed in this epoch; proof is due by `until`.
+    Replayed { until: Timestamp },
+    /// Refused for now; next try at `at`.
+    Retry { at: Timestamp },
+    /// A play whose publisher is being restored in this process; asked again at `at`.
+    AwaitsPublisher { at: Timestamp },
+    /// Refused as in use by another live session of ours, which is asked for a sign of life.
+    AwaitsProof { until: Timestamp },
+    /// The client stopped it and waits for the server's word.
+    Stopping,
+}
+
+impl StreamState {
+    /// Whether the server may know the stream under its current upstream id.
+    pub(super) const fn is_upstream(self) -> bool {
+        matches!(
+            self,
+            Self::Requested | Self::Live | Self::Probation { .. } | Self::Replayed { .. } | Self::Stopping
+        )
+    }
+
+    /// Whether the stream still owes its outage an outcome.
+    pub(super) const fn is_unsettled(self) -> bool {
+        !matches!(self, Self::Requested | Self::Live | Self::Stopping)
+    }
+
+    pub(super) const fn deadline(self) -> Option<Timestamp> {
+        match self {
+            Self::Probation { until } | Self::Replayed { until } | Self::AwaitsProof { until } => Some(until),
+            Self::Retry { at } | Self::AwaitsPublisher { at } => Some(at),
+            _ => None,
+        }
+    }
+}
+
+/// One publish or play.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// The client's `mediaSessionId`.
+    pub(super) client_id: Box<str>,
+    /// The id in use upstream when it is not the client's own (rule R7).
+    pub(super) upstream_id: Option<Box<str>>,
+    pub(super) name: Box<str>,
+    pub(super) kind: Kind,
+    pub(super) transport: Transport,
+    /// The client's request, while a replay may need it: dropped once a direct stream is answered.
+    pub(super) request: Option<Packed>,
+    pub(super) state: StreamState,
+    /// Since when the stream is without upstream, or its request waits: bounds holds and retries.
+    pub(super) since: Timestamp,
+    /// Retries after refusals, since `since`.
+    pub(super) tries: u16,
+    /// Until when refusals are retried; set by the first of them.
+    pub(super) patience: Option<Timestamp>,
+    /// It was sent to some upstream under the client's own id or another: a replay needs a fresh
+    /// one (rule R7).
+    pub(super) sent: bool,
+    /// The client has had its `setRemoteSDP`.
+    pub(super) answered: bool,
+    /// The client has had PUBLISHING or PLAYING.
+    pub(super) running: bool,
+    pub(super) audio_muted: bool,
+    pub(super) video_muted: bool,
+    /// A retry without H264 is under way or done: not offered again (bounds it to one).
+    pub(super) without_h264: bool,
+    /// The server's own last refusal, to be told when patience ends.
+    pub(super) refusal: Option<Box<[u8]>>,
+    /// `webRTCMetricsClientDescription`, to be repeated on a new upstream (protocol S4.1).
+    pub(super) metrics: Option<Packed>,
+}
+
+impl Stream {
+    /// The id under which the upstream knows it.
+    pub(super) fn upstream_id(&self) -> &str {
+        self.upstream_id.as_deref().unwrap_or(&self.client_id)
+    }
+
+    /// Whether the same request may be sent to a new upstream: the client will take the answer,
+    /// or needs none.
+    pub(super) fn is_replayable(&self) -> bool {
+        self.request.is_some() && (!self.answered || self.transport == Transport::Socket)
+    }
+}
+
+/// One room the client joined or asked to join (protocol S2.7).
+#[derive(Debug)]
+pub(super) struct Room {
+    pub(super) name: Box<str>,
+    /// The client's `sendData` with the join.
+    pub(super) join: Packed,
+    /// The client's operation that waits for its `DataStatusEvent`.
+    pub(super) client_operation: Option<Box<str>>,
+    /// Our operation of a replayed join.
+    pub(super) replay_operation: Option<Box<str>>,
+    /// Participants as the client knows them.
+    pub(super) participants: Vec<Participant>,
+    /// After a replayed join the next STATE becomes differences.
+    pub(super) awaits_state: bool,
+    /// Participants not seen since the replay; they have until then to come back.
+    pub(super) missing_until: Option<Timestamp>,
+}
+
+/// One other participant of a room.
+#[derive(Debug, Default)]
+pub(super) struct Participant {
+    pub(super) login: Box<str>,
+    /// Names of the streams the client knows of this participant.
+    pub(super) streams: Vec<Box<str>>,
+    /// Not seen since the last replay of the join.
+    pub(super) missing: bool,
+}
+
+/// A request of the client that waits for an answer, and would wait for ever if its server died.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pending {
+    /// `sendData` by operation id.
+    Data(Box<str>),
+    /// `availableStream` by the client's stream id.
+    Available(Box<str>),
+    /// `snapshot` by the client's stream id.
+    Snapshot(Box<str>),
+    /// `hangup` by call id.
+    Hangup(Box<str>),
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    pub(super) streams: Vec<Stream>,
+    pub(super) rooms: Vec<Room>,
+    /// Ids of calls that are not over.
+    pub(super) calls: Vec<Box<str>>,
+    pub(super) pending: Vec<Pending>,
+    /// Upstream ids we gave up in this epoch: whatever comes for them is dropped.
+    pub(super) retired: Vec<Box<str>>,
+    /// `sessionDebug` start, while it is on.
+    pub(super) debug: bool,
+}
+
+/// Retired ids kept per epoch; the oldest goes first.
+const RETIRED_MAX: usize = 64;
+
+impl Ledger {
+    pub(super) fn by_client_id(&self, id: &str) -> Option<usize> {
+        self.streams.iter().position(|stream| &*stream.client_id == id)
+    }
+
+    /// Finds the stream an upstream id belongs to, if the upstream may know it.
+    pub(super) fn by_upstream_id(&self, id: &str) -> Option<usize> {
+        self.streams.iter().position(|stream| stream.state.is_upstream() && stream.upstream_id() == id)
+    }
+
+    pub(super) fn retire(&mut self, upstream_id: &str) {
+        if self.retired.len() >= RETIRED_MAX {
+            self.retired.remove(0);
+        }
+        self.retired.push(upstream_id.into());
+    }
+
+    pub(super) fn is_retired(&self, upstream_id: &str) -> bool {
+        self.retired.iter().any(|id| &**id == upstream_id)
+    }
+
+    /// Takes the first pending request equal to `wanted`.
+    pub(super) fn settle(&mut self, wanted: &Pending) -> bool {
+        let found = self.pending.iter().position(|pending| pending == wanted);
+        if let Some(index) = found {
+            self.pending.swap_remove(index);
+        }
+        found.is_some()
+    }
+
+    pub(super) fn room(&mut self, name: &str) -> Option<&mut Room> {
+        self.rooms.iter_mut().find(|room| &*room.name == name)
+    }
+
+    /// Whether any stream publishes: such sessions are restored first (rule R6).
+    pub(super) fn publishes(&self) -> bool {
+        self.streams.iter().any(|stream| stream.kind.is_publish())
+    }
+}

@@ -1,0 +1,146 @@
+//! Pings towards the client, silence of the upstream, and proofs of life between sessions
+//! (protocol S6, rules R7 and R12).
+
+use std::time::Duration;
+
+use crate::signaling::synthetic;
+
+use super::{
+    Close, Event, LossCause, Mail, Output, SessionId, Timestamp,
+    core::{Session, after},
+    state::{Link, Stage},
+};
+
+/// While the server pings by itself we only step in when its ping is late by this much.
+const PING_GRACE: Duration = Duration::from_millis(1_000);
+
+impl Session {
+    pub(super) fn client_heard(&mut self) {
+        self.client.last_heard = self.now;
+        self.client.unanswered_pings = 0;
+        if self.client.proof_until.take().is_some() {
+            for (name, asker) in std::mem::take(&mut self.askers) {
+                self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: true }));
+            }
+        }
+    }
+
+    pub(super) fn upstream_heard(&mut self) {
+        let silence = self.now.since(self.upstream.last_heard);
+        self.upstream.last_heard = self.now;
+        self.upstream.probed = false;
+        if self.is_up() && silence > self.settings.restore.ice_patience {
+            self.report_streams_that_outlived_ice();
+        }
+    }
+
+    /// When a JSON ping is due: at the server's pace while it pings, at ours when it does not.
+    pub(super) fn ping_deadline(&self) -> Option<Timestamp> {
+        if matches!(self.link, Link::First) {
+            return None;
+        }
+        let grace = if self.is_up() { PING_GRACE } else { Duration::ZERO };
+        after(self.client.last_ping, self.settings.keepalive.ping_period).map(|at| at + grace)
+    }
+
+    pub(super) fn run_ping_timer(&mut self) {
+        if self.is_due(self.ping_deadline()) {
+            self.say_to_client(synthetic::ping());
+            self.count_ping();
+        }
+    }
+
+    /// A ping goes to the client; too many without any sign of life end the session.
+    pub(super) fn count_ping(&mut self) {
+        let patience = self.settings.keepalive.missing_pings;
+        self.client.last_ping = self.now;
+        if patience > 0 && self.client.unanswered_pings >= patience {
+            self.client_is_dead("pings unanswered");
+            return;
+        }
+        self.client.unanswered_pings = self.client.unanswered_pings.saturating_add(1);
+    }
+
+    fn client_is_dead(&mut self, reason: &'static str) {
+        self.event(Event::ClientDead { reason });
+        self.end(Some(Close::Abort), Close::NoCode);
+    }
+
+    pub(super) fn upstream_ping(&mut self) {
+        self.say_upstream(synthetic::pong());
+        if self.is_up() {
+            self.outputs.push(Output::ForwardToClient);
+            self.count_ping();
+        }
+    }
+
+    fn silence_watched(&self) -> bool {
+        match self.link {
+            Link::Up => true,
+            Link::Down(outage) => !matches!(outage.stage, Stage::Waiting { .. } | Stage::Dialing),
+            _ => false,
+        }
+    }
+
+    pub(super) fn silence_deadline(&self) -> Option<Timestamp> {
+        if !self.silence_watched() {
+            return None;
+        }
+        let keepalive = &self.settings.keepalive;
+        let lost = after(self.upstream.last_heard, keepalive.upstream_silence);
+        let probe_after = keepalive.ping_period.saturating_mul(keepalive.probe_missed_pings);
+        let probe = if self.upstream.probed { None } else { after(self.upstream.last_heard, probe_after) };
+        lost.into_iter().chain(probe).min()
+    }
+
+    pub(super) fn run_silence_timer(&mut self) {
+        if !self.is_due(self.silence_deadline()) {
+            return;
+        }
+        let lost = after(self.upstream.last_heard, self.settings.keepalive.upstream_silence);
+        if self.is_due(lost) {
+            self.outputs.push(Output::CloseUpstream(self.epoch, Close::Abort));
+            self.upstream_lost(LossCause::Silent);
+        } else {
+            self.upstream.probed = true;
+            self.outputs.push(Output::PingUpstream);
+        }
+    }
+
+    pub(super) fn mail(&mut self, mail: Mail) {
+        match mail {
+            Mail::NameSettled(name) => self.name_settled(&name),
+            Mail::ProveAlive { name, asker } => self.prove_alive(&name, asker),
+            Mail::Proven { name, alive } => self.proven(&name, alive),
+            Mail::MediaSocketFlows(epoch) if epoch == self.epoch => self.media_socket_flows(),
+            Mail::MediaSocketFlows(_) => {}
+        }
+    }
+
+    /// Another session's client wants a name that our client publishes (rule R7).
+    fn prove_alive(&mut self, name: &str, asker: SessionId) {
+        let bound = self.settings.bounds.pending_requests_max;
+        if !self.holds_name(name) || self.askers.len() >= bound {
+            let alive = self.holds_name(name);
+            self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive }));
+            return;
+        }
+        self.askers.push((name.into(), asker));
+        if self.client.proof_until.is_none() {
+            self.client.proof_until = Some(self.now + self.settings.restore.prove_alive);
+            self.say_to_client(synthetic::ping());
+            self.client.last_ping = self.now;
+            self.outputs.push(Output::PingClient);
+        }
+    }
+
+    pub(super) fn run_proof_timer(&mut self) {
+        if self.is_due(self.client.proof_until) {
+            self.client_is_dead("another session wants its stream name");
+        }
+    }
+
+    fn holds_name(&self, name: &str) -> bool {
+        self.ledger.streams.iter().any(|stream| stream.kind.is_publish() && &*stream.name == name)
+    }
+}

@@ -1,0 +1,330 @@
+//! The way back after the loss of an upstream: backoff, dial, `connection`, then the client's
+//! intents in the order of rule R5.
+
+use std::time::Duration;
+
+use crate::{
+    config::RestoreMode,
+    signaling::{Peek, peek, remove_fields, set_field},
+};
+
+use super::{
+    Close, DialError, Epoch, Event, LossCause, Output, Priority, backoff,
+    core::Session,
+    ledger::StreamState,
+    packed::Packed,
+    state::{Lever, Link, Outage, Stage, Upstream},
+    upstream::with_token,
+};
+
+/// An epoch that lived this long was no failure: backoff starts afresh after it.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// Fields of `connection` that a resume by token leaves out (protocol S7).
+const SIP_FIELDS: &[&str] = &[
+    "sipLogin",
+    "sipAuthenticationName",
+    "sipPassword",
+    "sipDomain",
+    "sipOutboundProxy",
+    "sipProxy",
+    "sipPort",
+    "sipRegisterRequired",
+];
+
+impl Session {
+    pub(super) fn upstream_lost(&mut self, cause: LossCause) {
+        match self.link {
+            Link::Up | Link::First if self.closes_with_upstream() => self.end_as(cause),
+            Link::Up | Link::First => self.begin_outage(cause),
+            Link::Down(outage) => {
+                let error = DialError::Unreachable(format!("the connection ended: {cause:?}"));
+                if matches!(outage.stage, Stage::Resuming { .. }) {
+                    self.upstream.resume_refused = true;
+                }
+                self.try_failed(Event::AttemptFailed { tries: outage.tries, error });
+            }
+            Link::PassedThrough | Link::Ended => {}
+        }
+    }
+
+    /// A server that refused the client and then closes means it; and restoring may be off.
+    fn closes_with_upstream(&self) -> bool {
+        self.client.refused || !self.settings.restore.connection
+    }
+
+    fn begin_outage(&mut self, cause: LossCause) {
+        let stable = self.now.since(self.upstream.established_at) >= STABLE;
+        self.upstream.failures = if stable { 0 } else { self.upstream.failures.saturating_add(1) };
+        // The very first loss is always followed by a try at once.
+        let failures = if self.epoch == Epoch(0) { 0 } else { self.upstream.failures };
+        let until = self.now + self.backoff(failures);
+        self.link = Link::Down(Outage { since: self.now, tries: 0, stage: Stage::Waiting { until } });
+        self.upstream.resume_refused = false;
+        if let Some(token) = &self.client.token {
+            self.registry.tokens().set(token, self.id, self.epoch, None);
+        }
+        self.answer_pending();
+        self.finish_calls();
+        self.streams_lose_upstream();
+        let streams = self.ledger.streams.len();
+        self.event(Event::UpstreamLost { cause, streams });
+        if until <= self.now {
+            self.dial();
+        }
+    }
+
+    fn backoff(&mut self, failures: u32) -> Duration {
+        let restore = &self.settings.restore;
+        backoff::delay(restore.backoff_initial, restore.backoff_max, failures, &mut self.random)
+    }
+
+    fn dial(&mut self) {
+        let Link::Down(outage) = &mut self.link else { return };
+        outage.tries = outage.tries.saturating_add(1);
+        outage.stage = Stage::Dialing;
+        self.epoch = Epoch(self.epoch.0.wrapping_add(1));
+        let priority = if self.ledger.publishes() { Priority::Publisher } else { Priority::Other };
+        self.outputs.push(Output::Dial { epoch: self.epoch, priority });
+    }
+
+    pub(super) fn node_up(&mut self) {
+        if matches!(self.outage().map(|outage| outage.stage), Some(Stage::Waiting { .. })) {
+            self.dial();
+        }
+    }
+
+    pub(super) fn dial_failed(&mut self, error: DialError) {
+        let Some(outage) = self.outage() else { return };
+        // The upstream knows this client and does not want it: the same as a refused `connection`.
+        if let DialError::Refused(status @ (401 | 403)) = error {
+            return self.give_up(format!("the upstream refused the handshake with status {status}"));
+        }
+        self.try_failed(Event::AttemptFailed { tries: outage.tries, error });
+    }
+
+    /// One try is over; the next waits for its backoff, or there is none.
+    fn try_failed(&mut self, event: Event) {
+        let Some(outage) = self.outage() else { return };
+        self.event(event);
+        let tries_max = self.settings.restore.tries_max;
+        if tries_max > 0 && outage.tries >= tries_max {
+            return self.give_up("no try succeeded".to_owned());
+        }
+        self.upstream.failures = self.upstream.failures.saturating_add(1);
+        let until = self.now + self.backoff(self.upstream.failures);
+        self.streams_lose_upstream();
+        self.set_stage(Stage::Waiting { until });
+    }
+
+    /// Ends a try whose connection stands but is of no use.
+    fn abandon_try(&mut self, info: &str) {
+        let Some(outage) = self.outage() else { return };
+        self.outputs.push(Output::CloseUpstream(self.epoch, Close::NoCode));
+        let event = Event::ReplayRefused { tries: outage.tries, info: info.to_owned(), retry: true };
+        self.try_failed(event);
+    }
+
+    /// Rule R10: everything is reported, then the socket ends as a dying server ends it.
+    pub(super) fn give_up(&mut self, reason: String) {
+        let tries = self.outage().map_or(0, |outage| outage.tries);
+        self.event(Event::GaveUp { reason, tries });
+        self.report_everything();
+        self.end(Some(Close::Code(1001)), Close::NoCode);
+    }
+
+    pub(super) fn upstream_opened(&mut self) {
+        if self.outage().is_none() {
+            return;
+        }
+        self.upstream = Upstream {
+            token: self.upstream.token.take(),
+            resume_refused: self.upstream.resume_refused,
+            failures: self.upstream.failures,
+            ..Upstream::new(self.now)
+        };
+        let Some(connection) = self.client.connection.as_ref().map(Packed::unpack) else {
+            // The client has said nothing yet; its first word will find this upstream.
+            self.link = Link::First;
+            return;
+        };
+        let resume = self.client.keep_alive && self.client.established && !self.upstream.resume_refused;
+        if let (true, Some(token)) = (resume, &self.upstream.token) {
+            let message = resuming(&connection, token);
+            self.upstream.resumed = true;
+            self.set_stage(Stage::Resuming { until: self.now + self.settings.restore.resume_wait });
+            self.say_upstream(message);
+        } else {
+            self.set_stage(Stage::Connecting { until: self.now + self.settings.restore.answer_timeout });
+            self.say_upstream(connection);
+        }
+    }
+
+    /// The server refused the `connection` we repeated (rule R8).
+    pub(super) fn session_refused(&mut self, peek: &Peek<'_>) {
+        let Some(outage) = self.outage() else { return };
+        let info = peek.string("info").unwrap_or_default().into_owned();
+        if matches!(outage.stage, Stage::Resuming { .. }) {
+            self.upstream.resume_refused = true;
+            return self.abandon_try(&info);
+        }
+        if self.settings.restore.is_transient(&info) {
+            return self.abandon_try(&info);
+        }
+        self.event(Event::ReplayRefused { tries: outage.tries, info, retry: false });
+        self.report_everything();
+        self.outputs.push(Output::ForwardToClient);
+        self.end(Some(Close::Code(1001)), Close::NoCode);
+    }
+
+    pub(super) fn run_stage_timer(&mut self) {
+        let Some(outage) = self.outage() else { return };
+        if !self.is_due(outage.stage.deadline()) {
+            return;
+        }
+        match outage.stage {
+            Stage::Waiting { .. } => self.dial(),
+            Stage::Dialing => {}
+            Stage::Resuming { .. } => {
+                self.upstream.resume_refused = true;
+                self.abandon_try("no answer to the resume");
+            }
+            Stage::Connecting { .. } => self.abandon_try("no getUserData"),
+            Stage::Registering { .. } => self.join_rooms(),
+            Stage::Joining { .. } => self.restore_streams(),
+        }
+    }
+
+    /// `getUserData` came on the new upstream.
+    pub(super) fn session_established(&mut self) {
+        if self.client.registered && !self.upstream.resumed && !self.upstream.registered {
+            self.set_stage(Stage::Registering { until: self.now + self.settings.restore.answer_timeout });
+        } else {
+            self.join_rooms();
+        }
+    }
+
+    /// The last stage: every stream is replayed, put on probation, or told the truth.
+    pub(super) fn restore_streams(&mut self) {
+        let Some(outage) = self.outage() else { return };
+        self.link = Link::Up;
+        self.event(Event::SessionRestored { outage: self.now.since(outage.since), tries: outage.tries });
+        if self.ledger.debug {
+            self.say_upstream(br#"{"message":"sessionDebug","data":[{"command":"start"}]}"#.to_vec());
+        }
+        self.settle_lost_streams();
+        self.replay_held_streams(true);
+        self.replay_held_streams(false);
+        self.arm_lever();
+        self.send_held();
+    }
+
+    fn settle_lost_streams(&mut self) {
+        let until = self.now + self.settings.restore.resume_wait;
+        let probation = self.upstream.resumed && self.mode_resumes();
+        let mut index = 0;
+        while let Some(stream) = self.ledger.streams.get_mut(index) {
+            match stream.state {
+                StreamState::Lost if probation => {
+                    stream.state = StreamState::Probation { until };
+                    index += 1;
+                }
+                StreamState::Lost => self.report(index),
+                _ => index += 1,
+            }
+        }
+    }
+
+    fn replay_held_streams(&mut self, publishes: bool) {
+        let mut index = 0;
+        while let Some(stream) = self.ledger.streams.get(index) {
+            if stream.state != StreamState::Held || stream.kind.is_publish() != publishes {
+                index += 1;
+                continue;
+            }
+            let before = self.ledger.streams.len();
+            self.replay_stream(index);
+            if self.ledger.streams.len() == before {
+                index += 1;
+            }
+        }
+    }
+
+    const fn mode_resumes(&self) -> bool {
+        matches!(self.client.mode, RestoreMode::Auto | RestoreMode::Anchor | RestoreMode::Resume)
+    }
+
+    /// The mode as it is spelled in the settings.
+    pub(super) const fn mode_name(&self) -> &'static str {
+        match self.client.mode {
+            RestoreMode::Auto => "auto",
+            RestoreMode::Resume => "resume",
+            RestoreMode::Restart => "restart",
+            RestoreMode::Notify => "notify",
+            RestoreMode::Passthrough => "passthrough",
+            RestoreMode::Anchor => "anchor",
+        }
+    }
+
+    /// Mode `restart`: a stream was reported; unless the client starts something by itself, it
+    /// gets a second `getUserData` when the new epoch stands (protocol S3.6).
+    pub(super) fn arm_lever(&mut self) {
+        if !self.is_up() {
+            return;
+        }
+        let at = self.now + self.settings.restore.restart_wait;
+        match &mut self.lever {
+            Some(lever) if lever.wanted => lever.at = lever.at.or(Some(at)),
+            _ => self.lever = None,
+        }
+    }
+
+    /// A stream was reported because of an outage.
+    pub(super) fn want_lever(&mut self) {
+        if let Some(lever) = self.new_lever() {
+            lever.wanted = true;
+        }
+    }
+
+    /// Keeps the `getUserData` of the new epoch for the case that it is wanted.
+    pub(super) fn load_lever(&mut self, user_data: &[u8]) {
+        if let Some(lever) = self.new_lever() {
+            lever.user_data = Some(Packed::plain(user_data));
+        }
+    }
+
+    fn new_lever(&mut self) -> Option<&mut Lever> {
+        (self.client.mode == RestoreMode::Restart).then(|| {
+            &mut **self
+                .lever
+                .get_or_insert_with(|| Box::new(Lever { at: None, user_data: None, wanted: false }))
+        })
+    }
+
+    pub(super) fn run_lever_timer(&mut self) {
+        let at = self.lever.as_ref().and_then(|lever| lever.at);
+        if !self.is_due(at) || !self.is_up() {
+            return;
+        }
+        let user_data = self.lever.take().and_then(|lever| lever.user_data);
+        let Some(user_data) = user_data.as_ref().map(Packed::unpack) else { return };
+        let message = peek(&user_data).ok().and_then(|peek| with_token(&peek, self.client.token.as_deref()));
+        self.say_to_client(message.unwrap_or(user_data));
+        if self.client.registered {
+            // ESTABLISHED has just downgraded a registered session (protocol S3.1).
+            self.say_to_client(br#"{"message":"registered","data":[null]}"#.to_vec());
+        }
+    }
+}
+
+/// `connection` with the token of the dead session and without SIP credentials (protocol S7).
+fn resuming(connection: &[u8], token: &str) -> Vec<u8> {
+    let Some(object) = object_of(connection) else { return connection.to_vec() };
+    let without_sip = remove_fields(connection, object, SIP_FIELDS);
+    let Some(object) = object_of(&without_sip) else { return without_sip };
+    set_field(&without_sip, object, "authToken", &serde_json::Value::from(token).to_string())
+}
+
+fn object_of(message: &[u8]) -> Option<crate::signaling::Span> {
+    peek(message).ok()?.argument(0)
+}

@@ -1,0 +1,347 @@
+//! Rooms (protocol S2.7): a join is an intent and is repeated; the STATE that a repeated join
+//! brings is turned into the differences the client has not seen.
+
+use crate::signaling::{Edits, Peek, Span, elements, field, fields, peek, string, synthetic};
+
+use super::{
+    Event, Output,
+    core::Session,
+    ledger::{Participant, Pending, Room, StreamState},
+    packed::Packed,
+    state::Stage,
+};
+
+/// How long participants may take to come back after a repeated join: they fell with the same
+/// server and are joining again themselves.
+const MISSING_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Participants remembered per room.
+const PARTICIPANTS_MAX: usize = 1_000;
+/// Streams remembered per participant.
+const STREAMS_MAX: usize = 64;
+
+impl Session {
+    pub(super) fn send_data(&mut self, peek: &Peek<'_>) {
+        let operation = peek.string("operationId");
+        let command = peek.field("payload").and_then(|payload| room_command(peek.text(), payload));
+        match (command, operation) {
+            (Some((command, room)), Some(operation)) if command == "join" => {
+                self.join(peek, &room, &operation)
+            }
+            (Some((command, room)), Some(operation)) if command == "leave" => self.leave(&room, &operation),
+            (_, Some(operation)) => {
+                let pending = Pending::Data(operation.as_ref().into());
+                if self.is_up() {
+                    self.note_pending(pending);
+                    self.outputs.push(Output::ForwardToUpstream);
+                } else {
+                    self.answer_lost(pending);
+                }
+            }
+            (_, None) => self.forward_or_drop(),
+        }
+    }
+
+    fn join(&mut self, peek: &Peek<'_>, name: &str, operation: &str) {
+        self.lever = None;
+        if self.ledger.room(name).is_none() && self.ledger.rooms.len() >= self.settings.bounds.rooms_max {
+            self.event(Event::LimitReached { limit: "session.rooms_max" });
+            return self.forward_or_drop();
+        }
+        self.ledger.rooms.retain(|room| &*room.name != name);
+        self.ledger.rooms.push(Room {
+            name: name.into(),
+            join: Packed::new(peek.text()),
+            client_operation: Some(operation.into()),
+            replay_operation: None,
+            participants: Vec::new(),
+            awaits_state: false,
+            missing_until: None,
+        });
+        if self.is_up() {
+            self.outputs.push(Output::ForwardToUpstream);
+        }
+    }
+
+    fn leave(&mut self, name: &str, operation: &str) {
+        self.ledger.rooms.retain(|room| &*room.name != name);
+        if self.is_up() {
+            self.note_pending(Pending::Data(operation.into()));
+            self.outputs.push(Output::ForwardToUpstream);
+        } else {
+            // The client cleans up either way (protocol S4.2).
+            self.say_to_client(synthetic::data_status(operation, Ok(())));
+        }
+    }
+
+    /// Joins that still wait for the server's word when patience ends.
+    pub(super) fn answer_joins(&mut self) {
+        let operations: Vec<_> =
+            self.ledger.rooms.iter_mut().filter_map(|room| room.client_operation.take()).collect();
+        for operation in operations {
+            self.answer_lost(Pending::Data(operation));
+        }
+    }
+
+    /// Repeats every join, then goes on to the streams when all are answered.
+    pub(super) fn join_rooms(&mut self) {
+        let mut messages = Vec::new();
+        for room in &mut self.ledger.rooms {
+            let operation = self.random.uuid();
+            let join = room.join.unpack();
+            if let Ok(peek) = peek(&join)
+                && let Some(span) = peek.field("operationId")
+            {
+                let mut edits = Edits::new();
+                edits.push_string(span, &operation);
+                messages.push(edits.apply(&join));
+                room.awaits_state = room.client_operation.is_none();
+                room.replay_operation = Some(operation);
+            }
+        }
+        if messages.is_empty() {
+            return self.restore_streams();
+        }
+        self.outputs.extend(messages.into_iter().map(Output::SendToUpstream));
+        self.set_stage(Stage::Joining { until: self.now + self.settings.restore.answer_timeout });
+    }
+
+    pub(super) fn data_status(&mut self, peek: &Peek<'_>) {
+        let Some(operation) = peek.string("operationId") else {
+            self.outputs.push(Output::ForwardToClient);
+            return;
+        };
+        let replayed =
+            self.ledger.rooms.iter().position(|room| room.replay_operation.as_deref() == Some(&*operation));
+        if let Some(index) = replayed {
+            self.join_answered(index, peek);
+            return;
+        }
+        let accepted = peek.string("status").as_deref() == Some("ACCEPTED");
+        for room in &mut self.ledger.rooms {
+            if room.client_operation.as_deref() == Some(&*operation) {
+                room.client_operation = None;
+                if !accepted {
+                    room.name = Box::default();
+                }
+            }
+        }
+        self.ledger.rooms.retain(|room| !room.name.is_empty());
+        let _ = self.ledger.settle(&Pending::Data(operation.as_ref().into()));
+        self.outputs.push(Output::ForwardToClient);
+    }
+
+    fn join_answered(&mut self, index: usize, peek: &Peek<'_>) {
+        let accepted = peek.string("status").as_deref() == Some("ACCEPTED");
+        let Some(room) = self.ledger.rooms.get_mut(index) else { return };
+        room.replay_operation = None;
+        if let (Some(operation), Some(span)) = (room.client_operation.take(), peek.field("operationId")) {
+            // The client still waits for its own join: this is its answer.
+            let mut edits = Edits::new();
+            edits.push_string(span, &operation);
+            self.say_to_client(edits.apply(peek.text()));
+        } else if !accepted {
+            let info = peek.string("info").unwrap_or_default().into_owned();
+            self.event(Event::RoomLost {
+                room: self.ledger.rooms.get(index).map(|r| r.name.to_string()).unwrap_or_default(),
+                info,
+            });
+        }
+        if !accepted {
+            self.ledger.rooms.swap_remove(index);
+        }
+        let joining = matches!(self.outage().map(|outage| outage.stage), Some(Stage::Joining { .. }));
+        if joining && self.ledger.rooms.iter().all(|room| room.replay_operation.is_none()) {
+            self.restore_streams();
+        }
+    }
+
+    pub(super) fn data_event(&mut self, peek: &Peek<'_>) {
+        let text = peek.text();
+        let payload = peek.field("payload");
+        let [room, name, info] =
+            payload.map_or([None; 3], |span| fields(text, span, ["roomName", "name", "info"]));
+        let room = room.and_then(|span| string(text, span));
+        let name = name.and_then(|span| string(text, span));
+        let known = room.as_deref().and_then(|room| self.ledger.rooms.iter().position(|r| &*r.name == room));
+        let (Some(index), Some(name), Some(info)) = (known, name, info) else {
+            self.outputs.push(Output::ForwardToClient);
+            return;
+        };
+        let swallowed = match &*name {
+            "STATE" => self.room_state(index, text, info),
+            "JOINED" => self.participant_joined(index, string(text, info).as_deref()),
+            "LEFT" => self.participant_left(index, string(text, info).as_deref()),
+            "PUBLISHED" => self.participant_published(index, text, info),
+            "UNPUBLISHED" | "FAILED" => self.participant_unpublished(index, text, info),
+            _ => false,
+        };
+        if !swallowed {
+            self.outputs.push(Output::ForwardToClient);
+        }
+    }
+
+    /// True if the STATE was turned into differences.
+    fn room_state(&mut self, index: usize, text: &[u8], info: Span) -> bool {
+        let fresh = participants(text, info);
+        let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
+        if !std::mem::take(&mut room.awaits_state) {
+            for participant in fresh {
+                merge(&mut room.participants, participant);
+            }
+            return false;
+        }
+        for known in &mut room.participants {
+            known.missing = !fresh.iter().any(|other| other.login == known.login);
+        }
+        if room.participants.iter().any(|participant| participant.missing) {
+            room.missing_until = Some(self.now + MISSING_GRACE);
+        }
+        for participant in fresh {
+            self.room_difference(index, participant);
+        }
+        true
+    }
+
+    /// Tells the client what changed about one participant while it did not look.
+    fn room_difference(&mut self, index: usize, fresh: Participant) {
+        let Some(room) = self.ledger.rooms.get_mut(index) else { return };
+        let name = room.name.clone();
+        let known = room.participants.iter_mut().find(|known| known.login == fresh.login);
+        let (gone, published) = match known {
+            Some(known) => {
+                let gone: Vec<_> =
+                    known.streams.iter().filter(|s| !fresh.streams.contains(s)).cloned().collect();
+                let new: Vec<_> =
+                    fresh.streams.iter().filter(|s| !known.streams.contains(s)).cloned().collect();
+                known.streams.clone_from(&fresh.streams);
+                (gone, new)
+            }
+            None => {
+                let published = fresh.streams.clone();
+                let login = fresh.login.clone();
+                merge(&mut room.participants, fresh_copy(&fresh));
+                self.say_to_client(synthetic::room_event(&name, synthetic::RoomEvent::Joined(&login)));
+                (Vec::new(), published)
+            }
+        };
+        let login = &*fresh.login;
+        for stream in &gone {
+            let event = synthetic::RoomEvent::Unpublished { login, stream };
+            self.say_to_client(synthetic::room_event(&name, event));
+        }
+        for stream in &published {
+            let event = synthetic::RoomEvent::Published { login, stream };
+            self.say_to_client(synthetic::room_event(&name, event));
+        }
+    }
+
+    /// JOINED of a participant the client knows would wipe its streams (protocol S10.8).
+    fn participant_joined(&mut self, index: usize, login: Option<&str>) -> bool {
+        let (Some(room), Some(login)) = (self.ledger.rooms.get_mut(index), login) else { return false };
+        if let Some(known) =
+            room.participants.iter_mut().find(|known| known.missing && &*known.login == login)
+        {
+            known.missing = false;
+            return true;
+        }
+        room.participants.retain(|known| &*known.login != login);
+        merge(&mut room.participants, Participant { login: login.into(), ..Participant::default() });
+        false
+    }
+
+    fn participant_left(&mut self, index: usize, login: Option<&str>) -> bool {
+        if let (Some(room), Some(login)) = (self.ledger.rooms.get_mut(index), login) {
+            room.participants.retain(|known| &*known.login != login);
+        }
+        false
+    }
+
+    /// PUBLISHED of a stream the client knows and still plays is a repetition.
+    fn participant_published(&mut self, index: usize, text: &[u8], info: Span) -> bool {
+        let Some((login, stream)) = login_and_stream(text, info) else { return false };
+        let plays = self.ledger.streams.iter().any(|play| {
+            !play.kind.is_publish() && *play.name == *stream && play.state != StreamState::Stopping
+        });
+        let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
+        if let Some(known) = room.participants.iter_mut().find(|known| known.login == login) {
+            if known.streams.contains(&stream) {
+                return plays;
+            }
+            if known.streams.len() < STREAMS_MAX {
+                known.streams.push(stream);
+            }
+        }
+        false
+    }
+
+    fn participant_unpublished(&mut self, index: usize, text: &[u8], info: Span) -> bool {
+        if let (Some((login, stream)), Some(room)) =
+            (login_and_stream(text, info), self.ledger.rooms.get_mut(index))
+            && let Some(known) = room.participants.iter_mut().find(|known| known.login == login)
+        {
+            known.streams.retain(|name| *name != stream);
+        }
+        false
+    }
+
+    /// Participants that did not come back have left.
+    pub(super) fn run_room_timers(&mut self) {
+        let now = self.now;
+        let mut messages = Vec::new();
+        for room in &mut self.ledger.rooms {
+            if room.missing_until.is_some_and(|until| until <= now) {
+                room.missing_until = None;
+                for gone in room.participants.iter().filter(|participant| participant.missing) {
+                    let event = synthetic::RoomEvent::Left(&gone.login);
+                    messages.push(synthetic::room_event(&room.name, event));
+                }
+                room.participants.retain(|participant| !participant.missing);
+            }
+        }
+        self.outputs.extend(messages.into_iter().map(Output::SendToClient));
+    }
+}
+
+fn fresh_copy(participant: &Participant) -> Participant {
+    Participant { login: participant.login.clone(), streams: participant.streams.clone(), missing: false }
+}
+
+fn merge(participants: &mut Vec<Participant>, fresh: Participant) {
+    let full = participants.len() >= PARTICIPANTS_MAX;
+    if let Some(known) = participants.iter_mut().find(|known| known.login == fresh.login) {
+        for stream in fresh.streams {
+            if known.streams.len() < STREAMS_MAX && !known.streams.contains(&stream) {
+                known.streams.push(stream);
+            }
+        }
+    } else if !full {
+        participants.push(fresh);
+    }
+}
+
+/// Command and room name of a `sendData` payload of the room API.
+fn room_command(text: &[u8], payload: Span) -> Option<(String, String)> {
+    let [command, options] = fields(text, payload, ["command", "options"]);
+    let command = string(text, command?)?.into_owned();
+    let name = string(text, field(text, options?, "name")?)?.into_owned();
+    Some((command, name))
+}
+
+/// The participants of a STATE: logins, or objects of login and stream name.
+fn participants(text: &[u8], info: Span) -> Vec<Participant> {
+    let mut all = Vec::new();
+    for span in elements(text, info) {
+        if let Some(login) = string(text, span) {
+            merge(&mut all, Participant { login: login.as_ref().into(), ..Participant::default() });
+        } else if let Some((login, stream)) = login_and_stream(text, span) {
+            merge(&mut all, Participant { login, streams: vec![stream], missing: false });
+        }
+    }
+    all
+}
+
+fn login_and_stream(text: &[u8], object: Span) -> Option<(Box<str>, Box<str>)> {
+    let [login, name] = fields(text, object, ["login", "name"]);
+    Some((string(text, login?)?.as_ref().into(), string(text, name?)?.as_ref().into()))
+}

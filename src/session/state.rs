@@ -1,0 +1,168 @@
+//! Where a session stands towards its upstream, and what it knows of both sides.
+
+use crate::config::RestoreMode;
+
+use super::{Timestamp, packed::Packed};
+
+/// The state of the session as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// The client has said nothing yet.
+    First,
+    /// An upstream session stands (or is being made by the client's own first `connection`).
+    Up,
+    /// From the loss of an upstream until a new one is established and asked for rooms.
+    Down(Outage),
+    /// The driver copies frames by itself.
+    PassedThrough,
+    /// Both sockets are ended or told to end.
+    Ended,
+}
+
+/// An outage of the whole session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outage {
+    pub(super) since: Timestamp,
+    /// Dials made.
+    pub(super) tries: u32,
+    pub(super) stage: Stage,
+}
+
+/// How far the return has come. Each stage has a time by which it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Backing off.
+    Waiting { until: Timestamp },
+    /// A dial is under way; the driver bounds it.
+    Dialing,
+    /// `connection` with the token of the dead session was sent (rule R8).
+    Resuming { until: Timestamp },
+    /// The client's own `connection` was sent again.
+    Connecting { until: Timestamp },
+    /// A SIP client waits for `registered` to be repeated.
+    Registering { until: Timestamp },
+    /// Rooms are being joined again.
+    Joining { until: Timestamp },
+}
+
+impl Stage {
+    pub(super) const fn deadline(self) -> Option<Timestamp> {
+        match self {
+            Self::Dialing => None,
+            Self::Waiting { until }
+            | Self::Resuming { until }
+            | Self::Connecting { until }
+            | Self::Registering { until }
+            | Self::Joining { until } => Some(until),
+        }
+    }
+}
+
+/// What is known of the client.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// Its `connection`, once sent.
+    pub(super) connection: Option<Packed>,
+    pub(super) mode: RestoreMode,
+    pub(super) keep_alive: bool,
+    /// It has had a `getUserData`.
+    pub(super) established: bool,
+    /// It has had `registered`.
+    pub(super) registered: bool,
+    pub(super) got_version: bool,
+    /// The server refused its `connection`: the server's close is then the answer.
+    pub(super) refused: bool,
+    /// The token it was given first, and keeps for its media sockets.
+    pub(super) token: Option<Box<str>>,
+    /// Last frame of any kind.
+    pub(super) last_heard: Timestamp,
+    /// Last ping that went to it.
+    pub(super) last_ping: Timestamp,
+    /// Pings since it was last heard.
+    pub(super) unanswered_pings: u32,
+    /// Other sessions wait until then to hear whether it is alive.
+    pub(super) proof_until: Option<Timestamp>,
+}
+
+impl Client {
+    pub(super) const fn new(now: Timestamp) -> Self {
+        Self {
+            connection: None,
+            mode: RestoreMode::Auto,
+            keep_alive: false,
+            established: false,
+            registered: false,
+            got_version: false,
+            refused: false,
+            token: None,
+            last_heard: now,
+            last_ping: now,
+            unanswered_pings: 0,
+            proof_until: None,
+        }
+    }
+}
+
+/// What is known of the upstream of the current epoch.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// The token of its `getUserData`; of the last one during an outage.
+    pub(super) token: Option<Box<str>>,
+    /// Since when the epoch is established.
+    pub(super) established_at: Timestamp,
+    /// Last byte from it.
+    pub(super) last_heard: Timestamp,
+    /// A probe for the present silence is under way.
+    pub(super) probed: bool,
+    /// `registered` came in this epoch.
+    pub(super) registered: bool,
+    /// The epoch is a resumed session (rule R8).
+    pub(super) resumed: bool,
+    /// A resume was refused in this outage: not tried again.
+    pub(super) resume_refused: bool,
+    /// Failed tries that still count for the backoff.
+    pub(super) failures: u32,
+}
+
+impl Upstream {
+    pub(super) const fn new(now: Timestamp) -> Self {
+        Self {
+            token: None,
+            established_at: now,
+            last_heard: now,
+            probed: false,
+            registered: false,
+            resumed: false,
+            resume_refused: false,
+            failures: 0,
+        }
+    }
+}
+
+/// The second `getUserData` of mode `restart`, waiting to be sent (protocol S3.6).
+#[derive(Debug)]
+pub(super) struct Lever {
+    /// When it goes out, unless the client starts something by itself; `None` until the new
+    /// epoch stands.
+    pub(super) at: Option<Timestamp>,
+    /// The `getUserData` of the new epoch.
+    pub(super) user_data: Option<Packed>,
+    /// A stream was reported: without that nobody needs to be started again.
+    pub(super) wanted: bool,
+}
+
+/// An event of the server kept back until it is clear whether its epoch is dying (rule R3).
+#[derive(Debug)]
+pub(super) struct BurstEvent {
+    /// The client's id of the stream, or the call's id.
+    pub(super) id: Box<str>,
+    pub(super) until: Timestamp,
+    pub(super) message: Box<[u8]>,
+}
+
+/// A message of the client that we do not act on, kept for the next upstream.
+#[derive(Debug)]
+pub(super) struct HeldMessage {
+    pub(super) until: Timestamp,
+    pub(super) message: Box<[u8]>,
+}

@@ -1,0 +1,412 @@
+//! Publishes and plays as the client asks for them, and what they owe when an upstream dies.
+
+use crate::{
+    registry::EndOfName,
+    signaling::{Edits, Peek, synthetic, synthetic::StreamStatus},
+};
+
+use super::{
+    Event, Mail, Outcome, Output, Timestamp,
+    core::{Session, after},
+    ledger::{Kind, Stream, StreamState, Transport},
+    packed::Packed,
+};
+
+/// What a stream is told when its upstream died with it (protocol S5.3).
+const INFO_LOST: &str = "Stopped by session disconnect";
+/// What a request is told that waited in vain (protocol S4.2).
+const INFO_NOT_READY: &str = "Session not ready";
+
+impl Session {
+    pub(super) fn stream_request(&mut self, peek: &Peek<'_>, kind: Kind) {
+        let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
+        if self.ledger.by_client_id(&id).is_some() {
+            // A second request under one id is an error of the client: the server says so.
+            return self.forward_or_drop();
+        }
+        let name = peek.string("name").unwrap_or_default();
+        if !self.has_room_for_stream(peek.text().len()) {
+            let published = kind.is_publish();
+            self.say_to_client(stream_failed(&id, &name, published, INFO_NOT_READY));
+            return;
+        }
+        let transport = match peek.string("mediaProvider").as_deref() {
+            Some("MSE" | "WSPlayer") => Transport::Socket,
+            _ => Transport::Direct,
+        };
+        let up = self.is_up();
+        self.ledger.streams.push(Stream {
+            client_id: id.as_ref().into(),
+            upstream_id: None,
+            name: name.as_ref().into(),
+            kind,
+            transport,
+            request: Some(Packed::plain(peek.text())),
+            state: if up { StreamState::Requested } else { StreamState::Held },
+            since: self.now,
+            tries: 0,
+            patience: None,
+            sent: up,
+            answered: false,
+            running: false,
+            audio_muted: false,
+            video_muted: false,
+            without_h264: false,
+            refusal: None,
+            metrics: None,
+        });
+        self.lever = None;
+        if up {
+            self.outputs.push(Output::ForwardToUpstream);
+        } else if kind.is_publish() && self.registry.names().get(&name).holder.is_none() {
+            self.registry.names().hold(&name, self.id, true, self.now);
+        }
+    }
+
+    fn has_room_for_stream(&mut self, request_bytes: usize) -> bool {
+        let bounds = &self.settings.bounds;
+        let hold = &self.settings.hold;
+        let held = self.ledger.streams.iter().filter(|stream| stream.state == StreamState::Held);
+        let held_bytes: usize = held.clone().filter_map(|s| s.request.as_ref()).map(Packed::len_bytes).sum();
+        let limit = if self.ledger.streams.len() >= bounds.streams_max {
+            "session.streams_max"
+        } else if !self.is_up() && held.count() >= hold.count_max {
+            "hold.count_max"
+        } else if !self.is_up() && held_bytes + request_bytes > hold.bytes_max {
+            "hold.bytes_max"
+        } else {
+            return true;
+        };
+        self.event(Event::LimitReached { limit });
+        false
+    }
+
+    /// The client's word wins (rule R4): a stop is forwarded if the upstream has the stream, and
+    /// answered here if it has not.
+    pub(super) fn stream_stop(&mut self, peek: &Peek<'_>, kind: Kind) {
+        let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
+        let Some(index) = self.ledger.by_client_id(&id) else {
+            if self.is_up() {
+                self.outputs.push(Output::ForwardToUpstream);
+            } else {
+                let name = peek.string("name").unwrap_or_default();
+                self.say_stopped(&id, &name, kind);
+            }
+            return;
+        };
+        self.release_name(index, EndOfName::Chosen);
+        self.drop_burst(&id);
+        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
+        match stream.state {
+            StreamState::Requested | StreamState::Live | StreamState::Stopping => {
+                stream.state = StreamState::Stopping;
+                self.forward_for_stream(peek);
+            }
+            StreamState::Replayed { .. } | StreamState::Probation { .. } => {
+                self.stop_upstream(index);
+                self.cancel(index);
+            }
+            _ => self.cancel(index),
+        }
+    }
+
+    fn say_stopped(&mut self, id: &str, name: &str, kind: Kind) {
+        self.say_to_client(synthetic::stream_status(&StreamStatus {
+            media_session_id: id,
+            name,
+            published: kind.is_publish(),
+            status: kind.stopped(),
+            info: Some("Stopped by user"),
+        }));
+    }
+
+    /// Ends a stream that the client stopped while it was not on any upstream.
+    pub(super) fn cancel(&mut self, index: usize) {
+        let stream = self.ledger.streams.swap_remove(index);
+        self.say_stopped(&stream.client_id, &stream.name, stream.kind);
+        if stream.state != StreamState::Stopping {
+            self.outcome(&stream, Outcome::Cancelled);
+        }
+    }
+
+    /// Takes back what we sent upstream for a stream, and ignores what is still said of it.
+    pub(super) fn stop_upstream(&mut self, index: usize) {
+        let Some(stream) = self.ledger.streams.get(index) else { return };
+        let upstream_id: Box<str> = stream.upstream_id().into();
+        let status = stream.kind.running();
+        let stop = synthetic::stop_stream(&upstream_id, &stream.name, stream.kind.is_publish(), status);
+        self.say_upstream(stop);
+        self.ledger.retire(&upstream_id);
+    }
+
+    /// Tells the client that a stream is over, in the server's own words if it had any.
+    pub(super) fn report(&mut self, index: usize) {
+        self.release_name(index, EndOfName::Lost);
+        let stream = self.ledger.streams.swap_remove(index);
+        let message = match &stream.refusal {
+            Some(refusal) => refusal.to_vec(),
+            None => {
+                let info = if stream.answered { INFO_LOST } else { INFO_NOT_READY };
+                stream_failed(&stream.client_id, &stream.name, stream.kind.is_publish(), info)
+            }
+        };
+        self.say_to_client(message);
+        if stream.state == StreamState::Lost {
+            self.want_lever();
+        }
+        self.outcome(&stream, Outcome::Reported);
+    }
+
+    pub(super) fn outcome(&mut self, stream: &Stream, outcome: Outcome) {
+        self.event(Event::StreamOutcome {
+            name: stream.name.to_string(),
+            stream: stream.client_id.to_string(),
+            kind: if stream.kind.is_publish() { "publish" } else { "play" },
+            outcome,
+            after: self.now.since(stream.since),
+        });
+    }
+
+    /// Gives up the name of a publish, and tells those who wait for it.
+    pub(super) fn release_name(&mut self, index: usize, end: EndOfName) {
+        let Some(stream) = self.ledger.streams.get(index).filter(|stream| stream.kind.is_publish()) else {
+            return;
+        };
+        let name: Box<str> = stream.name.clone();
+        let held_elsewhere = self
+            .ledger
+            .streams
+            .iter()
+            .enumerate()
+            .any(|(other, stream)| other != index && stream.kind.is_publish() && stream.name == name);
+        if !held_elsewhere {
+            self.registry.names().release(&name, self.id, end, self.now);
+            self.settle_name(&name);
+        }
+    }
+
+    /// The publish runs: plays that wait for it may go on.
+    pub(super) fn hold_name(&mut self, index: usize) {
+        if let Some(stream) = self.ledger.streams.get(index).filter(|stream| stream.kind.is_publish()) {
+            let name = stream.name.clone();
+            self.registry.names().hold(&name, self.id, false, self.now);
+            self.settle_name(&name);
+        }
+    }
+
+    fn settle_name(&mut self, name: &str) {
+        for waiter in self.registry.names().take_waiters(name) {
+            if waiter == self.id {
+                self.name_settled(name);
+            } else {
+                self.outputs.push(Output::Post(waiter, Mail::NameSettled(name.to_owned())));
+            }
+        }
+    }
+
+    /// What each stream owes when its upstream is lost.
+    pub(super) fn streams_lose_upstream(&mut self) {
+        self.burst.clear();
+        self.ledger.retired.clear();
+        let mut index = 0;
+        while let Some(stream) = self.ledger.streams.get_mut(index) {
+            if stream.state == StreamState::Stopping {
+                self.cancel(index);
+                continue;
+            }
+            if !stream.state.is_unsettled() {
+                stream.since = self.now;
+                stream.tries = 0;
+                stream.patience = None;
+                stream.refusal = None;
+            }
+            stream.state = if stream.is_replayable() { StreamState::Held } else { StreamState::Lost };
+            let restoring = stream.state == StreamState::Held;
+            if stream.kind.is_publish() {
+                let name = stream.name.clone();
+                let holder = self.registry.names().get(&name).holder;
+                if holder.is_none_or(|holder| holder.session == self.id) {
+                    self.registry.names().hold(&name, self.id, restoring, self.now);
+                }
+            }
+            index += 1;
+        }
+    }
+
+    /// Direct streams whose silence was longer than ICE bears: nobody knows what became of their
+    /// media, so the client is told and the upstream is rid of them (rule R12).
+    pub(super) fn report_streams_that_outlived_ice(&mut self) {
+        while let Some(index) = self.ledger.streams.iter().position(|stream| {
+            stream.transport == Transport::Direct && stream.answered && stream.state == StreamState::Live
+        }) {
+            self.stop_upstream(index);
+            self.report(index);
+        }
+    }
+
+    /// Everything that is owed goes out: no more tries (rule R10).
+    pub(super) fn report_everything(&mut self) {
+        while !self.ledger.streams.is_empty() {
+            self.report(0);
+        }
+        self.answer_pending();
+        self.answer_joins();
+        self.finish_calls();
+    }
+
+    /// Answers the requests that the upstream took with it. A join is repeated instead.
+    pub(super) fn answer_pending(&mut self) {
+        for pending in std::mem::take(&mut self.ledger.pending) {
+            self.answer_lost(pending);
+        }
+    }
+
+    /// When something is due for this stream.
+    pub(super) fn stream_deadline(&self, stream: &Stream) -> Option<Timestamp> {
+        match stream.state {
+            StreamState::Lost => Some(stream.since + self.settings.restore.report_after),
+            StreamState::Held if stream.running => None,
+            StreamState::Held => Some(stream.since + self.settings.hold.time_max),
+            state => state.deadline(),
+        }
+    }
+
+    pub(super) fn run_stream_timers(&mut self) {
+        let mut index = 0;
+        while let Some(stream) = self.ledger.streams.get(index) {
+            let state = stream.state;
+            let client_id = stream.client_id.clone();
+            if !self.is_due(self.stream_deadline(stream)) {
+                index += 1;
+                continue;
+            }
+            self.stream_timer(index, state);
+            let same = self.ledger.streams.get(index).is_some_and(|stream| stream.client_id == client_id);
+            if same {
+                index += 1;
+            }
+        }
+    }
+
+    fn stream_timer(&mut self, index: usize, state: StreamState) {
+        match state {
+            StreamState::Lost => {
+                self.report(index);
+                self.arm_lever();
+            }
+            StreamState::Held => self.report(index),
+            StreamState::Probation { .. } | StreamState::Replayed { .. } => {
+                self.stop_upstream(index);
+                self.report(index);
+            }
+            StreamState::AwaitsProof { .. } => self.report(index),
+            StreamState::Retry { .. } | StreamState::AwaitsPublisher { .. } if self.is_up() => {
+                self.replay_stream(index);
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends the client's request again, under a fresh id if an upstream has seen it before.
+    pub(super) fn replay_stream(&mut self, index: usize) {
+        if self.wait_for_publisher(index) {
+            return;
+        }
+        let fresh = self.random.uuid();
+        let until = self.now + self.settings.restore.proof_timeout;
+        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
+        let Some(request) = stream.request.as_ref().map(Packed::unpack) else {
+            return self.report(index);
+        };
+        if stream.sent {
+            stream.upstream_id = Some(fresh);
+        }
+        stream.sent = true;
+        stream.state = StreamState::Replayed { until };
+        let message = replayed_request(&request, stream.upstream_id.as_deref(), stream.without_h264);
+        self.say_upstream(message);
+    }
+
+    /// A play of a name that this process is restoring waits for it (rule R5).
+    pub(super) fn wait_for_publisher(&mut self, index: usize) -> bool {
+        let retry = self.settings.restore.name_retry;
+        let hold = self.settings.restore.player_hold.max(self.settings.hold.time_max);
+        let Some(stream) = self.ledger.streams.get_mut(index) else { return false };
+        let patient = self.now < stream.since + hold;
+        if stream.kind.is_publish() || !patient || !self.registry.names().wait(&stream.name, self.id) {
+            return false;
+        }
+        stream.state = StreamState::AwaitsPublisher { at: self.now + retry };
+        true
+    }
+
+    pub(super) fn name_settled(&mut self, name: &str) {
+        if !self.is_up() {
+            return;
+        }
+        while let Some(index) = self.ledger.streams.iter().position(|stream| {
+            matches!(stream.state, StreamState::AwaitsPublisher { .. }) && &*stream.name == name
+        }) {
+            self.replay_stream(index);
+            let waits = self.ledger.streams.get(index).map(|stream| stream.state);
+            if matches!(waits, Some(StreamState::AwaitsPublisher { .. })) {
+                break;
+            }
+        }
+    }
+
+    /// Repeats what the client told the dead upstream about a running stream.
+    pub(super) fn repeat_stream_intents(&mut self, index: usize) {
+        let Some(stream) = self.ledger.streams.get(index) else { return };
+        let id = stream.upstream_id();
+        let mut messages = Vec::new();
+        if stream.audio_muted {
+            messages.push(synthetic::send_stream_event(id, "audioMuted"));
+        }
+        if stream.video_muted {
+            messages.push(synthetic::send_stream_event(id, "videoMuted"));
+        }
+        if let Some(metrics) = &stream.metrics {
+            messages.push(with_media_session_id(&metrics.unpack(), id));
+        }
+        self.outputs.extend(messages.into_iter().map(Output::SendToUpstream));
+    }
+
+    /// A moment after which a wait that may be switched off ends.
+    pub(super) fn patience(&self, wait: std::time::Duration) -> Timestamp {
+        after(self.now, wait).unwrap_or(self.now)
+    }
+}
+
+fn stream_failed(id: &str, name: &str, published: bool, info: &str) -> Vec<u8> {
+    synthetic::stream_status(&StreamStatus {
+        media_session_id: id,
+        name,
+        published,
+        status: "FAILED",
+        info: Some(info),
+    })
+}
+
+/// The request with the id the upstream shall know, and without H264 where that was refused.
+fn replayed_request(request: &[u8], upstream_id: Option<&str>, without_h264: bool) -> Vec<u8> {
+    let Ok(peek) = crate::signaling::peek(request) else { return request.to_vec() };
+    let mut edits = Edits::new();
+    if let (Some(id), Some(span)) = (upstream_id, peek.field("mediaSessionId")) {
+        edits.push_string(span, id);
+    }
+    if without_h264 && let (Some(sdp), Some(span)) = (peek.string("sdp"), peek.field("sdp")) {
+        edits.push_string(span, &crate::signaling::sdp::strip_codecs(&sdp, "H264"));
+    }
+    edits.apply(request)
+}
+
+/// The message under another stream id.
+pub(super) fn with_media_session_id(message: &[u8], id: &str) -> Vec<u8> {
+    let Ok(peek) = crate::signaling::peek(message) else { return message.to_vec() };
+    let mut edits = Edits::new();
+    if let Some(span) = peek.field("mediaSessionId") {
+        edits.push_string(span, id);
+    }
+    edits.apply(message)
+}

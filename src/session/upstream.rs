@@ -1,0 +1,233 @@
+//! What the upstream of the current epoch says (protocol S2.2, S2.4, S2.6): forwarded, unless our
+//! own replay caused it.
+
+use crate::signaling::{Edits, Peek, Span, elements, peek, string};
+
+use super::{
+    Event, Output,
+    core::Session,
+    ledger::{Pending, StreamState, Transport},
+    state::Stage,
+};
+
+impl Session {
+    pub(super) fn upstream_text(&mut self, text: &[u8]) {
+        let Ok(peek) = peek(text) else {
+            self.outputs.push(Output::ForwardToClient);
+            return;
+        };
+        match &*peek.name {
+            "ping" => self.upstream_ping(),
+            "getUserData" => self.user_data(&peek),
+            "getVersion" => self.version(),
+            "registered" => self.registered(),
+            "fail" => self.fail(&peek),
+            "setRemoteSDP" => self.remote_sdp(&peek),
+            "notifyStreamStatusEvent" | "notifyVideoFormat" => self.stream_status(&peek),
+            "notifyStreamEvent" => self.upstream_stream_event(&peek),
+            "inboundVideoRate" | "outboundVideoRate" => {
+                self.about_stream(&peek, peek.field("mediaSessionId"))
+            }
+            "availableStream" => self.available_answer(&peek),
+            "notifyAudioCodec" => self.about_stream(&peek, peek.argument(0)),
+            "DataStatusEvent" => self.data_status(&peek),
+            "OnDataEvent" => self.data_event(&peek),
+            "notifyIncomingCall" => self.incoming_call(&peek),
+            "notifyTryingResponse" | "ring" | "talk" | "hold" | "finish" | "busy" | "sessionProgress" => {
+                self.call_status(&peek);
+            }
+            "webRTCMetricsDescriptionUpdate" => self.metrics_update(&peek),
+            _ => self.outputs.push(Output::ForwardToClient),
+        }
+    }
+
+    fn user_data(&mut self, peek: &Peek<'_>) {
+        let token = peek.string("authToken");
+        self.upstream.token = token.as_deref().map(Into::into);
+        self.upstream.established_at = self.now;
+        if self.client.established {
+            self.later_user_data(peek);
+        } else {
+            self.first_user_data(peek);
+        }
+        self.publish_token();
+    }
+
+    /// The client's first: it goes through as it is, also when a replay brought it.
+    fn first_user_data(&mut self, peek: &Peek<'_>) {
+        self.client.established = true;
+        self.client.refused = false;
+        self.client.token = self.upstream.token.clone();
+        self.outputs.push(Output::ForwardToClient);
+        let app_key = peek.string("appKey").unwrap_or_default().into_owned();
+        self.event(Event::SessionUp { app_key, mode: self.mode_name() });
+        if self.outage().is_some() {
+            self.session_established();
+        }
+    }
+
+    fn later_user_data(&mut self, peek: &Peek<'_>) {
+        match self.outage().map(|outage| outage.stage) {
+            Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => {
+                self.load_lever(peek.text());
+                self.session_established();
+            }
+            // Said by the server itself: the client hears it, under the token it knows.
+            _ => match with_token(peek, self.client.token.as_deref()) {
+                Some(message) => self.say_to_client(message),
+                None => self.outputs.push(Output::ForwardToClient),
+            },
+        }
+    }
+
+    /// Media sockets come with the client's token; this is where they belong now.
+    pub(super) fn publish_token(&self) {
+        if let (Some(client), Some(upstream)) = (&self.client.token, &self.upstream.token) {
+            let upstream = Some(std::sync::Arc::from(&**upstream));
+            self.registry.tokens().set(client, self.id, self.epoch, upstream);
+        }
+    }
+
+    fn version(&mut self) {
+        if !std::mem::replace(&mut self.client.got_version, true) || self.is_first_epoch() {
+            self.outputs.push(Output::ForwardToClient);
+        }
+    }
+
+    fn is_first_epoch(&self) -> bool {
+        self.epoch == super::Epoch(0)
+    }
+
+    fn registered(&mut self) {
+        let repeated = std::mem::replace(&mut self.upstream.registered, true);
+        let known = std::mem::replace(&mut self.client.registered, true);
+        // The first one of a new epoch comes from our replay; later ones are the server's own.
+        if !known || repeated || self.is_first_epoch() {
+            self.outputs.push(Output::ForwardToClient);
+        }
+        if let Some(Stage::Registering { .. }) = self.outage().map(|outage| outage.stage) {
+            self.join_rooms();
+        }
+    }
+
+    fn fail(&mut self, peek: &Peek<'_>) {
+        let about_stream = peek.string("apiMethod").as_deref() == Some("StreamStatusEvent");
+        if about_stream && peek.field("id").is_some() {
+            self.stream_refused_by_fail(peek);
+            return;
+        }
+        match self.outage().map(|outage| outage.stage) {
+            Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => self.session_refused(peek),
+            _ => {
+                self.client.refused |= !self.client.established;
+                self.outputs.push(Output::ForwardToClient);
+            }
+        }
+    }
+
+    fn remote_sdp(&mut self, peek: &Peek<'_>) {
+        let id = peek.string_argument(0);
+        let Some(index) = id.as_deref().and_then(|id| self.ledger.by_upstream_id(id)) else {
+            return self.about_stream(peek, peek.argument(0));
+        };
+        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
+        let replayed = matches!(stream.state, StreamState::Replayed { .. } | StreamState::Probation { .. });
+        // The SDK would take a second answer for an offer and never answer it (protocol S0.2).
+        if replayed && stream.answered {
+            return;
+        }
+        stream.answered = true;
+        if stream.transport == Transport::Direct {
+            // Nothing can replay it now; a live stream keeps no SDP.
+            stream.request = None;
+        }
+        self.forward_as(index, peek, peek.argument(0));
+    }
+
+    /// Forwards a message about a stream, with the id the client knows; drops what concerns a
+    /// request we took back.
+    pub(super) fn about_stream(&mut self, peek: &Peek<'_>, id_span: Option<Span>) {
+        let id = id_span.and_then(|span| string(peek.text(), span));
+        let Some(id) = id else {
+            self.outputs.push(Output::ForwardToClient);
+            return;
+        };
+        match self.ledger.by_upstream_id(&id) {
+            Some(index) => self.forward_as(index, peek, id_span),
+            None if self.ledger.is_retired(&id) => {}
+            None => self.outputs.push(Output::ForwardToClient),
+        }
+    }
+
+    /// Forwards a message about a stream we know, in order behind what is held back for it.
+    pub(super) fn forward_as(&mut self, index: usize, peek: &Peek<'_>, id_span: Option<Span>) {
+        let Some(stream) = self.ledger.streams.get(index) else { return };
+        let message = mapped(peek, id_span, stream.upstream_id.as_ref().map(|_| &*stream.client_id));
+        let client_id = stream.client_id.clone();
+        if self.burst.iter().any(|event| event.id == client_id) {
+            let message = message.unwrap_or_else(|| peek.text().to_vec());
+            self.push_burst(client_id, message);
+            return;
+        }
+        match message {
+            Some(message) => self.say_to_client(message),
+            None => self.outputs.push(Output::ForwardToClient),
+        }
+    }
+
+    fn upstream_stream_event(&mut self, peek: &Peek<'_>) {
+        let id_span = peek.field("mediaSessionId");
+        let kind = peek.string("type");
+        if let (Some("snapshotCompleted" | "snapshotFailed"), Some(id)) =
+            (kind.as_deref(), peek.string("mediaSessionId"))
+        {
+            let client_id = self.client_id_of(&id);
+            let _ = self.ledger.settle(&Pending::Snapshot(client_id));
+        }
+        self.about_stream(peek, id_span);
+    }
+
+    fn available_answer(&mut self, peek: &Peek<'_>) {
+        if let Some(id) = peek.string("id") {
+            let wanted = Pending::Available(self.client_id_of(&id));
+            // One answer settles all questions of that stream (protocol S2.4).
+            while self.ledger.settle(&wanted) {}
+        }
+        self.about_stream(peek, peek.field("id"));
+    }
+
+    fn client_id_of(&self, upstream_id: &str) -> Box<str> {
+        let stream = self.ledger.by_upstream_id(upstream_id).and_then(|index| self.ledger.streams.get(index));
+        stream.map_or_else(|| upstream_id.into(), |stream| stream.client_id.clone())
+    }
+
+    fn metrics_update(&mut self, peek: &Peek<'_>) {
+        let mut edits = Edits::new();
+        let ids = peek.field("ids");
+        for span in ids.into_iter().flat_map(|ids| elements(peek.text(), ids)) {
+            let stream = string(peek.text(), span).and_then(|id| self.ledger.by_upstream_id(&id));
+            if let Some(stream) = stream.and_then(|index| self.ledger.streams.get(index)) {
+                edits.push_string(span, &stream.client_id);
+            }
+        }
+        if edits.is_empty() {
+            self.outputs.push(Output::ForwardToClient);
+        } else {
+            self.say_to_client(edits.apply(peek.text()));
+        }
+    }
+}
+
+/// The message with another id in it; `None` if it needs no change.
+fn mapped(peek: &Peek<'_>, id_span: Option<Span>, client_id: Option<&str>) -> Option<Vec<u8>> {
+    let mut edits = Edits::new();
+    edits.push_string(id_span?, client_id?);
+    Some(edits.apply(peek.text()))
+}
+
+/// A `getUserData` with the token the client knows; `None` if it needs no change.
+pub(super) fn with_token(peek: &Peek<'_>, token: Option<&str>) -> Option<Vec<u8>> {
+    let mut edits = Edits::new();
+    edits.push_string(peek.field("authToken")?, token?);
+    Some(edits.apply(peek.text()))
+}
