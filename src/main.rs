@@ -1,4 +1,8 @@
 //! The `holdfast` binary: hands over to the command line in the library.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdfast::cli::main(std::env::args_os())
+}

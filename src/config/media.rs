@@ -1,6 +1,9 @@
 //! Section `[media]`: whether WebRTC media passes through the proxy, and by which door.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +16,12 @@ pub enum MediaMode {
     Direct,
     /// Media ends at the proxy and goes on from there. Not available yet.
     Anchor,
+}
+
+impl fmt::Display for MediaMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::write_word(*self, f)
+    }
 }
 
 /// The media side of the proxy.

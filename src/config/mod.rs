@@ -19,8 +19,12 @@ mod restore;
 mod session;
 mod upstream;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
+use clap::ValueEnum;
 use serde_json::Value;
 
 pub use address::{AddressRange, ListenAddress, UpstreamUrl};
@@ -140,6 +144,11 @@ impl Config {
         // Plain structs of numbers and text: there is nothing in them that JSON cannot hold.
         serde_json::to_value(file).unwrap_or(Value::Null)
     }
+}
+
+/// Writes a choice as it is written in the file and in flags.
+fn write_word<T: ValueEnum>(choice: T, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    choice.to_possible_value().map_or(Ok(()), |word| f.write_str(word.get_name()))
 }
 
 /// A configuration file that was read.

@@ -1,6 +1,6 @@
 //! Section `[restore]`: how sessions and streams come back after an outage.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,14 +16,21 @@ pub enum RestoreMode {
     /// Re-attach to the kept session by token, media untouched; `notify` where that fails.
     Resume,
     /// FAILED per stream, then a second `getUserData`: pages that start in ESTABLISHED start
-    /// again (protocol S3.6).
+    /// again.
+    // Protocol S3.6.
     Restart,
     /// FAILED per stream on the open session: pages with restart code restart.
     Notify,
     /// The client's socket is closed as the upstream's was.
     Passthrough,
-    /// Media continues on the same client transport. Needs `media = "anchor"`.
+    /// Media continues on the same client transport. Not available yet.
     Anchor,
+}
+
+impl fmt::Display for RestoreMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::write_word(*self, f)
+    }
 }
 
 /// The rules of a restore that have a number. Vendor's names refer to the auto-restore example

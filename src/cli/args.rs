@@ -1,0 +1,183 @@
+//! What can be typed: commands, flags and their help. Only parsing; what follows from it lives
+//! with each command.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{
+    Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, Overrides, RestoreMode, UpstreamUrl,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  holdfast run --listen 0.0.0.0:8080 --upstream ws://wcs:8080
+      Clients connect to port 8080 of this machine instead of wcs; that is all they change.
+
+  holdfast certificate
+  holdfast run --listen wss://0.0.0.0:8443 --tls-cert certs/cert.pem --tls-key certs/key.pem \\
+      --upstream ws://wcs:8080
+      The same over TLS, with a certificate for development.
+
+  holdfast check --config config/holdfast.toml --connect
+      Is the configuration right, and does the server answer?
+
+Exit codes:
+  0  success            64  wrong usage or configuration    66  a file cannot be read
+  1  internal error     69  server or address unavailable   73  a file cannot be written";
+
+/// Keeps WebSocket sessions and streams alive across restarts of a Web Call Server.
+#[derive(Debug, Parser)]
+#[command(name = "holdfast", version, after_help = EXAMPLES, arg_required_else_help = true)]
+#[command(subcommand_required = true, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the configuration and its files, say what would run, and start nothing.
+    Check(CheckArgs),
+    /// Make a self-signed certificate and its key, for development.
+    Certificate(CertificateArgs),
+}
+
+/// Flags that stand for settings; they go before the configuration file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SettingsArgs {
+    /// Configuration file; config/holdfast.toml shows every setting.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address for clients: IP:PORT, or with ws:// or wss:// in front. Repeatable.
+    /// [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS", help_heading = "Clients")]
+    pub listen: Vec<ListenAddress>,
+
+    /// PEM file with the certificate chain for wss, leaf first.
+    #[arg(long, value_name = "FILE", help_heading = "Clients")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the private key of the certificate.
+    #[arg(long, value_name = "FILE", help_heading = "Clients")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Web Call Server to pass clients on to: ws://HOST:PORT or wss://HOST:PORT. Repeatable,
+    /// tried in this order.
+    #[arg(short, long, value_name = "URL", help_heading = "Servers")]
+    pub upstream: Vec<UpstreamUrl>,
+
+    /// PEM file with the certificates that sign those of wss servers. [default: public roots]
+    #[arg(long, value_name = "FILE", help_heading = "Servers")]
+    pub upstream_ca: Option<PathBuf>,
+
+    /// What becomes of a running WebRTC stream when its server is lost. [default: auto]
+    #[arg(long, value_name = "MODE", help_heading = "Restore")]
+    pub restore_mode: Option<RestoreMode>,
+
+    /// Sessions per second that restores may dial per server; 0 = no limit. [default: 1000]
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Restore",
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000)
+    )]
+    pub restore_rate: Option<u32>,
+
+    /// Who carries WebRTC media. [default: direct]
+    #[arg(long, value_name = "MODE", help_heading = "Media")]
+    pub media: Option<MediaMode>,
+
+    /// UDP address for the media of clients (anchor). [default: 0.0.0.0:31000]
+    #[arg(long, value_name = "IP:PORT", help_heading = "Media")]
+    pub media_listen: Option<SocketAddr>,
+
+    /// Addresses to give to clients for their media (anchor), separated by commas.
+    #[arg(long, value_name = "IP", value_delimiter = ',', help_heading = "Media")]
+    pub media_advertise: Vec<IpAddr>,
+
+    /// How log lines look; they go to stderr. [default: text]
+    #[arg(long, value_name = "FORMAT", help_heading = "Log")]
+    pub log_format: Option<LogFormat>,
+
+    /// The least important lines to write. The environment variable HOLDFAST_LOG (a filter such
+    /// as holdfast::session=debug,info) goes before it. [default: info]
+    #[arg(long, value_name = "LEVEL", help_heading = "Log")]
+    pub log_level: Option<LogLevel>,
+}
+
+impl SettingsArgs {
+    /// The configuration that these flags and the file they name make.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let flags = Overrides {
+            listen: self.listen.clone(),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+            upstream: self.upstream.clone(),
+            upstream_ca: self.upstream_ca.clone(),
+            restore_rate: self.restore_rate,
+            restore_mode: self.restore_mode,
+            media: self.media,
+            media_listen: self.media_listen,
+            media_advertise: self.media_advertise.clone(),
+            log_format: self.log_format,
+            log_level: self.log_level,
+        };
+        Config::load(self.config.as_deref(), &flags)
+    }
+}
+
+/// `holdfast check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// The settings to check, as for `run`.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// Also open a WebSocket connection to each server, and close it.
+    #[arg(long)]
+    pub connect: bool,
+
+    /// Also print every setting with its value.
+    #[arg(long)]
+    pub print_settings: bool,
+}
+
+/// `holdfast certificate`.
+#[derive(Args, Debug)]
+pub struct CertificateArgs {
+    /// Where to write cert.pem and key.pem.
+    #[arg(long, value_name = "DIRECTORY", default_value = "certs")]
+    pub directory: PathBuf,
+
+    /// Host name or IP address the certificate is for. Repeatable, or separated by commas.
+    #[arg(
+        long,
+        value_name = "NAME",
+        value_delimiter = ',',
+        default_values = ["localhost", "127.0.0.1", "::1"]
+    )]
+    pub name: Vec<String>,
+
+    /// Days until it expires.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 365,
+        value_parser = clap::value_parser!(u32).range(1..=3650)
+    )]
+    pub days: u32,
+
+    /// Replace files that exist.
+    #[arg(long)]
+    pub force: bool,
+}

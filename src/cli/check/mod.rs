@@ -1,0 +1,170 @@
+//! `holdfast check`: whether a configuration would work, without starting anything.
+
+mod connect;
+mod files;
+
+use std::{
+    fmt::Display,
+    io::Write,
+    net::{SocketAddr, ToSocketAddrs},
+};
+
+use serde_json::Value;
+use tokio_rustls::rustls::RootCertStore;
+
+use super::{Failure, args::CheckArgs, install_crypto_provider, told};
+use crate::{
+    config::{Config, UpstreamUrl},
+    limits,
+};
+
+pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
+    install_crypto_provider();
+    let config = args.settings.load()?;
+    if args.print_settings {
+        print_settings(&config, out);
+    }
+    let mut report = Report { out, unavailable: Vec::new() };
+    report.listeners(&config)?;
+    let roots = report.roots(&config)?;
+    report.limits(&config);
+    report.say("restore", config.session.restore.mode);
+    for (app, settings) in &config.session.apps {
+        if let Some(mode) = settings.restore_mode {
+            report.say("restore", format!("{mode} for appKey {app:?}"));
+        }
+    }
+    report.say("media", config.media.mode);
+    for url in &config.net.upstream.url {
+        let addresses = report.resolve(url);
+        if args.connect && !addresses.is_empty() {
+            report.connect(url, &config, roots.as_ref())?;
+        }
+    }
+    for warning in config.warnings() {
+        report.say("warning", warning);
+    }
+    report.end()
+}
+
+struct Report<'a, W> {
+    out: &'a mut W,
+    /// What does not answer, one sentence each.
+    unavailable: Vec<String>,
+}
+
+impl<W: Write> Report<'_, W> {
+    fn say(&mut self, what: &str, text: impl Display) {
+        told(writeln!(self.out, "{what:<9} {text}"));
+    }
+
+    fn listeners(&mut self, config: &Config) -> Result<(), Failure> {
+        let listen = &config.net.listen;
+        if let (Some(certificate), Some(key)) = (&listen.tls_cert, &listen.tls_key) {
+            let count = certificates(files::identity(certificate, key)?);
+            self.say("tls", format!("{} ({count}), key matches", certificate.display()));
+        }
+        for (address, tls) in listen.listeners() {
+            let scheme = if tls { "wss" } else { "ws" };
+            self.say("listen", format!("{scheme}://{address}"));
+        }
+        Ok(())
+    }
+
+    fn roots(&mut self, config: &Config) -> Result<Option<RootCertStore>, Failure> {
+        let upstream = &config.net.upstream;
+        let Some(ca) = &upstream.ca else { return Ok(None) };
+        let roots = files::roots(ca)?;
+        self.say("trust", format!("{} ({}) for wss upstreams", ca.display(), certificates(roots.len())));
+        Ok(Some(roots))
+    }
+
+    fn limits(&mut self, config: &Config) {
+        let open_files = limits::raise_open_files();
+        let fitting = limits::sessions_for(open_files);
+        match config.net.limits.sessions_max {
+            None => self.say("sessions", format!("at most {fitting} ({open_files} open files)")),
+            Some(max) if max <= fitting => self.say("sessions", format!("at most {max}")),
+            Some(max) => {
+                self.say("sessions", format!("at most {max}"));
+                self.say(
+                    "warning",
+                    format!(
+                        "limits.sessions_max is {max}, but {open_files} open files are enough for \
+                         {fitting} only: raise the limit (ulimit -n, LimitNOFILE=) or lower the setting"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn resolve(&mut self, url: &UpstreamUrl) -> Vec<SocketAddr> {
+        match (url.host(), url.port()).to_socket_addrs() {
+            Ok(addresses) => {
+                let addresses: Vec<_> = addresses.collect();
+                let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                self.say("upstream", format!("{url} at {list}"));
+                addresses
+            }
+            Err(error) => {
+                self.say("upstream", format!("{url}: unknown host"));
+                self.unavailable.push(format!("{url}: the host cannot be resolved: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn connect(
+        &mut self,
+        url: &UpstreamUrl,
+        config: &Config,
+        roots: Option<&RootCertStore>,
+    ) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Internal(format!("cannot start the runtime: {error}")))?;
+        let roots = roots
+            .cloned()
+            .unwrap_or_else(|| RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
+        let limit = config.net.upstream.dial_timeout;
+        match runtime.block_on(connect::handshake(url, roots, limit)) {
+            Ok(took) => {
+                self.say("upstream", format!("{url} answers, {} ms", took.as_millis()));
+            }
+            Err(why) => {
+                self.say("upstream", format!("{url}: {why}"));
+                self.unavailable.push(format!("{url}: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(mut self) -> Result<(), Failure> {
+        if self.unavailable.is_empty() {
+            self.say("ok", "the configuration is right");
+            return Ok(());
+        }
+        Err(Failure::Unavailable(format!(
+            "{}\nThe configuration itself is right. Is the server running, and is its address right?",
+            self.unavailable.join("\n")
+        )))
+    }
+}
+
+fn certificates(count: usize) -> String {
+    if count == 1 { "1 certificate".to_owned() } else { format!("{count} certificates") }
+}
+
+fn print_settings(config: &Config, out: &mut impl Write) {
+    let Value::Object(sections) = config.to_json() else { return };
+    for (section, content) in &sections {
+        let Value::Object(settings) = content else { continue };
+        for (name, value) in settings {
+            if !value.is_null() {
+                told(writeln!(out, "{section}.{name} = {value}"));
+            }
+        }
+    }
+    told(writeln!(out));
+}

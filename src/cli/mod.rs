@@ -1,0 +1,53 @@
+//! The command line: from what was typed to an exit code. Parses, starts the parts in their
+//! order and tells how it went; it decides nothing about sessions.
+
+mod args;
+mod certificate;
+mod check;
+mod failure;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+
+pub use args::{CertificateArgs, CheckArgs, Cli, Command, SettingsArgs};
+pub use failure::Failure;
+
+/// Runs the command line `arguments`, the name of the program first, and says how it went.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(message) => {
+            // Help and version come this way, too. If stdout is gone there is nobody to tell.
+            let _ = message.print();
+            let failed = message.use_stderr();
+            return if failed { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match run(&cli, &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("holdfast: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Check(args) => check::run(args, out),
+        Command::Certificate(args) => certificate::run(args, out),
+    }
+}
+
+/// Output that nobody reads any more is no failure of the command.
+fn told(_: io::Result<()>) {}
+
+/// Installs the cryptography of this process for rustls; harmless when it is installed already.
+fn install_crypto_provider() {
+    let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
+}

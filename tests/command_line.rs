@@ -1,0 +1,145 @@
+//! The binary as an operator meets it: what it prints, what it writes, what it exits with.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Output},
+    thread,
+};
+
+struct Answer {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn holdfast(arguments: &[&str]) -> Answer {
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_holdfast")).args(arguments).output().unwrap();
+    Answer {
+        code: status.code().expect("ended by a signal"),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// An empty directory of this test's own.
+fn directory(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+#[test]
+fn help_goes_to_stdout_and_wrong_usage_exits_64() {
+    let help = holdfast(&["--help"]);
+    assert_eq!(help.code, 0, "{}", help.err);
+    assert!(help.out.contains("Examples:") && help.err.is_empty());
+    assert_eq!(holdfast(&["--version"]).code, 0);
+    for wrong in
+        [&[][..], &["fly"], &["check", "--upstreem", "ws://a:1"], &["check", "--upstream", "http://a"]]
+    {
+        let answer = holdfast(wrong);
+        assert_eq!(answer.code, 64, "{wrong:?}: {}", answer.err);
+        assert!(answer.out.is_empty());
+        assert!(!answer.err.is_empty());
+    }
+}
+
+#[test]
+fn a_certificate_is_made_once_and_its_key_is_private() {
+    let directory = directory("certificate");
+    let certs = directory.join("certs");
+    let made = holdfast(&["certificate", "--directory", certs.to_str().unwrap()]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let key = certs.join("key.pem");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    let first = fs::read(&key).unwrap();
+
+    let again = holdfast(&["certificate", "--directory", certs.to_str().unwrap()]);
+    assert_eq!(again.code, 73);
+    assert!(again.err.contains("--force"), "{}", again.err);
+    assert_eq!(fs::read(&key).unwrap(), first, "the refused run changed the key");
+
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let forced = holdfast(&["certificate", "--force", "--directory", certs.to_str().unwrap()]);
+    assert_eq!(forced.code, 0, "{}", forced.err);
+    assert_ne!(fs::read(&key).unwrap(), first);
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn check_tells_whether_certificate_and_key_belong_together() {
+    let directory = directory("pairs");
+    for name in ["one", "two"] {
+        let target = directory.join(name);
+        assert_eq!(holdfast(&["certificate", "--directory", target.to_str().unwrap()]).code, 0);
+    }
+    let check = |certificate: &str, key: &str| {
+        let certificate = directory.join(certificate);
+        let key = directory.join(key);
+        holdfast(&[
+            "check",
+            "--upstream=ws://127.0.0.1:8080",
+            "--tls-cert",
+            certificate.to_str().unwrap(),
+            "--tls-key",
+            key.to_str().unwrap(),
+        ])
+    };
+    let right = check("one/cert.pem", "one/key.pem");
+    assert_eq!(right.code, 0, "{}", right.err);
+    assert!(right.out.contains("wss://0.0.0.0:8080"), "{}", right.out);
+
+    let mixed = check("one/cert.pem", "two/key.pem");
+    assert_eq!(mixed.code, 64);
+    assert!(mixed.err.contains("do not belong together"), "{}", mixed.err);
+
+    let swapped = check("one/key.pem", "one/cert.pem");
+    assert_eq!(swapped.code, 64);
+    assert!(swapped.err.contains("expected certificates as PEM"), "{}", swapped.err);
+
+    let missing = check("one/cert.pem", "three/key.pem");
+    assert_eq!(missing.code, 66);
+    assert!(missing.err.contains("three/key.pem"), "{}", missing.err);
+}
+
+#[test]
+fn check_shows_every_setting_on_request() {
+    let shown = holdfast(&["check", "-u", "ws://127.0.0.1:8080", "--restore-rate=7", "--print-settings"]);
+    assert_eq!(shown.code, 0, "{}", shown.err);
+    for line in ["upstream.restore_rate = 7\n", "hold.ms_max = 30000\n", "restore.mode = \"auto\"\n"] {
+        assert!(shown.out.contains(line), "{line} is not in {}", shown.out);
+    }
+}
+
+#[test]
+fn check_connects_on_request() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let mut socket = tokio_tungstenite::tungstenite::accept(socket).unwrap();
+        // The close frame of `check`, or the end of its connection.
+        let _ = socket.read();
+    });
+    let answers = holdfast(&["check", "--upstream", &url, "--connect"]);
+    assert_eq!(answers.code, 0, "{}", answers.err);
+    assert!(answers.out.contains(&format!("{url} answers")), "{}", answers.out);
+    server.join().unwrap();
+
+    let silent = holdfast(&["check", "--upstream", &url, "--connect"]);
+    assert_eq!(silent.code, 69, "{}", silent.out);
+    assert!(silent.err.contains("no connection"), "{}", silent.err);
+}
+
+#[test]
+fn what_is_not_available_is_said() {
+    let answer = holdfast(&["check", "-u", "ws://127.0.0.1:8080", "--media=anchor"]);
+    assert_eq!(answer.code, 0, "{}", answer.err);
+    assert!(answer.out.contains("not available in this version"), "{}", answer.out);
+}
