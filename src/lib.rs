@@ -12,4 +12,5 @@ pub mod media;
 pub mod registry;
 pub mod session;
 pub mod signaling;
+pub mod simulator;
 pub mod telemetry;

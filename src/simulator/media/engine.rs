@@ -1,0 +1,567 @@
+//! Runs many str0m transports on one thread: sockets, timers, the impaired network.
+//!
+//! The engine moves packets and reports events; what an event means is decided by its owner (the
+//! simulator's worker or the synthetic client). After every input it polls a transport until it
+//! asks for a timeout: in RTP mode str0m keeps one pending packet only.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Events, Interest, Poll, Token, Waker};
+use str0m::media::Mid;
+use str0m::net::{Protocol, Receive};
+use str0m::{Event, Input, Output, Rtc};
+
+use super::network::{Direction, Fate, Network, NetworkConditions, Packet};
+use super::tcp::FramedStream;
+
+const WAKE: Token = Token(0);
+/// Packets read from one socket before the others get their turn.
+const READ_BURST: usize = 64;
+/// The most TCP connections one transport accepts.
+const CONNECTIONS_MAX: usize = 4;
+/// Receive buffer asked of the kernel per UDP socket, bytes.
+const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
+
+/// Key of a transport inside its engine; never reused.
+pub(crate) type TransportId = usize;
+
+/// What the engine reports.
+pub(crate) enum EngineEvent {
+    Rtc(TransportId, Box<Event>),
+    /// The transport met an unrecoverable error and was removed.
+    Failed(TransportId),
+}
+
+/// Where a transport's packets travel.
+pub(crate) enum Link {
+    Udp(UdpSocket),
+    TcpPassive(TcpListener),
+    TcpActive(TcpStream, SocketAddr),
+}
+
+impl Link {
+    pub(crate) fn udp(ip: IpAddr) -> io::Result<Self> {
+        Ok(Self::Udp(
+            bind_even(|| {
+                let socket = std::net::UdpSocket::bind((ip, 0))?;
+                socket.set_nonblocking(true)?;
+                let port = socket.local_addr()?.port();
+                Ok((socket, port))
+            })
+            .and_then(|socket| {
+                // More than the default: a burst of key frames for many players is normal here.
+                socket2::SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+                Ok(UdpSocket::from_std(socket))
+            })?,
+        ))
+    }
+
+    pub(crate) fn tcp_passive(ip: IpAddr) -> io::Result<Self> {
+        Ok(Self::TcpPassive(bind_even(|| {
+            let listener = TcpListener::bind(SocketAddr::new(ip, 0))?;
+            let port = listener.local_addr()?.port();
+            Ok((listener, port))
+        })?))
+    }
+
+    #[expect(dead_code, reason = "for the client side, which follows")]
+    pub(crate) fn tcp_active(remote: SocketAddr) -> io::Result<Self> {
+        Ok(Self::TcpActive(TcpStream::connect(remote)?, remote))
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Udp(socket) => socket.local_addr(),
+            Self::TcpPassive(listener) => listener.local_addr(),
+            Self::TcpActive(stream, _) => stream.local_addr(),
+        }
+    }
+}
+
+/// WCS uses even ports (protocol S8.2); after a few tries an odd one does as well.
+fn bind_even<S>(mut bind: impl FnMut() -> io::Result<(S, u16)>) -> io::Result<S> {
+    let mut odd = Vec::new();
+    for _ in 0..16 {
+        let (socket, port) = bind()?;
+        if port % 2 == 0 {
+            return Ok(socket);
+        }
+        // Kept open so that the next try gets another port.
+        odd.push(socket);
+    }
+    odd.pop().ok_or_else(|| io::ErrorKind::AddrInUse.into())
+}
+
+/// How packets of unannounced SSRCs find their m-line: by payload type.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct LateBinding {
+    pub(crate) lines: Vec<BindingLine>,
+    /// SSRCs already bound; also the bound on how many may ever be.
+    pub(crate) known: Vec<u32>,
+}
+
+/// One m-line of a [`LateBinding`].
+#[derive(Debug, Clone)]
+pub(crate) struct BindingLine {
+    pub(crate) mid: Mid,
+    pub(crate) main_types: Vec<u8>,
+    pub(crate) repair_types: Vec<u8>,
+    pub(crate) main_ssrc: Option<u32>,
+}
+
+impl LateBinding {
+    const KNOWN_MAX: usize = 32;
+
+    /// str0m drops an SSRC silently that is neither announced nor carries MID: bind it first.
+    fn bind(&mut self, rtc: &mut Rtc, packet: &[u8]) {
+        let Some((payload_type, ssrc)) = rtp_identity(packet) else {
+            return;
+        };
+        if self.known.contains(&ssrc) || self.known.len() >= Self::KNOWN_MAX {
+            return;
+        }
+        for line in &mut self.lines {
+            if line.main_types.contains(&payload_type) {
+                line.main_ssrc = Some(ssrc);
+                rtc.direct_api()
+                    .expect_stream_rx(ssrc.into(), None, line.mid, None);
+            } else if line.repair_types.contains(&payload_type) {
+                let Some(main) = line.main_ssrc else { return };
+                rtc.direct_api()
+                    .expect_stream_rx(main.into(), Some(ssrc.into()), line.mid, None);
+            } else {
+                continue;
+            }
+            self.known.push(ssrc);
+            return;
+        }
+    }
+}
+
+/// Payload type and SSRC of an RTP packet; `None` for anything else (STUN, DTLS, RTCP).
+fn rtp_identity(packet: &[u8]) -> Option<(u8, u32)> {
+    let header = packet.first_chunk::<12>()?;
+    let [first, second, .., a, b, c, d] = *header;
+    let is_rtcp = (192..=223).contains(&second);
+    (first >> 6 == 2 && !is_rtcp).then(|| (second & 0x7f, u32::from_be_bytes([a, b, c, d])))
+}
+
+/// The socket a transport owns besides its TCP connections.
+enum Socket {
+    Udp(UdpSocket),
+    Listener(TcpListener),
+    None,
+}
+
+struct Transport {
+    rtc: Rtc,
+    socket: Socket,
+    token: Token,
+    /// TCP connections by the peer's address.
+    connections: HashMap<SocketAddr, (Token, FramedStream)>,
+    /// The address that stands in our candidate.
+    local: SocketAddr,
+    binding: LateBinding,
+    deadline: Option<Instant>,
+    /// The earliest entry of this transport in the timer heap.
+    scheduled: Option<Instant>,
+}
+
+/// Many transports, one thread.
+pub(crate) struct Engine {
+    poll: Poll,
+    waker: Arc<Waker>,
+    transports: HashMap<TransportId, Transport>,
+    tokens: HashMap<Token, (TransportId, Option<SocketAddr>)>,
+    next_id: usize,
+    next_token: usize,
+    timers: BinaryHeap<Reverse<(Instant, TransportId)>>,
+    touched: Vec<TransportId>,
+    /// Sockets that had more to read than one burst.
+    unread: Vec<Token>,
+    network: Network,
+    buffer: Vec<u8>,
+    events: Vec<EngineEvent>,
+}
+
+impl Engine {
+    pub(crate) fn new(conditions: NetworkConditions, seed: u64) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+        Ok(Self {
+            poll,
+            waker,
+            transports: HashMap::new(),
+            tokens: HashMap::new(),
+            next_id: 0,
+            next_token: 1,
+            timers: BinaryHeap::new(),
+            touched: Vec::new(),
+            unread: Vec::new(),
+            network: Network::new(conditions, seed),
+            buffer: vec![0; 4096],
+            events: Vec::new(),
+        })
+    }
+
+    pub(crate) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    pub(crate) fn set_network(&mut self, conditions: NetworkConditions) {
+        self.network.set(conditions);
+    }
+
+    /// Takes over a configured transport. `local` is the address of its candidate.
+    pub(crate) fn add(
+        &mut self,
+        rtc: Rtc,
+        link: Link,
+        local: SocketAddr,
+        binding: LateBinding,
+    ) -> io::Result<TransportId> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let token = Token(self.next_token);
+        self.next_token += 1;
+        let registry = self.poll.registry();
+        let mut connections = HashMap::new();
+        let mut peer = None;
+        let socket = match link {
+            Link::Udp(mut socket) => {
+                registry.register(&mut socket, token, Interest::READABLE)?;
+                Socket::Udp(socket)
+            }
+            Link::TcpPassive(mut listener) => {
+                registry.register(&mut listener, token, Interest::READABLE)?;
+                Socket::Listener(listener)
+            }
+            Link::TcpActive(mut stream, remote) => {
+                registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+                connections.insert(remote, (token, FramedStream::new(stream)));
+                peer = Some(remote);
+                Socket::None
+            }
+        };
+        self.tokens.insert(token, (id, peer));
+        let transport = Transport {
+            rtc,
+            socket,
+            token,
+            connections,
+            local,
+            binding,
+            deadline: None,
+            scheduled: None,
+        };
+        self.transports.insert(id, transport);
+        self.touched.push(id);
+        Ok(id)
+    }
+
+    /// Access for writing media; the transport is polled in the next turn.
+    pub(crate) fn rtc(&mut self, id: TransportId) -> Option<&mut Rtc> {
+        let transport = self.transports.get_mut(&id)?;
+        if self.touched.last() != Some(&id) {
+            self.touched.push(id);
+        }
+        Some(&mut transport.rtc)
+    }
+
+    /// Removes a transport and closes its sockets, without a goodbye.
+    pub(crate) fn remove(&mut self, id: TransportId) {
+        if let Some(mut transport) = self.transports.remove(&id) {
+            self.tokens.remove(&transport.token);
+            let registry = self.poll.registry();
+            let _ = match &mut transport.socket {
+                Socket::Udp(socket) => registry.deregister(socket),
+                Socket::Listener(listener) => registry.deregister(listener),
+                Socket::None => Ok(()),
+            };
+            for (token, stream) in transport.connections.values_mut() {
+                let _ = registry.deregister(stream.stream_mut());
+                self.tokens.remove(token);
+            }
+        }
+    }
+
+    /// One round: polls what was touched, waits at most `wait`, handles packets and timers.
+    pub(crate) fn turn(&mut self, wait: Duration, out: &mut Vec<EngineEvent>) {
+        self.flush_touched();
+        if self.events.is_empty() {
+            self.wait_and_read(wait);
+        }
+        let now = Instant::now();
+        while let Some(packet) = self.network.take_due(now) {
+            self.deliver(now, packet);
+        }
+        self.fire_timers(now);
+        out.append(&mut self.events);
+    }
+
+    fn flush_touched(&mut self) {
+        let now = Instant::now();
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for id in touched.drain(..) {
+            self.input(id, |_| Some(Input::Timeout(now)));
+        }
+        // Anything touched meanwhile stays for the next turn; keep the allocation.
+        touched.append(&mut self.touched);
+        self.touched = touched;
+    }
+
+    fn wait_and_read(&mut self, wait: Duration) {
+        let now = Instant::now();
+        let next_timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let until = [next_timer, self.network.next_due()]
+            .into_iter()
+            .flatten()
+            .map(|at| at.saturating_duration_since(now))
+            .fold(wait, Duration::min);
+        let until = if self.unread.is_empty() {
+            until
+        } else {
+            Duration::ZERO
+        };
+        let mut events = Events::with_capacity(256);
+        if self.poll.poll(&mut events, Some(until)).is_err() {
+            return;
+        }
+        let mut ready = std::mem::take(&mut self.unread);
+        ready.extend(
+            events
+                .iter()
+                .map(|event| event.token())
+                .filter(|token| *token != WAKE),
+        );
+        ready.sort_unstable();
+        ready.dedup();
+        for token in ready {
+            match self.tokens.get(&token) {
+                Some((id, Some(peer))) => self.read_connection(*id, *peer),
+                Some((id, None)) => self.read_socket(*id, token),
+                None => {}
+            }
+        }
+    }
+
+    fn read_socket(&mut self, id: TransportId, token: Token) {
+        for _ in 0..READ_BURST {
+            let Some(transport) = self.transports.get_mut(&id) else {
+                return;
+            };
+            let socket = match &transport.socket {
+                Socket::Udp(socket) => socket,
+                Socket::Listener(_) => return self.accept(id),
+                Socket::None => return,
+            };
+            match socket.recv_from(&mut self.buffer) {
+                Ok((count, peer)) => {
+                    let bytes = self.buffer.get(..count).unwrap_or_default().to_vec();
+                    let packet = Packet {
+                        transport: id,
+                        direction: Direction::In,
+                        peer,
+                        bytes,
+                    };
+                    self.through_network(packet);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP "port unreachable" of an earlier send; the next read goes on.
+                Err(_) => {}
+            }
+        }
+        self.unread.push(token);
+    }
+
+    fn accept(&mut self, id: TransportId) {
+        loop {
+            let token = Token(self.next_token);
+            let Some(transport) = self.transports.get_mut(&id) else {
+                return;
+            };
+            let Socket::Listener(listener) = &transport.socket else {
+                return;
+            };
+            let Ok((mut stream, peer)) = listener.accept() else {
+                return;
+            };
+            if transport.connections.len() >= CONNECTIONS_MAX {
+                continue;
+            }
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if self
+                .poll
+                .registry()
+                .register(&mut stream, token, interest)
+                .is_ok()
+            {
+                self.next_token += 1;
+                self.tokens.insert(token, (id, Some(peer)));
+                transport
+                    .connections
+                    .insert(peer, (token, FramedStream::new(stream)));
+            }
+        }
+    }
+
+    fn read_connection(&mut self, id: TransportId, peer: SocketAddr) {
+        let Some(transport) = self.transports.get_mut(&id) else {
+            return;
+        };
+        let Some((token, stream)) = transport.connections.get_mut(&peer) else {
+            return;
+        };
+        let mut packets = Vec::new();
+        let alive = stream.flush().is_ok() && stream.read(&mut packets).unwrap_or(false);
+        if !alive {
+            let _ = self.poll.registry().deregister(stream.stream_mut());
+            self.tokens.remove(token);
+            transport.connections.remove(&peer);
+        }
+        for bytes in packets {
+            self.through_network(Packet {
+                transport: id,
+                direction: Direction::In,
+                peer,
+                bytes,
+            });
+        }
+    }
+
+    fn through_network(&mut self, packet: Packet) {
+        let now = Instant::now();
+        match self.network.fate() {
+            Fate::Pass => self.deliver(now, packet),
+            Fate::Lost => {}
+            Fate::Delayed(time) => {
+                self.network.hold(now + time, packet);
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Instant, packet: Packet) {
+        let Packet {
+            transport,
+            direction,
+            peer,
+            bytes,
+        } = packet;
+        match direction {
+            Direction::Out => {
+                if let Some(transport) = self.transports.get_mut(&transport) {
+                    send(transport, peer, &bytes);
+                }
+            }
+            Direction::In => self.input(transport, |transport| {
+                transport.binding.bind(&mut transport.rtc, &bytes);
+                let protocol = match transport.socket {
+                    Socket::Udp(_) => Protocol::Udp,
+                    Socket::Listener(_) | Socket::None => Protocol::Tcp,
+                };
+                let receive = Receive::new(protocol, peer, transport.local, &bytes).ok()?;
+                Some(Input::Receive(now, receive))
+            }),
+        }
+    }
+
+    fn fire_timers(&mut self, now: Instant) {
+        while let Some(Reverse((at, id))) = self.timers.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.timers.pop();
+            let Some(transport) = self.transports.get_mut(&id) else {
+                continue;
+            };
+            transport.scheduled = None;
+            if transport.deadline.is_some_and(|deadline| deadline <= now) {
+                self.input(id, |_| Some(Input::Timeout(now)));
+            } else {
+                self.schedule(id);
+            }
+        }
+    }
+
+    fn schedule(&mut self, id: TransportId) {
+        let Some(transport) = self.transports.get_mut(&id) else {
+            return;
+        };
+        let Some(deadline) = transport.deadline else {
+            return;
+        };
+        if transport.scheduled.is_none_or(|at| deadline < at) {
+            transport.scheduled = Some(deadline);
+            self.timers.push(Reverse((deadline, id)));
+        }
+    }
+
+    /// Feeds one input and polls until the transport is content.
+    fn input<'a>(
+        &mut self,
+        id: TransportId,
+        make: impl FnOnce(&mut Transport) -> Option<Input<'a>>,
+    ) {
+        let Some(transport) = self.transports.get_mut(&id) else {
+            return;
+        };
+        let Some(input) = make(transport) else { return };
+        let mut result = transport.rtc.handle_input(input);
+        let mut sends = Vec::new();
+        while result.is_ok() {
+            match transport.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    transport.deadline = Some(at);
+                    break;
+                }
+                Ok(Output::Event(event)) => self.events.push(EngineEvent::Rtc(id, Box::new(event))),
+                Ok(Output::Transmit(transmit)) => match self.network.fate() {
+                    Fate::Pass => send(transport, transmit.destination, &transmit.contents),
+                    Fate::Lost => {}
+                    Fate::Delayed(time) => {
+                        sends.push((time, transmit.destination, transmit.contents.to_vec()));
+                    }
+                },
+                Err(error) => result = Err(error),
+            }
+        }
+        let now = Instant::now();
+        for (time, peer, bytes) in sends {
+            let packet = Packet {
+                transport: id,
+                direction: Direction::Out,
+                peer,
+                bytes,
+            };
+            self.network.hold(now + time, packet);
+        }
+        match result {
+            Ok(()) => self.schedule(id),
+            Err(error) => {
+                // A failed DTLS handshake leaves the transport unusable: feeding it again is not
+                // safe, so it goes.
+                tracing::debug!(%error, "a simulated media transport failed");
+                self.remove(id);
+                self.events.push(EngineEvent::Failed(id));
+            }
+        }
+    }
+}
+
+fn send(transport: &mut Transport, peer: SocketAddr, bytes: &[u8]) {
+    if let Some((_, stream)) = transport.connections.get_mut(&peer) {
+        // A broken connection is noticed and removed when it is read.
+        let _ = stream.send(bytes);
+    } else if let Socket::Udp(socket) = &transport.socket {
+        // A full socket buffer loses the packet, as a network would.
+        let _ = socket.send_to(bytes, peer);
+    }
+}

@@ -1,0 +1,522 @@
+//! The media thread: takes commands, forwards RTP from publishers to players, asks for key frames.
+//! Owns all media state; nothing here is shared but the counters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use str0m::media::{KeyframeRequestKind, Mid};
+use str0m::rtp::RtpPacket;
+use str0m::{Event, IceConnectionState};
+use tokio::sync::{mpsc, oneshot};
+
+use super::answer::MediaRefusal;
+use super::codec::starts_key_frame;
+use super::counters::{MediaCounters, StreamCounters};
+use super::engine::{Engine, EngineEvent, TransportId};
+use super::forward::Unsent;
+use super::leg::{self, Identity, Line, Request};
+use super::mse::MseFeed;
+use super::network::NetworkConditions;
+use super::settings::{AnswerOptions, MediaSettings};
+
+/// How often a publisher is asked again while a player waits for its first key frame.
+const KEY_FRAME_RETRY: Duration = Duration::from_millis(200);
+/// The shortest time between two key-frame requests to one publisher.
+const KEY_FRAME_REQUEST_GAP: Duration = Duration::from_millis(50);
+/// The longest a turn waits when nothing is due.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+/// What the handle asks of the thread.
+pub(crate) enum Command {
+    Open {
+        id: String,
+        name: String,
+        offer: String,
+        options: Box<AnswerOptions>,
+        publish: bool,
+        reply: oneshot::Sender<Result<String, MediaRefusal>>,
+    },
+    PlayMse {
+        id: String,
+        name: String,
+        records: mpsc::Sender<Bytes>,
+    },
+    Close {
+        id: String,
+    },
+    SetNetwork(NetworkConditions),
+    RequestKeyFrame {
+        name: String,
+    },
+}
+
+struct Leg {
+    name: String,
+    publish: bool,
+    lines: Vec<Line>,
+    transports: Vec<TransportId>,
+    connected: usize,
+}
+
+/// Who publishes and who plays one name.
+#[derive(Default)]
+struct Channel {
+    publisher: Option<String>,
+    players: Vec<String>,
+    mse: MseFeed,
+    last_request: Option<Instant>,
+}
+
+/// State of the media thread.
+pub(crate) struct Worker {
+    engine: Engine,
+    identity: Identity,
+    settings: MediaSettings,
+    random: SmallRng,
+    commands: Receiver<Command>,
+    legs: HashMap<String, Leg>,
+    channels: HashMap<String, Channel>,
+    by_transport: HashMap<TransportId, String>,
+    counters: Arc<Mutex<MediaCounters>>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        engine: Engine,
+        identity: Identity,
+        settings: MediaSettings,
+        commands: Receiver<Command>,
+        counters: Arc<Mutex<MediaCounters>>,
+    ) -> Self {
+        let random = SmallRng::seed_from_u64(settings.seed.wrapping_add(1));
+        Self {
+            engine,
+            identity,
+            settings,
+            random,
+            commands,
+            legs: HashMap::new(),
+            channels: HashMap::new(),
+            by_transport: HashMap::new(),
+            counters,
+        }
+    }
+
+    /// Runs until the last handle is gone.
+    pub(crate) fn run(mut self) {
+        let mut events = Vec::new();
+        loop {
+            loop {
+                match self.commands.try_recv() {
+                    Ok(command) => self.command(command),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            let waiting = self.retry_key_frames();
+            let wait = if waiting { KEY_FRAME_RETRY } else { IDLE_WAIT };
+            self.engine.turn(wait, &mut events);
+            if !events.is_empty() {
+                let shared = Arc::clone(&self.counters);
+                let mut counters = shared.lock();
+                for event in events.drain(..) {
+                    self.event(&mut counters, event);
+                }
+            }
+        }
+    }
+
+    // === Commands ===
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Open {
+                id,
+                name,
+                offer,
+                options,
+                publish,
+                reply,
+            } => {
+                let request = Request {
+                    id: &id,
+                    offer: &offer,
+                    options: &options,
+                    publish,
+                };
+                let result = self.open(&request, &name);
+                let mut counters = self.counters.lock();
+                match (&result, publish) {
+                    (Ok(_), true) => counters.totals.publishes += 1,
+                    (Ok(_), false) => counters.totals.plays += 1,
+                    (Err(_), _) => counters.totals.refused += 1,
+                }
+                drop(counters);
+                if reply.send(result).is_err() {
+                    // Nobody waits for the answer any more, so nobody will ever close it.
+                    self.close(&id);
+                }
+            }
+            Command::PlayMse { id, name, records } => {
+                self.counters.lock().totals.mse_plays += 1;
+                let channel = self.channels.entry(name.clone()).or_default();
+                channel.mse.attach(id, records);
+                self.request_key_frame(&name);
+            }
+            Command::Close { id } => self.close(&id),
+            Command::SetNetwork(conditions) => self.engine.set_network(conditions),
+            Command::RequestKeyFrame { name } => self.request_key_frame(&name),
+        }
+    }
+
+    fn open(&mut self, request: &Request<'_>, name: &str) -> Result<String, MediaRefusal> {
+        if self.legs.contains_key(request.id) {
+            return Err(MediaRefusal::IdInUse);
+        }
+        if self.legs.len() >= self.settings.streams_max {
+            return Err(MediaRefusal::TooManyStreams);
+        }
+        let published = self
+            .channels
+            .get(name)
+            .is_some_and(|channel| channel.publisher.is_some());
+        if request.publish && published {
+            return Err(MediaRefusal::NameInUse);
+        }
+        let settings = &self.settings;
+        let open = leg::open(
+            &mut self.engine,
+            &self.identity,
+            settings,
+            &mut self.random,
+            request,
+        )?;
+        let id = request.id.to_owned();
+        for transport in &open.transports {
+            self.by_transport.insert(*transport, id.clone());
+        }
+        let counters = StreamCounters::new(name, request.publish);
+        self.counters.lock().streams.insert(id.clone(), counters);
+        let channel = self.channels.entry(name.to_owned()).or_default();
+        if request.publish {
+            channel.publisher = Some(id.clone());
+        } else {
+            channel.players.push(id.clone());
+        }
+        let leg = Leg {
+            name: name.to_owned(),
+            publish: request.publish,
+            lines: open.lines,
+            transports: open.transports,
+            connected: 0,
+        };
+        self.legs.insert(id, leg);
+        Ok(open.answer)
+    }
+
+    fn close(&mut self, id: &str) {
+        self.channels.retain(|_, channel| {
+            channel.mse.detach(id);
+            channel.players.retain(|player| player != id);
+            if channel.publisher.as_deref() == Some(id) {
+                channel.publisher = None;
+                channel.mse.source_lost();
+            }
+            channel.publisher.is_some() || !channel.players.is_empty() || !channel.mse.is_empty()
+        });
+        let Some(leg) = self.legs.remove(id) else {
+            return;
+        };
+        for transport in leg.transports {
+            self.engine.remove(transport);
+            self.by_transport.remove(&transport);
+        }
+        self.counters.lock().streams.remove(id);
+        if leg.publish {
+            let players = self
+                .channels
+                .get(&leg.name)
+                .map(|channel| channel.players.clone());
+            for player in players.unwrap_or_default() {
+                let lines = self.legs.get_mut(&player).map(|leg| &mut leg.lines);
+                for outgoing in lines
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|line| line.outgoing.as_mut())
+                {
+                    outgoing.detach();
+                }
+            }
+        }
+    }
+
+    // === Events ===
+
+    fn event(&mut self, counters: &mut MediaCounters, event: EngineEvent) {
+        match event {
+            EngineEvent::Rtc(transport, event) => {
+                let Some(id) = self.by_transport.get(&transport).cloned() else {
+                    return;
+                };
+                self.rtc_event(counters, transport, &id, *event);
+            }
+            EngineEvent::Failed(transport) => {
+                if let Some(id) = self.by_transport.remove(&transport)
+                    && let Some(stream) = counters.streams.get_mut(&id)
+                {
+                    stream.dtls = "failed";
+                }
+            }
+        }
+    }
+
+    fn rtc_event(
+        &mut self,
+        counters: &mut MediaCounters,
+        transport: TransportId,
+        id: &str,
+        event: Event,
+    ) {
+        match event {
+            Event::RtpPacket(packet) => self.packet(counters, transport, id, &packet),
+            Event::KeyframeRequest(request) => self.key_frame_wanted(counters, id, request.mid),
+            Event::Connected => {
+                let Some(leg) = self.legs.get_mut(id) else {
+                    return;
+                };
+                leg.connected += 1;
+                if let Some(stream) = counters.streams.get_mut(id)
+                    && leg.connected >= leg.transports.len()
+                {
+                    stream.dtls = "connected";
+                }
+            }
+            Event::IceConnectionStateChange(state) => {
+                if let Some(stream) = counters.streams.get_mut(id) {
+                    stream.ice = ice_name(state);
+                }
+            }
+            Event::MediaIngressStats(stats) => {
+                self.with_track(counters, id, stats.mid, |track| track.nacks = stats.nacks);
+            }
+            Event::MediaEgressStats(stats) => {
+                self.with_track(counters, id, stats.mid, |track| track.nacks = stats.nacks);
+            }
+            _ => {}
+        }
+    }
+
+    fn with_track(
+        &self,
+        counters: &mut MediaCounters,
+        id: &str,
+        mid: Mid,
+        change: impl FnOnce(&mut super::counters::TrackCounters),
+    ) {
+        let line = self
+            .legs
+            .get(id)
+            .and_then(|leg| leg.lines.iter().find(|l| l.mid == mid));
+        if let (Some(line), Some(stream)) = (line, counters.streams.get_mut(id)) {
+            change(stream.track(line.audio));
+        }
+    }
+
+    fn key_frame_wanted(&mut self, counters: &mut MediaCounters, player: &str, mid: Mid) {
+        counters.totals.key_frame_requests_received += 1;
+        self.with_track(counters, player, mid, |track| track.key_frame_requests += 1);
+        if let Some(name) = self.legs.get(player).map(|leg| leg.name.clone())
+            && let Some(publisher) = self.send_key_frame_request(&name)
+        {
+            count_request(counters, &publisher);
+        }
+    }
+
+    fn request_key_frame(&mut self, name: &str) {
+        if let Some(publisher) = self.send_key_frame_request(name) {
+            count_request(&mut self.counters.lock(), &publisher);
+        }
+    }
+
+    /// Asks the publisher of a name for a key frame; returns its id if the request went out.
+    fn send_key_frame_request(&mut self, name: &str) -> Option<String> {
+        let now = Instant::now();
+        let channel = self.channels.get_mut(name)?;
+        let too_soon = |at: Instant| now.saturating_duration_since(at) < KEY_FRAME_REQUEST_GAP;
+        if channel.last_request.is_some_and(too_soon) {
+            return None;
+        }
+        let publisher = channel.publisher.clone()?;
+        let line = self
+            .legs
+            .get(&publisher)?
+            .lines
+            .iter()
+            .find(|line| !line.audio)?;
+        let ssrc = line.ssrc?.into();
+        let rtc = self.engine.rtc(line.transport)?;
+        let mut direct = rtc.direct_api();
+        direct
+            .stream_rx(&ssrc)?
+            .request_keyframe(KeyframeRequestKind::Pli);
+        channel.last_request = Some(now);
+        Some(publisher)
+    }
+
+    /// Asks again for players that still wait; true if any does.
+    fn retry_key_frames(&mut self) -> bool {
+        let now = Instant::now();
+        let waiting: Vec<String> = self
+            .channels
+            .iter()
+            .filter(|(_, channel)| channel.publisher.is_some())
+            .filter(|(_, channel)| channel.mse.waits() || self.any_waits(&channel.players))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &waiting {
+            let due = self
+                .channels
+                .get(name)
+                .and_then(|channel| channel.last_request);
+            if due.is_none_or(|at| now.saturating_duration_since(at) >= KEY_FRAME_RETRY) {
+                self.request_key_frame(name);
+            }
+        }
+        !waiting.is_empty()
+    }
+
+    fn any_waits(&self, players: &[String]) -> bool {
+        players
+            .iter()
+            .filter_map(|id| self.legs.get(id))
+            .any(|leg| {
+                leg.connected >= leg.transports.len()
+                    && leg.lines.iter().any(|line| {
+                        !line.audio && line.outgoing.as_ref().is_some_and(|o| !o.started)
+                    })
+            })
+    }
+
+    // === Forwarding ===
+
+    fn packet(
+        &mut self,
+        counters: &mut MediaCounters,
+        transport: TransportId,
+        id: &str,
+        packet: &RtpPacket,
+    ) {
+        let Some(leg) = self.legs.get_mut(id) else {
+            return;
+        };
+        let payload_type = packet.header.payload_type;
+        let Some((line, params)) = leg.lines.iter_mut().find_map(|line| {
+            let params = line
+                .payloads
+                .iter()
+                .find(|params| params.pt() == payload_type)?;
+            let params = *params;
+            (line.transport == transport).then_some((line, params))
+        }) else {
+            return;
+        };
+        line.ssrc = Some(*packet.header.ssrc);
+        let (audio, codec) = (line.audio, params.spec().codec);
+        let key_frame = !audio && starts_key_frame(codec, &packet.payload);
+        // A key frame may start with several packets that qualify (parameter sets, then slices).
+        let new_key_frame = key_frame
+            && line.last_key_timestamp.replace(packet.header.timestamp)
+                != Some(packet.header.timestamp);
+        let bytes = packet.payload.len() as u64;
+        counters.totals.packets_received += 1;
+        counters.totals.bytes_received += bytes;
+        counters.totals.key_frames += u64::from(new_key_frame);
+        if let Some(stream) = counters.streams.get_mut(id) {
+            stream.packets_received += 1;
+            stream.bytes_received += bytes;
+            note_packet(stream, packet, audio, (*payload_type, codec), new_key_frame);
+        }
+        let Some(channel) = self.channels.get_mut(&leg.name) else {
+            return;
+        };
+        if !audio {
+            let sent = channel.mse.packet(codec, packet);
+            counters.totals.mse_records += sent.records;
+            counters.totals.mse_records_dropped += sent.dropped;
+        }
+        for player in &channel.players {
+            let lines = self.legs.get_mut(player).map(|leg| &mut leg.lines);
+            let outgoing = lines
+                .into_iter()
+                .flatten()
+                .filter(|line| line.audio == audio)
+                .find_map(|line| line.outgoing.as_mut());
+            let (Some(outgoing), Some(stream)) = (outgoing, counters.streams.get_mut(player))
+            else {
+                continue;
+            };
+            match outgoing.translate(packet, &params, key_frame) {
+                Ok(write) => {
+                    let ssrc = outgoing.ssrc.into();
+                    let Some(rtc) = self.engine.rtc(outgoing.transport) else {
+                        continue;
+                    };
+                    if let Some(out) = rtc.direct_api().stream_tx(&ssrc) {
+                        out.write_rtp(write);
+                        counters.totals.packets_sent += 1;
+                        counters.totals.bytes_sent += bytes;
+                        stream.packets_sent += 1;
+                        stream.bytes_sent += bytes;
+                        note_packet(stream, packet, audio, (*payload_type, codec), new_key_frame);
+                        stream.track(audio).ssrc = Some(outgoing.ssrc);
+                    }
+                }
+                Err(Unsent::NoPayloadType) => stream.track(audio).unsendable += 1,
+                Err(Unsent::NotYet) => {}
+            }
+        }
+    }
+}
+
+fn note_packet(
+    stream: &mut StreamCounters,
+    packet: &RtpPacket,
+    audio: bool,
+    (payload_type, codec): (u8, str0m::format::Codec),
+    key_frame: bool,
+) {
+    stream.last_packet = Some(packet.timestamp);
+    stream.key_frames += u64::from(key_frame);
+    let track = stream.track(audio);
+    track.packets += 1;
+    track.bytes += packet.payload.len() as u64;
+    track.payload_type = Some(payload_type);
+    track.ssrc = Some(*packet.header.ssrc);
+    let name = codec.to_string();
+    if track.codec.as_deref() != Some(name.as_str()) {
+        track.codec = Some(name);
+    }
+}
+
+fn count_request(counters: &mut MediaCounters, publisher: &str) {
+    counters.totals.key_frame_requests_sent += 1;
+    if let Some(stream) = counters.streams.get_mut(publisher) {
+        stream.video.key_frame_requests += 1;
+    }
+}
+
+fn ice_name(state: IceConnectionState) -> &'static str {
+    match state {
+        IceConnectionState::New => "new",
+        IceConnectionState::Checking => "checking",
+        IceConnectionState::Connected => "connected",
+        IceConnectionState::Completed => "completed",
+        IceConnectionState::Disconnected => "disconnected",
+    }
+}
