@@ -1,167 +1,180 @@
-//! The events an operator acts on, one function each, so that their names and fields stay the
-//! same wherever they happen.
+//! The events an operator acts on: one line each, with the same names and fields wherever they
+//! happen.
 //!
-//! Each line has `event` (a stable name for machines) and `session`. Names and fields:
+//! Each line has `event` (a stable name for machines) and, from the first answer on, `session`.
 //!
 //! | event | level | means | fields |
 //! |---|---|---|---|
-//! | `session_up` | info | a client has its session | `client`, `upstream` |
+//! | `connected` | info | the upstream took a client's handshake | `client`, `upstream` |
+//! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
+//! | `session_up` | info | a client has its session | `app_key`, `mode` |
+//! | `passed_through` | info | relayed without being understood, nothing will be restored | `cause` |
+//! | `upstream_lost` | warn | an outage begins | `upstream`, `cause`, `streams` |
+//! | `attempt_failed` | info | a dial of a restore failed | `upstream`, `attempt`, `cause` |
+//! | `replay_refused` | warn | the server answered the dial but not the session | `upstream`, `attempt`, `cause`, `retry` |
+//! | `restored` | info | the session stands again | `upstream`, `attempts`, `outage_ms` |
+//! | `stream_outcome` | info, warn if `reported` | how one stream left an outage | `stream`, `id`, `kind`, `outcome`, `after_ms` |
+//! | `stream_retry` | info | a refused stream is tried again | `stream`, `attempt`, `cause` |
+//! | `retried_without_h264` | info | a refused publish is tried without H264 | `stream` |
+//! | `room_lost` | warn | a room did not take the client back | `room`, `cause` |
+//! | `client_dead` | info | no sign of life from a client | `cause` |
+//! | `limit_reached` | warn | a setting bounded a client | `limit` |
+//! | `bad_first_message` | warn | a client spoke something else | `cause` |
+//! | `gave_up` | error | the end of patience: streams reported, socket closed | `attempts`, `cause` |
 //! | `session_ended` | info | a session is over | `cause`, `lived_ms` |
-//! | `session_refused` | warn | a socket never became a session | `client`, `cause` |
-//! | `upstream_lost` | warn | an outage begins | `upstream`, `epoch`, `cause`, `streams` |
-//! | `restore_attempt` | info | a dial of a restore | `epoch`, `attempt`, `waited_ms` |
-//! | `restore_attempt_failed` | info | such a dial failed | `epoch`, `attempt`, `cause` |
-//! | `restored` | info | an outage is over | `epoch`, `attempts`, `outage_ms`, `replay_ms`, `restored`, `reported`, `cancelled` |
-//! | `stream_outcome` | info | how one stream left an outage | `stream`, `kind`, `outcome`, `cause`, `after_ms` |
-//! | `gave_up` | error | the end of patience | `attempts`, `outage_ms`, `cause` |
 //!
-//! Stream names and application keys come from clients: they are cut and escaped here. Tokens,
-//! SDP, `custom` and whole messages are never passed to this module.
+//! Names and reasons come from clients and servers: they are cut and cleaned here. Tokens, SDP,
+//! `custom` and whole messages are never passed to this module.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use tracing::{error, info, warn};
 
-use crate::session::SessionId;
+use crate::session::{DialError, Event, LossCause, Outcome, SessionId};
 
-/// Longest text of a client that gets into a line, in characters.
-const CLIENT_TEXT_CHARS_MAX: usize = 128;
+/// Longest text of a client or server that gets into a line, in characters.
+const TEXT_CHARS_MAX: usize = 128;
 
-/// A client has its session: the upstream answered its handshake.
-pub fn session_up(session: SessionId, client: SocketAddr, upstream: &impl fmt::Display) {
-    info!(event = "session_up", %session, %client, %upstream, "session up");
+/// The upstream took a client's handshake: both sockets stand.
+pub fn connected(session: SessionId, client: SocketAddr, upstream: &dyn fmt::Display) {
+    info!(event = "connected", %session, %client, %upstream, "client connected");
+}
+
+/// A socket never became a session: a bad handshake, silence, a limit.
+pub fn connection_refused(client: SocketAddr, cause: &dyn fmt::Display) {
+    warn!(event = "connection_refused", %client, %cause, "connection refused");
 }
 
 /// A session is over; `cause` in a few words ("client closed 1000", "shutdown").
-pub fn session_ended(session: SessionId, cause: &impl fmt::Display, lived: Duration) {
+pub fn session_ended(session: SessionId, cause: &dyn fmt::Display, lived: Duration) {
     info!(event = "session_ended", %session, %cause, lived_ms = ms(lived), "session ended");
 }
 
-/// A socket never became a session: bad handshake, bad first message, a limit.
-pub fn session_refused(client: SocketAddr, cause: &impl fmt::Display) {
-    warn!(event = "session_refused", %client, %cause, "connection refused");
-}
-
-/// An outage begins for a session that had this many streams.
-pub fn upstream_lost(
-    session: SessionId,
-    upstream: &impl fmt::Display,
-    epoch: u32,
-    cause: &impl fmt::Display,
-    streams: usize,
-) {
-    warn!(event = "upstream_lost", %session, %upstream, epoch, %cause, streams, "upstream lost");
-}
-
-/// A dial of a restore begins; the first attempt is 1.
-pub fn restore_attempt(session: SessionId, epoch: u32, attempt: u32, waited: Duration) {
-    info!(
-        event = "restore_attempt",
-        %session, epoch, attempt, waited_ms = ms(waited),
-        "dialling again"
-    );
-}
-
-/// A dial of a restore failed; another follows unless the session gives up.
-pub fn restore_attempt_failed(session: SessionId, epoch: u32, attempt: u32, cause: &impl fmt::Display) {
-    info!(event = "restore_attempt_failed", %session, epoch, attempt, %cause, "dial failed");
-}
-
-/// How an outage went.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Restored {
-    /// The upstream connection that now serves the session.
-    pub epoch: u32,
-    /// Dials it took.
-    pub attempts: u32,
-    /// From the loss to the verdict on the last stream.
-    pub outage: Duration,
-    /// From the open upstream connection to the verdict on the last stream.
-    pub replay: Duration,
-    /// Streams proven alive.
-    pub restored: usize,
-    /// Streams whose client was told.
-    pub reported: usize,
-    /// Streams their client stopped meanwhile.
-    pub cancelled: usize,
-}
-
-/// An outage is over: the session is up and every stream has its outcome.
-pub fn restored(session: SessionId, outage: &Restored) {
-    info!(
-        event = "restored",
-        %session,
-        epoch = outage.epoch,
-        attempts = outage.attempts,
-        outage_ms = ms(outage.outage),
-        replay_ms = ms(outage.replay),
-        restored = outage.restored,
-        reported = outage.reported,
-        cancelled = outage.cancelled,
-        "session restored"
-    );
-}
-
-/// How a stream left an outage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Proven alive.
-    Restored,
-    /// The client was told FAILED.
-    Reported,
-    /// The client stopped it.
-    Cancelled,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Restored => "restored",
-            Self::Reported => "reported",
-            Self::Cancelled => "cancelled",
-        })
+/// What the session core reports. `upstream` is the node of the current or last connection.
+pub fn report(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
+    match event {
+        Event::SessionUp { .. }
+        | Event::PassedThrough { .. }
+        | Event::ClientDead { .. }
+        | Event::LimitReached { .. }
+        | Event::BadFirstMessage { .. } => report_session(session, event),
+        Event::StreamOutcome { .. }
+        | Event::StreamRetry { .. }
+        | Event::RetriedWithoutH264 { .. }
+        | Event::RoomLost { .. } => report_stream(session, event),
+        Event::UpstreamLost { .. }
+        | Event::AttemptFailed { .. }
+        | Event::ReplayRefused { .. }
+        | Event::SessionRestored { .. }
+        | Event::GaveUp { .. } => report_outage(session, upstream, event),
     }
 }
 
-/// A stream left an outage. `kind` is "publish" or "play", `after` the time since the loss.
-pub fn stream_outcome(
-    session: SessionId,
-    stream: &str,
-    kind: &str,
-    outcome: Outcome,
-    cause: &impl fmt::Display,
-    after: Duration,
-) {
-    let stream = clean(stream);
-    info!(
-        event = "stream_outcome",
-        %session, stream, kind, %outcome, %cause, after_ms = ms(after),
-        "stream left the outage"
-    );
+fn report_session(session: SessionId, event: &Event) {
+    match event {
+        Event::SessionUp { app_key, mode } => {
+            let app_key = clean(app_key);
+            info!(event = "session_up", %session, app_key, mode, "session up");
+        }
+        Event::PassedThrough { reason } => {
+            info!(event = "passed_through", %session, cause = reason, "session is only passed through");
+        }
+        Event::ClientDead { reason } => {
+            info!(event = "client_dead", %session, cause = reason, "client gives no sign of life");
+        }
+        Event::LimitReached { limit } => {
+            warn!(event = "limit_reached", %session, limit, "a limit was reached");
+        }
+        Event::BadFirstMessage { reason } => {
+            let cause = clean(reason);
+            warn!(event = "bad_first_message", %session, cause, "first message not understood");
+        }
+        _ => {}
+    }
 }
 
-/// The end of patience: the streams are reported and the socket is closed.
-pub fn gave_up(session: SessionId, attempts: u32, outage: Duration, cause: &impl fmt::Display) {
-    error!(
-        event = "gave_up",
-        %session, attempts, outage_ms = ms(outage), %cause,
-        "gave up restoring the session"
-    );
+fn report_stream(session: SessionId, event: &Event) {
+    match event {
+        Event::StreamOutcome { name, stream: id, kind, outcome, after } => {
+            let (stream, id) = (clean(name), clean(id));
+            let after_ms = ms(*after);
+            if *outcome == Outcome::Reported {
+                warn!(event = "stream_outcome", %session, stream, id, kind, %outcome, after_ms, "stream lost");
+            } else {
+                info!(event = "stream_outcome", %session, stream, id, kind, %outcome, after_ms, "stream settled");
+            }
+        }
+        Event::StreamRetry { name, info, tries } => {
+            let (stream, cause) = (clean(name), clean(info));
+            info!(event = "stream_retry", %session, stream, attempt = tries, cause, "stream is tried again");
+        }
+        Event::RetriedWithoutH264 { name } => {
+            let stream = clean(name);
+            info!(event = "retried_without_h264", %session, stream, "publish is tried without H264");
+        }
+        Event::RoomLost { room, info } => {
+            let (room, cause) = (clean(room), clean(info));
+            warn!(event = "room_lost", %session, room, cause, "room does not take the client back");
+        }
+        _ => {}
+    }
+}
+
+fn report_outage(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
+    match event {
+        Event::UpstreamLost { cause, streams } => {
+            let cause = loss(*cause);
+            warn!(event = "upstream_lost", %session, %upstream, cause, streams, "upstream lost");
+        }
+        Event::AttemptFailed { tries, error } => {
+            let cause = dial(error);
+            info!(event = "attempt_failed", %session, %upstream, attempt = tries, cause, "dial failed");
+        }
+        Event::ReplayRefused { tries, info, retry } => {
+            let cause = clean(info);
+            warn!(event = "replay_refused", %session, %upstream, attempt = tries, cause, retry, "session refused");
+        }
+        Event::SessionRestored { outage, tries } => {
+            let outage_ms = ms(*outage);
+            info!(event = "restored", %session, %upstream, attempts = tries, outage_ms, "session restored");
+        }
+        Event::GaveUp { reason, tries } => {
+            let cause = clean(reason);
+            error!(event = "gave_up", %session, attempts = tries, cause, "gave up restoring the session");
+        }
+        _ => {}
+    }
+}
+
+fn loss(cause: LossCause) -> String {
+    match cause {
+        LossCause::Closed(code) => format!("closed with code {code}"),
+        LossCause::EndOfFile => "end of file".to_owned(),
+        LossCause::Reset => "connection reset".to_owned(),
+        LossCause::Protocol => "broke the WebSocket protocol".to_owned(),
+        LossCause::Stalled => "did not read".to_owned(),
+        LossCause::Silent => "silent for too long".to_owned(),
+    }
+}
+
+fn dial(error: &DialError) -> String {
+    match error {
+        DialError::Unreachable(why) => clean(why),
+        DialError::Refused(status) => format!("HTTP {status}"),
+        DialError::BadHandshake(why) => format!("bad handshake: {}", clean(why)),
+    }
 }
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A text of a client, fit for a line: cut, and without control characters.
+/// A text from outside, fit for a line: cut, and without control characters.
 #[must_use]
 pub fn clean(text: &str) -> String {
-    let mut clean: String = text
-        .chars()
-        .take(CLIENT_TEXT_CHARS_MAX)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect();
-    if text.chars().nth(CLIENT_TEXT_CHARS_MAX).is_some() {
+    let mut clean: String =
+        text.chars().take(TEXT_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(TEXT_CHARS_MAX).is_some() {
         clean.push('…');
     }
     clean
@@ -175,40 +188,71 @@ mod tests {
     use super::*;
     use crate::telemetry::LogCapture;
 
+    fn one_of_each() -> Vec<(&'static str, Event)> {
+        let text = || "cam\n1".to_owned();
+        let second = Duration::from_secs(1);
+        vec![
+            ("session_up", Event::SessionUp { app_key: text(), mode: "auto" }),
+            ("passed_through", Event::PassedThrough { reason: "SFU" }),
+            ("upstream_lost", Event::UpstreamLost { cause: LossCause::Closed(1001), streams: 2 }),
+            ("attempt_failed", Event::AttemptFailed { tries: 1, error: DialError::Refused(502) }),
+            ("replay_refused", Event::ReplayRefused { tries: 2, info: text(), retry: true }),
+            ("restored", Event::SessionRestored { outage: second, tries: 3 }),
+            (
+                "stream_outcome",
+                Event::StreamOutcome {
+                    name: text(),
+                    stream: text(),
+                    kind: "publish",
+                    outcome: Outcome::Reported,
+                    after: second,
+                },
+            ),
+            ("stream_retry", Event::StreamRetry { name: text(), info: text(), tries: 1 }),
+            ("retried_without_h264", Event::RetriedWithoutH264 { name: text() }),
+            ("room_lost", Event::RoomLost { room: text(), info: text() }),
+            ("client_dead", Event::ClientDead { reason: "no pong" }),
+            ("limit_reached", Event::LimitReached { limit: "session.streams_max" }),
+            ("bad_first_message", Event::BadFirstMessage { reason: text() }),
+            ("gave_up", Event::GaveUp { reason: text(), tries: 100 }),
+        ]
+    }
+
     #[test]
-    fn every_event_names_itself_and_its_session() {
+    fn every_event_is_one_line_that_names_itself_and_its_session() {
+        for (name, event) in one_of_each() {
+            let capture = LogCapture::new();
+            let guard = capture.on_this_thread();
+            report(SessionId(7), &"ws://wcs:8080", &event);
+            drop(guard);
+            let text = capture.text();
+            assert_eq!(text.lines().count(), 1, "{name}: {text}");
+            let line: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(line["fields"]["event"], name);
+            assert_eq!(line["fields"]["session"], "s7");
+            assert!(!text.contains("cam\\n1"), "{name} is not cleaned: {text}");
+            let table = include_str!("events.rs");
+            assert!(table.contains(&format!("//! | `{name}` |")), "{name} is not documented");
+        }
+    }
+
+    #[test]
+    fn the_driver_has_its_own_events() {
         let capture = LogCapture::new();
         let guard = capture.on_this_thread();
-        let session = SessionId(7);
         let client = SocketAddr::from(([127, 0, 0, 1], 5000));
-        session_up(session, client, &"ws://wcs:8080");
-        upstream_lost(session, &"ws://wcs:8080", 1, &"end of file", 2);
-        restore_attempt(session, 2, 1, Duration::from_millis(20));
-        restore_attempt_failed(session, 2, 1, &"refused");
-        restored(session, &Restored { attempts: 2, ..Restored::default() });
-        let second = Duration::from_secs(1);
-        stream_outcome(session, "cam\n1", "publish", Outcome::Reported, &"no proof", second);
-        gave_up(session, 100, Duration::from_secs(300), &"connection refused");
-        session_ended(session, &"client closed 1000", second);
-        session_refused(client, &"not a WebSocket handshake");
+        connected(SessionId(7), client, &"ws://wcs:8080");
+        connection_refused(client, &"no WebSocket handshake");
+        session_ended(SessionId(7), &"client closed 1000", Duration::from_secs(1));
         drop(guard);
-
-        let lines: Vec<Value> =
-            capture.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(lines.len(), 9);
-        for line in &lines {
-            let fields = &line["fields"];
-            assert!(fields["event"].is_string(), "{line}");
-            let refused = fields["event"] == "session_refused";
-            assert!(refused || fields["session"] == "s7", "{line}");
+        for name in ["connected", "connection_refused", "session_ended"] {
+            assert_eq!(capture.lines_with(&format!("\"event\":\"{name}\"")).len(), 1);
         }
-        assert_eq!(lines[5]["fields"]["stream"], "cam\u{fffd}1");
-        assert_eq!(lines[5]["fields"]["after_ms"], 1000);
     }
 
     #[test]
     fn long_texts_are_cut() {
-        assert_eq!(clean(&"x".repeat(128)).chars().count(), 128);
-        assert_eq!(clean(&"x".repeat(1_000_000)).chars().count(), 129);
+        assert_eq!(clean(&"x".repeat(TEXT_CHARS_MAX)).chars().count(), TEXT_CHARS_MAX);
+        assert_eq!(clean(&"x".repeat(1_000_000)).chars().count(), TEXT_CHARS_MAX + 1);
     }
 }
