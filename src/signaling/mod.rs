@@ -9,6 +9,8 @@
 //! the text, and never read past it. Text that is no JSON yields an error or `None`.
 
 mod edit;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 mod names;
 mod peek;
