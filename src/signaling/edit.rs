@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::scan::{Cursor, Span, StringToken};
-use super::value::key_is;
+use super::value::Key;
 
 /// A set of replacements for one text.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +77,7 @@ pub fn remove_field(text: &[u8], object: Span, key: &str) -> Vec<u8> {
 /// The text without these fields of the object at `object`, every occurrence of each.
 #[must_use]
 pub fn remove_fields(text: &[u8], object: Span, keys: &[&str]) -> Vec<u8> {
-    let unwanted = |key: StringToken| keys.iter().any(|unwanted| key_is(text, key, unwanted));
+    let unwanted = |key: StringToken| keys.iter().any(|unwanted| Key::of(text, key).is(unwanted));
     let Some(members) = members(text, object) else {
         return text.to_vec();
     };
@@ -105,7 +105,7 @@ pub fn set_field(text: &[u8], object: Span, key: &str, json: &str) -> Vec<u8> {
         return text.to_vec();
     };
     let mut edits = Edits::new();
-    match members.iter().rev().find(|member| key_is(text, member.key, key)) {
+    match members.iter().rev().find(|member| Key::of(text, member.key).is(key)) {
         Some(member) => edits.push(member.value, json),
         None => {
             let separator = if members.is_empty() { "" } else { "," };

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::scan::{Cursor, Fault, Span};
-use super::value::{element, fields_at, key_is, string};
+use super::value::{Key, element, fields_at, string};
 
 /// Why a text is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,9 +62,10 @@ pub fn peek(text: &[u8]) -> Result<Peek<'_>, PeekError> {
     let mut data = None;
     let mut walk = cursor;
     walk.walk_object(|key, value| {
-        if key_is(text, key, "message") {
+        let key = Key::of(text, key);
+        if key.is("message") {
             name = Some(value);
-        } else if key_is(text, key, "data") {
+        } else if key.is("data") {
             data = Some(value);
         }
     })?;

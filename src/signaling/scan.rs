@@ -4,7 +4,7 @@
 //! it is asked to walk) and leaves the rest to whoever parses the value. Skipping is a loop with
 //! a fixed stack of bits, so that nesting costs nothing and is bounded.
 
-use memchr::memchr2;
+use memchr::memchr;
 
 /// How deep arrays and objects may nest inside one message, in levels. The same limit as
 /// `serde_json`, whose parser is used on parts of messages.
@@ -41,11 +41,10 @@ pub(super) enum Fault {
     TooDeep,
 }
 
-/// A string token: where it is and whether it holds a backslash.
+/// A string token: where it is, quotes included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StringToken {
     pub(super) span: Span,
-    pub(super) escaped: bool,
 }
 
 impl StringToken {
@@ -105,27 +104,26 @@ impl<'a> Cursor<'a> {
         if !self.take(b'"') {
             return Err(Fault::Syntax);
         }
-        let escaped = self.skip_to_closing_quote()?;
-        Ok(StringToken { span: Span { start, end: self.at }, escaped })
+        self.skip_to_closing_quote()?;
+        Ok(StringToken { span: Span { start, end: self.at } })
     }
 
-    /// Moves behind the closing quote of the string the cursor is in; true if a backslash was
-    /// met on the way.
-    fn skip_to_closing_quote(&mut self) -> Result<bool, Fault> {
-        let mut escaped = false;
+    /// Moves behind the closing quote of the string the cursor is in.
+    ///
+    /// Looks for quotes only: an SDP in a message has two escapes on each line, but no quote.
+    fn skip_to_closing_quote(&mut self) -> Result<(), Fault> {
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
             // Keys and statuses are short: a plain loop beats starting a vector search.
-            let near = rest.iter().take(16).position(|&byte| byte == b'"' || byte == b'\\');
-            let Some(offset) = near.or_else(|| memchr2(b'"', b'\\', rest)) else {
-                return Err(Fault::Syntax);
-            };
-            if rest.get(offset) == Some(&b'"') {
-                self.at += offset + 1;
-                return Ok(escaped);
+            let near = rest.iter().take(16).position(|&byte| byte == b'"');
+            let offset = near.or_else(|| memchr(b'"', rest)).ok_or(Fault::Syntax)?;
+            let before = self.text.get(..self.at + offset).unwrap_or_default();
+            // The run of backslashes ends at the latest at the quote before.
+            let backslashes = before.iter().rev().take_while(|&&byte| byte == b'\\').count();
+            self.at += offset + 1;
+            if backslashes.is_multiple_of(2) {
+                return Ok(());
             }
-            escaped = true;
-            self.at += offset + 2;
         }
     }
 

@@ -28,8 +28,9 @@ pub(super) fn fields_at<const N: usize>(
 ) -> [Option<Span>; N] {
     let mut found = [None; N];
     let walked = cursor.walk_object(|token, value| {
+        let written = Key::of(text, token);
         for (key, slot) in keys.iter().zip(found.iter_mut()) {
-            if key_is(text, token, key) {
+            if written.is(key) {
                 *slot = Some(value);
             }
         }
@@ -112,10 +113,23 @@ fn number_token(text: &[u8], value: Span) -> Option<&str> {
     (starts_as_number && only_digits).then(|| std::str::from_utf8(token).ok()).flatten()
 }
 
-/// True if the key at `token` reads `key` once unescaped.
-pub(super) fn key_is(text: &[u8], token: StringToken, key: &str) -> bool {
-    let inner = token.inner(text);
-    if token.escaped { unescape(inner) == key } else { inner == key.as_bytes() }
+/// A key of an object as it is written.
+#[derive(Clone, Copy)]
+pub(super) struct Key<'a> {
+    inner: &'a [u8],
+    escaped: bool,
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn of(text: &'a [u8], token: StringToken) -> Self {
+        let inner = token.inner(text);
+        Self { inner, escaped: inner.contains(&b'\\') }
+    }
+
+    /// True if it reads `key` once unescaped.
+    pub(super) fn is(self, key: &str) -> bool {
+        if self.escaped { unescape(self.inner) == key } else { self.inner == key.as_bytes() }
+    }
 }
 
 /// Resolves the escapes of a string token without its quotes.
