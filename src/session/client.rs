@@ -185,8 +185,10 @@ impl Session {
 
     /// A mute is an intent and is repeated on a new upstream; other stream events are not.
     fn stream_event(&mut self, peek: &Peek<'_>) {
-        let stream = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
-        if let Some(stream) = stream.and_then(|index| self.ledger.streams.get_mut(index)) {
+        let index = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        if let Some(index) = index
+            && let Some(stream) = self.ledger.streams.get_mut(index)
+        {
             match peek.string("type").as_deref() {
                 Some("audioMuted") => stream.audio_muted = true,
                 Some("audioUnmuted") => stream.audio_muted = false,
@@ -194,6 +196,7 @@ impl Session {
                 Some("videoUnmuted") => stream.video_muted = false,
                 _ => {}
             }
+            self.tell_workers_of_mute(index);
         }
         self.forward_for_stream(peek);
     }

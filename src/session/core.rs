@@ -34,6 +34,12 @@ pub struct Session {
     pub(super) burst: Vec<BurstEvent>,
     pub(super) held: Vec<HeldMessage>,
     pub(super) lever: Option<Box<Lever>>,
+    /// New WebRTC streams are anchored: there are media workers.
+    pub(super) anchors: bool,
+    /// The key of the last anchored stream.
+    pub(super) next_media_key: u32,
+    /// This client's publishes are answered without H264 from now on: it failed with it.
+    pub(super) refuse_h264: bool,
     pub(super) outputs: Vec<Output>,
 }
 
@@ -63,8 +69,18 @@ impl Session {
             burst: Vec::new(),
             held: Vec::new(),
             lever: None,
+            anchors: false,
+            next_media_key: 0,
+            refuse_h264: false,
             outputs: Vec::new(),
         }
+    }
+
+    /// States that there are media workers, which will take [`Output::Media`].
+    #[must_use]
+    pub fn with_media(mut self) -> Self {
+        self.anchors = true;
+        self
     }
 
     /// Takes an input at the time `now`, which must not run backwards.
@@ -102,6 +118,7 @@ impl Session {
             Input::UpstreamActivity(epoch) if epoch == self.epoch => self.upstream_heard(),
             Input::UpstreamLost(epoch, cause) if epoch == self.epoch => self.upstream_lost(cause),
             Input::NodeUp => self.node_up(),
+            Input::Media(key, fact) => self.media_fact(key, fact),
             Input::Mail(mail) => self.mail(mail),
             Input::Shutdown => self.shutdown(),
             // Whatever arrives from an older epoch is dropped.
@@ -239,8 +256,9 @@ impl Session {
         if let Some(token) = self.client.token.take() {
             self.registry.tokens().remove(&token, self.id);
         }
-        for index in 0..self.ledger.streams.len() {
-            self.release_name(index, crate::registry::EndOfName::Lost);
+        while !self.ledger.streams.is_empty() {
+            self.release_name(0, crate::registry::EndOfName::Lost);
+            let _ = self.remove_stream(0);
         }
         for (name, asker) in std::mem::take(&mut self.askers) {
             let mail = super::Mail::Proven { name: name.into(), alive: false };

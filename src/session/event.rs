@@ -102,6 +102,41 @@ pub enum Event {
         /// Why we believe so.
         reason: &'static str,
     },
+    /// A stream goes the way of direct media although anchoring is on.
+    Unanchorable {
+        /// Stream name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The media of an anchored stream is gone for good; its client is told.
+    MediaLost {
+        /// Stream name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// A client's media path was silent and is heard again.
+    ClientLegRevived {
+        /// Stream name.
+        name: String,
+        /// How long it was silent.
+        silence: Duration,
+    },
+    /// A publisher's browser changed its codec by itself; the upstream is asked anew.
+    CodecChanged {
+        /// Stream name.
+        name: String,
+        /// The codec it sends now.
+        codec: String,
+    },
+    /// A publisher sends no video although it is not muted.
+    NoVideo {
+        /// Stream name.
+        name: String,
+        /// It never sent any; false: it did and pauses.
+        never_sent: bool,
+    },
     /// The server no longer lets the client into a room it had joined.
     RoomLost {
         /// The room.

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use crate::media::{Fact, Kind};
+
 use super::Event;
+
+pub use super::ledger::MediaKey;
 
 /// Names a session for as long as the process lives; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +51,8 @@ pub enum Input<'a> {
     UpstreamLost(Epoch, LossCause),
     /// A probe found the node answering handshakes: waiting for backoff is over.
     NodeUp,
+    /// The media workers report on an anchored stream.
+    Media(MediaKey, Fact),
     /// Another session of this process has something to say.
     Mail(Mail),
     /// The process is shutting down (SIGTERM).
@@ -160,9 +166,72 @@ pub enum Output {
     CloseClient(Close),
     /// Deliver a note to another session of this process.
     Post(SessionId, Mail),
+    /// An order for the media workers.
+    Media(MediaCommand),
     /// A fact for the log.
     Event(Event),
     /// From now on copy frames in both directions without asking the core, and end one side
     /// when the other ends, with the same close code (mode `passthrough`, unknown protocols).
     Passthrough,
+}
+
+/// What the core wants of the media workers: [`crate::media::Order`] without what only the driver
+/// knows. Streams are named within the session.
+#[derive(Debug)]
+pub enum MediaCommand {
+    /// Take the client's offer and make an upstream leg for this epoch.
+    Open {
+        /// The stream.
+        key: MediaKey,
+        /// Which way the media goes.
+        kind: Kind,
+        /// The upstream connection that will get the offer.
+        epoch: Epoch,
+        /// The client's offer.
+        client_offer: String,
+        /// Leave H264 out, towards the client as well.
+        refuse_h264: bool,
+    },
+    /// Make a new upstream leg.
+    Attach {
+        /// The stream.
+        key: MediaKey,
+        /// The upstream connection that will get the offer.
+        epoch: Epoch,
+        /// Offer only what is being sent.
+        narrow: bool,
+        /// Leave H264 out.
+        refuse_h264: bool,
+    },
+    /// The upstream's answer to the offer of this epoch.
+    UpstreamAnswer {
+        /// The stream.
+        key: MediaKey,
+        /// The epoch of the offer.
+        epoch: Epoch,
+        /// The answer.
+        sdp: String,
+    },
+    /// Drop the upstream leg, keep the client's.
+    Detach {
+        /// The stream.
+        key: MediaKey,
+    },
+    /// The client (un)muted its video.
+    Muted {
+        /// The stream.
+        key: MediaKey,
+        /// Whether video is muted now.
+        video: bool,
+    },
+    /// Give the client leg new ICE credentials.
+    Revive {
+        /// The stream.
+        key: MediaKey,
+    },
+    /// The stream is over.
+    Close {
+        /// The stream.
+        key: MediaKey,
+    },
 }

@@ -39,9 +39,15 @@ impl Kind {
 pub(super) enum Transport {
     /// WebRTC between browser and server: an answer can be applied only once (protocol S0).
     Direct,
+    /// WebRTC that ends at our media workers, under this key.
+    Anchored(MediaKey),
     /// MSE and WSPlayer: through a WebSocket of its own, can be replayed (protocol S2.9).
     Socket,
 }
+
+/// Names an anchored stream within its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MediaKey(pub u32);
 
 /// Where a stream stands upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,9 @@ pub(super) enum StreamState {
     Lost,
     /// An answered direct stream on a resumed session: alive if the server says so by then.
     Probation { until: Timestamp },
+    /// The media workers are making the offer for this epoch; `replay` if the client is not to
+    /// hear of a refusal at once.
+    Offering { until: Timestamp, replay: bool },
     /// Replayed in this epoch; proof is due by `until`.
     Replayed { until: Timestamp },
     /// Refused for now; next try at `at`.
@@ -79,12 +88,15 @@ impl StreamState {
 
     /// Whether the stream still owes its outage an outcome.
     pub(super) const fn is_unsettled(self) -> bool {
-        !matches!(self, Self::Requested | Self::Live | Self::Stopping)
+        !matches!(self, Self::Requested | Self::Live | Self::Stopping | Self::Offering { replay: false, .. })
     }
 
     pub(super) const fn deadline(self) -> Option<Timestamp> {
         match self {
-            Self::Probation { until } | Self::Replayed { until } | Self::AwaitsProof { until } => Some(until),
+            Self::Probation { until }
+            | Self::Offering { until, .. }
+            | Self::Replayed { until }
+            | Self::AwaitsProof { until } => Some(until),
             Self::Retry { at } | Self::AwaitsPublisher { at } => Some(at),
             _ => None,
         }
@@ -113,6 +125,10 @@ pub(super) struct Stream {
     /// It was sent to some upstream under the client's own id or another: a replay needs a fresh
     /// one (rule R7).
     pub(super) sent: bool,
+    /// The media workers know it.
+    pub(super) opened: bool,
+    /// The upstream said PUBLISHING or PLAYING for the request of this epoch.
+    pub(super) runs_upstream: bool,
     /// The client has had its `setRemoteSDP`.
     pub(super) answered: bool,
     /// The client has had PUBLISHING or PLAYING.
@@ -136,7 +152,7 @@ impl Stream {
     /// Whether the same request may be sent to a new upstream: the client will take the answer,
     /// or needs none.
     pub(super) fn is_replayable(&self) -> bool {
-        self.request.is_some() && (!self.answered || self.transport == Transport::Socket)
+        self.request.is_some() && (!self.answered || self.transport != Transport::Direct)
     }
 }
 

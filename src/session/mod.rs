@@ -4,6 +4,7 @@
 //! [`Input`], frames, dials and timers go out as [`Output`]. It must not know tokio, sockets,
 //! `Instant::now` or a random source other than the seed it was given.
 
+mod anchor;
 mod backoff;
 mod calls;
 mod client;
@@ -16,6 +17,7 @@ mod ledger;
 mod liveness;
 mod packed;
 mod random;
+mod request;
 mod restore;
 mod rooms;
 mod state;
@@ -26,7 +28,9 @@ mod verdict;
 
 pub use self::core::Session;
 pub use event::{Event, Outcome};
-pub use io::{Close, DialError, Epoch, Input, LossCause, Mail, Output, Priority, SessionId};
+pub use io::{
+    Close, DialError, Epoch, Input, LossCause, Mail, MediaCommand, MediaKey, Output, Priority, SessionId,
+};
 pub use time::Timestamp;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::{
     registry::EndOfName,
-    signaling::{Edits, Peek, synthetic, synthetic::StreamStatus},
+    signaling::{Peek, sdp, synthetic, synthetic::StreamStatus},
 };
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     core::{Session, after},
     ledger::{Kind, Stream, StreamState, Transport},
     packed::Packed,
+    request::{offer_in, request_with},
 };
 
 /// What a stream is told when its upstream died with it (protocol S5.3).
@@ -30,10 +31,8 @@ impl Session {
             self.say_to_client(stream_failed(&id, &name, published, INFO_NOT_READY));
             return;
         }
-        let transport = match peek.string("mediaProvider").as_deref() {
-            Some("MSE" | "WSPlayer") => Transport::Socket,
-            _ => Transport::Direct,
-        };
+        let transport =
+            self.transport_for(peek.string("mediaProvider").as_deref(), peek.string("sdp").is_some());
         let up = self.is_up();
         self.ledger.streams.push(Stream {
             client_id: id.as_ref().into(),
@@ -46,7 +45,9 @@ impl Session {
             since: self.now,
             tries: 0,
             patience: None,
-            sent: up,
+            sent: false,
+            opened: false,
+            runs_upstream: false,
             answered: false,
             running: false,
             audio_muted: false,
@@ -57,9 +58,21 @@ impl Session {
         });
         self.lever = None;
         if up {
-            self.outputs.push(Output::ForwardToUpstream);
+            self.first_request(self.ledger.streams.len().saturating_sub(1));
         } else if kind.is_publish() && self.registry.names().get(&name).holder.is_none() {
             self.registry.names().hold(&name, self.id, true, self.now);
+        }
+    }
+
+    /// The client's own request goes upstream: as it is, or with the workers' offer when that is
+    /// made.
+    fn first_request(&mut self, index: usize) {
+        if self.ask_for_offer(index, false) {
+            return;
+        }
+        if let Some(stream) = self.ledger.streams.get_mut(index) {
+            stream.sent = true;
+            self.outputs.push(Output::ForwardToUpstream);
         }
     }
 
@@ -122,7 +135,7 @@ impl Session {
 
     /// Ends a stream that the client stopped while it was not on any upstream.
     pub(super) fn cancel(&mut self, index: usize) {
-        let stream = self.ledger.streams.swap_remove(index);
+        let stream = self.remove_stream(index);
         self.say_stopped(&stream.client_id, &stream.name, stream.kind);
         if stream.state != StreamState::Stopping {
             self.outcome(&stream, Outcome::Cancelled);
@@ -142,13 +155,10 @@ impl Session {
     /// Tells the client that a stream is over, in the server's own words if it had any.
     pub(super) fn report(&mut self, index: usize) {
         self.release_name(index, EndOfName::Lost);
-        let stream = self.ledger.streams.swap_remove(index);
+        let stream = self.remove_stream(index);
         let message = match &stream.refusal {
             Some(refusal) => refusal.to_vec(),
-            None => {
-                let info = if stream.answered { INFO_LOST } else { INFO_NOT_READY };
-                stream_failed(&stream.client_id, &stream.name, stream.kind.is_publish(), info)
-            }
+            None => failed(&stream, if stream.answered { INFO_LOST } else { INFO_NOT_READY }),
         };
         self.say_to_client(message);
         if stream.state == StreamState::Lost {
@@ -229,6 +239,7 @@ impl Session {
                     self.registry.names().hold(&name, self.id, restoring, self.now);
                 }
             }
+            self.detach(index);
             index += 1;
         }
     }
@@ -295,11 +306,14 @@ impl Session {
                 self.arm_lever();
             }
             StreamState::Held => self.report(index),
+            StreamState::Replayed { .. } if self.is_anchored(index) => {
+                self.start_over(index, "no media came through")
+            }
             StreamState::Probation { .. } | StreamState::Replayed { .. } => {
                 self.stop_upstream(index);
                 self.report(index);
             }
-            StreamState::AwaitsProof { .. } => self.report(index),
+            StreamState::AwaitsProof { .. } | StreamState::Offering { .. } => self.report(index),
             StreamState::Retry { .. } | StreamState::AwaitsPublisher { .. } if self.is_up() => {
                 self.replay_stream(index);
             }
@@ -309,7 +323,7 @@ impl Session {
 
     /// Sends the client's request again, under a fresh id if an upstream has seen it before.
     pub(super) fn replay_stream(&mut self, index: usize) {
-        if self.wait_for_publisher(index) {
+        if self.wait_for_publisher(index) || self.ask_for_offer(index, true) {
             return;
         }
         let fresh = self.random.uuid();
@@ -322,8 +336,10 @@ impl Session {
             stream.upstream_id = Some(fresh);
         }
         stream.sent = true;
+        stream.runs_upstream = false;
         stream.state = StreamState::Replayed { until };
-        let message = replayed_request(&request, stream.upstream_id.as_deref(), stream.without_h264);
+        let offer = stream.without_h264.then(|| sdp::strip_codecs(&offer_in(&request), "H264"));
+        let message = request_with(&request, stream.upstream_id.as_deref(), offer.as_deref());
         self.say_upstream(message);
     }
 
@@ -367,15 +383,27 @@ impl Session {
             messages.push(synthetic::send_stream_event(id, "videoMuted"));
         }
         if let Some(metrics) = &stream.metrics {
-            messages.push(with_media_session_id(&metrics.unpack(), id));
+            messages.push(request_with(&metrics.unpack(), Some(id), None));
         }
         self.outputs.extend(messages.into_iter().map(Output::SendToUpstream));
+    }
+
+    fn is_anchored(&self, index: usize) -> bool {
+        self.ledger
+            .streams
+            .get(index)
+            .is_some_and(|stream| matches!(stream.transport, Transport::Anchored(_)))
     }
 
     /// A moment after which a wait that may be switched off ends.
     pub(super) fn patience(&self, wait: std::time::Duration) -> Timestamp {
         after(self.now, wait).unwrap_or(self.now)
     }
+}
+
+/// FAILED for this stream, under the client's id.
+pub(super) fn failed(stream: &Stream, info: &str) -> Vec<u8> {
+    stream_failed(&stream.client_id, &stream.name, stream.kind.is_publish(), info)
 }
 
 fn stream_failed(id: &str, name: &str, published: bool, info: &str) -> Vec<u8> {
@@ -386,27 +414,4 @@ fn stream_failed(id: &str, name: &str, published: bool, info: &str) -> Vec<u8> {
         status: "FAILED",
         info: Some(info),
     })
-}
-
-/// The request with the id the upstream shall know, and without H264 where that was refused.
-fn replayed_request(request: &[u8], upstream_id: Option<&str>, without_h264: bool) -> Vec<u8> {
-    let Ok(peek) = crate::signaling::peek(request) else { return request.to_vec() };
-    let mut edits = Edits::new();
-    if let (Some(id), Some(span)) = (upstream_id, peek.field("mediaSessionId")) {
-        edits.push_string(span, id);
-    }
-    if without_h264 && let (Some(sdp), Some(span)) = (peek.string("sdp"), peek.field("sdp")) {
-        edits.push_string(span, &crate::signaling::sdp::strip_codecs(&sdp, "H264"));
-    }
-    edits.apply(request)
-}
-
-/// The message under another stream id.
-pub(super) fn with_media_session_id(message: &[u8], id: &str) -> Vec<u8> {
-    let Ok(peek) = crate::signaling::peek(message) else { return message.to_vec() };
-    let mut edits = Edits::new();
-    if let Some(span) = peek.field("mediaSessionId") {
-        edits.push_string(span, id);
-    }
-    edits.apply(message)
 }

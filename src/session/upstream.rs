@@ -131,6 +131,9 @@ impl Session {
             return self.about_stream(peek, peek.argument(0));
         };
         let Some(stream) = self.ledger.streams.get_mut(index) else { return };
+        if let Transport::Anchored(key) = stream.transport {
+            return self.upstream_answer(key, peek);
+        }
         let replayed = matches!(stream.state, StreamState::Replayed { .. } | StreamState::Probation { .. });
         // The SDK would take a second answer for an offer and never answer it (protocol S0.2).
         if replayed && stream.answered {

@@ -3,7 +3,7 @@
 
 use crate::{
     registry::EndOfName,
-    signaling::{Peek, Span, sdp},
+    signaling::{Peek, Span},
 };
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
     info::{RetryClass, classify, may_be_the_codec},
     ledger::{Kind, Stream, StreamState, Transport},
     packed::Packed,
+    request::offers_h264_and_vp8,
     state::BurstEvent,
 };
 
@@ -55,17 +56,20 @@ impl Session {
         let Some(stream) = self.ledger.streams.get_mut(index) else { return };
         let was = stream.state;
         let first = !std::mem::replace(&mut stream.running, true);
+        let repeated = std::mem::replace(&mut stream.runs_upstream, true);
         match was {
             StreamState::Requested => stream.state = StreamState::Live,
-            // The proof of a socket stream is a binary frame, not a word (rule R2).
-            StreamState::Replayed { .. } if !first && stream.transport == Transport::Socket => return,
+            // The proof of media that passes through us is media, not a word (rule R2).
+            StreamState::Replayed { .. } if !first && stream.transport != Transport::Direct => return,
             StreamState::Replayed { .. } | StreamState::Probation { .. } => {
                 return self.proven_alive(index, peek, first);
             }
+            // The word came after the proof: the client has had it long ago.
+            StreamState::Live if !first && !repeated => return,
             _ => {}
         }
         stream.request =
-            stream.request.take().filter(|_| stream.transport == Transport::Socket).map(Packed::pack);
+            stream.request.take().filter(|_| stream.transport != Transport::Direct).map(Packed::pack);
         self.forward_as(index, peek, id_span);
         self.hold_name(index);
     }
@@ -78,14 +82,14 @@ impl Session {
     }
 
     /// The stream is alive on the new upstream.
-    fn restored(&mut self, index: usize) {
+    pub(super) fn restored(&mut self, index: usize) {
         let Some(stream) = self.ledger.streams.get_mut(index) else { return };
         stream.state = StreamState::Live;
         stream.tries = 0;
         stream.patience = None;
         stream.refusal = None;
         stream.request =
-            stream.request.take().filter(|_| stream.transport == Transport::Socket).map(Packed::pack);
+            stream.request.take().filter(|_| stream.transport != Transport::Direct).map(Packed::pack);
         let outcome = Event::StreamOutcome {
             name: stream.name.to_string(),
             stream: stream.client_id.to_string(),
@@ -146,7 +150,7 @@ impl Session {
 
     fn forget(&mut self, index: usize, end: EndOfName, outcome: Option<Outcome>) {
         self.release_name(index, end);
-        let stream = self.ledger.streams.swap_remove(index);
+        let stream = self.remove_stream(index);
         if let Some(id) = &stream.upstream_id {
             // The client never knew this id: nothing said of it later concerns anybody.
             self.ledger.retire(id);
@@ -164,7 +168,7 @@ impl Session {
         stream.tries = 0;
         stream.patience = None;
         let replayable = stream.is_replayable();
-        if replayable && !self.is_final(index, class) && self.retry(index, class, info, &message) {
+        if replayable && !self.is_final(index, class) && self.retry(index, class, info, Some(&message)) {
             return;
         }
         self.forget(index, EndOfName::Lost, None);
@@ -185,7 +189,7 @@ impl Session {
             if class == RetryClass::InUse && self.ask_holder(index, &message) {
                 return;
             }
-            if self.retry(index, class, info, &message) {
+            if self.retry(index, class, info, Some(&message)) {
                 return;
             }
         }
@@ -216,7 +220,9 @@ impl Session {
     fn is_final(&self, index: usize, class: RetryClass) -> bool {
         let Some(stream) = self.ledger.streams.get(index) else { return true };
         match class {
-            RetryClass::Permanent | RetryClass::Codec | RetryClass::ClientMedia => true,
+            // Where we are the server's media peer, broken media is ours to mend.
+            RetryClass::ClientMedia => !matches!(stream.transport, Transport::Anchored(_)),
+            RetryClass::Permanent | RetryClass::Codec => true,
             RetryClass::PublisherEnded => {
                 let chosen = self.registry.names().get(&stream.name).ended;
                 stream.kind == Kind::Publish
@@ -228,7 +234,13 @@ impl Session {
     }
 
     /// Plans another try, if the patience for this kind of refusal is not over.
-    fn retry(&mut self, index: usize, class: RetryClass, info: &str, message: &[u8]) -> bool {
+    pub(super) fn retry(
+        &mut self,
+        index: usize,
+        class: RetryClass,
+        info: &str,
+        message: Option<&[u8]>,
+    ) -> bool {
         let restore = &self.settings.restore;
         let patience = match class {
             RetryClass::InUse => restore.name_in_use_max,
@@ -256,13 +268,14 @@ impl Session {
         let wait = std::time::Duration::from_millis(half_ms + self.random.up_to(half_ms));
         stream.tries = stream.tries.saturating_add(1);
         if !stream.running || stream.refusal.is_none() {
-            stream.refusal = Some(message.into());
+            stream.refusal = message.map(Into::into);
         }
         stream.state = StreamState::Retry { at: (self.now + wait).min(until) };
         let event =
             Event::StreamRetry { name: stream.name.to_string(), info: info.to_owned(), tries: stream.tries };
         let refused_id: Box<str> = stream.upstream_id().into();
         self.ledger.retire(&refused_id);
+        self.detach(index);
         if class == RetryClass::NotFound {
             self.wait_for_publisher(index);
         }
@@ -278,7 +291,7 @@ impl Session {
             || stream.kind != Kind::Publish
             || stream.answered
             || stream.without_h264
-            || stream.transport != Transport::Direct
+            || stream.transport == Transport::Socket
             || !may_be_the_codec(info)
         {
             return false;
@@ -318,7 +331,7 @@ impl Session {
         }) {
             let message = self.ledger.streams.get(index).and_then(|stream| stream.refusal.clone());
             let message = message.map(|message| message.into_vec()).unwrap_or_default();
-            if alive || !self.retry(index, RetryClass::InUse, "the holder was dead", &message) {
+            if alive || !self.retry(index, RetryClass::InUse, "the holder was dead", Some(&message)) {
                 self.forget(index, EndOfName::Lost, None);
                 self.say_to_client(message);
             }
@@ -375,10 +388,4 @@ fn client_words(stream: &Stream, peek: &Peek<'_>, id_span: Option<Span>) -> Vec<
         edits.push_string(span, &stream.client_id);
     }
     edits.apply(peek.text())
-}
-
-fn offers_h264_and_vp8(request: &[u8]) -> bool {
-    let peek = crate::signaling::peek(request).ok();
-    let offer = peek.as_ref().and_then(|peek| peek.string("sdp"));
-    offer.is_some_and(|offer| sdp::offers_codec(&offer, "H264") && sdp::offers_codec(&offer, "VP8"))
 }

@@ -62,6 +62,11 @@ pub fn report(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
         | Event::StreamRetry { .. }
         | Event::RetriedWithoutH264 { .. }
         | Event::RoomLost { .. } => report_stream(session, event),
+        Event::Unanchorable { .. }
+        | Event::MediaLost { .. }
+        | Event::ClientLegRevived { .. }
+        | Event::CodecChanged { .. }
+        | Event::NoVideo { .. } => report_media(session, event),
         Event::UpstreamLost { .. }
         | Event::AttemptFailed { .. }
         | Event::ReplayRefused { .. }
@@ -115,6 +120,32 @@ fn report_stream(session: SessionId, event: &Event) {
         Event::RoomLost { room, info } => {
             let (room, cause) = (clean(room), clean(info));
             warn!(event = "room_lost", %session, room, cause, "room does not take the client back");
+        }
+        _ => {}
+    }
+}
+
+fn report_media(session: SessionId, event: &Event) {
+    match event {
+        Event::Unanchorable { name, reason } => {
+            let (stream, cause) = (clean(name), clean(reason));
+            warn!(event = "unanchorable", %session, stream, cause, "stream is not anchored");
+        }
+        Event::MediaLost { name, reason } => {
+            let (stream, cause) = (clean(name), clean(reason));
+            warn!(event = "media_lost", %session, stream, cause, "media of a stream is gone");
+        }
+        Event::ClientLegRevived { name, silence } => {
+            let (stream, silence_ms) = (clean(name), ms(*silence));
+            info!(event = "client_leg_revived", %session, stream, silence_ms, "client's media is back");
+        }
+        Event::CodecChanged { name, codec } => {
+            let (stream, codec) = (clean(name), clean(codec));
+            info!(event = "codec_changed", %session, stream, codec, "publisher changed its codec");
+        }
+        Event::NoVideo { name, never_sent } => {
+            let stream = clean(name);
+            warn!(event = "no_video", %session, stream, never_sent, "publisher sends no video");
         }
         _ => {}
     }
@@ -193,6 +224,11 @@ mod tests {
         let second = Duration::from_secs(1);
         vec![
             ("session_up", Event::SessionUp { app_key: text(), mode: "auto" }),
+            ("unanchorable", Event::Unanchorable { name: text(), reason: text() }),
+            ("media_lost", Event::MediaLost { name: text(), reason: text() }),
+            ("client_leg_revived", Event::ClientLegRevived { name: text(), silence: second }),
+            ("codec_changed", Event::CodecChanged { name: text(), codec: text() }),
+            ("no_video", Event::NoVideo { name: text(), never_sent: true }),
             ("passed_through", Event::PassedThrough { reason: "SFU" }),
             ("upstream_lost", Event::UpstreamLost { cause: LossCause::Closed(1001), streams: 2 }),
             ("attempt_failed", Event::AttemptFailed { tries: 1, error: DialError::Refused(502) }),

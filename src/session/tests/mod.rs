@@ -1,6 +1,7 @@
 //! The core under a scripted client and server, in simulated time.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod anchor;
 mod basics;
 mod limits;
 mod outage;
@@ -13,7 +14,10 @@ use serde_json::{Value, json};
 
 use crate::{config::SessionSettings, registry::Registry};
 
-use super::{Close, DialError, Epoch, Event, Input, LossCause, Mail, Output, Session, SessionId, Timestamp};
+use super::{
+    Close, DialError, Epoch, Event, Input, LossCause, Mail, MediaCommand, Output, Session, SessionId,
+    Timestamp,
+};
 
 /// A session with everything it said, sorted by addressee.
 pub(super) struct Bed {
@@ -28,6 +32,7 @@ pub(super) struct Bed {
     pub(super) client_close: Option<Close>,
     pub(super) upstream_close: Vec<(Epoch, Close)>,
     pub(super) passthrough: bool,
+    pub(super) media: Vec<MediaCommand>,
 }
 
 impl Bed {
@@ -61,6 +66,7 @@ impl Bed {
             client_close: None,
             upstream_close: Vec::new(),
             passthrough: false,
+            media: Vec::new(),
         }
     }
 
@@ -83,7 +89,8 @@ impl Bed {
                 Output::Post(to, mail) => self.posts.push((to, mail)),
                 Output::Event(event) => self.events.push(event),
                 Output::Passthrough => self.passthrough = true,
-                _ => {}
+                Output::Media(command) => self.media.push(command),
+                Output::PingClient | Output::PingUpstream => {}
             }
         }
     }

@@ -1,0 +1,28 @@
+//! A client's request as it goes to an upstream: same bytes, but for the id, and the SDP where it
+//! must be another.
+
+use crate::signaling::{Edits, peek, sdp};
+
+/// The message with this `mediaSessionId` and this `sdp`, where given.
+pub(super) fn request_with(message: &[u8], id: Option<&str>, offer: Option<&str>) -> Vec<u8> {
+    let Ok(peek) = peek(message) else { return message.to_vec() };
+    let mut edits = Edits::new();
+    for (key, value) in [("mediaSessionId", id), ("sdp", offer)] {
+        if let (Some(span), Some(value)) = (peek.field(key), value) {
+            edits.push_string(span, value);
+        }
+    }
+    edits.apply(message)
+}
+
+/// The `sdp` of a request; empty if it has none.
+pub(super) fn offer_in(request: &[u8]) -> String {
+    let peek = peek(request).ok();
+    peek.and_then(|peek| peek.string("sdp").map(std::borrow::Cow::into_owned)).unwrap_or_default()
+}
+
+/// Whether a publish could do without H264.
+pub(super) fn offers_h264_and_vp8(request: &[u8]) -> bool {
+    let offer = offer_in(request);
+    sdp::offers_codec(&offer, "H264") && sdp::offers_codec(&offer, "VP8")
+}

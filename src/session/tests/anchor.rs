@@ -1,0 +1,179 @@
+//! Streams whose media ends at our workers.
+
+use super::*;
+use crate::{
+    media::Fact,
+    session::{MediaCommand, MediaKey, Outcome},
+};
+
+const KEY: MediaKey = MediaKey(1);
+
+impl Bed {
+    fn anchored() -> Self {
+        let mut bed = Self::new();
+        bed.session = std::mem::replace(
+            &mut bed.session,
+            Session::new(SessionId(0), Arc::default(), Arc::default(), 0, Timestamp::ZERO),
+        )
+        .with_media();
+        bed.established()
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        self.feed(Input::Media(KEY, fact));
+    }
+
+    fn offer(&mut self) {
+        let epoch = self.dials.last().copied().unwrap_or_default();
+        self.fact(Fact::UpstreamOffer { epoch, sdp: "our offer".to_owned() });
+    }
+
+    /// A publish that runs, with its answer given.
+    fn anchored_publish(&mut self, id: &str) {
+        self.client("publishStream", publish(id, "cam"));
+        assert!(matches!(self.media.last(), Some(MediaCommand::Open { key: KEY, .. })));
+        assert!(self.upstream_got("publishStream").is_empty(), "not before the workers' offer");
+        self.offer();
+        assert_eq!(self.upstream_got("publishStream")[0]["data"][0]["sdp"], "our offer");
+        self.server_all("setRemoteSDP", json!([id, "server's answer", true]));
+        assert!(matches!(self.media.last(), Some(MediaCommand::UpstreamAnswer { .. })));
+        self.fact(Fact::ClientAnswer { sdp: "our answer".to_owned() });
+        self.server("notifyStreamStatusEvent", status(id, "cam", "PUBLISHING", None));
+        assert_eq!(self.client_got("setRemoteSDP")[0]["data"], json!([id, "our answer", true]));
+        assert_eq!(self.statuses(), [format!("{id} PUBLISHING -")]);
+        self.clear();
+    }
+
+    fn flowing(&mut self) {
+        let epoch = self.dials.last().copied().unwrap_or_default();
+        self.fact(Fact::Flowing { epoch, key_frame: true, complete: true });
+    }
+}
+
+#[test]
+fn an_outage_is_not_seen_by_the_client_and_the_proof_is_media() {
+    for proof_first in [false, true] {
+        let mut bed = Bed::anchored();
+        bed.anchored_publish("a");
+        bed.lose();
+        assert!(matches!(bed.media.last(), Some(MediaCommand::Detach { .. })));
+        bed.pass(1_000);
+        bed.reconnect();
+        assert!(matches!(bed.media.last(), Some(MediaCommand::Attach { narrow: true, .. })));
+        bed.offer();
+        let id = bed.last_upstream_id("publishStream");
+        assert_ne!(id, "a");
+        bed.server_all("setRemoteSDP", json!([id, "new answer", true]));
+        if proof_first {
+            bed.flowing();
+        }
+        bed.server("notifyStreamStatusEvent", status(&id, "cam", "PUBLISHING", None));
+        let restored =
+            |event: &Event| matches!(event, Event::StreamOutcome { outcome: Outcome::Restored, .. });
+        assert_eq!(bed.events.iter().any(restored), proof_first, "a word is no proof");
+        if !proof_first {
+            bed.flowing();
+        }
+        assert!(bed.events.iter().any(restored));
+        bed.pass_in_health(30_000);
+        assert!(bed.to_client.iter().all(|message| message["message"] == "ping"), "{:?}", bed.to_client);
+    }
+}
+
+#[test]
+fn a_replay_without_media_is_tried_again_and_then_reported() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    bed.lose();
+    bed.reconnect();
+    let mut replays = 0;
+    for _ in 0..80 {
+        if matches!(bed.media.pop(), Some(MediaCommand::Attach { .. })) {
+            bed.offer();
+            replays += 1;
+            let id = bed.last_upstream_id("publishStream");
+            bed.server("notifyStreamStatusEvent", status(&id, "cam", "PUBLISHING", None));
+        }
+        bed.pass_in_health(1_000);
+    }
+    assert!(replays > 1, "{replays} replays");
+    assert_eq!(bed.upstream_got("unPublishStream").len(), replays, "each try is taken back");
+    assert_eq!(bed.statuses(), ["a FAILED Stopped by session disconnect"]);
+}
+
+#[test]
+fn a_stop_takes_the_legs_down() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    bed.client("unPublishStream", json!({"mediaSessionId": "a", "name": "cam", "published": true}));
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "UNPUBLISHED", None));
+    assert_eq!(bed.statuses(), ["a UNPUBLISHED -"]);
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Close { key: KEY })));
+}
+
+#[test]
+fn what_cannot_be_anchored_goes_direct() {
+    let mut bed = Bed::anchored();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.fact(Fact::Unanchorable { reason: "no audio, no video".to_owned() });
+    assert_eq!(bed.upstream_got("publishStream")[0]["data"][0], publish("a", "cam"));
+    bed.server_all("setRemoteSDP", json!(["a", "answer", true]));
+    assert_eq!(bed.client_got("setRemoteSDP").len(), 1);
+}
+
+#[test]
+fn a_refused_codec_is_left_out_of_the_next_offer() {
+    let mut bed = Bed::anchored();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.offer();
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "FAILED", Some("No common codecs")));
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Attach { refuse_h264: true, .. })));
+    assert!(bed.statuses().is_empty());
+}
+
+#[test]
+fn a_publisher_that_never_sends_video_fails_and_is_answered_without_h264_next_time() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    bed.fact(Fact::NoVideo { never_sent: false, had_h264: true });
+    assert!(bed.statuses().is_empty(), "a pause is no failure");
+    bed.fact(Fact::NoVideo { never_sent: true, had_h264: true });
+    assert_eq!(bed.statuses(), ["a FAILED Failed by RTP activity"]);
+    assert_eq!(bed.upstream_got("unPublishStream").len(), 1);
+    bed.client("publishStream", publish("b", "cam"));
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Open { refuse_h264: true, .. })));
+}
+
+#[test]
+fn a_changed_codec_is_published_anew() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    bed.fact(Fact::CodecChanged { epoch: Epoch(0), codec: "VP8".to_owned() });
+    assert_eq!(bed.upstream_got("unPublishStream").len(), 1);
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Attach { narrow: true, .. })));
+    bed.offer();
+    assert_ne!(bed.last_upstream_id("publishStream"), "a");
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "UNPUBLISHED", None));
+    bed.flowing();
+    assert!(bed.statuses().is_empty());
+}
+
+#[test]
+fn a_silent_client_gets_new_credentials() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    bed.fact(Fact::ClientSilent { tries: 1 });
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Revive { .. })));
+    bed.fact(Fact::NewClientCredentials { sdp: "new".to_owned() });
+    assert_eq!(bed.client_got("setRemoteSDP")[0]["data"], json!(["a", "new", false]));
+    bed.fact(Fact::ClientGone { reason: "silent".to_owned() });
+    assert_eq!(bed.statuses(), ["a FAILED Failed by ICE keep alive"]);
+}
+
+#[test]
+fn a_client_that_goes_away_takes_its_legs_along() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    bed.feed(Input::ClientClosed(None));
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Close { key: KEY })));
+}
