@@ -6,5 +6,20 @@
 //! does about an outage: it relays packets, keeps their numbering continuous and reports.
 
 mod api;
+mod certificate;
+mod clock;
+mod continuity;
+mod counters;
+mod demux;
+mod descriptor;
+mod handle;
+mod routes;
+mod sdp;
+mod socket;
+mod stream;
+mod transport;
+mod watchdog;
+mod worker;
 
 pub use api::{Fact, FactSender, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey, StreamStats};
+pub use handle::MediaHandle;

@@ -1,0 +1,50 @@
+//! Our DTLS certificate and the cryptography behind it; one for the process, made at the start.
+
+use std::sync::Arc;
+
+use rand::{RngExt as _, distr::Alphanumeric};
+use str0m::{config::DtlsCert, crypto::CryptoProvider};
+
+use super::sdp::Credentials;
+
+/// What every transport is built with.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) certificate: DtlsCert,
+    /// As in `a=fingerprint`.
+    pub(crate) fingerprint: Arc<str>,
+}
+
+impl Identity {
+    /// Makes a certificate (ECDSA P-256, as browsers do).
+    ///
+    /// # Errors
+    ///
+    /// If the cryptographic library cannot.
+    pub(crate) fn generate() -> std::io::Result<Self> {
+        let provider = str0m::crypto::from_feature_flags();
+        let certificate = provider
+            .dtls_provider
+            .generate_certificate()
+            .ok_or_else(|| std::io::Error::other("no DTLS certificate could be made"))?;
+        let digest = provider.sha256_provider.sha256(&certificate.certificate).to_vec();
+        let fingerprint = str0m::config::Fingerprint { hash_func: "sha-256".to_owned(), bytes: digest };
+        Ok(Self { provider: Arc::new(provider), certificate, fingerprint: fingerprint.to_string().into() })
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+/// Fresh ICE credentials: 48 bits of name to tell legs apart, 142 bits of secret (RFC 8445 asks
+/// for 24 and 128).
+pub(crate) fn credentials() -> Credentials {
+    let mut random = rand::rng();
+    let mut word =
+        |length: usize| (&mut random).sample_iter(Alphanumeric).take(length).map(char::from).collect();
+    Credentials { ufrag: word(8), password: word(24) }
+}

@@ -1,0 +1,81 @@
+//! What the workers count, for the admin side. Workers count in plain numbers and publish them
+//! now and then, so that no packet costs an atomic operation.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counted by a worker, not yet published.
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct Tally {
+            $($(#[$doc])* pub(crate) $name: u64,)*
+        }
+
+        /// Published by a worker.
+        #[derive(Debug, Default)]
+        pub(crate) struct Published {
+            $($name: AtomicU64,)*
+        }
+
+        impl Tally {
+            /// Publishes the values.
+            pub(crate) fn publish(&self, to: &Published) {
+                $(to.$name.store(self.$name, Relaxed);)*
+            }
+
+            /// The sum over all workers.
+            pub(crate) fn sum(workers: &[Arc<Published>]) -> Self {
+                let mut sum = Self::default();
+                for worker in workers {
+                    $(sum.$name += worker.$name.load(Relaxed);)*
+                }
+                sum
+            }
+
+            /// Names and values.
+            pub(crate) fn json(&self) -> serde_json::Value {
+                serde_json::json!({ $(stringify!($name): self.$name,)* })
+            }
+        }
+    };
+}
+
+counters! {
+    /// Streams now.
+    streams,
+    /// Upstream sockets now.
+    upstream_sockets,
+    /// Streams opened.
+    streams_opened,
+    /// RTP packets that were authentic.
+    packets_received,
+    /// RTP packets passed to the other leg.
+    packets_forwarded,
+    /// RTP packets not passed on.
+    packets_dropped,
+    /// Datagrams received on all sockets.
+    datagrams_received,
+    /// Datagrams sent.
+    datagrams_sent,
+    /// Datagrams on the client socket that belong to no leg.
+    datagrams_foreign,
+    /// Orders carried out.
+    orders,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_summed() {
+        let workers = [Arc::new(Published::default()), Arc::new(Published::default())];
+        for (worker, streams) in workers.iter().zip([2, 3]) {
+            Tally { streams, ..Tally::default() }.publish(worker);
+        }
+        assert_eq!(Tally::sum(&workers).json().get("streams"), Some(&serde_json::json!(5)));
+    }
+}

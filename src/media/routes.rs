@@ -1,0 +1,106 @@
+//! Where a datagram or a readiness event belongs: the tables of one worker.
+
+use std::{collections::HashMap, io, net::SocketAddr};
+
+use mio::{Interest, Registry, Token};
+
+use super::{StreamKey, socket::Socket};
+
+/// A transport of a client leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClientRoute {
+    pub(crate) stream: StreamKey,
+    pub(crate) transport: usize,
+}
+
+/// All client legs share a socket: a leg is found by the user name of a check, then by the
+/// address that passed it.
+#[derive(Debug, Default)]
+pub(crate) struct ClientRoutes {
+    /// By our user name fragment, with the number of the credentials it belongs to.
+    by_name: HashMap<String, (ClientRoute, usize)>,
+    by_address: HashMap<SocketAddr, ClientRoute>,
+}
+
+impl ClientRoutes {
+    pub(crate) fn add_name(&mut self, ufrag: String, route: ClientRoute, credentials: usize) {
+        self.by_name.insert(ufrag, (route, credentials));
+    }
+
+    pub(crate) fn remove_name(&mut self, ufrag: &str) {
+        self.by_name.remove(ufrag);
+    }
+
+    pub(crate) fn name(&self, ufrag: &str) -> Option<(ClientRoute, usize)> {
+        self.by_name.get(ufrag).copied()
+    }
+
+    pub(crate) fn add_address(&mut self, address: SocketAddr, route: ClientRoute) {
+        self.by_address.insert(address, route);
+    }
+
+    /// Forgets an address, unless another leg took it over.
+    pub(crate) fn remove_address(&mut self, address: SocketAddr, route: ClientRoute) {
+        if self.by_address.get(&address) == Some(&route) {
+            self.by_address.remove(&address);
+        }
+    }
+
+    pub(crate) fn address(&self, address: SocketAddr) -> Option<ClientRoute> {
+        self.by_address.get(&address).copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_name.is_empty() && self.by_address.is_empty()
+    }
+}
+
+/// A transport of an upstream leg; each has a socket of its own, as in a browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UpstreamRoute {
+    pub(crate) stream: StreamKey,
+    /// Tells the legs of a stream apart.
+    pub(crate) generation: u32,
+    pub(crate) transport: usize,
+}
+
+/// The sockets of upstream legs.
+#[derive(Debug)]
+pub(crate) struct UpstreamRoutes {
+    registry: Registry,
+    by_token: HashMap<usize, UpstreamRoute>,
+    next: usize,
+}
+
+impl UpstreamRoutes {
+    /// Tokens are given out from `first`.
+    pub(crate) fn new(registry: Registry, first: usize) -> Self {
+        Self { registry, by_token: HashMap::new(), next: first }
+    }
+
+    /// Watches a socket.
+    ///
+    /// # Errors
+    ///
+    /// If the system cannot.
+    pub(crate) fn add(&mut self, socket: &mut Socket, route: UpstreamRoute) -> io::Result<Token> {
+        let token = Token(self.next);
+        self.next += 1;
+        self.registry.register(socket.source(), token, Interest::READABLE)?;
+        self.by_token.insert(token.0, route);
+        Ok(token)
+    }
+
+    /// Forgets a socket; its watch ends with its descriptor.
+    pub(crate) fn remove(&mut self, token: Token) {
+        self.by_token.remove(&token.0);
+    }
+
+    pub(crate) fn find(&self, token: Token) -> Option<UpstreamRoute> {
+        self.by_token.get(&token.0).copied()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_token.len()
+    }
+}

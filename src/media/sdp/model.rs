@@ -1,0 +1,181 @@
+//! What the anchor needs to know of an offer or an answer.
+
+use std::net::IpAddr;
+
+/// A parsed description: offer or answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Description {
+    /// The peer does not check connectivity itself.
+    pub(crate) ice_lite: bool,
+    /// The mids of the BUNDLE group, if there is one.
+    pub(crate) bundle: Option<Vec<String>>,
+    /// `a=extmap-allow-mixed` stood at session level.
+    pub(crate) extmap_allow_mixed: bool,
+    /// In the order of the text.
+    pub(crate) media: Vec<Media>,
+}
+
+/// Audio or video; other kinds cannot be anchored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum MediaType {
+    Audio,
+    Video,
+}
+
+impl MediaType {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+}
+
+/// One media section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Media {
+    /// None: a kind we do not anchor.
+    pub(crate) kind: Option<MediaType>,
+    /// The first word of the `m=` line.
+    pub(crate) kind_text: String,
+    /// 0 = rejected or unused.
+    pub(crate) port: u16,
+    /// Transport protocol, as in `UDP/TLS/RTP/SAVPF`.
+    pub(crate) protocol: String,
+    /// All payload types of the `m=` line, also those we strip.
+    pub(crate) formats: String,
+    pub(crate) mid: Option<String>,
+    pub(crate) direction: Direction,
+    /// Without repair formats: those hang on the codec they repair, or are stripped.
+    pub(crate) codecs: Vec<Codec>,
+    pub(crate) extensions: Vec<Extension>,
+    pub(crate) credentials: Option<Credentials>,
+    /// The whole value, as in `sha-256 AB:CD…`.
+    pub(crate) fingerprint: Option<String>,
+    pub(crate) setup: Option<Setup>,
+    /// The values of `a=candidate` lines, with the prefix `candidate:`.
+    pub(crate) candidates: Vec<String>,
+    /// From `c=`, if it is an address to send to.
+    pub(crate) connection: Option<IpAddr>,
+    pub(crate) rtcp_mux: bool,
+    /// What is sent, if announced.
+    pub(crate) sources: Option<Sources>,
+    /// `b=` lines without the prefix.
+    pub(crate) bandwidth: Vec<String>,
+    /// The value of `a=msid`.
+    pub(crate) msid: Option<String>,
+}
+
+/// Who sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Direction {
+    SendOnly,
+    RecvOnly,
+    #[default]
+    SendRecv,
+    Inactive,
+}
+
+impl Direction {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::SendRecv => "sendrecv",
+            Self::Inactive => "inactive",
+        }
+    }
+
+    pub(crate) const fn sends(self) -> bool {
+        matches!(self, Self::SendOnly | Self::SendRecv)
+    }
+
+    pub(crate) const fn receives(self) -> bool {
+        matches!(self, Self::RecvOnly | Self::SendRecv)
+    }
+}
+
+/// The DTLS role a description claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setup {
+    ActPass,
+    Active,
+    Passive,
+}
+
+/// ICE credentials. Never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) ufrag: String,
+    pub(crate) password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(hidden)")
+    }
+}
+
+/// The SSRCs of a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sources {
+    pub(crate) main: u32,
+    pub(crate) repair: Option<u32>,
+}
+
+/// A header extension and its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Extension {
+    pub(crate) id: u8,
+    pub(crate) uri: String,
+}
+
+/// How the packets of a codec show key frames and carry numbers of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CodecKind {
+    Vp8,
+    Vp9,
+    H264,
+    H265,
+    Av1,
+    /// Audio, or video whose key frames we cannot see.
+    Other,
+}
+
+/// A codec with its repair format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Codec {
+    pub(crate) payload_type: u8,
+    pub(crate) name: String,
+    pub(crate) clock_rate: u32,
+    pub(crate) channels: Option<u8>,
+    /// Format parameters, as in the text.
+    pub(crate) parameters: Option<String>,
+    /// Values of `a=rtcp-fb`, as in `nack pli`.
+    pub(crate) feedback: Vec<String>,
+    /// The payload type of its retransmissions.
+    pub(crate) repair: Option<u8>,
+}
+
+impl Codec {
+    pub(crate) fn kind(&self) -> CodecKind {
+        const KINDS: [(&str, CodecKind); 6] = [
+            ("VP8", CodecKind::Vp8),
+            ("VP9", CodecKind::Vp9),
+            ("H264", CodecKind::H264),
+            ("H265", CodecKind::H265),
+            ("HEVC", CodecKind::H265),
+            ("AV1", CodecKind::Av1),
+        ];
+        KINDS.iter().find(|(name, _)| self.is(name)).map_or(CodecKind::Other, |(_, kind)| *kind)
+    }
+
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// The same format in another description.
+    pub(crate) fn same_format(&self, other: &Self) -> bool {
+        self.is(&other.name) && self.clock_rate == other.clock_rate
+    }
+}

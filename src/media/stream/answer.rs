@@ -1,0 +1,470 @@
+//! From the upstream's answer to a leg, and to the answer for the client.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use str0m::Candidate;
+
+use crate::{
+    media::{
+        Fact, Kind,
+        certificate::credentials,
+        routes::{ClientRoute, UpstreamRoute},
+        sdp::{
+            self, AnswerMedia, ClientAnswer, Codec, Credentials, Description, Direction, Extension, Media,
+            Setup, answered_codecs, bundled, client_codecs,
+        },
+        socket::{Socket, local_address_towards},
+        transport::{MediaSpec, Transport, TransportSpec},
+        watchdog::Watchdog,
+    },
+    session::Epoch,
+};
+
+use super::{
+    Context, Stream, Upstream,
+    leg::{ClientLeg, Offered, UpstreamLeg},
+    offer::{new_sources, rtx_packets},
+    path::Format,
+};
+
+/// Most candidates of an upstream that are tried.
+const CANDIDATES_MAX: usize = 16;
+
+/// The mid of a section whose description has none.
+fn mid_of(media: &Media, index: usize) -> String {
+    media.mid.clone().unwrap_or_else(|| index.to_string())
+}
+
+/// What the upstream made of a section.
+struct Accepted<'a> {
+    codecs: Vec<Codec>,
+    media: &'a Media,
+}
+
+impl Stream {
+    /// Takes the upstream's answer to the offer of this epoch.
+    pub(crate) fn upstream_answer(&mut self, epoch: Epoch, text: &str, ctx: &mut Context<'_>) {
+        if !matches!(&self.upstream, Upstream::Offered(offered) if offered.epoch == epoch) {
+            return;
+        }
+        let Upstream::Offered(offered) = std::mem::replace(&mut self.upstream, Upstream::Absent) else {
+            return;
+        };
+        if let Err(reason) = self.take_answer(*offered, text, ctx) {
+            self.reporter.say(Fact::UpstreamFailed { epoch, reason });
+        }
+    }
+
+    fn take_answer(&mut self, offered: Offered, text: &str, ctx: &mut Context<'_>) -> Result<(), String> {
+        let answer = sdp::parse(text).map_err(str::to_owned)?;
+        if answer.media.len() != self.client_offer.media.len() {
+            return Err("the answer has another number of media sections than the offer".to_owned());
+        }
+        let accepted = self.accepted(&offered, &answer);
+        if accepted.iter().all(Option::is_none) {
+            return Err("no common codec".to_owned());
+        }
+        if self.client.is_none() {
+            self.make_client_leg(&accepted, ctx)?;
+        }
+        for (index, path) in self.paths.iter_mut().enumerate() {
+            let Some(path) = path else { continue };
+            path.attached(self.kind, ctx.now);
+            let codecs =
+                accepted.get(index).and_then(Option::as_ref).map(|a| a.codecs.as_slice()).unwrap_or_default();
+            path.allowed = allowed(self.kind, path.media, codecs, &path.formats);
+        }
+        let leg = self.make_upstream_leg(offered, &answer, &accepted, ctx)?;
+        self.stats.attached += 1;
+        self.upstream = Upstream::Live(Box::new(leg));
+        self.drive_all(ctx);
+        Ok(())
+    }
+
+    fn accepted<'a>(&self, offered: &Offered, answer: &'a Description) -> Vec<Option<Accepted<'a>>> {
+        let pairs = offered.sections.iter().zip(&answer.media);
+        pairs
+            .map(|(section, media)| {
+                let section = section.as_ref()?;
+                let flows = match self.kind {
+                    Kind::Publish => media.direction.receives(),
+                    Kind::Play => media.direction.sends(),
+                };
+                let codecs = answered_codecs(&section.codecs, media);
+                (media.port != 0 && flows && !codecs.is_empty()).then_some(Accepted { codecs, media })
+            })
+            .collect()
+    }
+
+    fn make_upstream_leg(
+        &mut self,
+        mut offered: Offered,
+        answer: &Description,
+        accepted: &[Option<Accepted<'_>>],
+        ctx: &mut Context<'_>,
+    ) -> Result<UpstreamLeg, String> {
+        self.generation += 1;
+        let taken: Vec<usize> =
+            accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(i, _)| i).collect();
+        let bundle = self.client_offer.bundle.is_some() && bundled(answer, &taken);
+        let groups: Vec<Vec<usize>> =
+            if bundle { vec![taken] } else { taken.into_iter().map(|i| vec![i]).collect() };
+        let mut leg = UpstreamLeg {
+            epoch: offered.epoch,
+            generation: self.generation,
+            transports: Vec::new(),
+            sockets: Vec::new(),
+            transport_of: vec![None; self.client_offer.media.len()],
+            created: ctx.now,
+            connected_at: None,
+            said_first: false,
+            said_complete: false,
+            said_silent: false,
+            said_codec: false,
+        };
+        let mut sockets: Vec<_> = offered.sockets.drain(..).map(Some).collect();
+        for group in groups {
+            match self.make_upstream_transport(&offered, &group, bundle, accepted, &mut sockets, &leg, ctx) {
+                Ok((transport, socket)) => {
+                    let number = leg.transports.len();
+                    leg.transports.push(transport);
+                    leg.sockets.push(socket);
+                    for index in group {
+                        if let Some(slot) = leg.transport_of.get_mut(index) {
+                            *slot = Some(number);
+                        }
+                    }
+                }
+                Err(reason) => {
+                    leg.release(ctx);
+                    return Err(reason);
+                }
+            }
+        }
+        Ok(leg)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn make_upstream_transport(
+        &self,
+        offered: &Offered,
+        group: &[usize],
+        bundle: bool,
+        accepted: &[Option<Accepted<'_>>],
+        sockets: &mut [Option<Socket>],
+        leg: &UpstreamLeg,
+        ctx: &mut Context<'_>,
+    ) -> Result<(Transport, (Arc<Socket>, mio::Token)), String> {
+        let first = group.first().copied().unwrap_or_default();
+        let section =
+            offered.sections.get(first).and_then(Option::as_ref).ok_or("a section that was not offered")?;
+        let remote =
+            accepted.get(first).and_then(Option::as_ref).map(|a| a.media).ok_or("a rejected section")?;
+        let credentials = remote.credentials.as_ref().ok_or("the answer has no ICE credentials")?;
+        let fingerprint = remote.fingerprint.as_deref().ok_or("the answer has no fingerprint")?;
+        let candidates = candidates(remote)?;
+        let peer = candidates.first().map(Candidate::addr).ok_or("the answer has no candidate for UDP")?;
+        let mut socket =
+            sockets.get_mut(section.transport).and_then(Option::take).ok_or("no socket for the section")?;
+        let local_ip = local_address_towards(peer).map_err(|e| format!("no route to the upstream: {e}"))?;
+        let extensions: Vec<Vec<Extension>> =
+            group.iter().map(|i| self.upstream_extensions(*i, accepted, bundle)).collect();
+        let mids: Vec<String> = group
+            .iter()
+            .map(|i| self.client_offer.media.get(*i).map(|m| mid_of(m, *i)).unwrap_or_default())
+            .collect();
+        let media = group.iter().zip(&extensions).zip(&mids).filter_map(|((index, extensions), mid)| {
+            let ours = offered.sections.get(*index)?.as_ref()?;
+            let theirs = accepted.get(*index)?.as_ref()?;
+            Some(MediaSpec {
+                index: *index,
+                mid,
+                kind: theirs.media.kind?,
+                codecs: &theirs.codecs,
+                extensions,
+                send: ours.sources,
+                receive: if self.kind == Kind::Play { theirs.media.sources } else { None },
+            })
+        });
+        let spec = TransportSpec {
+            ice_lite: false,
+            local: SocketAddr::new(local_ip, socket.local().port()),
+            local_credentials: &section.credentials,
+            remote_credentials: credentials,
+            remote_fingerprint: fingerprint,
+            // No role in an answer means active, as browsers read it.
+            dtls_active: matches!(remote.setup, Some(Setup::Passive | Setup::ActPass)),
+            remote_candidates: candidates,
+            media: media.collect(),
+            rtx_packets: rtx_packets(ctx.settings),
+            stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
+        };
+        let transport = Transport::new(&spec, ctx.identity, ctx.now)?;
+        let route =
+            UpstreamRoute { stream: self.key, generation: leg.generation, transport: leg.transports.len() };
+        let token = ctx.upstream_routes.add(&mut socket, route).map_err(|e| e.to_string())?;
+        Ok((transport, (Arc::new(socket), token)))
+    }
+
+    /// Extensions that we offered and the upstream took.
+    fn upstream_extensions(
+        &self,
+        index: usize,
+        accepted: &[Option<Accepted<'_>>],
+        bundle: bool,
+    ) -> Vec<Extension> {
+        let Some(client) = self.client_offer.media.get(index) else { return Vec::new() };
+        let Some(theirs) = accepted.get(index).and_then(Option::as_ref) else { return Vec::new() };
+        let mut extensions = self.extensions_to_offer(client);
+        extensions.retain(|e| theirs.media.extensions.contains(e) && (bundle || e.uri != sdp::MID));
+        extensions
+    }
+
+    fn make_client_leg(
+        &mut self,
+        accepted: &[Option<Accepted<'_>>],
+        ctx: &mut Context<'_>,
+    ) -> Result<(), String> {
+        let port = ctx.client_socket.local().port();
+        let advertised = ctx.settings.advertise.iter().copied();
+        let ips: Vec<_> =
+            if ctx.settings.advertise.is_empty() { vec![self.local_ip] } else { advertised.collect() };
+        let candidates: Vec<SocketAddr> =
+            ips.into_iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
+        let taken: Vec<usize> =
+            accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(i, _)| i).collect();
+        let bundle = bundled(&self.client_offer, &taken);
+        let groups: Vec<Vec<usize>> =
+            if bundle { vec![taken.clone()] } else { taken.iter().map(|i| vec![*i]).collect() };
+        let sections = self.client_offer.media.len();
+        let mut leg = ClientLeg {
+            transports: Vec::new(),
+            transport_of: vec![None; sections],
+            credentials: groups.iter().map(|_| vec![credentials()]).collect(),
+            codecs: vec![Vec::new(); sections],
+            sources: vec![None; sections],
+            bandwidth: vec![Vec::new(); sections],
+            candidates,
+            bundle,
+            created: ctx.now,
+            version: 0,
+            silent_tries: 0,
+            silent_since: ctx.now,
+        };
+        for index in taken {
+            self.answer_section(index, accepted, &mut leg);
+        }
+        for group in &groups {
+            let number = leg.transports.len();
+            let transport = self.make_client_transport(group, number, &leg, ctx)?;
+            leg.transports.push(transport);
+            for index in group {
+                if let Some(slot) = leg.transport_of.get_mut(*index) {
+                    *slot = Some(number);
+                }
+            }
+        }
+        for (transport, given) in leg.credentials.iter().enumerate() {
+            for (number, credentials) in given.iter().enumerate() {
+                let route = ClientRoute { stream: self.key, transport };
+                ctx.client_routes.add_name(credentials.ufrag.clone(), route, number);
+            }
+        }
+        let watch = self.kind == Kind::Publish
+            && ctx.settings.check_bitrate
+            && leg.codecs.iter().flatten().any(|c| c.kind() != sdp::CodecKind::Other);
+        if watch {
+            let settings = ctx.settings;
+            self.watchdog =
+                Watchdog::new(settings.bitrate_check_interval, settings.bitrate_max_tries, ctx.now);
+            self.mute(self.video_muted, ctx.now);
+        }
+        let sdp = self.describe(&mut leg, false, ctx);
+        self.client = Some(leg);
+        self.reporter.say(Fact::ClientAnswer { sdp });
+        Ok(())
+    }
+
+    fn answer_section(&mut self, index: usize, accepted: &[Option<Accepted<'_>>], leg: &mut ClientLeg) {
+        let Some(client) = self.client_offer.media.get(index) else { return };
+        let Some(theirs) = accepted.get(index).and_then(Option::as_ref) else { return };
+        let codecs = client_codecs(self.kind, client, &theirs.codecs, self.refuse_h264);
+        if let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) {
+            path.formats = codecs.iter().map(Format::of).collect();
+        }
+        if let Some(slot) = leg.sources.get_mut(index).filter(|_| self.kind == Kind::Play) {
+            *slot = Some(new_sources(codecs.iter().any(|c| c.repair.is_some())));
+        }
+        if let Some(slot) = leg.bandwidth.get_mut(index).filter(|_| self.kind == Kind::Publish) {
+            slot.clone_from(&theirs.media.bandwidth);
+        }
+        if let Some(slot) = leg.codecs.get_mut(index) {
+            *slot = codecs;
+        }
+    }
+
+    fn make_client_transport(
+        &self,
+        group: &[usize],
+        number: usize,
+        leg: &ClientLeg,
+        ctx: &Context<'_>,
+    ) -> Result<Transport, String> {
+        let first = group.first().and_then(|i| self.client_offer.media.get(*i)).ok_or("no section")?;
+        let local = *leg.candidates.first().ok_or("no address to give to the client")?;
+        let extensions: Vec<Vec<Extension>> =
+            group.iter().map(|i| self.client_extensions(*i, true)).collect();
+        let mids: Vec<String> = group
+            .iter()
+            .map(|i| self.client_offer.media.get(*i).map(|m| mid_of(m, *i)).unwrap_or_default())
+            .collect();
+        let media = group.iter().zip(&extensions).zip(&mids).filter_map(|((index, extensions), mid)| {
+            let client = self.client_offer.media.get(*index)?;
+            Some(MediaSpec {
+                index: *index,
+                mid,
+                kind: client.kind?,
+                codecs: leg.codecs.get(*index)?,
+                extensions,
+                send: leg.sources.get(*index).copied().flatten(),
+                receive: if self.kind == Kind::Publish { client.sources } else { None },
+            })
+        });
+        let given = leg.credentials.get(number).and_then(|c| c.last()).ok_or("no credentials")?;
+        let spec = TransportSpec {
+            ice_lite: true,
+            local,
+            local_credentials: given,
+            remote_credentials: first
+                .credentials
+                .as_ref()
+                .ok_or("the client's offer has no ICE credentials")?,
+            remote_fingerprint: first
+                .fingerprint
+                .as_deref()
+                .ok_or("the client's offer has no fingerprint")?,
+            dtls_active: false,
+            remote_candidates: Vec::new(),
+            media: media.collect(),
+            rtx_packets: rtx_packets(ctx.settings),
+            stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
+        };
+        Transport::new(&spec, ctx.identity, ctx.now)
+    }
+
+    /// Extensions of the client leg. `on_wire`: those that packets carry. A player that gets no
+    /// transport-wide numbers estimates by itself and tells by REMB, which goes upstream.
+    fn client_extensions(&self, index: usize, on_wire: bool) -> Vec<Extension> {
+        let Some(client) = self.client_offer.media.get(index) else { return Vec::new() };
+        let remb = super::offer::uses_remb_anywhere(&self.client_offer);
+        let skip_cc = on_wire && self.kind == Kind::Play && remb;
+        let wanted = |e: &&Extension| sdp::known_extension(e) && !(skip_cc && e.uri == sdp::TRANSPORT_CC);
+        client.extensions.iter().filter(wanted).cloned().collect()
+    }
+
+    /// Writes what the client is to be told of its leg.
+    fn describe(&self, leg: &mut ClientLeg, as_offer: bool, ctx: &Context<'_>) -> String {
+        leg.version += 1;
+        let direction = match self.kind {
+            Kind::Publish => Direction::RecvOnly,
+            Kind::Play => Direction::SendOnly,
+        };
+        let sections = 0..self.client_offer.media.len();
+        let extensions: Vec<Vec<Extension>> =
+            sections.clone().map(|i| self.client_extensions(i, false)).collect();
+        let leg: &ClientLeg = leg;
+        let media = sections.map(|index| section_answer(leg, index, direction, extensions.get(index)?));
+        let cname = self.cname();
+        ClientAnswer {
+            client: &self.client_offer,
+            session_id: self.session_id,
+            version: leg.version,
+            fingerprint: &ctx.identity.fingerprint,
+            cname: &cname,
+            candidates: &leg.candidates,
+            bundle: leg.bundle,
+            as_offer,
+            media: media.collect(),
+        }
+        .write()
+    }
+
+    /// Gives the client leg new credentials; its DTLS and SRTP state stays.
+    pub(crate) fn revive(&mut self, ctx: &mut Context<'_>) {
+        let Some(mut leg) = self.client.take() else { return };
+        for (transport, given) in leg.credentials.iter_mut().enumerate() {
+            let fresh: Credentials = credentials();
+            // Older ones stay valid up to this bound, the first to go is the oldest.
+            if given.len() > ctx.settings.client_revive_tries_max as usize {
+                ctx.client_routes.remove_name(&given.remove(0).ufrag);
+                for (number, credentials) in given.iter().enumerate() {
+                    let route = ClientRoute { stream: self.key, transport };
+                    ctx.client_routes.add_name(credentials.ufrag.clone(), route, number);
+                }
+            }
+            let route = ClientRoute { stream: self.key, transport };
+            ctx.client_routes.add_name(fresh.ufrag.clone(), route, given.len());
+            given.push(fresh);
+        }
+        self.stats.revivals += 1;
+        let sdp = self.describe(&mut leg, true, ctx);
+        self.client = Some(leg);
+        self.reporter.say(Fact::NewClientCredentials { sdp });
+    }
+}
+
+fn section_answer<'a>(
+    leg: &'a ClientLeg,
+    index: usize,
+    direction: Direction,
+    extensions: &'a [Extension],
+) -> Option<AnswerMedia<'a>> {
+    let transport = leg.credentials_of(index)?;
+    Some(AnswerMedia {
+        direction,
+        credentials: transport,
+        codecs: leg.codecs.get(index).filter(|c| !c.is_empty())?,
+        extensions,
+        sources: leg.sources.get(index).copied().flatten(),
+        bandwidth: leg.bandwidth.get(index).map(Vec::as_slice).unwrap_or_default(),
+    })
+}
+
+/// The payload types that may pass to the receiving leg. Of a publisher's video only the
+/// upstream's first choice: when the browser changes, the upstream is asked anew.
+fn allowed(kind: Kind, media: sdp::MediaType, accepted: &[Codec], formats: &[Format]) -> Vec<u8> {
+    match (kind, media) {
+        (Kind::Publish, sdp::MediaType::Video) => {
+            accepted.first().map(|c| c.payload_type).into_iter().collect()
+        }
+        (Kind::Publish, sdp::MediaType::Audio) => accepted.iter().map(|c| c.payload_type).collect(),
+        (Kind::Play, _) if accepted.is_empty() => Vec::new(),
+        (Kind::Play, _) => formats.iter().map(|f| f.payload_type).collect(),
+    }
+}
+
+/// The candidates of an answer that we can reach: UDP, component 1, literal addresses.
+fn candidates(media: &Media) -> Result<Vec<Candidate>, String> {
+    // Component 2 repeats component 1 where RTCP is multiplexed.
+    let first_component = media.candidates.iter().filter(|line| line.split_whitespace().nth(1) == Some("1"));
+    let parsed =
+        first_component.take(CANDIDATES_MAX).filter_map(|line| Candidate::from_sdp_string(line).ok());
+    let mut usable: Vec<Candidate> = Vec::new();
+    for candidate in parsed {
+        let is_udp = candidate.proto() == str0m::net::Protocol::Udp;
+        let is_new = !usable.iter().any(|u| u.addr() == candidate.addr());
+        if is_udp && is_new {
+            usable.push(candidate);
+        }
+    }
+    if usable.is_empty() && media.candidates.is_empty() {
+        if let Some(ip) = media.connection {
+            let address = SocketAddr::new(ip, media.port);
+            usable.extend(Candidate::host(address, str0m::net::Protocol::Udp).ok());
+        }
+    }
+    if usable.is_empty() && !media.candidates.is_empty() {
+        return Err("the answer has candidates for TCP alone".to_owned());
+    }
+    Ok(usable)
+}

@@ -1,0 +1,181 @@
+//! The two legs as they are held: transports, sockets, credentials.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use mio::Token;
+
+use crate::{
+    media::{
+        StreamKey,
+        routes::ClientRoute,
+        sdp::{Codec, Credentials, Sources},
+        socket::Socket,
+        transport::Transport,
+    },
+    session::Epoch,
+};
+
+use super::{CheckTarget, Context};
+
+/// The side of the client: lives as long as the stream.
+#[derive(Debug)]
+pub(super) struct ClientLeg {
+    pub(super) transports: Vec<Transport>,
+    /// By section: its transport.
+    pub(super) transport_of: Vec<Option<usize>>,
+    /// By transport: all credentials given out, newest last. A client that missed the newest
+    /// (it was in a frame that a dying network lost) may come back with older ones.
+    pub(super) credentials: Vec<Vec<Credentials>>,
+    /// By section: what was answered.
+    pub(super) codecs: Vec<Vec<Codec>>,
+    /// By section: what we send.
+    pub(super) sources: Vec<Option<Sources>>,
+    pub(super) bandwidth: Vec<Vec<String>>,
+    pub(super) candidates: Vec<SocketAddr>,
+    pub(super) bundle: bool,
+    pub(super) created: Instant,
+    /// Counts the descriptions sent to the client.
+    pub(super) version: u64,
+    /// Silence was reported this often since the client was last heard.
+    pub(super) silent_tries: u32,
+    /// From when the silence counts that is reported next.
+    pub(super) silent_since: Instant,
+}
+
+impl ClientLeg {
+    /// When anything last came from the client.
+    pub(super) fn heard(&self) -> Option<Instant> {
+        self.transports.iter().filter_map(|t| t.heard).max()
+    }
+
+    /// The newest credentials of the transport that carries a section.
+    pub(super) fn credentials_of(&self, index: usize) -> Option<&Credentials> {
+        let transport = self.transport_of.get(index).copied().flatten()?;
+        self.credentials.get(transport)?.last()
+    }
+
+    pub(super) fn connected(&self) -> bool {
+        self.transports.iter().all(|t| t.connected)
+    }
+
+    /// Admits a check and routes its source here. False: it is not signed with our credentials.
+    pub(super) fn check(
+        &mut self,
+        key: StreamKey,
+        target: CheckTarget,
+        from: SocketAddr,
+        local: Option<IpAddr>,
+        bytes: &[u8],
+        ctx: &mut Context<'_>,
+    ) -> bool {
+        let Some(transport) = self.transports.get_mut(target.transport) else { return false };
+        let given = self.credentials.get(target.transport).and_then(|all| all.get(target.credentials));
+        let Some(given) = given else { return false };
+        transport.set_credentials(given);
+        if !transport.accepts(from, bytes, ctx.now) {
+            return false;
+        }
+        let route = ClientRoute { stream: key, transport: target.transport };
+        let (is_new, gone) = transport.remember(from, local);
+        if let Some(gone) = gone {
+            ctx.client_routes.remove_address(gone, route);
+        }
+        if is_new || ctx.client_routes.address(from) != Some(route) {
+            ctx.client_routes.add_address(from, route);
+        }
+        true
+    }
+
+    /// Says goodbye and gives back what it holds.
+    pub(super) fn release(mut self, key: StreamKey, ctx: &mut Context<'_>) {
+        let mut events = Vec::new();
+        for (number, transport) in self.transports.iter_mut().enumerate() {
+            transport.close();
+            let socket = ctx.client_socket;
+            transport.drive(
+                ctx.now,
+                &mut |t, local| {
+                    let _ = socket.send(t.destination, local, &t.contents);
+                },
+                &mut events,
+                number,
+            );
+            let route = ClientRoute { stream: key, transport: number };
+            for address in transport.addresses().collect::<Vec<_>>() {
+                ctx.client_routes.remove_address(address, route);
+            }
+        }
+        for credentials in self.credentials.iter().flatten() {
+            ctx.client_routes.remove_name(&credentials.ufrag);
+        }
+    }
+}
+
+/// An upstream leg that was offered: sockets and names, no transport yet. What the upstream
+/// sends before its answer is here waits in the sockets.
+#[derive(Debug)]
+pub(super) struct Offered {
+    pub(super) epoch: Epoch,
+    pub(super) sockets: Vec<Socket>,
+    /// By section.
+    pub(super) sections: Vec<Option<OfferedSection>>,
+}
+
+/// A section of an offer.
+#[derive(Debug)]
+pub(super) struct OfferedSection {
+    /// Index into the sockets.
+    pub(super) transport: usize,
+    pub(super) credentials: Credentials,
+    pub(super) codecs: Vec<Codec>,
+    pub(super) sources: Option<Sources>,
+}
+
+/// The side of the upstream: one per epoch.
+#[derive(Debug)]
+pub(super) struct UpstreamLeg {
+    pub(super) epoch: Epoch,
+    pub(super) generation: u32,
+    pub(super) transports: Vec<Transport>,
+    /// Shared with the worker while it reads.
+    pub(super) sockets: Vec<(Arc<Socket>, Token)>,
+    /// By section: its transport; None: rejected.
+    pub(super) transport_of: Vec<Option<usize>>,
+    pub(super) created: Instant,
+    pub(super) connected_at: Option<Instant>,
+    pub(super) said_first: bool,
+    pub(super) said_complete: bool,
+    pub(super) said_silent: bool,
+    pub(super) said_codec: bool,
+}
+
+impl UpstreamLeg {
+    pub(super) fn heard(&self) -> Option<Instant> {
+        self.transports.iter().filter_map(|t| t.heard).max()
+    }
+
+    /// Says goodbye and gives back what it holds.
+    pub(super) fn release(mut self, ctx: &mut Context<'_>) {
+        let mut events = Vec::new();
+        for (number, transport) in self.transports.iter_mut().enumerate() {
+            transport.close();
+            if let Some((socket, _)) = self.sockets.get(number) {
+                transport.drive(
+                    ctx.now,
+                    &mut |t, _| {
+                        let _ = socket.send(t.destination, None, &t.contents);
+                    },
+                    &mut events,
+                    number,
+                );
+            }
+        }
+        for (_, token) in self.sockets {
+            ctx.upstream_routes.remove(token);
+        }
+    }
+}

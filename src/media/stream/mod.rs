@@ -1,0 +1,230 @@
+//! One anchored stream: its client leg, its upstream leg of the moment, and what is between.
+//!
+//! A stream lives on one worker and is only touched by it. It decides nothing about outages; it
+//! follows orders and reports.
+
+mod answer;
+mod leg;
+mod offer;
+mod path;
+mod relay;
+mod report;
+mod timers;
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::session::Epoch;
+
+use super::{
+    Kind, MediaSettings, StreamKey, StreamStats,
+    certificate::Identity,
+    clock::SenderClock,
+    counters::Tally,
+    routes::{ClientRoutes, UpstreamRoutes},
+    sdp::Description,
+    socket::Socket,
+    transport::TransportEvent,
+    watchdog::Watchdog,
+};
+use leg::{ClientLeg, Offered, UpstreamLeg};
+use path::Path;
+use report::Reporter;
+
+pub(crate) use offer::Opening;
+
+/// What a stream needs of its worker.
+pub(crate) struct Context<'a> {
+    pub(crate) settings: &'a MediaSettings,
+    pub(crate) identity: &'a Identity,
+    /// Shared by all client legs of the worker.
+    pub(crate) client_socket: &'a Socket,
+    pub(crate) client_routes: &'a mut ClientRoutes,
+    pub(crate) upstream_routes: &'a mut UpstreamRoutes,
+    pub(crate) tally: &'a mut Tally,
+    /// Scratch, empty between calls.
+    pub(crate) events: &'a mut Vec<(usize, TransportEvent)>,
+    pub(crate) now: Instant,
+}
+
+/// A side of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Upstream,
+}
+
+/// The upstream side at the moment.
+#[derive(Debug)]
+enum Upstream {
+    /// Lost, or not attached yet.
+    Absent,
+    /// Offered, not answered.
+    Offered(Box<Offered>),
+    /// Answered: connecting or connected.
+    Live(Box<UpstreamLeg>),
+}
+
+/// An anchored stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    key: StreamKey,
+    kind: Kind,
+    reporter: Reporter,
+    client_offer: Description,
+    /// Indices of the sections that carry media.
+    live: Vec<usize>,
+    local_ip: IpAddr,
+    refuse_h264: bool,
+    /// Numbers the session in `o=` lines.
+    session_id: u64,
+    client: Option<ClientLeg>,
+    upstream: Upstream,
+    /// Numbers the upstream legs.
+    generation: u32,
+    /// One per section of the client's offer; None: not live.
+    paths: Vec<Option<Path>>,
+    watchdog: Option<Watchdog>,
+    video_muted: bool,
+    stats: StreamStats,
+    /// Bytes at the last report: client in, out, upstream in, out.
+    stats_before: [u64; 4],
+    stats_at: Instant,
+    /// The wall clock of whoever sends.
+    sender_clock: SenderClock,
+    idle_proof: Duration,
+    /// When [`Stream::tick`] has something to do for the stream itself.
+    timers_at: Instant,
+    closed: bool,
+}
+
+/// Which credentials of which transport a check was addressed to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckTarget {
+    pub(crate) transport: usize,
+    pub(crate) credentials: usize,
+}
+
+impl Stream {
+    /// The stream ended itself, or nobody listens to it any more.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// The upstream is lost: its leg goes, the client's stays.
+    pub(crate) fn detach(&mut self, ctx: &mut Context<'_>) {
+        self.drop_upstream(ctx);
+    }
+
+    fn drop_upstream(&mut self, ctx: &mut Context<'_>) {
+        match std::mem::replace(&mut self.upstream, Upstream::Absent) {
+            Upstream::Absent | Upstream::Offered(_) => {}
+            Upstream::Live(leg) => {
+                for path in self.paths.iter_mut().flatten() {
+                    path.source_lost(self.kind);
+                }
+                leg.release(ctx);
+            }
+        }
+    }
+
+    /// The client (un)muted its video.
+    pub(crate) fn mute(&mut self, video: bool, now: Instant) {
+        self.video_muted = video;
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.mute(video, now);
+        }
+    }
+
+    /// The stream is over: both legs say goodbye.
+    pub(crate) fn close(&mut self, ctx: &mut Context<'_>) {
+        self.drop_upstream(ctx);
+        if let Some(client) = self.client.take() {
+            client.release(self.key, ctx);
+        }
+        self.closed = true;
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        match &self.upstream {
+            Upstream::Absent => None,
+            Upstream::Offered(offered) => Some(offered.epoch),
+            Upstream::Live(leg) => Some(leg.epoch),
+        }
+    }
+
+    const fn live_upstream(&mut self) -> Option<&mut UpstreamLeg> {
+        match &mut self.upstream {
+            Upstream::Live(leg) => Some(leg),
+            _ => None,
+        }
+    }
+
+    /// A datagram came in on a client leg, from an address that passed a check.
+    pub(crate) fn client_datagram(
+        &mut self,
+        transport: usize,
+        from: std::net::SocketAddr,
+        bytes: &[u8],
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(client) = &mut self.client else { return };
+        let Some(found) = client.transports.get_mut(transport) else { return };
+        if let Err(reason) = found.receive(from, bytes, ctx.now) {
+            ctx.events.push((transport, TransportEvent::Failed(reason)));
+        }
+        self.drive(Side::Client, transport, ctx);
+    }
+
+    /// A connectivity check came in for credentials of ours. False: it is not signed with them.
+    pub(crate) fn client_check(
+        &mut self,
+        target: CheckTarget,
+        from: std::net::SocketAddr,
+        local: Option<IpAddr>,
+        bytes: &[u8],
+        ctx: &mut Context<'_>,
+    ) -> bool {
+        let CheckTarget { transport, credentials } = target;
+        let Some(client) = &mut self.client else { return false };
+        if !client.check(self.key, target, from, local, bytes, ctx) {
+            return false;
+        }
+        tracing::trace!(stream = %self.key, transport, credentials, "client checked");
+        self.client_datagram(transport, from, bytes, ctx);
+        true
+    }
+
+    /// A datagram came in on an upstream leg.
+    pub(crate) fn upstream_datagram(
+        &mut self,
+        generation: u32,
+        transport: usize,
+        from: std::net::SocketAddr,
+        bytes: &[u8],
+        ctx: &mut Context<'_>,
+    ) {
+        let Upstream::Live(leg) = &mut self.upstream else { return };
+        if leg.generation != generation {
+            return;
+        }
+        let Some(found) = leg.transports.get_mut(transport) else { return };
+        if let Err(reason) = found.receive(from, bytes, ctx.now) {
+            ctx.events.push((transport, TransportEvent::Failed(reason)));
+        }
+        self.drive(Side::Upstream, transport, ctx);
+    }
+
+    /// The socket of a transport of the upstream leg, if that is still this one.
+    pub(crate) fn upstream_socket(&self, generation: u32, transport: usize) -> Option<Arc<Socket>> {
+        match &self.upstream {
+            Upstream::Live(leg) if leg.generation == generation => {
+                leg.sockets.get(transport).map(|(socket, _)| socket.clone())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! From the client's offer to ours.
+
+use std::net::IpAddr;
+
+use crate::{
+    media::{
+        Fact, FactSender, Kind, MediaSettings, StreamKey, StreamStats,
+        certificate::credentials,
+        clock::SenderClock,
+        sdp::{
+            self, Codec, Direction, Extension, OfferMedia, Sources, UpstreamOffer, check_client_offer,
+            known_extension, offered_codecs,
+        },
+        socket::Socket,
+    },
+    session::Epoch,
+};
+
+use super::{
+    Context, Stream, Upstream,
+    leg::{Offered, OfferedSection},
+    path::Path,
+    report::Reporter,
+};
+
+/// Everything that comes with `Order::Open`.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) stream: StreamKey,
+    pub(crate) kind: Kind,
+    pub(crate) epoch: Epoch,
+    pub(crate) client_offer: String,
+    pub(crate) local_ip: IpAddr,
+    pub(crate) refuse_h264: bool,
+    pub(crate) facts: FactSender,
+}
+
+impl Stream {
+    /// Takes a client's offer and makes the first upstream offer. None: it cannot be anchored,
+    /// which was reported.
+    pub(crate) fn open(opening: Opening, has_room: bool, ctx: &mut Context<'_>) -> Option<Self> {
+        let Opening { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts } = opening;
+        let mut reporter = Reporter::new(stream, facts);
+        let mut refuse = |reason: String| {
+            reporter.say(Fact::Unanchorable { reason });
+            None
+        };
+        if !has_room {
+            return refuse("as many streams as allowed".to_owned());
+        }
+        let description = match sdp::parse(&client_offer) {
+            Ok(description) => description,
+            Err(reason) => return refuse(reason.to_owned()),
+        };
+        if let Err(refusal) = check_client_offer(&description, kind) {
+            return refuse(refusal.to_string());
+        }
+        let live: Vec<usize> = (0..description.media.len())
+            .filter(|i| description.media.get(*i).is_some_and(|m| sdp::is_live(m, kind)))
+            .collect();
+        let paths = description
+            .media
+            .iter()
+            .enumerate()
+            .map(|(i, m)| m.kind.filter(|_| live.contains(&i)).map(|media| Path::new(media, ctx.now)))
+            .collect();
+        let mut stream = Self {
+            key: stream,
+            kind,
+            reporter,
+            client_offer: description,
+            live,
+            local_ip,
+            refuse_h264,
+            session_id: rand::random::<u64>() >> 2,
+            client: None,
+            upstream: Upstream::Absent,
+            generation: 0,
+            paths,
+            watchdog: None,
+            video_muted: false,
+            stats: StreamStats { kind: Some(kind), ..StreamStats::default() },
+            stats_before: [0; 4],
+            stats_at: ctx.now,
+            sender_clock: SenderClock::default(),
+            idle_proof: ctx.settings.idle_proof,
+            timers_at: ctx.now,
+            closed: false,
+        };
+        if let Err(reason) = stream.offer(epoch, false, ctx) {
+            stream.reporter.say(Fact::Unanchorable { reason });
+            return None;
+        }
+        Some(stream)
+    }
+
+    /// Makes a new upstream leg.
+    pub(crate) fn attach(&mut self, epoch: Epoch, narrow: bool, refuse_h264: bool, ctx: &mut Context<'_>) {
+        self.drop_upstream(ctx);
+        if self.client.is_none() {
+            self.refuse_h264 |= refuse_h264;
+        }
+        if let Err(reason) = self.offer(epoch, narrow, ctx) {
+            self.reporter.say(Fact::UpstreamFailed { epoch, reason });
+        }
+    }
+
+    fn offer(&mut self, epoch: Epoch, narrow: bool, ctx: &mut Context<'_>) -> Result<(), String> {
+        let mut offered = Offered { epoch, sockets: Vec::new(), sections: Vec::new() };
+        let mut sections: Vec<Option<OfferedSection>> = Vec::new();
+        for index in 0..self.client_offer.media.len() {
+            if !self.live.contains(&index) {
+                sections.push(None);
+                continue;
+            }
+            let codecs = self.codecs_to_offer(index, narrow);
+            if codecs.is_empty() {
+                return Err("no codec left to offer".to_owned());
+            }
+            let repairable = codecs.iter().any(|c| c.repair.is_some());
+            let sources = (self.kind == Kind::Publish).then(|| new_sources(repairable));
+            offered
+                .sockets
+                .push(Socket::ephemeral().map_err(|e| format!("no socket for the upstream: {e}"))?);
+            let transport = offered.sockets.len() - 1;
+            sections.push(Some(OfferedSection { transport, credentials: credentials(), codecs, sources }));
+        }
+        offered.sections = sections;
+        let sdp = self.write_offer(&offered, ctx);
+        self.upstream = Upstream::Offered(Box::new(offered));
+        self.reporter.say(Fact::UpstreamOffer { epoch, sdp });
+        Ok(())
+    }
+
+    fn codecs_to_offer(&self, index: usize, narrow: bool) -> Vec<Codec> {
+        let Some(media) = self.client_offer.media.get(index) else { return Vec::new() };
+        if self.kind == Kind::Play {
+            // A player can never renegotiate: what it was answered is what it can take.
+            let answered = self.client.as_ref().and_then(|c| c.codecs.get(index)).filter(|c| !c.is_empty());
+            return answered.cloned().unwrap_or_else(|| offered_codecs(media, self.refuse_h264, &[]));
+        }
+        let path = self.paths.get(index).and_then(Option::as_ref);
+        let sent = path.and_then(|p| p.last_type).filter(|_| narrow);
+        let mut codecs = offered_codecs(media, self.refuse_h264, sent.as_slice());
+        if let (false, Some(client)) = (sent.is_some(), &self.client) {
+            // The client sends what it was answered, nothing else.
+            let answered = client.codecs.get(index).map(Vec::as_slice).unwrap_or_default();
+            codecs.retain(|c| answered.iter().any(|a| a.payload_type == c.payload_type));
+        }
+        if uses_remb(media) {
+            // With transport-cc the estimate would stay with us; as REMB it goes to the client.
+            for codec in &mut codecs {
+                codec.feedback.retain(|f| f != "transport-cc");
+            }
+        }
+        codecs
+    }
+
+    fn write_offer(&self, offered: &Offered, ctx: &Context<'_>) -> String {
+        let direction = match self.kind {
+            Kind::Publish => Direction::SendOnly,
+            Kind::Play => Direction::RecvOnly,
+        };
+        let extensions: Vec<Vec<Extension>> =
+            self.client_offer.media.iter().map(|m| self.extensions_to_offer(m)).collect();
+        let media = offered.sections.iter().zip(&extensions).map(|(section, extensions)| {
+            section.as_ref().map(|section| OfferMedia {
+                direction,
+                credentials: &section.credentials,
+                codecs: &section.codecs,
+                extensions,
+                sources: section.sources,
+            })
+        });
+        let cname = self.cname();
+        UpstreamOffer {
+            client: &self.client_offer,
+            session_id: self.session_id,
+            fingerprint: &ctx.identity.fingerprint,
+            cname: &cname,
+            media: media.collect(),
+        }
+        .write()
+    }
+
+    pub(super) fn extensions_to_offer(&self, media: &sdp::Media) -> Vec<Extension> {
+        let strip_cc = self.kind == Kind::Publish && uses_remb_anywhere(&self.client_offer);
+        let wanted = |e: &&Extension| known_extension(e) && !(strip_cc && e.uri == sdp::TRANSPORT_CC);
+        media.extensions.iter().filter(wanted).cloned().collect()
+    }
+
+    pub(super) fn cname(&self) -> String {
+        format!("{:016x}", self.session_id)
+    }
+}
+
+fn uses_remb(media: &sdp::Media) -> bool {
+    media.codecs.iter().any(|c| c.feedback.iter().any(|f| f == "goog-remb"))
+}
+
+pub(super) fn uses_remb_anywhere(description: &sdp::Description) -> bool {
+    description.media.iter().any(uses_remb)
+}
+
+pub(super) fn new_sources(repairable: bool) -> Sources {
+    // Zero is for probes; two equal ones would be a conflict with ourselves.
+    let main = rand::random_range(1..u32::MAX);
+    let repair = repairable.then(|| main.wrapping_add(rand::random_range(1..u32::MAX - 1)).max(1));
+    Sources { main, repair }
+}
+
+/// Settings that a leg is built with.
+pub(super) fn rtx_packets(settings: &MediaSettings) -> usize {
+    /// A full packet and what is kept with it.
+    const PACKET_BYTES: usize = 1_700;
+    (settings.rtx_cache_bytes_max / PACKET_BYTES).max(1)
+}

@@ -1,0 +1,405 @@
+//! Packets from one leg to the other, and the feedback that goes the other way.
+
+use std::{net::IpAddr, time::Instant};
+
+use str0m::{
+    Event, IceConnectionState,
+    bwe::BweKind,
+    net::Transmit,
+    rtp::{RtpPacket, RtpWrite},
+};
+
+use crate::media::{
+    Fact, Kind,
+    clock::Report,
+    descriptor::{starts_key_frame, vp8_numbers, vp8_patch},
+    sdp::{CodecKind, MediaType},
+    transport::TransportEvent,
+};
+
+use super::{Context, Side, Stream, Upstream, leg::UpstreamLeg, path::Path};
+
+/// How often the legs may wake each other before the worker turns to other streams.
+const ROUNDS_MAX: usize = 4;
+
+/// Lengths of gaps that are kept for the statistics.
+const GAPS_MAX: usize = 16;
+
+impl Stream {
+    /// Lets one transport speak, and acts on what it says.
+    pub(super) fn drive(&mut self, side: Side, number: usize, ctx: &mut Context<'_>) {
+        let mut events = std::mem::take(ctx.events);
+        let mut sent = 0;
+        match side {
+            Side::Client => {
+                if let Some(transport) = self.client.as_mut().and_then(|c| c.transports.get_mut(number)) {
+                    let socket = ctx.client_socket;
+                    let mut send = |t: &Transmit, local: Option<IpAddr>| {
+                        sent += u64::from(socket.send(t.destination, local, &t.contents));
+                    };
+                    transport.drive(ctx.now, &mut send, &mut events, number);
+                }
+            }
+            Side::Upstream => {
+                if let Upstream::Live(leg) = &mut self.upstream
+                    && let (Some(transport), Some((socket, _))) =
+                        (leg.transports.get_mut(number), leg.sockets.get(number))
+                {
+                    let mut send =
+                        |t: &Transmit, _| sent += u64::from(socket.send(t.destination, None, &t.contents));
+                    transport.drive(ctx.now, &mut send, &mut events, number);
+                }
+            }
+        }
+        ctx.tally.datagrams_sent += sent;
+        for (number, event) in events.drain(..) {
+            match event {
+                TransportEvent::Rtc(event) => self.on_event(side, number, event, ctx),
+                TransportEvent::Failed(reason) => self.on_failed(side, reason, ctx),
+            }
+        }
+        // What was handled may have left events of its own (a leg that was released).
+        events.clear();
+        *ctx.events = events;
+    }
+
+    /// Lets every transport speak that was written to or whose time has come.
+    pub(crate) fn drive_all(&mut self, ctx: &mut Context<'_>) {
+        for _ in 0..ROUNDS_MAX {
+            let mut busy = false;
+            for side in [Side::Client, Side::Upstream] {
+                for number in 0..self.transports(side) {
+                    if self.is_due(side, number, ctx.now) {
+                        busy = true;
+                        self.drive(side, number, ctx);
+                    }
+                }
+            }
+            if !busy {
+                break;
+            }
+        }
+    }
+
+    fn transports(&self, side: Side) -> usize {
+        match (side, &self.upstream) {
+            (Side::Client, _) => self.client.as_ref().map_or(0, |c| c.transports.len()),
+            (Side::Upstream, Upstream::Live(leg)) => leg.transports.len(),
+            (Side::Upstream, _) => 0,
+        }
+    }
+
+    fn is_due(&self, side: Side, number: usize, now: Instant) -> bool {
+        let transport = match (side, &self.upstream) {
+            (Side::Client, _) => self.client.as_ref().and_then(|c| c.transports.get(number)),
+            (Side::Upstream, Upstream::Live(leg)) => leg.transports.get(number),
+            (Side::Upstream, _) => None,
+        };
+        transport.is_some_and(|t| t.dirty || t.deadline <= now)
+    }
+
+    fn on_event(&mut self, side: Side, number: usize, event: Event, ctx: &mut Context<'_>) {
+        match event {
+            Event::RtpPacket(packet) => self.forward(side, number, packet, ctx),
+            Event::KeyframeRequest(request) => {
+                if let Some(index) = self.index_of(side, number, request.mid) {
+                    self.pass_key_frame_request(side, index, ctx);
+                }
+            }
+            Event::EgressBitrateEstimate(BweKind::Remb { estimate, mid }) => {
+                if let Some(index) = self.index_of(side, number, mid) {
+                    self.pass_estimate(side, index, estimate);
+                }
+            }
+            Event::Connected => self.on_connected(side, ctx),
+            Event::Closed => self.on_failed(side, "the peer closed the DTLS session".to_owned(), ctx),
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) if side == Side::Upstream => {
+                self.on_failed(side, "no connectivity any more".to_owned(), ctx);
+            }
+            Event::MediaEgressStats(stats) => {
+                let leg = self.leg_stats(side);
+                leg.loss_sent = stats.loss.or(leg.loss_sent);
+                leg.round_trip_ms = stats.rtt.map(|rtt| rtt.as_secs_f32() * 1000.0).or(leg.round_trip_ms);
+            }
+            Event::MediaIngressStats(stats) => {
+                let leg = self.leg_stats(side);
+                leg.loss_received = stats.loss.or(leg.loss_received);
+                leg.round_trip_ms = stats.rtt.map(|rtt| rtt.as_secs_f32() * 1000.0).or(leg.round_trip_ms);
+            }
+            _ => {}
+        }
+    }
+
+    const fn leg_stats(&mut self, side: Side) -> &mut crate::media::LegStats {
+        match side {
+            Side::Client => &mut self.stats.client,
+            Side::Upstream => &mut self.stats.upstream,
+        }
+    }
+
+    fn index_of(&self, side: Side, number: usize, mid: str0m::media::Mid) -> Option<usize> {
+        let transport = match (side, &self.upstream) {
+            (Side::Client, _) => self.client.as_ref()?.transports.get(number)?,
+            (Side::Upstream, Upstream::Live(leg)) => leg.transports.get(number)?,
+            (Side::Upstream, _) => return None,
+        };
+        transport.index_of(mid)
+    }
+
+    fn on_connected(&mut self, side: Side, ctx: &mut Context<'_>) {
+        if side == Side::Upstream {
+            let Upstream::Live(leg) = &mut self.upstream else { return };
+            if leg.transports.iter().any(|t| !t.connected) || leg.connected_at.is_some() {
+                return;
+            }
+            leg.connected_at = Some(ctx.now);
+            let epoch = leg.epoch;
+            self.reporter.say(Fact::UpstreamConnected { epoch });
+        }
+        self.request_key_frames(ctx);
+        self.timers_at = ctx.now;
+    }
+
+    fn on_failed(&mut self, side: Side, reason: String, ctx: &mut Context<'_>) {
+        match side {
+            Side::Upstream => {
+                if let Some(epoch) = self.epoch() {
+                    self.drop_upstream(ctx);
+                    self.reporter.say(Fact::UpstreamFailed { epoch, reason });
+                }
+            }
+            Side::Client => {
+                if let Some(client) = self.client.take() {
+                    client.release(self.key, ctx);
+                    self.reporter.say(Fact::ClientGone { reason });
+                }
+            }
+        }
+    }
+
+    /// The side that sends the media of this stream.
+    const fn source_side(&self) -> Side {
+        match self.kind {
+            Kind::Publish => Side::Client,
+            Kind::Play => Side::Upstream,
+        }
+    }
+
+    fn forward(&mut self, side: Side, number: usize, packet: RtpPacket, ctx: &mut Context<'_>) {
+        let bytes = packet.payload.len() as u64;
+        let leg = self.leg_stats(side);
+        leg.packets_received += 1;
+        leg.bytes_received += bytes;
+        ctx.tally.packets_received += 1;
+        let passed = side == self.source_side() && self.pass(number, packet, ctx);
+        if passed {
+            let leg = self.leg_stats(if side == Side::Client { Side::Upstream } else { Side::Client });
+            leg.packets_sent += 1;
+            leg.bytes_sent += bytes;
+            ctx.tally.packets_forwarded += 1;
+        } else {
+            self.stats.dropped += 1;
+            ctx.tally.packets_dropped += 1;
+        }
+    }
+
+    /// Takes a packet of the sending side to the other. False: it was dropped.
+    fn pass(&mut self, number: usize, packet: RtpPacket, ctx: &mut Context<'_>) -> bool {
+        let now = ctx.now;
+        let ssrc = *packet.header.ssrc;
+        let source = match (self.kind, &mut self.upstream) {
+            (Kind::Publish, _) => self.client.as_mut().and_then(|c| c.transports.get_mut(number)),
+            (Kind::Play, Upstream::Live(leg)) => leg.transports.get_mut(number),
+            (Kind::Play, _) => None,
+        };
+        let Some(index) = source.and_then(|t| t.section_of(ssrc)) else { return false };
+        let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
+        if path.over_limit(packet.payload.len(), ctx.settings.bitrate_max, now) {
+            return false;
+        }
+        path.last_in = Some(now);
+        let payload_type = *packet.header.payload_type;
+        if path.media == MediaType::Video && !packet.payload.is_empty() {
+            if let Some(watchdog) = &mut self.watchdog {
+                watchdog.saw_video(now);
+            }
+        }
+        path.source_is(ssrc);
+        if let Some(info) = packet.last_sender_info {
+            path.report = Some(Report { wall: info.ntp_time, timestamp: info.rtp_time.numer() as u32 });
+        }
+        if !packet.payload.is_empty() {
+            path.last_type = Some(payload_type);
+        }
+        if !path.allowed.contains(&payload_type) {
+            self.on_foreign_type(index, payload_type, ctx);
+            return false;
+        }
+        self.write(index, &packet, ctx)
+    }
+
+    fn write(&mut self, index: usize, packet: &RtpPacket, ctx: &mut Context<'_>) -> bool {
+        let now = ctx.now;
+        let all_reported = self.paths.iter().flatten().all(|p| p.report.is_some() || p.last_in.is_none());
+        let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
+        let (target, clock) = match (self.kind, &mut self.upstream) {
+            (Kind::Publish, Upstream::Live(leg)) => (leg.transport(index), &mut self.sender_clock),
+            (Kind::Publish, _) => return false,
+            (Kind::Play, _) => {
+                (self.client.as_mut().and_then(|c| c.transport(index)), &mut self.sender_clock)
+            }
+        };
+        let Some(target) = target.filter(|t| t.connected) else { return false };
+        let payload_type = *packet.header.payload_type;
+        let Some(format) = path.format(payload_type).map(|f| f.handling) else { return false };
+        let key_frame = path.media == MediaType::Video && starts_key_frame(format.kind, &packet.payload);
+        if path.waiting {
+            if !key_frame {
+                return false;
+            }
+            path.key_frame_seen();
+        }
+        let timestamp = packet.header.timestamp;
+        let Some(numbers) = path.continuity.map(*packet.seq_no, timestamp, format.clock_rate, now) else {
+            return false;
+        };
+        if key_frame && path.key_timestamp != Some(numbers.timestamp) {
+            path.key_timestamp = Some(numbers.timestamp);
+            self.stats.key_frames += 1;
+        }
+        let capture = clock.capture(path.report.filter(|_| all_reported), timestamp, format.clock_rate, now);
+        let mut values = packet.header.ext_vals.clone();
+        values.mid = None;
+        values.rid = None;
+        values.rid_repair = None;
+        values.transport_cc = None;
+        values.abs_send_time = None;
+        let mut write = RtpWrite::new(
+            packet.header.payload_type,
+            numbers.sequence.into(),
+            numbers.timestamp,
+            capture,
+            packet.payload.clone(),
+        )
+        .marker(packet.header.marker)
+        .ext_vals(values)
+        .nackable(format.repairable);
+        if format.kind == CodecKind::Vp8
+            && let Some((descriptor, numbers)) = vp8_numbers(&packet.payload)
+            && let Some(patch) = vp8_patch(&descriptor, path.continuity.map_vp8(numbers))
+        {
+            write = write.vp8_patch(patch);
+        }
+        if !target.write(index, write) {
+            return false;
+        }
+        let gap =
+            path.last_out.replace(now).filter(|_| !path.flowed && path.ever_flowed).map(|last| now - last);
+        if !path.flowed {
+            path.flowed = true;
+            path.ever_flowed = true;
+            if let Some(gap) = gap {
+                self.stats.gaps_ms.push(u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
+                if self.stats.gaps_ms.len() > GAPS_MAX {
+                    self.stats.gaps_ms.remove(0);
+                }
+            }
+            self.say_flowing(now);
+        }
+        true
+    }
+
+    /// A payload type that the receiving leg does not take.
+    fn on_foreign_type(&mut self, index: usize, payload_type: u8, ctx: &Context<'_>) {
+        let Some(path) = self.paths.get(index).and_then(Option::as_ref) else { return };
+        let Some(format) = path.format(payload_type) else { return };
+        if self.kind != Kind::Publish || path.media != MediaType::Video || !ctx.settings.change_codec {
+            return;
+        }
+        let codec = format.name.clone();
+        if let Upstream::Live(leg) = &mut self.upstream
+            && !leg.said_codec
+        {
+            leg.said_codec = true;
+            let epoch = leg.epoch;
+            self.reporter.say(Fact::CodecChanged { epoch, codec });
+        }
+    }
+
+    /// Says what has flowed through the upstream leg, as soon as there is more to say.
+    pub(super) fn say_flowing(&mut self, now: Instant) {
+        let idle = self.is_idle_proof(now);
+        let video: Vec<bool> = flowed(&self.paths, MediaType::Video);
+        let audio: Vec<bool> = flowed(&self.paths, MediaType::Audio);
+        let key_frame = video.iter().any(|f| *f);
+        let complete = if video.is_empty() { audio.iter().any(|f| *f) } else { key_frame } || idle;
+        let something = complete || audio.iter().any(|f| *f);
+        let Upstream::Live(leg) = &mut self.upstream else { return };
+        if leg.said_complete || !something || (leg.said_first && !complete) {
+            return;
+        }
+        leg.said_first = true;
+        leg.said_complete = complete;
+        let epoch = leg.epoch;
+        self.reporter.say(Fact::Flowing { epoch, key_frame, complete });
+    }
+
+    fn pass_key_frame_request(&mut self, from: Side, index: usize, ctx: &Context<'_>) {
+        if from == self.source_side() {
+            return;
+        }
+        let may = self.paths.get(index).and_then(Option::as_ref).is_some_and(|p| p.may_pass_request(ctx.now));
+        if may {
+            self.request_key_frame(index, ctx);
+        }
+    }
+
+    /// Asks the sending side for a key frame.
+    pub(super) fn request_key_frame(&mut self, index: usize, ctx: &Context<'_>) {
+        let source = match (self.kind, &mut self.upstream) {
+            (Kind::Publish, _) => self.client.as_mut().and_then(|c| c.transport(index)),
+            (Kind::Play, Upstream::Live(leg)) => leg.transport(index),
+            (Kind::Play, _) => None,
+        };
+        let asked = source.filter(|t| t.connected).is_some_and(|t| t.request_key_frame(index));
+        if let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) {
+            path.requested(ctx.settings.key_frame_retry, ctx.now);
+        }
+        if asked {
+            self.stats.key_frame_requests += 1;
+        }
+    }
+
+    fn pass_estimate(&mut self, from: Side, index: usize, estimate: str0m::bwe::Bitrate) {
+        if from == self.source_side() {
+            return;
+        }
+        let source = match (self.kind, &mut self.upstream) {
+            (Kind::Publish, _) => self.client.as_mut().and_then(|c| c.transport(index)),
+            (Kind::Play, Upstream::Live(leg)) => leg.transport(index),
+            (Kind::Play, _) => None,
+        };
+        if let Some(source) = source {
+            source.request_bitrate(index, estimate);
+        }
+    }
+}
+
+/// For each section of a kind that the upstream takes or sends: has it flowed?
+fn flowed(paths: &[Option<Path>], media: MediaType) -> Vec<bool> {
+    paths.iter().flatten().filter(|p| p.media == media && !p.allowed.is_empty()).map(|p| p.flowed).collect()
+}
+
+impl UpstreamLeg {
+    fn transport(&mut self, index: usize) -> Option<&mut crate::media::transport::Transport> {
+        let number = self.transport_of.get(index).copied().flatten()?;
+        self.transports.get_mut(number)
+    }
+}
+
+impl super::leg::ClientLeg {
+    fn transport(&mut self, index: usize) -> Option<&mut crate::media::transport::Transport> {
+        let number = self.transport_of.get(index).copied().flatten()?;
+        self.transports.get_mut(number)
+    }
+}

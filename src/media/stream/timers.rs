@@ -1,0 +1,217 @@
+//! What a stream does as time passes: retries, time limits, silences, statistics.
+
+use std::time::{Duration, Instant};
+
+use crate::media::{Fact, Kind, sdp::MediaType, watchdog::Verdict};
+
+use super::{Context, Side, Stream, Upstream};
+
+/// How often a stream looks at its clocks.
+const PACE: Duration = Duration::from_millis(50);
+
+impl Stream {
+    /// When [`Self::tick`] has something to do.
+    pub(crate) fn deadline(&self) -> Instant {
+        let client = self.client.iter().flat_map(|c| &c.transports);
+        let upstream = match &self.upstream {
+            Upstream::Live(leg) => leg.transports.as_slice(),
+            _ => &[],
+        };
+        client.chain(upstream).map(|t| t.deadline).fold(self.timers_at, Instant::min)
+    }
+
+    /// Does what is due. Calls before the deadline are harmless.
+    pub(crate) fn tick(&mut self, ctx: &mut Context<'_>) {
+        if ctx.now >= self.timers_at {
+            self.timers_at = ctx.now + PACE;
+            self.run_timers(ctx);
+        }
+        self.drive_all(ctx);
+    }
+
+    fn run_timers(&mut self, ctx: &mut Context<'_>) {
+        if !self.reporter.flush() {
+            self.close(ctx);
+            return;
+        }
+        self.request_key_frames(ctx);
+        self.watch_upstream(ctx);
+        self.watch_client(ctx);
+        self.watch_video(ctx.now);
+        self.say_flowing(ctx.now);
+        self.say_stats(ctx);
+    }
+
+    /// Asks for a key frame wherever one is waited for and could pass.
+    pub(super) fn request_key_frames(&mut self, ctx: &Context<'_>) {
+        for index in 0..self.paths.len() {
+            let wants =
+                self.paths.get(index).and_then(Option::as_ref).is_some_and(|p| p.wants_request(ctx.now));
+            if wants && self.stands(Side::Client) && self.stands(Side::Upstream) {
+                self.request_key_frame(index, ctx);
+            }
+        }
+    }
+
+    fn stands(&self, side: Side) -> bool {
+        match (side, &self.upstream) {
+            (Side::Client, _) => self.client.as_ref().is_some_and(super::leg::ClientLeg::connected),
+            (Side::Upstream, Upstream::Live(leg)) => leg.connected_at.is_some(),
+            (Side::Upstream, _) => false,
+        }
+    }
+
+    fn watch_upstream(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now;
+        let Upstream::Live(leg) = &mut self.upstream else { return };
+        let epoch = leg.epoch;
+        if leg.connected_at.is_none()
+            && now.saturating_duration_since(leg.created) > ctx.settings.upstream_connect_max
+        {
+            self.drop_upstream(ctx);
+            let reason = "no DTLS session within the time limit".to_owned();
+            self.reporter.say(Fact::UpstreamFailed { epoch, reason });
+            return;
+        }
+        let Some(heard) = leg.heard().filter(|_| leg.connected_at.is_some()) else { return };
+        let silent = now.saturating_duration_since(heard) > ctx.settings.upstream_silence;
+        if silent && !leg.said_silent {
+            self.reporter.say(Fact::UpstreamSilent { epoch });
+        }
+        if let Some(leg) = self.live_upstream() {
+            leg.said_silent = silent;
+        }
+    }
+
+    fn watch_client(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now;
+        let Some(client) = &mut self.client else { return };
+        let settings = ctx.settings;
+        let Some(heard) = client.heard() else {
+            if now.saturating_duration_since(client.created) > settings.client_connect_max {
+                self.client_gone("nothing came from the client within the time limit", ctx);
+            }
+            return;
+        };
+        if heard > client.silent_since {
+            if client.silent_tries > 0 {
+                let silence = heard.saturating_duration_since(client.silent_since);
+                let silence = silence + settings.client_silence * client.silent_tries;
+                self.reporter.say(Fact::ClientRevived { silence });
+            }
+            client.silent_since = heard;
+            client.silent_tries = 0;
+        }
+        if settings.client_silence.is_zero()
+            || now.saturating_duration_since(client.silent_since) < settings.client_silence
+        {
+            return;
+        }
+        if client.silent_tries >= settings.client_revive_tries_max {
+            self.client_gone("the client stayed silent", ctx);
+            return;
+        }
+        client.silent_tries += 1;
+        client.silent_since = now;
+        let tries = client.silent_tries;
+        self.reporter.say(Fact::ClientSilent { tries });
+    }
+
+    fn client_gone(&mut self, reason: &str, ctx: &mut Context<'_>) {
+        if let Some(client) = self.client.take() {
+            client.release(self.key, ctx);
+        }
+        self.reporter.say(Fact::ClientGone { reason: reason.to_owned() });
+    }
+
+    fn watch_video(&mut self, now: Instant) {
+        let heard = self.client.as_ref().and_then(super::leg::ClientLeg::heard);
+        let connected = self.stands(Side::Client);
+        let Some(watchdog) = self.watchdog.as_mut().filter(|w| now >= w.next_check()) else { return };
+        if !connected {
+            // The time until the client stands is not silence of its video.
+            watchdog.mute(self.video_muted, now);
+        }
+        match watchdog.check(heard, now) {
+            Some(Verdict::Silent { never_sent }) => {
+                let had_h264 = self
+                    .paths
+                    .iter()
+                    .flatten()
+                    .any(|p| p.formats.iter().any(|f| f.name.eq_ignore_ascii_case("H264")));
+                self.reporter.say(Fact::NoVideo { never_sent, had_h264 });
+                if let Some(index) =
+                    self.paths.iter().position(|p| p.as_ref().is_some_and(|p| p.media == MediaType::Video))
+                {
+                    self.key_frame_after_silence(index);
+                }
+            }
+            Some(Verdict::Back) => self.reporter.say(Fact::VideoBack),
+            None => {}
+        }
+    }
+
+    fn key_frame_after_silence(&mut self, index: usize) {
+        if let Some(transport) = self.client.as_mut().and_then(|c| {
+            let number = c.transport_of.get(index).copied().flatten()?;
+            c.transports.get_mut(number)
+        }) {
+            transport.request_key_frame(index);
+        }
+    }
+
+    /// Is a standing upstream all the proof there can be, because the sender sends nothing?
+    pub(super) fn is_idle_proof(&self, now: Instant) -> bool {
+        let Upstream::Live(leg) = &self.upstream else { return false };
+        let Some(connected) = leg.connected_at else { return false };
+        let long_enough = now.saturating_duration_since(connected) >= self.idle_proof;
+        if !long_enough || !self.stands(Side::Client) {
+            return false;
+        }
+        let video =
+            || self.paths.iter().flatten().filter(|p| p.media == MediaType::Video && !p.allowed.is_empty());
+        let audio_flowed = self.paths.iter().flatten().any(|p| p.media == MediaType::Audio && p.flowed);
+        match self.kind {
+            // Nothing came from the client since the leg stands: there is nothing to pass on.
+            Kind::Publish => video().all(|p| p.last_in.is_none_or(|at| at < connected)),
+            // There is sound, and there never was a picture.
+            Kind::Play => audio_flowed && video().all(|p| !p.ever_flowed && p.last_in.is_none()),
+        }
+    }
+
+    fn say_stats(&mut self, ctx: &Context<'_>) {
+        let interval = ctx.settings.stats_interval;
+        let elapsed = ctx.now.saturating_duration_since(self.stats_at);
+        if interval.is_zero() || elapsed < interval {
+            return;
+        }
+        self.stats_at = ctx.now;
+        let rate = |bytes: u64, before: u64| {
+            let bits = bytes.saturating_sub(before).saturating_mul(8);
+            (bits as f64 / elapsed.as_secs_f64()) as u64
+        };
+        let before = self.stats_before;
+        let now = [
+            self.stats.client.bytes_received,
+            self.stats.client.bytes_sent,
+            self.stats.upstream.bytes_received,
+            self.stats.upstream.bytes_sent,
+        ];
+        let [client_in, client_out, upstream_in, upstream_out] = std::array::from_fn(|i| {
+            rate(now.get(i).copied().unwrap_or_default(), before.get(i).copied().unwrap_or_default())
+        });
+        self.stats.client.bitrate_received = client_in;
+        self.stats.client.bitrate_sent = client_out;
+        self.stats.upstream.bitrate_received = upstream_in;
+        self.stats.upstream.bitrate_sent = upstream_out;
+        self.stats_before = now;
+        for path in self.paths.iter().flatten() {
+            let name = path.last_type.and_then(|pt| path.format(pt)).map(|f| f.name.clone());
+            match path.media {
+                MediaType::Audio => self.stats.audio_codec = name,
+                MediaType::Video => self.stats.video_codec = name,
+            }
+        }
+        self.reporter.say(Fact::Stats(Box::new(self.stats.clone())));
+    }
+}
