@@ -95,6 +95,7 @@ struct Section {
 
 /// What a transport reports while it is driven.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a box per packet would cost more than the copy")]
 pub(crate) enum TransportEvent {
     Rtc(Event),
     /// It is of no use any more.

@@ -457,11 +457,12 @@ fn candidates(media: &Media) -> Result<Vec<Candidate>, String> {
             usable.push(candidate);
         }
     }
-    if usable.is_empty() && media.candidates.is_empty() {
-        if let Some(ip) = media.connection {
-            let address = SocketAddr::new(ip, media.port);
-            usable.extend(Candidate::host(address, str0m::net::Protocol::Udp).ok());
-        }
+    if usable.is_empty()
+        && media.candidates.is_empty()
+        && let Some(ip) = media.connection
+    {
+        let address = SocketAddr::new(ip, media.port);
+        usable.extend(Candidate::host(address, str0m::net::Protocol::Udp).ok());
     }
     if usable.is_empty() && !media.candidates.is_empty() {
         return Err("the answer has candidates for TCP alone".to_owned());

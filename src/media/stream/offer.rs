@@ -105,7 +105,7 @@ impl Stream {
         }
     }
 
-    fn offer(&mut self, epoch: Epoch, narrow: bool, ctx: &mut Context<'_>) -> Result<(), String> {
+    fn offer(&mut self, epoch: Epoch, narrow: bool, ctx: &Context<'_>) -> Result<(), String> {
         let mut offered = Offered { epoch, sockets: Vec::new(), sections: Vec::new() };
         let mut sections: Vec<Option<OfferedSection>> = Vec::new();
         for index in 0..self.client_offer.media.len() {

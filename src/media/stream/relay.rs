@@ -146,7 +146,7 @@ impl Stream {
         transport.index_of(mid)
     }
 
-    fn on_connected(&mut self, side: Side, ctx: &mut Context<'_>) {
+    fn on_connected(&mut self, side: Side, ctx: &Context<'_>) {
         if side == Side::Upstream {
             let Upstream::Live(leg) = &mut self.upstream else { return };
             if leg.transports.iter().any(|t| !t.connected) || leg.connected_at.is_some() {
@@ -219,10 +219,11 @@ impl Stream {
         }
         path.last_in = Some(now);
         let payload_type = *packet.header.payload_type;
-        if path.media == MediaType::Video && !packet.payload.is_empty() {
-            if let Some(watchdog) = &mut self.watchdog {
-                watchdog.saw_video(now);
-            }
+        if path.media == MediaType::Video
+            && !packet.payload.is_empty()
+            && let Some(watchdog) = &mut self.watchdog
+        {
+            watchdog.saw_video(now);
         }
         path.source_is(ssrc);
         if let Some(info) = packet.last_sender_info {
@@ -238,7 +239,7 @@ impl Stream {
         self.write(index, &packet, ctx)
     }
 
-    fn write(&mut self, index: usize, packet: &RtpPacket, ctx: &mut Context<'_>) -> bool {
+    fn write(&mut self, index: usize, packet: &RtpPacket, ctx: &Context<'_>) -> bool {
         let now = ctx.now;
         let all_reported = self.paths.iter().flatten().all(|p| p.report.is_some() || p.last_in.is_none());
         let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
