@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod config;
 pub mod limits;
+pub mod load;
 pub mod media;
 pub mod registry;
 pub mod session;

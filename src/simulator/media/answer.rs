@@ -63,10 +63,7 @@ pub(crate) struct SentSource {
 }
 
 /// Decides on every m-line of an offer.
-pub(crate) fn agree(
-    offer: &Description,
-    options: &AnswerOptions,
-) -> Result<Vec<AgreedMedia>, MediaRefusal> {
+pub(crate) fn agree(offer: &Description, options: &AnswerOptions) -> Result<Vec<AgreedMedia>, MediaRefusal> {
     let mut out = Vec::with_capacity(offer.media.len());
     for section in &offer.media {
         let usable = section.media_kind().is_some()
@@ -74,11 +71,7 @@ pub(crate) fn agree(
             && section.ice_pwd.is_some()
             && section.fingerprint.is_some()
             && section.port != 0;
-        let section = if usable {
-            Some(reduce(section, options)?)
-        } else {
-            None
-        };
+        let section = if usable { Some(reduce(section, options)?) } else { None };
         out.push(AgreedMedia { section });
     }
     if out.iter().all(|media| media.section.is_none()) {
@@ -90,26 +83,14 @@ pub(crate) fn agree(
 fn reduce(section: &MediaSection, options: &AnswerOptions) -> Result<MediaSection, MediaRefusal> {
     let rules = &options.codecs;
     for refused in &rules.refuse {
-        if section
-            .codecs
-            .iter()
-            .any(|line| line.codec() == Some(refused.codec()))
-        {
-            let name = if refused.codec() == Codec::H264 {
-                "H264"
-            } else {
-                "VP8"
-            };
+        if section.codecs.iter().any(|line| line.codec() == Some(refused.codec())) {
+            let name = if refused.codec() == Codec::H264 { "H264" } else { "VP8" };
             return Err(MediaRefusal::CodecRefused(name));
         }
     }
     let codecs = ordered_codecs(section, rules);
     if codecs.is_empty() {
-        let kind = if section.kind == "audio" {
-            "audio"
-        } else {
-            "video"
-        };
+        let kind = if section.kind == "audio" { "audio" } else { "video" };
         return Err(MediaRefusal::NoCommonCodec(kind));
     }
     let mut kept: Vec<CodecLine> = Vec::new();
@@ -117,49 +98,29 @@ fn reduce(section: &MediaSection, options: &AnswerOptions) -> Result<MediaSectio
         kept.push((*line).clone());
     }
     if !options.without_repair {
-        let repairs = codecs
-            .iter()
-            .filter_map(|line| section.repair_of(line.payload_type));
+        let repairs = codecs.iter().filter_map(|line| section.repair_of(line.payload_type));
         kept.extend(repairs.filter_map(|payload_type| {
-            section
-                .codecs
-                .iter()
-                .find(|line| line.payload_type == payload_type)
-                .cloned()
+            section.codecs.iter().find(|line| line.payload_type == payload_type).cloned()
         }));
     }
     let mut reduced = section.clone();
     reduced.codecs = kept;
     reduced.extmaps.retain(|(id, uri)| {
-        (1..=14).contains(id)
-            && extension(uri).is_some()
-            && (options.shape.with_mids() || uri != MID_URI)
+        (1..=14).contains(id) && extension(uri).is_some() && (options.shape.with_mids() || uri != MID_URI)
     });
     Ok(reduced)
 }
 
 fn ordered_codecs<'a>(section: &'a MediaSection, rules: &CodecRules) -> Vec<&'a CodecLine> {
-    let excluded = |codec| {
-        rules
-            .exclude
-            .iter()
-            .any(|excluded| excluded.codec() == codec)
-    };
+    let excluded = |codec| rules.exclude.iter().any(|excluded| excluded.codec() == codec);
     let rank = |codec| {
-        let position = rules
-            .prefer
-            .iter()
-            .position(|preferred| preferred.codec() == codec);
+        let position = rules.prefer.iter().position(|preferred| preferred.codec() == codec);
         position.unwrap_or(usize::MAX)
     };
     let mut lines: Vec<(usize, &CodecLine)> = section
         .codecs
         .iter()
-        .filter_map(|line| {
-            line.codec()
-                .filter(|codec| !excluded(*codec))
-                .map(|c| (rank(c), line))
-        })
+        .filter_map(|line| line.codec().filter(|codec| !excluded(*codec)).map(|c| (rank(c), line)))
         .collect();
     lines.sort_by_key(|(rank, _)| *rank);
     let mut lines: Vec<&CodecLine> = lines.into_iter().map(|(_, line)| line).collect();
@@ -197,21 +158,10 @@ pub(crate) struct AnswerText<'a> {
 
 impl AnswerText<'_> {
     pub(crate) fn write(&self) -> String {
-        let address = self
-            .transports
-            .iter()
-            .flatten()
-            .next()
-            .map(|transport| transport.address.ip());
-        let family = if address.is_some_and(|ip| ip.is_ipv6()) {
-            "IP6"
-        } else {
-            "IP4"
-        };
+        let address = self.transports.iter().flatten().next().map(|transport| transport.address.ip());
+        let family = if address.is_some_and(|ip| ip.is_ipv6()) { "IP6" } else { "IP4" };
         let address = address.map_or_else(|| "0.0.0.0".to_owned(), |ip| ip.to_string());
-        let version = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |elapsed| elapsed.as_millis());
+        let version = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis());
         let mut out = format!(
             "v=0\r\no=Flashphoner 0 {version} IN {family} {address}\r\ns=Flashphoner/1.0\r\n\
              c=IN {family} {address}\r\nt=0 0\r\n"
@@ -228,13 +178,7 @@ impl AnswerText<'_> {
             }
             out.push_str("\r\n");
         }
-        let rows = self
-            .offer
-            .media
-            .iter()
-            .zip(self.agreed)
-            .zip(self.transports)
-            .zip(self.sources);
+        let rows = self.offer.media.iter().zip(self.agreed).zip(self.transports).zip(self.sources);
         for (((offered, agreed), transport), source) in rows {
             match (&agreed.section, transport) {
                 (Some(section), Some(transport)) => {
@@ -257,11 +201,7 @@ impl AnswerText<'_> {
         let shape = self.options.shape;
         let port = transport.address.port();
         let ip = transport.address.ip();
-        let profile = if shape.legacy_profile() {
-            "RTP/SAVPF"
-        } else {
-            &section.profile
-        };
+        let profile = if shape.legacy_profile() { "RTP/SAVPF" } else { &section.profile };
         let _ = write!(out, "m={} {port} {profile}", section.kind);
         for codec in &section.codecs {
             let _ = write!(out, " {}", codec.payload_type);
@@ -271,11 +211,8 @@ impl AnswerText<'_> {
             codec_lines(out, codec);
         }
         for component in 1..=2 {
-            let (protocol, suffix) = if self.options.over_tcp() {
-                ("tcp", " tcptype passive")
-            } else {
-                ("udp", "")
-            };
+            let (protocol, suffix) =
+                if self.options.over_tcp() { ("tcp", " tcptype passive") } else { ("udp", "") };
             let _ = write!(
                 out,
                 "a=candidate:1 {component} {protocol} {CANDIDATE_PRIORITY} {ip} {port} typ host{suffix}\r\n"
@@ -288,11 +225,7 @@ impl AnswerText<'_> {
             transport.ufrag, transport.pwd, transport.fingerprint
         );
         if shape.setup().is_some() {
-            let setup = if dtls_active(shape, self.role) {
-                "active"
-            } else {
-                "passive"
-            };
+            let setup = if dtls_active(shape, self.role) { "active" } else { "passive" };
             let _ = write!(out, "a=setup:{setup}\r\n");
         }
         if let Some(mid) = section.mid.as_ref().filter(|_| shape.with_mids()) {
@@ -322,11 +255,7 @@ impl AnswerText<'_> {
 
 fn codec_lines(out: &mut String, codec: &CodecLine) {
     let payload_type = codec.payload_type;
-    let _ = write!(
-        out,
-        "a=rtpmap:{payload_type} {}/{}",
-        codec.name, codec.clock_rate_hz
-    );
+    let _ = write!(out, "a=rtpmap:{payload_type} {}/{}", codec.name, codec.clock_rate_hz);
     if let Some(channels) = codec.channels {
         let _ = write!(out, "/{channels}");
     }
@@ -335,23 +264,14 @@ fn codec_lines(out: &mut String, codec: &CodecLine) {
         let _ = write!(out, "a=fmtp:{payload_type} {fmtp}\r\n");
     }
     for feedback in &codec.feedback {
-        if matches!(
-            feedback.as_str(),
-            "nack" | "nack pli" | "ccm fir" | "goog-remb" | "transport-cc"
-        ) {
+        if matches!(feedback.as_str(), "nack" | "nack pli" | "ccm fir" | "goog-remb" | "transport-cc") {
             let _ = write!(out, "a=rtcp-fb:{payload_type} {feedback}\r\n");
         }
     }
 }
 
 fn rejected(out: &mut String, offered: &MediaSection) {
-    let _ = write!(
-        out,
-        "m={} 0 {} {}\r\n",
-        offered.kind,
-        offered.profile,
-        offered.formats.join(" ")
-    );
+    let _ = write!(out, "m={} 0 {} {}\r\n", offered.kind, offered.profile, offered.formats.join(" "));
     out.push_str("c=IN IP4 0.0.0.0\r\n");
     if let Some(mid) = &offered.mid {
         let _ = write!(out, "a=mid:{mid}\r\n");
@@ -371,28 +291,17 @@ pub fn mse_answer(offer: &str) -> Result<String, MediaRefusal> {
     );
     let mut accepted = false;
     for section in &offer.media {
-        let h264 = section
-            .codecs
-            .iter()
-            .find(|line| line.codec() == Some(Codec::H264));
+        let h264 = section.codecs.iter().find(|line| line.codec() == Some(Codec::H264));
         match h264 {
             Some(codec) if section.kind == "video" && !accepted => {
                 accepted = true;
                 // Port 0 would mark the section as rejected; the port itself is never used.
-                let _ = write!(
-                    out,
-                    "m=video 1 {} {}\r\n",
-                    section.profile, codec.payload_type
-                );
+                let _ = write!(out, "m=video 1 {} {}\r\n", section.profile, codec.payload_type);
                 codec_lines(&mut out, codec);
                 out.push_str("a=sendonly\r\n");
             }
             _ => rejected(&mut out, section),
         }
     }
-    if accepted {
-        Ok(out)
-    } else {
-        Err(MediaRefusal::NoCommonCodec("video"))
-    }
+    if accepted { Ok(out) } else { Err(MediaRefusal::NoCommonCodec("video")) }
 }

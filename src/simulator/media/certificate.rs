@@ -24,8 +24,5 @@ fn create_rsa() -> Result<DtlsCert, rcgen::Error> {
     params.not_before = (now - day).into();
     params.not_after = (now + 30 * day).into();
     let certificate = params.self_signed(&key)?;
-    Ok(DtlsCert {
-        certificate: certificate.der().to_vec(),
-        private_key: key.serialize_der(),
-    })
+    Ok(DtlsCert { certificate: certificate.der().to_vec(), private_key: key.serialize_der() })
 }

@@ -20,8 +20,9 @@ pub(crate) mod nal {
 /// Whether a receiver can start decoding with this packet.
 pub fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
     match codec {
-        Codec::Vp8 => Vp8Descriptor::parse(payload)
-            .is_ok_and(|descriptor| descriptor.starts_keyframe(payload)),
+        Codec::Vp8 => {
+            Vp8Descriptor::parse(payload).is_ok_and(|descriptor| descriptor.starts_keyframe(payload))
+        }
         Codec::H264 => h264_starts_key_frame(payload),
         _ => false,
     }
@@ -33,12 +34,8 @@ fn h264_starts_key_frame(payload: &[u8]) -> bool {
         return false;
     };
     match nal::kind(*first) {
-        nal::STAP_A => {
-            stap_a_units(payload).any(|unit| unit.first().is_some_and(|byte| is_key(*byte)))
-        }
-        nal::FU_A => payload
-            .get(1)
-            .is_some_and(|header| header & 0x80 != 0 && is_key(*header)),
+        nal::STAP_A => stap_a_units(payload).any(|unit| unit.first().is_some_and(|byte| is_key(*byte))),
+        nal::FU_A => payload.get(1).is_some_and(|header| header & 0x80 != 0 && is_key(*header)),
         _ => is_key(*first),
     }
 }
@@ -55,12 +52,7 @@ pub(crate) fn stap_a_units(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -80,19 +72,10 @@ mod tests {
     fn h264_key_frames_are_found_in_every_packing() {
         assert!(starts_key_frame(Codec::H264, &[0x65, 1]));
         assert!(!starts_key_frame(Codec::H264, &[0x41, 1]));
-        assert!(starts_key_frame(
-            Codec::H264,
-            &[0x78, 0, 1, 0x67, 0, 1, 0x68]
-        ));
-        assert!(
-            !starts_key_frame(Codec::H264, &[0x78, 0, 9, 0x67]),
-            "length past the end"
-        );
+        assert!(starts_key_frame(Codec::H264, &[0x78, 0, 1, 0x67, 0, 1, 0x68]));
+        assert!(!starts_key_frame(Codec::H264, &[0x78, 0, 9, 0x67]), "length past the end");
         assert!(starts_key_frame(Codec::H264, &[0x7c, 0x85, 1]));
-        assert!(
-            !starts_key_frame(Codec::H264, &[0x7c, 0x05, 1]),
-            "not the first fragment"
-        );
+        assert!(!starts_key_frame(Codec::H264, &[0x7c, 0x05, 1]), "not the first fragment");
         assert!(!starts_key_frame(Codec::H264, &[0x7c]));
     }
 }

@@ -101,9 +101,9 @@ impl MediaCounters {
     /// Fills the ages that depend on the moment of reading.
     pub(crate) fn at(mut self, now: Instant) -> Self {
         for stream in self.streams.values_mut() {
-            stream.last_packet_age_ms = stream.last_packet.map(|at| {
-                u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
-            });
+            stream.last_packet_age_ms = stream
+                .last_packet
+                .map(|at| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX));
         }
         self
     }
@@ -111,20 +111,10 @@ impl MediaCounters {
 
 impl StreamCounters {
     pub(crate) fn new(name: &str, published: bool) -> Self {
-        Self {
-            name: name.to_owned(),
-            published,
-            ice: "new",
-            dtls: "new",
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), published, ice: "new", dtls: "new", ..Self::default() }
     }
 
     pub(crate) fn track(&mut self, audio: bool) -> &mut TrackCounters {
-        if audio {
-            &mut self.audio
-        } else {
-            &mut self.video
-        }
+        if audio { &mut self.audio } else { &mut self.video }
     }
 }

@@ -129,12 +129,10 @@ impl LateBinding {
         for line in &mut self.lines {
             if line.main_types.contains(&payload_type) {
                 line.main_ssrc = Some(ssrc);
-                rtc.direct_api()
-                    .expect_stream_rx(ssrc.into(), None, line.mid, None);
+                rtc.direct_api().expect_stream_rx(ssrc.into(), None, line.mid, None);
             } else if line.repair_types.contains(&payload_type) {
                 let Some(main) = line.main_ssrc else { return };
-                rtc.direct_api()
-                    .expect_stream_rx(main.into(), Some(ssrc.into()), line.mid, None);
+                rtc.direct_api().expect_stream_rx(main.into(), Some(ssrc.into()), line.mid, None);
             } else {
                 continue;
             }
@@ -250,16 +248,8 @@ impl Engine {
             }
         };
         self.tokens.insert(token, (id, peer));
-        let transport = Transport {
-            rtc,
-            socket,
-            token,
-            connections,
-            local,
-            binding,
-            deadline: None,
-            scheduled: None,
-        };
+        let transport =
+            Transport { rtc, socket, token, connections, local, binding, deadline: None, scheduled: None };
         self.transports.insert(id, transport);
         self.touched.push(id);
         Ok(id)
@@ -326,22 +316,13 @@ impl Engine {
             .flatten()
             .map(|at| at.saturating_duration_since(now))
             .fold(wait, Duration::min);
-        let until = if self.unread.is_empty() {
-            until
-        } else {
-            Duration::ZERO
-        };
+        let until = if self.unread.is_empty() { until } else { Duration::ZERO };
         let mut events = Events::with_capacity(256);
         if self.poll.poll(&mut events, Some(until)).is_err() {
             return;
         }
         let mut ready = std::mem::take(&mut self.unread);
-        ready.extend(
-            events
-                .iter()
-                .map(|event| event.token())
-                .filter(|token| *token != WAKE),
-        );
+        ready.extend(events.iter().map(|event| event.token()).filter(|token| *token != WAKE));
         ready.sort_unstable();
         ready.dedup();
         for token in ready {
@@ -366,12 +347,7 @@ impl Engine {
             match socket.recv_from(&mut self.buffer) {
                 Ok((count, peer)) => {
                     let bytes = self.buffer.get(..count).unwrap_or_default().to_vec();
-                    let packet = Packet {
-                        transport: id,
-                        direction: Direction::In,
-                        peer,
-                        bytes,
-                    };
+                    let packet = Packet { transport: id, direction: Direction::In, peer, bytes };
                     self.through_network(packet);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -398,17 +374,10 @@ impl Engine {
                 continue;
             }
             let interest = Interest::READABLE | Interest::WRITABLE;
-            if self
-                .poll
-                .registry()
-                .register(&mut stream, token, interest)
-                .is_ok()
-            {
+            if self.poll.registry().register(&mut stream, token, interest).is_ok() {
                 self.next_token += 1;
                 self.tokens.insert(token, (id, Some(peer)));
-                transport
-                    .connections
-                    .insert(peer, (token, FramedStream::new(stream)));
+                transport.connections.insert(peer, (token, FramedStream::new(stream)));
             }
         }
     }
@@ -428,12 +397,7 @@ impl Engine {
             transport.connections.remove(&peer);
         }
         for bytes in packets {
-            self.through_network(Packet {
-                transport: id,
-                direction: Direction::In,
-                peer,
-                bytes,
-            });
+            self.through_network(Packet { transport: id, direction: Direction::In, peer, bytes });
         }
     }
 
@@ -449,12 +413,7 @@ impl Engine {
     }
 
     fn deliver(&mut self, now: Instant, packet: Packet) {
-        let Packet {
-            transport,
-            direction,
-            peer,
-            bytes,
-        } = packet;
+        let Packet { transport, direction, peer, bytes } = packet;
         match direction {
             Direction::Out => {
                 if let Some(transport) = self.transports.get_mut(&transport) {
@@ -505,11 +464,7 @@ impl Engine {
     }
 
     /// Feeds one input and polls until the transport is content.
-    fn input<'a>(
-        &mut self,
-        id: TransportId,
-        make: impl FnOnce(&mut Transport) -> Option<Input<'a>>,
-    ) {
+    fn input<'a>(&mut self, id: TransportId, make: impl FnOnce(&mut Transport) -> Option<Input<'a>>) {
         let Some(transport) = self.transports.get_mut(&id) else {
             return;
         };
@@ -535,12 +490,7 @@ impl Engine {
         }
         let now = Instant::now();
         for (time, peer, bytes) in sends {
-            let packet = Packet {
-                transport: id,
-                direction: Direction::Out,
-                peer,
-                bytes,
-            };
+            let packet = Packet { transport: id, direction: Direction::Out, peer, bytes };
             self.network.hold(now + time, packet);
         }
         match result {

@@ -41,14 +41,7 @@ impl Outgoing {
         randomise: Option<&mut SmallRng>,
     ) -> Self {
         let numbers = Numbers::new(randomise);
-        Self {
-            transport,
-            ssrc,
-            repair,
-            payloads,
-            started: false,
-            numbers,
-        }
+        Self { transport, ssrc, repair, payloads, started: false, numbers }
     }
 
     /// Forget the publisher: video waits for the next key frame.
@@ -65,9 +58,7 @@ impl Outgoing {
     ) -> Result<RtpWrite, Unsent> {
         let target = self.payload_type_for(params).ok_or(Unsent::NoPayloadType)?;
         let codec = params.spec().codec;
-        if packet.payload.len() > PAYLOAD_BYTES_MAX
-            || (codec.is_video() && !self.started && !key_frame)
-        {
+        if packet.payload.len() > PAYLOAD_BYTES_MAX || (codec.is_video() && !self.started && !key_frame) {
             return Err(Unsent::NotYet);
         }
         let clock_rate_hz = params.spec().clock_rate.get();
@@ -84,16 +75,11 @@ impl Outgoing {
         self.started = true;
         // str0m may resend only when the answer names a retransmission stream.
         let nackable = self.repair.is_some() && target.resend().is_some();
-        let mut write = RtpWrite::new(
-            target.pt(),
-            sequence.into(),
-            timestamp,
-            packet.timestamp,
-            packet.payload.clone(),
-        )
-        .marker(packet.header.marker)
-        .ext_vals(forwarded_extensions(&packet.header.ext_vals))
-        .nackable(nackable);
+        let mut write =
+            RtpWrite::new(target.pt(), sequence.into(), timestamp, packet.timestamp, packet.payload.clone())
+                .marker(packet.header.marker)
+                .ext_vals(forwarded_extensions(&packet.header.ext_vals))
+                .nackable(nackable);
         if codec == Codec::Vp8
             && let Some(patch) = self.numbers.vp8_patch(&packet.payload)
         {
@@ -104,16 +90,11 @@ impl Outgoing {
 
     fn payload_type_for(&self, params: &PayloadParams) -> Option<PayloadParams> {
         let spec = params.spec();
-        let same_codec = || {
-            self.payloads
-                .iter()
-                .filter(|p| p.spec().codec == spec.codec)
-        };
+        let same_codec = || self.payloads.iter().filter(|p| p.spec().codec == spec.codec);
         same_codec()
             .find(|p| p.spec() == spec)
             .or_else(|| {
-                same_codec()
-                    .find(|p| p.spec().format.packetization_mode == spec.format.packetization_mode)
+                same_codec().find(|p| p.spec().format.packetization_mode == spec.format.packetization_mode)
             })
             .or_else(|| same_codec().next())
             .copied()
@@ -167,11 +148,7 @@ impl Numbers {
             picture_id: random.random(),
             tl0_picture: random.random(),
         });
-        Self {
-            random,
-            source: None,
-            highest: None,
-        }
+        Self { random, source: None, highest: None }
     }
 
     fn map(
@@ -182,58 +159,32 @@ impl Numbers {
         clock_rate_hz: u32,
         now: Instant,
     ) -> Option<(u64, u32)> {
-        if self
-            .source
-            .as_ref()
-            .is_none_or(|source| source.ssrc != ssrc)
-        {
+        if self.source.as_ref().is_none_or(|source| source.ssrc != ssrc) {
             self.source = Some(self.rebase(ssrc, sequence, timestamp, clock_rate_hz, now));
         }
         let source = self.source.as_ref()?;
         let sequence = source.first_out + sequence.checked_sub(source.first_in)?;
         let timestamp = timestamp.wrapping_add(source.timestamp_offset);
-        if self
-            .highest
-            .as_ref()
-            .is_none_or(|highest| sequence > highest.sequence)
-        {
-            self.highest = Some(Highest {
-                sequence,
-                timestamp,
-                at: now,
-            });
+        if self.highest.as_ref().is_none_or(|highest| sequence > highest.sequence) {
+            self.highest = Some(Highest { sequence, timestamp, at: now });
         }
         Some((sequence, timestamp))
     }
 
-    fn rebase(
-        &self,
-        ssrc: u32,
-        first_in: u64,
-        timestamp: u32,
-        clock_rate_hz: u32,
-        now: Instant,
-    ) -> Source {
+    fn rebase(&self, ssrc: u32, first_in: u64, timestamp: u32, clock_rate_hz: u32, now: Instant) -> Source {
         let (first_out, wanted) = match (&self.highest, self.random) {
             (Some(highest), _) => {
                 let elapsed_ms = now.saturating_duration_since(highest.at).as_millis();
                 let ticks = elapsed_ms.saturating_mul(u128::from(clock_rate_hz)) / 1000;
                 // A timeline of 32 bits wraps by nature.
-                let ticks = u32::try_from(ticks & u128::from(u32::MAX))
-                    .unwrap_or(u32::MAX)
-                    .max(1);
+                let ticks = u32::try_from(ticks & u128::from(u32::MAX)).unwrap_or(u32::MAX).max(1);
                 (highest.sequence + 1, highest.timestamp.wrapping_add(ticks))
             }
             (None, Some(random)) => (u64::from(random.sequence), random.timestamp),
             // A new SRTP stream must start in the first roll-over period.
             (None, None) => (first_in & 0xffff, timestamp),
         };
-        Source {
-            ssrc,
-            first_in,
-            first_out,
-            timestamp_offset: wanted.wrapping_sub(timestamp),
-        }
+        Source { ssrc, first_in, first_out, timestamp_offset: wanted.wrapping_sub(timestamp) }
     }
 
     fn vp8_patch(&self, payload: &[u8]) -> Option<Vp8Patch> {
@@ -254,12 +205,7 @@ impl Numbers {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use std::time::Duration;
 
@@ -284,19 +230,14 @@ mod tests {
         assert_eq!(numbers.map(1, 10, 5_000, 90_000, now), Some((10, 5_000)));
         let later = now + Duration::from_secs(1);
         assert_eq!(numbers.map(2, 999, 77, 90_000, later), Some((11, 95_000)));
-        assert_eq!(
-            numbers.map(2, 1_000, 77 + 3_000, 90_000, later),
-            Some((12, 98_000))
-        );
+        assert_eq!(numbers.map(2, 1_000, 77 + 3_000, 90_000, later), Some((12, 98_000)));
     }
 
     #[test]
     fn random_starts_differ_and_repeat_with_the_seed() {
         let first = |seed| {
             let mut random = SmallRng::seed_from_u64(seed);
-            Numbers::new(Some(&mut random))
-                .map(1, 5, 5, 90_000, Instant::now())
-                .unwrap()
+            Numbers::new(Some(&mut random)).map(1, 5, 5, 90_000, Instant::now()).unwrap()
         };
         assert_eq!(first(1), first(1));
         assert_ne!(first(1), first(2));

@@ -142,41 +142,25 @@ impl Assembler {
         if units.is_empty() {
             return;
         }
-        let key = units
-            .iter()
-            .any(|unit| unit.first().is_some_and(|b| nal::kind(*b) == nal::IDR));
+        let key = units.iter().any(|unit| unit.first().is_some_and(|b| nal::kind(*b) == nal::IDR));
         if broken {
             self.unusable = true;
         } else if key {
             self.unusable = false;
         }
         if !self.unusable {
-            frames.push(Frame {
-                timestamp: self.timestamp,
-                key,
-                units,
-            });
+            frames.push(Frame { timestamp: self.timestamp, key, units });
         }
     }
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
     fn piece(sequence: u64, timestamp: u32, marker: bool, payload: &[u8]) -> Piece {
-        Piece {
-            sequence,
-            timestamp,
-            marker,
-            payload: payload.into(),
-        }
+        Piece { sequence, timestamp, marker, payload: payload.into() }
     }
 
     fn run(pieces: &[Piece]) -> (Assembler, Vec<Frame>) {
@@ -189,12 +173,7 @@ mod tests {
 
     fn key_frame() -> Vec<Piece> {
         vec![
-            piece(
-                10,
-                0,
-                false,
-                &[0x78, 0, 4, 0x67, 0x42, 0, 0x1f, 0, 2, 0x68, 1],
-            ),
+            piece(10, 0, false, &[0x78, 0, 4, 0x67, 0x42, 0, 0x1f, 0, 2, 0x68, 1]),
             piece(11, 0, false, &[0x7c, 0x85, 1, 2]),
             piece(12, 0, true, &[0x7c, 0x45, 3]),
         ]
@@ -203,17 +182,10 @@ mod tests {
     #[test]
     fn puts_fragments_and_parameter_sets_in_their_places() {
         let (assembler, frames) = run(&key_frame());
-        let frame = Frame {
-            timestamp: 0,
-            key: true,
-            units: vec![vec![0x65, 1, 2, 3]],
-        };
+        let frame = Frame { timestamp: 0, key: true, units: vec![vec![0x65, 1, 2, 3]] };
         assert_eq!(frames, [frame]);
         let (sps, pps) = assembler.parameter_sets().unwrap();
-        assert_eq!(
-            (sps, pps),
-            ([0x67, 0x42, 0, 0x1f].as_slice(), [0x68, 1].as_slice())
-        );
+        assert_eq!((sps, pps), ([0x67, 0x42, 0, 0x1f].as_slice(), [0x68, 1].as_slice()));
     }
 
     #[test]

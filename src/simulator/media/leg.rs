@@ -11,9 +11,7 @@ use str0m::media::{MediaKind, Mid};
 use str0m::net::TcpType;
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
-use super::answer::{
-    AgreedMedia, AnswerText, MediaRefusal, SentSource, TransportText, agree, dtls_active,
-};
+use super::answer::{AgreedMedia, AnswerText, MediaRefusal, SentSource, TransportText, agree, dtls_active};
 use super::engine::{BindingLine, Engine, LateBinding, Link, TransportId};
 use super::forward::Outgoing;
 use super::sdp::{Description, MediaSection, extension_map};
@@ -86,11 +84,8 @@ pub(crate) fn open(
         .enumerate()
         .filter_map(|(index, media)| Some((index, media.section.as_ref()?)))
         .collect();
-    let groups: Vec<&[(usize, &MediaSection)]> = if bundled {
-        vec![accepted.as_slice()]
-    } else {
-        accepted.chunks(1).collect()
-    };
+    let groups: Vec<&[(usize, &MediaSection)]> =
+        if bundled { vec![accepted.as_slice()] } else { accepted.chunks(1).collect() };
     for group in groups {
         if let Err(refusal) = builder.transport(group) {
             for id in std::mem::take(&mut builder.opened) {
@@ -111,23 +106,13 @@ pub(crate) fn open(
         publish: request.publish,
     }
     .write();
-    Ok(OpenLeg {
-        lines: builder.lines,
-        transports: builder.opened,
-        answer,
-    })
+    Ok(OpenLeg { lines: builder.lines, transports: builder.opened, answer })
 }
 
 fn offers_bundle(offer: &Description, agreed: &[AgreedMedia]) -> bool {
-    agreed
-        .iter()
-        .filter_map(|media| media.section.as_ref())
-        .all(|section| {
-            section
-                .mid
-                .as_ref()
-                .is_some_and(|mid| offer.bundle.iter().any(|bundled| bundled == mid))
-        })
+    agreed.iter().filter_map(|media| media.section.as_ref()).all(|section| {
+        section.mid.as_ref().is_some_and(|mid| offer.bundle.iter().any(|bundled| bundled == mid))
+    })
 }
 
 struct Builder<'a> {
@@ -151,28 +136,18 @@ impl Builder<'_> {
         let failed = |error: &dyn std::fmt::Display| MediaRefusal::Failed(error.to_string());
         let tcp = self.request.options.over_tcp();
         let ip = self.settings.bind_ip;
-        let link = if tcp {
-            Link::tcp_passive(ip)
-        } else {
-            Link::udp(ip)
-        };
+        let link = if tcp { Link::tcp_passive(ip) } else { Link::udp(ip) };
         let link = link.map_err(|error| failed(&error))?;
         let mut address = link.local_addr().map_err(|error| failed(&error))?;
         address.set_ip(self.settings.candidate_ip());
         let candidate = if tcp {
-            Candidate::builder()
-                .tcp()
-                .host(address)
-                .tcptype(TcpType::Passive)
-                .build()
+            Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build()
         } else {
             Candidate::host(address, "udp")
         };
         let candidate = candidate.map_err(|error| failed(&error))?;
 
-        let mut rtc = self
-            .configure(group, first)
-            .map_err(|error| failed(&error))?;
+        let mut rtc = self.configure(group, first).map_err(|error| failed(&error))?;
         rtc.add_local_candidate(candidate);
         let mut binding = LateBinding::default();
         let mut lines = Vec::new();
@@ -193,10 +168,7 @@ impl Builder<'_> {
                 *slot = Some(text(&mut rtc));
             }
         }
-        let id = self
-            .engine
-            .add(rtc, link, address, binding)
-            .map_err(|error| failed(&error))?;
+        let id = self.engine.add(rtc, link, address, binding).map_err(|error| failed(&error))?;
         self.opened.push(id);
         for mut line in lines {
             line.transport = id;
@@ -214,10 +186,7 @@ impl Builder<'_> {
         first: &MediaSection,
     ) -> Result<Rtc, str0m::RtcError> {
         let repair = !self.request.options.without_repair;
-        let params = group
-            .iter()
-            .flat_map(|(_, section)| section.payload_params(repair))
-            .collect();
+        let params = group.iter().flat_map(|(_, section)| section.payload_params(repair)).collect();
         let extensions = group.iter().flat_map(|(_, section)| section.extmaps.iter());
         let shape = self.request.options.shape;
         let mut config = RtcConfig::new()
@@ -258,21 +227,10 @@ impl Builder<'_> {
             None => Mid::from(index.to_string().as_str()),
         };
         let payloads = section.payload_params(!self.request.options.without_repair);
-        let kind = if audio {
-            MediaKind::Audio
-        } else {
-            MediaKind::Video
-        };
+        let kind = if audio { MediaKind::Audio } else { MediaKind::Video };
         rtc.direct_api().declare_media(mid, kind);
-        let mut line = Line {
-            transport: 0,
-            mid,
-            audio,
-            payloads,
-            outgoing: None,
-            ssrc: None,
-            last_key_timestamp: None,
-        };
+        let mut line =
+            Line { transport: 0, mid, audio, payloads, outgoing: None, ssrc: None, last_key_timestamp: None };
         if self.request.publish {
             self.expect_sources(rtc, binding, section, &mut line);
         } else {
@@ -299,20 +257,15 @@ impl Builder<'_> {
         binding.lines.push(BindingLine {
             mid: line.mid,
             main_types: line.payloads.iter().map(|params| *params.pt()).collect(),
-            repair_types: line
-                .payloads
-                .iter()
-                .filter_map(|p| p.resend())
-                .map(|pt| *pt)
-                .collect(),
+            repair_types: line.payloads.iter().filter_map(|p| p.resend()).map(|pt| *pt).collect(),
             main_ssrc: line.ssrc,
         });
     }
 
     fn declare_source(&mut self, rtc: &mut Rtc, index: usize, line: &mut Line) {
         let ssrc = self.random.random_range(1..u32::MAX - 1);
-        let repair = (!line.audio && line.payloads.iter().any(|params| params.resend().is_some()))
-            .then_some(ssrc + 1);
+        let repair =
+            (!line.audio && line.payloads.iter().any(|params| params.resend().is_some())).then_some(ssrc + 1);
         let mut api = rtc.direct_api();
         let stream = api.declare_stream_tx(ssrc.into(), repair.map(Into::into), line.mid, None);
         if !line.audio {

@@ -68,10 +68,7 @@ impl Drop for Inner {
 
 impl Inner {
     fn send(&self, command: Command) -> bool {
-        let sent = self
-            .commands
-            .as_ref()
-            .is_some_and(|queue| queue.send(command).is_ok());
+        let sent = self.commands.as_ref().is_some_and(|queue| queue.send(command).is_ok());
         sent && self.waker.wake().is_ok()
     }
 }
@@ -84,33 +81,15 @@ impl Media {
     pub fn start(settings: MediaSettings) -> io::Result<Self> {
         let provider = Arc::new(str0m::crypto::from_feature_flags());
         let certificate = certificate::create(&provider, settings.rsa_certificate)?;
-        let identity = Identity {
-            provider,
-            certificate,
-        };
+        let identity = Identity { provider, certificate };
         let engine = Engine::new(settings.network, settings.seed)?;
         let waker = engine.waker();
         let counters = Arc::new(Mutex::new(MediaCounters::default()));
         let (commands, queue) = sync_channel(COMMANDS_MAX);
-        let worker = Worker::new(
-            engine,
-            identity,
-            settings.clone(),
-            queue,
-            Arc::clone(&counters),
-        );
-        std::thread::Builder::new()
-            .name("simulated-media".to_owned())
-            .spawn(|| worker.run())?;
-        let inner = Inner {
-            commands: Some(commands),
-            waker,
-            counters,
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-            settings: Arc::new(settings),
-        })
+        let worker = Worker::new(engine, identity, settings.clone(), queue, Arc::clone(&counters));
+        std::thread::Builder::new().name("simulated-media".to_owned()).spawn(|| worker.run())?;
+        let inner = Inner { commands: Some(commands), waker, counters };
+        Ok(Self { inner: Arc::new(inner), settings: Arc::new(settings) })
     }
 
     /// Answers a publish offer and starts to receive. `id` is the `mediaSessionId`.
@@ -176,11 +155,7 @@ impl Media {
     /// the receiver then yields `None`. Answer the offer with [`mse_answer`].
     pub fn play_mse(&self, id: &str, name: &str) -> mpsc::Receiver<Bytes> {
         let (records, receiver) = mpsc::channel(self.settings.mse_records_max.max(1));
-        self.inner.send(Command::PlayMse {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            records,
-        });
+        self.inner.send(Command::PlayMse { id: id.to_owned(), name: name.to_owned(), records });
         receiver
     }
 
@@ -191,9 +166,7 @@ impl Media {
 
     /// Asks the publisher of a name for a key frame.
     pub fn request_key_frame(&self, name: &str) {
-        self.inner.send(Command::RequestKeyFrame {
-            name: name.to_owned(),
-        });
+        self.inner.send(Command::RequestKeyFrame { name: name.to_owned() });
     }
 
     /// What was counted so far.

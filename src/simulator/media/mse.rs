@@ -46,11 +46,7 @@ pub(crate) struct MseFeed {
 
 impl MseFeed {
     pub(crate) fn attach(&mut self, id: String, records: mpsc::Sender<Bytes>) {
-        self.players.push(Player {
-            id,
-            records,
-            waits: true,
-        });
+        self.players.push(Player { id, records, waits: true });
     }
 
     pub(crate) fn detach(&mut self, id: &str) {
@@ -154,24 +150,14 @@ fn message(frame: &Frame, timestamp_ms: u32, sps: &[u8], pps: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     if frame.key {
         let configuration = decoder_configuration(sps, pps);
-        record(
-            &mut out,
-            timestamp_ms,
-            KEY_FRAME_AVC,
-            PACKET_CONFIGURATION,
-            &configuration,
-        );
+        record(&mut out, timestamp_ms, KEY_FRAME_AVC, PACKET_CONFIGURATION, &configuration);
     }
     let mut body = BytesMut::new();
     for unit in &frame.units {
         body.put_u32(u32::try_from(unit.len()).unwrap_or(0));
         body.put_slice(unit);
     }
-    let frame_type = if frame.key {
-        KEY_FRAME_AVC
-    } else {
-        OTHER_FRAME_AVC
-    };
+    let frame_type = if frame.key { KEY_FRAME_AVC } else { OTHER_FRAME_AVC };
     record(&mut out, timestamp_ms, frame_type, PACKET_FRAME, &body);
     out.freeze()
 }
@@ -201,30 +187,19 @@ fn decoder_configuration(sps: &[u8], pps: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_key_frame_message_is_configuration_then_frame() {
-        let frame = Frame {
-            timestamp: 0,
-            key: true,
-            units: vec![vec![0x65, 7]],
-        };
+        let frame = Frame { timestamp: 0, key: true, units: vec![vec![0x65, 7]] };
         let message = message(&frame, 40, &[0x67, 0x42, 0x00, 0x1f], &[0x68, 1]);
         let configuration = [
-            9, 0, 0, 0, 40, 0, 0, 0, 22, 0x17, 0, 0, 0, 0, 1, 0x42, 0, 0x1f, 0xff, 0xe1, 0, 4,
-            0x67, 0x42, 0, 0x1f, 1, 0, 2, 0x68, 1,
+            9, 0, 0, 0, 40, 0, 0, 0, 22, 0x17, 0, 0, 0, 0, 1, 0x42, 0, 0x1f, 0xff, 0xe1, 0, 4, 0x67, 0x42, 0,
+            0x1f, 1, 0, 2, 0x68, 1,
         ];
-        let frame = [
-            9, 0, 0, 0, 40, 0, 0, 0, 11, 0x17, 1, 0, 0, 0, 0, 0, 0, 2, 0x65, 7,
-        ];
+        let frame = [9, 0, 0, 0, 40, 0, 0, 0, 11, 0x17, 1, 0, 0, 0, 0, 0, 0, 2, 0x65, 7];
         assert_eq!(message[..configuration.len()], configuration);
         assert_eq!(message[configuration.len()..], frame);
     }
@@ -235,11 +210,7 @@ mod tests {
         assert_eq!(clock.milliseconds(u32::MAX - 89), 0);
         assert_eq!(clock.milliseconds(u32::MAX.wrapping_add(1)), 1);
         assert_eq!(clock.milliseconds(9_000), 101);
-        assert_eq!(
-            clock.milliseconds(3),
-            101,
-            "a step backwards does not move it"
-        );
+        assert_eq!(clock.milliseconds(3), 101, "a step backwards does not move it");
         assert_eq!(clock.milliseconds(93), 102);
     }
 
@@ -251,27 +222,11 @@ mod tests {
         let mut frames = Vec::new();
         let sets = [0x78, 0, 4, 0x67, 0x42, 0, 0x1f, 0, 2, 0x68, 1];
         let payload = sets.as_slice().into();
-        feed.assembler.push(
-            Piece {
-                sequence: 0,
-                timestamp: 0,
-                marker: false,
-                payload,
-            },
-            &mut frames,
-        );
-        let frame = |key| Frame {
-            timestamp: 0,
-            key,
-            units: vec![vec![0x41]],
-        };
+        feed.assembler.push(Piece { sequence: 0, timestamp: 0, marker: false, payload }, &mut frames);
+        let frame = |key| Frame { timestamp: 0, key, units: vec![vec![0x41]] };
         let mut sent = Sent::default();
         feed.send(&frame(false), &mut sent);
-        assert_eq!(
-            (sent.records, sent.dropped),
-            (0, 0),
-            "nothing before the first key frame"
-        );
+        assert_eq!((sent.records, sent.dropped), (0, 0), "nothing before the first key frame");
         feed.send(&frame(true), &mut sent);
         feed.send(&frame(false), &mut sent);
         assert_eq!((sent.records, sent.dropped), (2, 1));

@@ -25,11 +25,7 @@ pub struct NetworkConditions {
 
 impl Default for NetworkConditions {
     fn default() -> Self {
-        Self {
-            loss_percent: 0.0,
-            jitter_ms: 0,
-            silent: false,
-        }
+        Self { loss_percent: 0.0, jitter_ms: 0, silent: false }
     }
 }
 
@@ -91,12 +87,7 @@ pub(crate) struct Network {
 impl Network {
     pub(crate) fn new(conditions: NetworkConditions, seed: u64) -> Self {
         let random = SmallRng::seed_from_u64(seed);
-        Self {
-            conditions,
-            random,
-            held: BinaryHeap::new(),
-            order: 0,
-        }
+        Self { conditions, random, held: BinaryHeap::new(), order: 0 }
     }
 
     pub(crate) fn set(&mut self, conditions: NetworkConditions) {
@@ -108,16 +99,14 @@ impl Network {
         if conditions.silent {
             return Fate::Lost;
         }
-        if conditions.loss_percent > 0.0
-            && self.random.random_range(0.0..100.0) < conditions.loss_percent
-        {
+        if conditions.loss_percent > 0.0 && self.random.random_range(0.0..100.0) < conditions.loss_percent {
             return Fate::Lost;
         }
         match conditions.jitter_ms {
             0 => Fate::Pass,
-            limit => Fate::Delayed(Duration::from_micros(
-                self.random.random_range(0..=limit.saturating_mul(1000)),
-            )),
+            limit => {
+                Fate::Delayed(Duration::from_micros(self.random.random_range(0..=limit.saturating_mul(1000))))
+            }
         }
     }
 
@@ -127,11 +116,7 @@ impl Network {
             return false;
         }
         self.order += 1;
-        self.held.push(Held {
-            due,
-            order: self.order,
-            packet,
-        });
+        self.held.push(Held { due, order: self.order, packet });
         true
     }
 
@@ -148,36 +133,21 @@ impl Network {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
     fn packet(byte: u8) -> Packet {
         let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-        Packet {
-            transport: 0,
-            direction: Direction::In,
-            peer,
-            bytes: vec![byte],
-        }
+        Packet { transport: 0, direction: Direction::In, peer, bytes: vec![byte] }
     }
 
     #[test]
     fn loses_about_the_share_asked_for_and_repeats_with_the_seed() {
-        let conditions = NetworkConditions {
-            loss_percent: 10.0,
-            ..Default::default()
-        };
+        let conditions = NetworkConditions { loss_percent: 10.0, ..Default::default() };
         let lost = |seed| {
             let mut network = Network::new(conditions, seed);
-            (0..10_000)
-                .filter(|_| matches!(network.fate(), Fate::Lost))
-                .count()
+            (0..10_000).filter(|_| matches!(network.fate(), Fate::Lost)).count()
         };
         assert!((800..1200).contains(&lost(1)), "{}", lost(1));
         assert_eq!(lost(7), lost(7));

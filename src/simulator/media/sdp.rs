@@ -104,9 +104,7 @@ impl Description {
 
     /// The m-line with this mid.
     pub fn by_mid(&self, mid: &str) -> Option<&MediaSection> {
-        self.media
-            .iter()
-            .find(|media| media.mid.as_deref() == Some(mid))
+        self.media.iter().find(|media| media.mid.as_deref() == Some(mid))
     }
 
     /// The first m-line of a kind.
@@ -117,11 +115,7 @@ impl Description {
     fn session_attribute(&mut self, session: &mut MediaSection, value: &str) {
         if let Some(mids) = value.strip_prefix("group:BUNDLE") {
             if self.bundle.is_empty() {
-                self.bundle = mids
-                    .split_whitespace()
-                    .take(MEDIA_MAX)
-                    .map(str::to_owned)
-                    .collect();
+                self.bundle = mids.split_whitespace().take(MEDIA_MAX).map(str::to_owned).collect();
             }
         } else if value == "ice-lite" {
             self.ice_lite = true;
@@ -143,20 +137,14 @@ impl MediaSection {
             ..session.clone()
         };
         media.kind = words.next().unwrap_or_default().to_owned();
-        media.port = words
-            .next()
-            .and_then(|port| port.split('/').next()?.parse().ok())
-            .unwrap_or(0);
+        media.port = words.next().and_then(|port| port.split('/').next()?.parse().ok()).unwrap_or(0);
         media.profile = words.next().unwrap_or_default().to_owned();
         media.formats = words.take(64).map(str::to_owned).collect();
         media.codecs = media
             .formats
             .iter()
             .filter_map(|format| format.parse().ok())
-            .map(|payload_type| CodecLine {
-                payload_type,
-                ..CodecLine::default()
-            })
+            .map(|payload_type| CodecLine { payload_type, ..CodecLine::default() })
             .collect();
         media
     }
@@ -194,10 +182,7 @@ impl MediaSection {
     fn codec_value(&mut self, rest: &str) -> Option<(&mut CodecLine, String)> {
         let (payload_type, text) = rest.split_once(' ')?;
         let payload_type: u8 = payload_type.parse().ok()?;
-        let codec = self
-            .codecs
-            .iter_mut()
-            .find(|codec| codec.payload_type == payload_type)?;
+        let codec = self.codecs.iter_mut().find(|codec| codec.payload_type == payload_type)?;
         (codec.feedback.len() < 16).then(|| (codec, text.trim().to_owned()))
     }
 
@@ -277,11 +262,7 @@ impl MediaSection {
 
     /// The SSRCs that send media (not retransmissions), each with its repair SSRC.
     pub fn sources(&self) -> Vec<(u32, Option<u32>)> {
-        let repairs: Vec<u32> = self
-            .repair_ssrcs
-            .iter()
-            .map(|(_, repair)| *repair)
-            .collect();
+        let repairs: Vec<u32> = self.repair_ssrcs.iter().map(|(_, repair)| *repair).collect();
         self.ssrcs
             .iter()
             .filter(|ssrc| !repairs.contains(ssrc))
@@ -304,14 +285,9 @@ impl MediaSection {
                     codec,
                     clock_rate: Frequency::new(line.clock_rate_hz)?,
                     channels: line.channels,
-                    format: line
-                        .fmtp
-                        .as_deref()
-                        .map(FormatParams::parse_line)
-                        .unwrap_or_default(),
+                    format: line.fmtp.as_deref().map(FormatParams::parse_line).unwrap_or_default(),
                 };
-                let mut params =
-                    PayloadParams::new(line.payload_type.into(), resend.map(Into::into), spec);
+                let mut params = PayloadParams::new(line.payload_type.into(), resend.map(Into::into), spec);
                 let has = |name: &str| line.feedback.iter().any(|value| value == name);
                 params.set_fb_transport_cc(has("transport-cc"));
                 params.set_fb_nack(has("nack"));
@@ -365,12 +341,7 @@ pub fn extension_map<'a>(pairs: impl Iterator<Item = &'a (u8, String)>) -> Exten
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -389,11 +360,7 @@ mod tests {
         assert_eq!(offer.bundle, ["0", "1"]);
         let audio = offer.by_kind("audio").unwrap();
         assert_eq!(audio.ice_ufrag.as_deref(), Some("abcd"));
-        assert_eq!(
-            audio.setup.as_deref(),
-            Some("actpass"),
-            "inherited from the session"
-        );
+        assert_eq!(audio.setup.as_deref(), Some("actpass"), "inherited from the session");
         assert_eq!(audio.fingerprint.as_ref().unwrap().bytes, [1, 0xab]);
         assert_eq!(audio.sources(), [(7, None)]);
         let video = offer.by_mid("1").unwrap();
@@ -412,10 +379,7 @@ mod tests {
         let parsed = Description::parse(text);
         assert_eq!(parsed.media.len(), 2);
         assert!(parsed.media[0].fingerprint.is_none());
-        assert_eq!(
-            extension_map(parsed.media[1].extmaps.iter()).iter().count(),
-            0
-        );
+        assert_eq!(extension_map(parsed.media[1].extmaps.iter()).iter().count(), 0);
     }
 
     #[test]

@@ -68,12 +68,11 @@ impl Default for MediaSettings {
 impl MediaSettings {
     /// The address that goes into candidates.
     pub(crate) fn candidate_ip(&self) -> IpAddr {
-        self.advertise_ip
-            .unwrap_or(if self.bind_ip.is_unspecified() {
-                IpAddr::V4(Ipv4Addr::LOCALHOST)
-            } else {
-                self.bind_ip
-            })
+        self.advertise_ip.unwrap_or(if self.bind_ip.is_unspecified() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            self.bind_ip
+        })
     }
 }
 
@@ -176,10 +175,7 @@ pub struct AnswerOptions {
 impl AnswerOptions {
     /// An answer of this shape with the server's usual codecs.
     pub fn shape(shape: AnswerShape) -> Self {
-        Self {
-            shape,
-            ..Self::default()
-        }
+        Self { shape, ..Self::default() }
     }
 
     pub(crate) fn over_tcp(&self) -> bool {

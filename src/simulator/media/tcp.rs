@@ -19,11 +19,7 @@ pub(crate) struct FramedStream {
 
 impl FramedStream {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self {
-            stream,
-            input: Vec::new(),
-            output: Vec::new(),
-        }
+        Self { stream, input: Vec::new(), output: Vec::new() }
     }
 
     pub(crate) fn stream_mut(&mut self) -> &mut TcpStream {
@@ -37,8 +33,7 @@ impl FramedStream {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Ok(false),
                 Ok(count) => {
-                    self.input
-                        .extend_from_slice(chunk.get(..count).unwrap_or_default());
+                    self.input.extend_from_slice(chunk.get(..count).unwrap_or_default());
                     take_frames(&mut self.input, packets);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
@@ -68,10 +63,7 @@ impl FramedStream {
                 Ok(count) => drop(self.output.drain(..count)),
                 // Not connected yet counts as "later".
                 Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
-                    ) =>
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) =>
                 {
                     return Ok(());
                 }
@@ -102,12 +94,7 @@ fn take_frames(input: &mut Vec<u8>, packets: &mut Vec<Vec<u8>>) {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

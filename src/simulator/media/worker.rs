@@ -136,20 +136,8 @@ impl Worker {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Open {
-                id,
-                name,
-                offer,
-                options,
-                publish,
-                reply,
-            } => {
-                let request = Request {
-                    id: &id,
-                    offer: &offer,
-                    options: &options,
-                    publish,
-                };
+            Command::Open { id, name, offer, options, publish, reply } => {
+                let request = Request { id: &id, offer: &offer, options: &options, publish };
                 let result = self.open(&request, &name);
                 let mut counters = self.counters.lock();
                 match (&result, publish) {
@@ -182,21 +170,12 @@ impl Worker {
         if self.legs.len() >= self.settings.streams_max {
             return Err(MediaRefusal::TooManyStreams);
         }
-        let published = self
-            .channels
-            .get(name)
-            .is_some_and(|channel| channel.publisher.is_some());
+        let published = self.channels.get(name).is_some_and(|channel| channel.publisher.is_some());
         if request.publish && published {
             return Err(MediaRefusal::NameInUse);
         }
         let settings = &self.settings;
-        let open = leg::open(
-            &mut self.engine,
-            &self.identity,
-            settings,
-            &mut self.random,
-            request,
-        )?;
+        let open = leg::open(&mut self.engine, &self.identity, settings, &mut self.random, request)?;
         let id = request.id.to_owned();
         for transport in &open.transports {
             self.by_transport.insert(*transport, id.clone());
@@ -239,17 +218,10 @@ impl Worker {
         }
         self.counters.lock().streams.remove(id);
         if leg.publish {
-            let players = self
-                .channels
-                .get(&leg.name)
-                .map(|channel| channel.players.clone());
+            let players = self.channels.get(&leg.name).map(|channel| channel.players.clone());
             for player in players.unwrap_or_default() {
                 let lines = self.legs.get_mut(&player).map(|leg| &mut leg.lines);
-                for outgoing in lines
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|line| line.outgoing.as_mut())
-                {
+                for outgoing in lines.into_iter().flatten().filter_map(|line| line.outgoing.as_mut()) {
                     outgoing.detach();
                 }
             }
@@ -276,13 +248,7 @@ impl Worker {
         }
     }
 
-    fn rtc_event(
-        &mut self,
-        counters: &mut MediaCounters,
-        transport: TransportId,
-        id: &str,
-        event: Event,
-    ) {
+    fn rtc_event(&mut self, counters: &mut MediaCounters, transport: TransportId, id: &str, event: Event) {
         match event {
             Event::RtpPacket(packet) => self.packet(counters, transport, id, &packet),
             Event::KeyframeRequest(request) => self.key_frame_wanted(counters, id, request.mid),
@@ -319,10 +285,7 @@ impl Worker {
         mid: Mid,
         change: impl FnOnce(&mut super::counters::TrackCounters),
     ) {
-        let line = self
-            .legs
-            .get(id)
-            .and_then(|leg| leg.lines.iter().find(|l| l.mid == mid));
+        let line = self.legs.get(id).and_then(|leg| leg.lines.iter().find(|l| l.mid == mid));
         if let (Some(line), Some(stream)) = (line, counters.streams.get_mut(id)) {
             change(stream.track(line.audio));
         }
@@ -353,18 +316,11 @@ impl Worker {
             return None;
         }
         let publisher = channel.publisher.clone()?;
-        let line = self
-            .legs
-            .get(&publisher)?
-            .lines
-            .iter()
-            .find(|line| !line.audio)?;
+        let line = self.legs.get(&publisher)?.lines.iter().find(|line| !line.audio)?;
         let ssrc = line.ssrc?.into();
         let rtc = self.engine.rtc(line.transport)?;
         let mut direct = rtc.direct_api();
-        direct
-            .stream_rx(&ssrc)?
-            .request_keyframe(KeyframeRequestKind::Pli);
+        direct.stream_rx(&ssrc)?.request_keyframe(KeyframeRequestKind::Pli);
         channel.last_request = Some(now);
         Some(publisher)
     }
@@ -380,10 +336,7 @@ impl Worker {
             .map(|(name, _)| name.clone())
             .collect();
         for name in &waiting {
-            let due = self
-                .channels
-                .get(name)
-                .and_then(|channel| channel.last_request);
+            let due = self.channels.get(name).and_then(|channel| channel.last_request);
             if due.is_none_or(|at| now.saturating_duration_since(at) >= KEY_FRAME_RETRY) {
                 self.request_key_frame(name);
             }
@@ -392,35 +345,24 @@ impl Worker {
     }
 
     fn any_waits(&self, players: &[String]) -> bool {
-        players
-            .iter()
-            .filter_map(|id| self.legs.get(id))
-            .any(|leg| {
-                leg.connected >= leg.transports.len()
-                    && leg.lines.iter().any(|line| {
-                        !line.audio && line.outgoing.as_ref().is_some_and(|o| !o.started)
-                    })
-            })
+        players.iter().filter_map(|id| self.legs.get(id)).any(|leg| {
+            leg.connected >= leg.transports.len()
+                && leg
+                    .lines
+                    .iter()
+                    .any(|line| !line.audio && line.outgoing.as_ref().is_some_and(|o| !o.started))
+        })
     }
 
     // === Forwarding ===
 
-    fn packet(
-        &mut self,
-        counters: &mut MediaCounters,
-        transport: TransportId,
-        id: &str,
-        packet: &RtpPacket,
-    ) {
+    fn packet(&mut self, counters: &mut MediaCounters, transport: TransportId, id: &str, packet: &RtpPacket) {
         let Some(leg) = self.legs.get_mut(id) else {
             return;
         };
         let payload_type = packet.header.payload_type;
         let Some((line, params)) = leg.lines.iter_mut().find_map(|line| {
-            let params = line
-                .payloads
-                .iter()
-                .find(|params| params.pt() == payload_type)?;
+            let params = line.payloads.iter().find(|params| params.pt() == payload_type)?;
             let params = *params;
             (line.transport == transport).then_some((line, params))
         }) else {
@@ -431,8 +373,7 @@ impl Worker {
         let key_frame = !audio && starts_key_frame(codec, &packet.payload);
         // A key frame may start with several packets that qualify (parameter sets, then slices).
         let new_key_frame = key_frame
-            && line.last_key_timestamp.replace(packet.header.timestamp)
-                != Some(packet.header.timestamp);
+            && line.last_key_timestamp.replace(packet.header.timestamp) != Some(packet.header.timestamp);
         let bytes = packet.payload.len() as u64;
         counters.totals.packets_received += 1;
         counters.totals.bytes_received += bytes;
@@ -457,8 +398,7 @@ impl Worker {
                 .flatten()
                 .filter(|line| line.audio == audio)
                 .find_map(|line| line.outgoing.as_mut());
-            let (Some(outgoing), Some(stream)) = (outgoing, counters.streams.get_mut(player))
-            else {
+            let (Some(outgoing), Some(stream)) = (outgoing, counters.streams.get_mut(player)) else {
                 continue;
             };
             match outgoing.translate(packet, &params, key_frame) {

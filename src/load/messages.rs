@@ -1,0 +1,82 @@
+//! What the clients say: the shapes and sizes of the SDK (protocol S1, S2).
+
+use serde_json::json;
+
+/// The answer to a ping.
+pub(super) const PONG: &str = r#"{"message":"pong","data":[null]}"#;
+
+/// An offer as Chromium makes it, so that sizes are true: about 5 KB.
+const OFFER: &str = include_str!("offer.sdp");
+
+/// `connection` of client `number`.
+pub(super) fn connection(number: usize) -> String {
+    let browser = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36";
+    json!({"message": "connection", "data": [{
+        "appKey": "defaultApp",
+        "mediaProviders": ["WebRTC", "MSE", "WSPlayer"],
+        "clientVersion": "2.0",
+        "clientOSVersion": browser,
+        "clientBrowserVersion": browser,
+        "msePacketizationVersion": 2,
+        "custom": {"client": number},
+    }]})
+    .to_string()
+}
+
+/// The id of a client's `n`-th publish, in the form of the SDK's.
+pub(super) fn stream_id(number: usize, n: u32) -> String {
+    format!("{number:08x}-{:04x}-11ef-8000-{:012x}", n & 0xffff, std::process::id())
+}
+
+/// The name a client publishes.
+pub(super) fn stream_name(number: usize) -> String {
+    format!("load-{}-{number}", std::process::id())
+}
+
+/// `publishStream` with a whole offer.
+pub(super) fn publish(id: &str, name: &str) -> String {
+    json!({"message": "publishStream", "data": [{
+        "mediaSessionId": id,
+        "name": name,
+        "published": true,
+        "hasVideo": true,
+        "hasAudio": true,
+        "status": "PENDING",
+        "record": false,
+        "mediaProvider": "WebRTC",
+        "sdp": OFFER,
+        "bitrate": 0,
+        "minBitrate": 0,
+        "maxBitrate": 0,
+        "constraints": {"audio": true, "video": {"width": 640, "height": 480}},
+    }]})
+    .to_string()
+}
+
+/// `sendData` of `bytes` in all, or a little more if that is less than the envelope.
+pub(super) fn send_data(bytes: usize) -> String {
+    let head = r#"{"message":"sendData","data":[{"operationId":"00000000-0000-11ef-8000-000000000000","payload":{"x":""#;
+    let tail = r#""}}]}"#;
+    let filler = bytes.saturating_sub(head.len() + tail.len());
+    let mut text = String::with_capacity(head.len() + filler + tail.len());
+    text.push_str(head);
+    text.extend(std::iter::repeat_n('x', filler));
+    text.push_str(tail);
+    text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_have_the_sizes_of_the_sdk() {
+        assert_eq!(send_data(200).len(), 200);
+        assert_eq!(send_data(6_000).len(), 6_000);
+        serde_json::from_str::<serde_json::Value>(&send_data(1)).unwrap();
+        let publish = publish(&stream_id(1, 1), &stream_name(1));
+        assert!((4_500..8_000).contains(&publish.len()), "{}", publish.len());
+        assert!(uuid::Uuid::parse_str(&stream_id(70_000, 3)).is_ok());
+    }
+}

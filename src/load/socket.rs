@@ -1,0 +1,114 @@
+//! A WebSocket to the server under load, plain or over TLS.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async_with_config,
+    tungstenite::{self, protocol::WebSocketConfig},
+};
+
+use super::LoadSettings;
+
+/// Buffer per socket, in bytes: thousands of clients live in one process.
+const BUFFER_BYTES: usize = 4 * 1024;
+
+/// Where to connect and how, resolved once.
+#[derive(Clone)]
+pub(super) struct Target {
+    address: SocketAddr,
+    url: String,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// Either kind of connection.
+pub(super) trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
+
+impl Stream for TcpStream {}
+impl Stream for TlsStream<TcpStream> {}
+
+pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
+
+impl Target {
+    pub(super) async fn resolve(settings: &LoadSettings) -> io::Result<Self> {
+        let url = &settings.url;
+        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {what}"));
+        let host = url.host().ok_or_else(|| wrong("no host"))?.trim_matches(['[', ']']).to_owned();
+        let secure = match url.scheme_str() {
+            Some("ws") => false,
+            Some("wss") => true,
+            _ => return Err(wrong("not a ws:// or wss:// URL")),
+        };
+        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let address = lookup_host((host.as_str(), port)).await?.next();
+        let address = address.ok_or_else(|| wrong("the name has no address"))?;
+        let tls = if secure {
+            let name = ServerName::try_from(host).map_err(|_| wrong("not a name for TLS"))?;
+            Some((connector(settings)?, name))
+        } else {
+            None
+        };
+        Ok(Self { address, url: url.to_string(), tls })
+    }
+
+    pub(super) async fn connect(&self, from: Option<IpAddr>) -> Result<Socket, String> {
+        let stream = self.tcp(from).await.map_err(|error| format!("connect: {}", error.kind()))?;
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
+            Some((connector, name)) => {
+                let stream = connector.connect(name.clone(), stream).await;
+                Box::new(stream.map_err(|error| format!("TLS: {error}"))?)
+            }
+        };
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(Some(super::settings::MESSAGE_BYTES_MAX));
+        let handshake = client_async_with_config(&self.url, stream, Some(config)).await;
+        handshake.map(|(socket, _)| socket).map_err(|error| match error {
+            tungstenite::Error::Http(response) => format!("handshake refused: {}", response.status()),
+            other => format!("handshake: {other}"),
+        })
+    }
+
+    async fn tcp(&self, from: Option<IpAddr>) -> io::Result<TcpStream> {
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(from) = from {
+            socket.bind(SocketAddr::new(from, 0))?;
+        }
+        let stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+fn connector(settings: &LoadSettings) -> io::Result<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    match &settings.ca {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let wrong =
+                |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
+                let certificate = certificate.map_err(|error| wrong(&error))?;
+                roots.add(certificate).map_err(|error| wrong(&error))?;
+            }
+        }
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    // Each client is a new one for the server: no resumption.
+    config.resumption = tokio_rustls::rustls::client::Resumption::disabled();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
