@@ -10,6 +10,7 @@ mod settings;
 mod socket;
 mod summary;
 mod tally;
+pub mod webrtc_client;
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -27,6 +27,12 @@ const READ_BURST: usize = 64;
 const CONNECTIONS_MAX: usize = 4;
 /// Receive buffer asked of the kernel per UDP socket, bytes.
 const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
+/// How often a running DTLS handshake is given the chance to retransmit.
+const HANDSHAKE_NUDGE: Duration = Duration::from_millis(200);
+/// A DTLS datagram without content. str0m's OpenSSL backend never calls OpenSSL on a timer, so a
+/// lost flight would never be sent again. This gets it called: the datagram is too short to be a
+/// record and is dropped, and OpenSSL looks at its own retransmission timer while it is there.
+const EMPTY_DTLS_DATAGRAM: [u8; 1] = [22];
 
 /// Key of a transport inside its engine; never reused.
 pub(crate) type TransportId = usize;
@@ -70,7 +76,6 @@ impl Link {
         })?))
     }
 
-    #[expect(dead_code, reason = "for the client side, which follows")]
     pub(crate) fn tcp_active(remote: SocketAddr) -> io::Result<Self> {
         Ok(Self::TcpActive(TcpStream::connect(remote)?, remote))
     }
@@ -157,6 +162,17 @@ enum Socket {
     None,
 }
 
+/// How far the DTLS handshake of a transport is.
+enum Handshake {
+    /// No address to talk to yet.
+    WaitsForIce,
+    Running {
+        peer: SocketAddr,
+        nudge_at: Instant,
+    },
+    Done,
+}
+
 struct Transport {
     rtc: Rtc,
     socket: Socket,
@@ -166,6 +182,9 @@ struct Transport {
     /// The address that stands in our candidate.
     local: SocketAddr,
     binding: LateBinding,
+    /// Its cable is cut: nothing passes either way.
+    silent: bool,
+    handshake: Handshake,
     deadline: Option<Instant>,
     /// The earliest entry of this transport in the timer heap.
     scheduled: Option<Instant>,
@@ -248,8 +267,18 @@ impl Engine {
             }
         };
         self.tokens.insert(token, (id, peer));
-        let transport =
-            Transport { rtc, socket, token, connections, local, binding, deadline: None, scheduled: None };
+        let transport = Transport {
+            rtc,
+            socket,
+            token,
+            connections,
+            local,
+            binding,
+            silent: false,
+            handshake: Handshake::WaitsForIce,
+            deadline: None,
+            scheduled: None,
+        };
         self.transports.insert(id, transport);
         self.touched.push(id);
         Ok(id)
@@ -262,6 +291,13 @@ impl Engine {
             self.touched.push(id);
         }
         Some(&mut transport.rtc)
+    }
+
+    /// Cuts one transport off, or joins it again.
+    pub(crate) fn set_silent(&mut self, id: TransportId, silent: bool) {
+        if let Some(transport) = self.transports.get_mut(&id) {
+            transport.silent = silent;
+        }
     }
 
     /// Removes a transport and closes its sockets, without a goodbye.
@@ -421,12 +457,11 @@ impl Engine {
                 }
             }
             Direction::In => self.input(transport, |transport| {
+                if transport.silent {
+                    return None;
+                }
                 transport.binding.bind(&mut transport.rtc, &bytes);
-                let protocol = match transport.socket {
-                    Socket::Udp(_) => Protocol::Udp,
-                    Socket::Listener(_) | Socket::None => Protocol::Tcp,
-                };
-                let receive = Receive::new(protocol, peer, transport.local, &bytes).ok()?;
+                let receive = Receive::new(transport.protocol(), peer, transport.local, &bytes).ok()?;
                 Some(Input::Receive(now, receive))
             }),
         }
@@ -442,7 +477,9 @@ impl Engine {
                 continue;
             };
             transport.scheduled = None;
-            if transport.deadline.is_some_and(|deadline| deadline <= now) {
+            if transport.handshake.nudge_is_due(now) {
+                self.input(id, |transport| transport.nudge(now));
+            } else if transport.deadline.is_some_and(|deadline| deadline <= now) {
                 self.input(id, |_| Some(Input::Timeout(now)));
             } else {
                 self.schedule(id);
@@ -477,14 +514,22 @@ impl Engine {
                     transport.deadline = Some(at);
                     break;
                 }
-                Ok(Output::Event(event)) => self.events.push(EngineEvent::Rtc(id, Box::new(event))),
-                Ok(Output::Transmit(transmit)) => match self.network.fate() {
-                    Fate::Pass => send(transport, transmit.destination, &transmit.contents),
-                    Fate::Lost => {}
-                    Fate::Delayed(time) => {
-                        sends.push((time, transmit.destination, transmit.contents.to_vec()));
+                Ok(Output::Event(event)) => {
+                    if matches!(event, Event::Connected) {
+                        transport.handshake = Handshake::Done;
                     }
-                },
+                    self.events.push(EngineEvent::Rtc(id, Box::new(event)));
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    transport.note_sending(&transmit.contents, transmit.destination);
+                    match self.network.fate() {
+                        Fate::Pass => send(transport, transmit.destination, &transmit.contents),
+                        Fate::Lost => {}
+                        Fate::Delayed(time) => {
+                            sends.push((time, transmit.destination, transmit.contents.to_vec()));
+                        }
+                    }
+                }
                 Err(error) => result = Err(error),
             }
         }
@@ -506,7 +551,41 @@ impl Engine {
     }
 }
 
+impl Handshake {
+    fn nudge_is_due(&self, now: Instant) -> bool {
+        matches!(self, Self::Running { nudge_at, .. } if *nudge_at <= now)
+    }
+}
+
+impl Transport {
+    /// The first DTLS packet that leaves tells that ICE has found a way.
+    fn note_sending(&mut self, packet: &[u8], peer: SocketAddr) {
+        let is_dtls = packet.first().is_some_and(|first| (20..64).contains(first));
+        if is_dtls && matches!(self.handshake, Handshake::WaitsForIce) {
+            self.handshake = Handshake::Running { peer, nudge_at: Instant::now() + HANDSHAKE_NUDGE };
+        }
+    }
+
+    fn nudge(&mut self, now: Instant) -> Option<Input<'static>> {
+        let Handshake::Running { peer, nudge_at } = &mut self.handshake else { return None };
+        *nudge_at = now + HANDSHAKE_NUDGE;
+        let peer = *peer;
+        let receive = Receive::new(self.protocol(), peer, self.local, &EMPTY_DTLS_DATAGRAM);
+        Some(Input::Receive(now, receive.ok()?))
+    }
+
+    fn protocol(&self) -> Protocol {
+        match self.socket {
+            Socket::Udp(_) => Protocol::Udp,
+            Socket::Listener(_) | Socket::None => Protocol::Tcp,
+        }
+    }
+}
+
 fn send(transport: &mut Transport, peer: SocketAddr, bytes: &[u8]) {
+    if transport.silent {
+        return;
+    }
     if let Some((_, stream)) = transport.connections.get_mut(&peer) {
         // A broken connection is noticed and removed when it is read.
         let _ = stream.send(bytes);

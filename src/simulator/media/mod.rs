@@ -9,7 +9,7 @@ mod answer;
 mod certificate;
 mod codec;
 mod counters;
-mod engine;
+pub(crate) mod engine;
 mod forward;
 mod h264;
 mod leg;

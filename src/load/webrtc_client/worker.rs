@@ -1,0 +1,551 @@
+//! The thread behind the synthetic clients.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use mio::Waker;
+use parking_lot::Mutex;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use str0m::config::{CryptoProvider, DtlsCert, Fingerprint};
+use str0m::format::{CodecConfig, PayloadParams};
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
+use str0m::net::{Protocol, TcpType};
+use str0m::rtp::RtpWrite;
+use str0m::{Candidate, Event, IceConnectionState, IceCreds, Rtc, RtcConfig};
+use tokio::sync::oneshot;
+
+use super::offer::{self, Parameters, Sources};
+use super::stats::ClientStats;
+use super::synthetic::{Stamp, audio_packet, now_us, video_frame};
+use super::{ClientError, ClientOptions, PoolSettings};
+use crate::simulator::media::NetworkConditions;
+use crate::simulator::media::engine::{BindingLine, Engine, EngineEvent, LateBinding, Link, TransportId};
+use crate::simulator::media::sdp::{Description, MediaSection, extension_map};
+
+/// Opus packets come every 20 ms.
+const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
+const AUDIO_TICKS: u32 = 960;
+const VIDEO_CLOCK_HZ: u32 = 90_000;
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+pub(super) enum Command {
+    Make {
+        options: Box<ClientOptions>,
+        stats: Arc<Mutex<ClientStats>>,
+        reply: oneshot::Sender<(u64, String)>,
+    },
+    Answer {
+        id: u64,
+        answer: String,
+        reply: oneshot::Sender<Result<(), ClientError>>,
+    },
+    RequestKeyFrame(u64),
+    SetSending(u64, bool),
+    SetSilent(u64, bool),
+    SetNetwork(NetworkConditions),
+    Close(u64),
+}
+
+/// One m-line that is in use.
+struct Track {
+    transport: TransportId,
+    mid: Mid,
+    audio: bool,
+    payloads: Vec<PayloadParams>,
+    ssrc: Option<u32>,
+    sequence: u64,
+    timestamp: u32,
+    frame: u64,
+    since_key: u64,
+    key_wanted: bool,
+    repair: bool,
+}
+
+struct Client {
+    options: ClientOptions,
+    stats: Arc<Mutex<ClientStats>>,
+    credentials: IceCreds,
+    sources: Sources,
+    transports: Vec<TransportId>,
+    connected: usize,
+    tracks: Vec<Track>,
+    sending: bool,
+    /// Whether its send timers are in the heap.
+    scheduled: bool,
+}
+
+pub(super) struct Worker {
+    engine: Engine,
+    provider: Arc<CryptoProvider>,
+    certificate: DtlsCert,
+    fingerprint: String,
+    settings: PoolSettings,
+    random: SmallRng,
+    commands: Receiver<Command>,
+    clients: HashMap<u64, Client>,
+    by_transport: HashMap<TransportId, u64>,
+    next_id: u64,
+    /// When which client sends audio (true) or video next.
+    due: BinaryHeap<Reverse<(Instant, u64, bool)>>,
+}
+
+impl Worker {
+    pub(super) fn new(settings: PoolSettings, commands: Receiver<Command>) -> io::Result<Self> {
+        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        let certificate = provider
+            .dtls_provider
+            .generate_certificate()
+            .ok_or_else(|| io::Error::other("no DTLS certificate could be made"))?;
+        let digest = provider.sha256_provider.sha256(&certificate.certificate);
+        let fingerprint = Fingerprint { hash_func: "sha-256".to_owned(), bytes: digest.to_vec() }.to_string();
+        Ok(Self {
+            engine: Engine::new(settings.network, settings.seed)?,
+            provider,
+            certificate,
+            fingerprint,
+            random: SmallRng::seed_from_u64(settings.seed.wrapping_add(2)),
+            settings,
+            commands,
+            clients: HashMap::new(),
+            by_transport: HashMap::new(),
+            next_id: 1,
+            due: BinaryHeap::new(),
+        })
+    }
+
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        self.engine.waker()
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Vec::new();
+        loop {
+            loop {
+                match self.commands.try_recv() {
+                    Ok(command) => self.command(command),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            self.send_due();
+            let now = Instant::now();
+            let wait = self
+                .due
+                .peek()
+                .map_or(IDLE_WAIT, |Reverse((at, _, _))| at.saturating_duration_since(now).min(IDLE_WAIT));
+            self.engine.turn(wait, &mut events);
+            for event in events.drain(..) {
+                self.event(event);
+            }
+        }
+    }
+
+    // === Commands ===
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Make { options, stats, reply } => self.make(*options, stats, reply),
+            Command::Answer { id, answer, reply } => {
+                let result = self.answer(id, &answer);
+                let _ = reply.send(result);
+            }
+            Command::RequestKeyFrame(id) => self.request_key_frame(id),
+            Command::SetSending(id, sending) => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.sending = sending;
+                }
+            }
+            Command::SetSilent(id, silent) => {
+                for transport in self.clients.get(&id).into_iter().flat_map(|c| &c.transports) {
+                    self.engine.set_silent(*transport, silent);
+                }
+            }
+            Command::SetNetwork(conditions) => self.engine.set_network(conditions),
+            Command::Close(id) => {
+                for transport in self.clients.remove(&id).into_iter().flat_map(|client| client.transports) {
+                    self.engine.remove(transport);
+                    self.by_transport.remove(&transport);
+                }
+            }
+        }
+    }
+
+    fn make(
+        &mut self,
+        options: ClientOptions,
+        stats: Arc<Mutex<ClientStats>>,
+        reply: oneshot::Sender<(u64, String)>,
+    ) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let credentials = IceCreds::new();
+        let video = self.random.random_range(1..u32::MAX - 2);
+        let sources = Sources { audio: self.random.random(), video, video_repair: video + 1 };
+        let offer = offer::write(&Parameters {
+            options: &options,
+            ufrag: &credentials.ufrag,
+            pwd: &credentials.pass,
+            fingerprint: &self.fingerprint,
+            sources,
+        });
+        let client = Client {
+            options,
+            stats,
+            credentials,
+            sources,
+            transports: Vec::new(),
+            connected: 0,
+            tracks: Vec::new(),
+            sending: true,
+            scheduled: false,
+        };
+        self.clients.insert(id, client);
+        if reply.send((id, offer)).is_err() {
+            self.clients.remove(&id);
+        }
+    }
+
+    fn answer(&mut self, id: u64, text: &str) -> Result<(), ClientError> {
+        let answer = Description::parse(text);
+        let Some(client) = self.clients.get(&id) else { return Err(ClientError::Ended) };
+        let accepted: Vec<(usize, &MediaSection)> = answer
+            .media
+            .iter()
+            .enumerate()
+            .filter(|(_, section)| section.port != 0 && section.media_kind().is_some())
+            .collect();
+        let bundled = accepted
+            .iter()
+            .all(|(_, section)| section.mid.as_ref().is_some_and(|mid| answer.bundle.contains(mid)));
+        let groups: Vec<&[(usize, &MediaSection)]> =
+            if bundled { vec![accepted.as_slice()] } else { accepted.chunks(1).collect() };
+        if accepted.is_empty() {
+            return Err(ClientError::Answer("nothing is accepted".to_owned()));
+        }
+        let again = client.transports.clone();
+        if !again.is_empty() {
+            return self.move_ice(&again, &groups);
+        }
+        for group in groups {
+            self.connect(id, group)?;
+        }
+        Ok(())
+    }
+
+    /// A second description: new ICE parameters under the same DTLS state.
+    fn move_ice(
+        &mut self,
+        transports: &[TransportId],
+        groups: &[&[(usize, &MediaSection)]],
+    ) -> Result<(), ClientError> {
+        for (transport, group) in transports.iter().zip(groups) {
+            let Some((_, section)) = group.first() else { continue };
+            let candidates = remote_candidates(section);
+            let Some(rtc) = self.engine.rtc(*transport) else { continue };
+            rtc.direct_api().set_remote_ice_credentials(remote_credentials(section)?);
+            for candidate in candidates {
+                rtc.add_remote_candidate(candidate);
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, id: u64, group: &[(usize, &MediaSection)]) -> Result<(), ClientError> {
+        let Some((_, first)) = group.first() else { return Ok(()) };
+        let Some(client) = self.clients.get(&id) else { return Err(ClientError::Ended) };
+        let socket = |error: io::Error| ClientError::Socket(error.to_string());
+        let candidates = remote_candidates(first);
+        let remote = candidates.first().ok_or_else(|| ClientError::Answer("no candidate".to_owned()))?;
+        let tcp = remote.proto() == Protocol::Tcp;
+        let link = if tcp { Link::tcp_active(remote.addr()) } else { Link::udp(self.settings.bind_ip) };
+        let link = link.map_err(socket)?;
+        let local = link.local_addr().map_err(socket)?;
+
+        let mut rtc = self.configure(client, group, first)?;
+        rtc.add_local_candidate(local_candidate(local, tcp)?);
+        for candidate in candidates {
+            rtc.add_remote_candidate(candidate);
+        }
+        let mut binding = LateBinding::default();
+        let mut tracks: Vec<Track> = group
+            .iter()
+            .map(|(index, section)| declare(&mut rtc, &mut binding, client, *index, section))
+            .collect();
+        let transport = self.engine.add(rtc, link, local, binding).map_err(socket)?;
+        self.by_transport.insert(transport, id);
+        if let Some(client) = self.clients.get_mut(&id) {
+            for track in &mut tracks {
+                track.transport = transport;
+                track.sequence = self.random.random_range(1..30_000);
+                track.timestamp = self.random.random();
+            }
+            client.transports.push(transport);
+            client.tracks.append(&mut tracks);
+        }
+        Ok(())
+    }
+
+    fn configure(
+        &self,
+        client: &Client,
+        group: &[(usize, &MediaSection)],
+        first: &MediaSection,
+    ) -> Result<Rtc, ClientError> {
+        let unusable = |text: &str| ClientError::Answer(text.to_owned());
+        let params = group.iter().flat_map(|(_, section)| section.payload_params(true)).collect();
+        let extensions = group.iter().flat_map(|(_, section)| section.extmaps.iter());
+        let mut config = RtcConfig::new()
+            .set_rtp_mode(true)
+            .set_crypto_provider(Arc::clone(&self.provider))
+            .set_dtls_cert(self.certificate.clone())
+            .set_local_ice_credentials(client.credentials.clone())
+            .set_extension_map(extension_map(extensions))
+            .set_stats_interval(None);
+        *config.codec_config() = CodecConfig::new_from_payload_params(params);
+        let mut rtc = config.build(Instant::now());
+        let mut api = rtc.direct_api();
+        // The offerer controls, and certainly so towards an ICE-lite peer.
+        api.set_ice_controlling(true);
+        api.set_remote_ice_credentials(remote_credentials(first)?);
+        let fingerprint = first.fingerprint.clone().ok_or_else(|| unusable("no fingerprint"))?;
+        api.set_remote_fingerprint(fingerprint);
+        // Without a=setup the answerer is the active side (RFC 4145).
+        let active = first.setup.as_deref() == Some("passive");
+        api.start_dtls(active).map_err(|error| unusable(&error.to_string()))?;
+        api.enable_twcc_feedback();
+        Ok(rtc)
+    }
+
+    fn request_key_frame(&mut self, id: u64) {
+        let Some(client) = self.clients.get(&id) else { return };
+        let Some(track) = client.tracks.iter().find(|track| !track.audio) else { return };
+        let (Some(ssrc), transport) = (track.ssrc, track.transport) else { return };
+        if let Some(rtc) = self.engine.rtc(transport)
+            && let Some(stream) = rtc.direct_api().stream_rx(&ssrc.into())
+        {
+            stream.request_keyframe(KeyframeRequestKind::Pli);
+        }
+    }
+
+    // === Events ===
+
+    fn event(&mut self, event: EngineEvent) {
+        match event {
+            EngineEvent::Failed(transport) => {
+                if let Some(client) = self.by_transport.get(&transport).and_then(|id| self.clients.get(id)) {
+                    client.stats.lock().failed = true;
+                }
+            }
+            EngineEvent::Rtc(transport, event) => {
+                let Some(id) = self.by_transport.get(&transport).copied() else { return };
+                let Some(client) = self.clients.get_mut(&id) else { return };
+                if client.event(transport, *event) && client.options.publish && !client.scheduled {
+                    client.scheduled = true;
+                    self.schedule_first(id);
+                }
+            }
+        }
+    }
+
+    /// Spreads the clients over their intervals.
+    fn schedule_first(&mut self, id: u64) {
+        let now = Instant::now();
+        for audio in [true, false] {
+            let offset = Duration::from_micros(self.random.random_range(0..20_000));
+            self.due.push(Reverse((now + offset, id, audio)));
+        }
+    }
+
+    // === Sending ===
+
+    fn send_due(&mut self) {
+        let now = Instant::now();
+        while let Some(Reverse((at, id, audio))) = self.due.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.due.pop();
+            let Some(client) = self.clients.get_mut(&id) else { continue };
+            let Some(track) = client.tracks.iter_mut().find(|track| track.audio == audio) else {
+                continue;
+            };
+            let interval = if audio {
+                AUDIO_INTERVAL
+            } else {
+                Duration::from_secs(1) / client.options.frames_per_second.max(1)
+            };
+            if client.sending {
+                let rtc = self.engine.rtc(track.transport);
+                if let Some(rtc) = rtc {
+                    let mut stats = client.stats.lock();
+                    track.send(rtc, &client.options, &mut stats, now);
+                }
+            }
+            track.timestamp = track.timestamp.wrapping_add(if audio {
+                AUDIO_TICKS
+            } else {
+                VIDEO_CLOCK_HZ / client.options.frames_per_second.max(1)
+            });
+            // Lost time is not made up for in a burst.
+            let next = (at + interval).max(now);
+            self.due.push(Reverse((next, id, audio)));
+        }
+    }
+}
+
+impl Client {
+    /// Handles one event; true when all transports just became connected.
+    fn event(&mut self, transport: TransportId, event: Event) -> bool {
+        match event {
+            Event::Connected => {
+                self.connected += 1;
+                let all = self.connected >= self.transports.len();
+                self.stats.lock().connected = all;
+                return all;
+            }
+            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
+                self.stats.lock().failed = true;
+            }
+            Event::IceConnectionStateChange(_) => self.stats.lock().failed = false,
+            Event::KeyframeRequest(request) => {
+                self.stats.lock().key_frame_requests += 1;
+                for track in self.tracks.iter_mut().filter(|track| track.mid == request.mid) {
+                    track.key_wanted = true;
+                }
+            }
+            Event::RtpPacket(packet) => {
+                let payload_type = packet.header.payload_type;
+                let found = self.tracks.iter_mut().filter(|t| t.transport == transport).find_map(|track| {
+                    let params = track.payloads.iter().find(|p| p.pt() == payload_type)?;
+                    let codec = params.spec().codec;
+                    Some((track, codec))
+                });
+                if let Some((track, codec)) = found {
+                    track.ssrc = Some(*packet.header.ssrc);
+                    self.stats.lock().received(track.audio, codec, &packet);
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+}
+
+impl Track {
+    fn send(&mut self, rtc: &mut Rtc, options: &ClientOptions, stats: &mut ClientStats, now: Instant) {
+        // Browsers send the first codec of the answer.
+        let Some(params) = self.payloads.first().copied() else { return };
+        let Some(ssrc) = self.ssrc else { return };
+        let stamp = Stamp { number: self.frame, sent_us: now_us(now) };
+        let codec = params.spec().codec;
+        let key = self.key_wanted || self.since_key >= options.key_frame_interval;
+        let payloads = if self.audio {
+            vec![audio_packet(stamp)]
+        } else {
+            let bytes = options.bitrate_bps / 8 / options.frames_per_second.max(1);
+            let bytes = if key { bytes.saturating_mul(3) } else { bytes };
+            video_frame(codec, stamp, key, bytes as usize)
+        };
+        let counts = stats.track(self.audio);
+        counts.ssrc = Some(ssrc);
+        counts.payload_type = Some(*params.pt());
+        counts.codec = Some(codec.to_string());
+        counts.frame = Some(self.frame);
+        counts.key_frames += u64::from(key && !self.audio);
+        let last = payloads.len();
+        for (index, payload) in payloads.into_iter().enumerate() {
+            counts.packets_sent += 1;
+            counts.bytes_sent += payload.len() as u64;
+            let write = RtpWrite::new(params.pt(), self.sequence.into(), self.timestamp, now, payload)
+                .marker(!self.audio && index + 1 == last)
+                .nackable(self.repair && params.resend().is_some());
+            self.sequence += 1;
+            if let Some(stream) = rtc.direct_api().stream_tx(&ssrc.into()) {
+                stream.write_rtp(write);
+            }
+        }
+        self.frame += 1;
+        self.since_key = if key { 0 } else { self.since_key + 1 };
+        self.key_wanted = false;
+    }
+}
+
+fn declare(
+    rtc: &mut Rtc,
+    binding: &mut LateBinding,
+    client: &Client,
+    index: usize,
+    section: &MediaSection,
+) -> Track {
+    let audio = section.kind == "audio";
+    // Answers without mids keep the order of the offer, where mids are the indices.
+    let mid = Mid::from(section.mid.clone().unwrap_or_else(|| index.to_string()).as_str());
+    let payloads: Vec<PayloadParams> = section.payload_params(true);
+    rtc.direct_api().declare_media(mid, if audio { MediaKind::Audio } else { MediaKind::Video });
+    let repair = !audio && payloads.iter().any(|params| params.resend().is_some());
+    let mut ssrc = None;
+    if client.options.publish {
+        let main = if audio { client.sources.audio } else { client.sources.video };
+        let second = repair.then_some(client.sources.video_repair.into());
+        rtc.direct_api().declare_stream_tx(main.into(), second, mid, None);
+        ssrc = Some(main);
+    } else {
+        for (main, second) in section.sources() {
+            rtc.direct_api().expect_stream_rx(main.into(), second.map(Into::into), mid, None);
+            binding.known.push(main);
+            binding.known.extend(second);
+            ssrc = ssrc.or(Some(main));
+        }
+        binding.lines.push(BindingLine {
+            mid,
+            main_types: payloads.iter().map(|params| *params.pt()).collect(),
+            repair_types: payloads.iter().filter_map(|p| p.resend()).map(|pt| *pt).collect(),
+            main_ssrc: ssrc,
+        });
+    }
+    Track {
+        transport: 0,
+        mid,
+        audio,
+        payloads,
+        ssrc,
+        sequence: 0,
+        timestamp: 0,
+        frame: 0,
+        since_key: 0,
+        key_wanted: true,
+        repair,
+    }
+}
+
+fn remote_credentials(section: &MediaSection) -> Result<IceCreds, ClientError> {
+    match (&section.ice_ufrag, &section.ice_pwd) {
+        (Some(ufrag), Some(pass)) => Ok(IceCreds { ufrag: ufrag.clone(), pass: pass.clone() }),
+        _ => Err(ClientError::Answer("no ICE credentials".to_owned())),
+    }
+}
+
+/// Candidates of component 1; RTCP is multiplexed.
+fn remote_candidates(section: &MediaSection) -> Vec<Candidate> {
+    section
+        .candidates
+        .iter()
+        .filter(|text| text.split_whitespace().nth(1) == Some("1"))
+        .filter_map(|text| Candidate::from_sdp_string(text).ok())
+        .collect()
+}
+
+fn local_candidate(address: SocketAddr, tcp: bool) -> Result<Candidate, ClientError> {
+    let candidate = if tcp {
+        Candidate::builder().tcp().host(address).tcptype(TcpType::Active).build()
+    } else {
+        Candidate::host(address, "udp")
+    };
+    candidate.map_err(|error| ClientError::Socket(error.to_string()))
+}
