@@ -70,6 +70,8 @@ fn what_is_no_message_is_an_error() {
         (b"{\"message\" \"x\"}", PeekError::NotJson),
         (b"{message:\"x\"}", PeekError::NotJson),
         (b"{\"message\":\"x\",\"data\":[}]}", PeekError::NotJson),
+        (b"{\"message\":\"x\",\"data\":[}}", PeekError::NotJson),
+        (b"{\"message\":\"x\",\"data\":[{]}}", PeekError::NotJson),
         (b"{\"message\":\"x\",\"data\":tru}", PeekError::NotJson),
         (b"[]", PeekError::NotAnObject),
         (b"\"ping\"", PeekError::NotAnObject),

@@ -142,3 +142,12 @@ fn urls_lose_their_credentials() {
     assert_eq!(without_user_info("rtmp://cam/live"), "rtmp://cam/live");
     assert_eq!(without_user_info("name@home?x"), "name@home?x");
 }
+
+#[test]
+fn a_message_of_16_mib_is_shown_in_a_line() {
+    let offer = "m=video 9 X 96\\r\\na=rtpmap:96 VP8/90000\\r\\n".repeat(16 * 1024 * 1024 / 48);
+    let text = format!(r#"{{"message":"publishStream","data":[{{"sdp":"{offer}","mediaSessionId":"a"}}]}}"#);
+    let shown = redacted(Sender::Client, text.as_bytes()).to_string();
+    assert!(shown.starts_with("publishStream mediaSessionId=a sdp=video(VP8) video(VP8)"), "{shown}");
+    assert!(shown.len() < 500);
+}
