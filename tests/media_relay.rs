@@ -12,7 +12,8 @@ use holdfast::{
 use media_support::{Anchored, anchor, assert_continuous, flowing, pair, pool, server};
 
 /// All but the one over TCP.
-const SHAPES: [AnswerShape; 5] = [AnswerShape::A, AnswerShape::B, AnswerShape::D, AnswerShape::E, AnswerShape::G];
+const SHAPES: [AnswerShape; 5] =
+    [AnswerShape::A, AnswerShape::B, AnswerShape::D, AnswerShape::E, AnswerShape::G];
 
 #[tokio::test]
 async fn media_flows_in_every_answer_shape() {
@@ -33,12 +34,14 @@ async fn audio_alone_and_video_alone_flow() {
     let video = |options: ClientOptions| ClientOptions { audio: false, ..options };
     let answer = AnswerOptions::default;
 
-    let mut publisher = Anchored::start(&handle, &pool, &server, "a", audio(ClientOptions::publish()), answer()).await;
+    let mut publisher =
+        Anchored::start(&handle, &pool, &server, "a", audio(ClientOptions::publish()), answer()).await;
     assert!(!publisher.proof().await, "audio is all the proof there is");
     let player = Anchored::start(&handle, &pool, &server, "a", audio(ClientOptions::play()), answer()).await;
     player.until("audio", |s| s.audio.packets_received > 50).await;
 
-    let _publisher = Anchored::start(&handle, &pool, &server, "v", video(ClientOptions::publish()), answer()).await;
+    let _publisher =
+        Anchored::start(&handle, &pool, &server, "v", video(ClientOptions::publish()), answer()).await;
     let player = Anchored::start(&handle, &pool, &server, "v", video(ClientOptions::play()), answer()).await;
     player.until("video", |s| s.video.packets_received > 50 && s.video.key_frames > 0).await;
 }

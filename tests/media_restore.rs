@@ -7,14 +7,21 @@ mod media_support;
 use holdfast::{
     load::webrtc_client::ClientOptions,
     media::Fact,
-    simulator::media::{AnswerOptions, AnswerShape, CodecRules, Media, MediaSettings as ServerSettings, VideoCodec},
+    simulator::media::{
+        AnswerOptions, AnswerShape, CodecRules, Media, MediaSettings as ServerSettings, VideoCodec,
+    },
 };
 
 use media_support::{Anchored, anchor, assert_continuous, flowing, pair, pool};
 
 fn odd_server(seed: u64) -> Media {
-    Media::start(ServerSettings { randomise: true, seed, rsa_certificate: seed % 2 == 1, ..ServerSettings::default() })
-        .unwrap()
+    Media::start(ServerSettings {
+        randomise: true,
+        seed,
+        rsa_certificate: seed % 2 == 1,
+        ..ServerSettings::default()
+    })
+    .unwrap()
 }
 
 #[tokio::test]
@@ -72,7 +79,8 @@ async fn a_publishers_restore_offers_what_is_being_sent() {
     };
     let server = odd_server(0);
     let mut publisher =
-        Anchored::start(&handle, &pool, &server, "n", ClientOptions::publish(), prefer(VideoCodec::H264)).await;
+        Anchored::start(&handle, &pool, &server, "n", ClientOptions::publish(), prefer(VideoCodec::H264))
+            .await;
     publisher.proof().await;
     assert_eq!(publisher.client.stats().video.codec.as_deref(), Some("H264"));
     publisher.attach(true);
@@ -90,7 +98,8 @@ async fn a_muted_publisher_is_proven_by_a_standing_leg() {
     let (handle, pool) = (anchor(), pool());
     let server = odd_server(0);
     let mut publisher =
-        Anchored::start(&handle, &pool, &server, "n", ClientOptions::publish(), AnswerOptions::default()).await;
+        Anchored::start(&handle, &pool, &server, "n", ClientOptions::publish(), AnswerOptions::default())
+            .await;
     publisher.proof().await;
     publisher.client.set_sending(false);
     drop(server);
@@ -115,7 +124,11 @@ async fn an_upstream_that_never_answers_checks_is_reported() {
     let offer = publisher.upstream_offer().await;
     let sdp = server.publish("id", "n", &offer, AnswerOptions::default()).await.unwrap();
     server.close("id");
-    publisher.order(holdfast::media::Order::UpstreamAnswer { stream: publisher.key, epoch: publisher.epoch, sdp });
+    publisher.order(holdfast::media::Order::UpstreamAnswer {
+        stream: publisher.key,
+        epoch: publisher.epoch,
+        sdp,
+    });
     let reason = publisher
         .expect(|fact| if let Fact::UpstreamFailed { reason, .. } = fact { Some(reason) } else { None })
         .await;

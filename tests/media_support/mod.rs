@@ -97,7 +97,9 @@ impl Anchored {
     ) -> Self {
         let mut anchored = Self::open(handle, pool, name, options).await;
         anchored.attach_to(server, answer).await;
-        let sdp = anchored.expect(|fact| if let Fact::ClientAnswer { sdp } = fact { Some(sdp) } else { None }).await;
+        let sdp = anchored
+            .expect(|fact| if let Fact::ClientAnswer { sdp } = fact { Some(sdp) } else { None })
+            .await;
         anchored.client.apply_answer(&sdp).await.unwrap();
         anchored
     }
@@ -200,8 +202,15 @@ pub fn assert_continuous(stats: &ClientStats, what: &str) {
 }
 
 /// A publisher and its player, both anchored at the same server.
-pub async fn pair(handle: &MediaHandle, pool: &ClientPool, server: &Media, name: &str, answer: &AnswerOptions) -> (Anchored, Anchored) {
-    let mut publisher = Anchored::start(handle, pool, server, name, ClientOptions::publish(), answer.clone()).await;
+pub async fn pair(
+    handle: &MediaHandle,
+    pool: &ClientPool,
+    server: &Media,
+    name: &str,
+    answer: &AnswerOptions,
+) -> (Anchored, Anchored) {
+    let mut publisher =
+        Anchored::start(handle, pool, server, name, ClientOptions::publish(), answer.clone()).await;
     assert!(publisher.proof().await, "a key frame went up");
     let mut player = Anchored::start(handle, pool, server, name, ClientOptions::play(), answer.clone()).await;
     assert!(player.proof().await, "a key frame came down");
