@@ -1,0 +1,109 @@
+//! The control port: state as JSON, faults and switches by POST. It trusts whoever reaches it, so
+//! it belongs on a loopback address.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::faults::Fault;
+use super::hub::Hub;
+
+/// Largest body of a request. A raw message to send may be large.
+const BODY_BYTES_MAX: usize = 32 << 20;
+
+/// Serves requests until the task is aborted.
+pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                let hub = hub.clone();
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| answer(hub.clone(), request));
+                    let connection = hyper::server::conn::http1::Builder::new();
+                    if let Err(error) = connection.serve_connection(TokioIo::new(tcp), service).await {
+                        tracing::debug!(%error, "control connection failed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "control port: accept failed");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn answer(hub: Arc<Hub>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let result = match (&parts.method, path) {
+        (&Method::GET, "/") => Ok(index()),
+        (&Method::GET, "/health") => Ok(json!({"ok": true})),
+        (&Method::GET, "/state") => Ok(hub.state()),
+        (&Method::GET, "/summary") => Ok(hub.summary()),
+        (&Method::GET, "/violations") => Ok(hub.world().violations.state()),
+        (&Method::GET, "/journal") => Ok(json!(hub.world().journal.entries)),
+        (&Method::GET, "/settings") => serde_json::to_value(&*hub.world().settings).map_err(bad_request),
+        (&Method::POST, "/fault") => commit(&hub, body).await,
+        (&Method::POST, "/switch") => switch(&hub, body).await,
+        (
+            _,
+            "/" | "/health" | "/state" | "/summary" | "/violations" | "/journal" | "/settings" | "/fault"
+            | "/switch",
+        ) => Err((StatusCode::METHOD_NOT_ALLOWED, "GET what is read, POST /fault and /switch".to_owned())),
+        _ => Err((StatusCode::NOT_FOUND, "no such path; see GET /".to_owned())),
+    };
+    let (status, value) = match result {
+        Ok(value) => (StatusCode::OK, value),
+        Err((status, error)) => (status, json!({"error": error})),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+type Refusal = (StatusCode, String);
+
+fn bad_request(error: impl std::fmt::Display) -> Refusal {
+    (StatusCode::BAD_REQUEST, error.to_string())
+}
+
+async fn read(body: Incoming) -> Result<Value, Refusal> {
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(bad_request)?;
+    serde_json::from_slice(&body.to_bytes()).map_err(bad_request)
+}
+
+async fn commit(hub: &Arc<Hub>, body: Incoming) -> Result<Value, Refusal> {
+    let fault: Fault = serde_json::from_value(read(body).await?).map_err(bad_request)?;
+    hub.fault(fault).map_err(|error| (StatusCode::CONFLICT, error.to_string()))
+}
+
+async fn switch(hub: &Arc<Hub>, body: Incoming) -> Result<Value, Refusal> {
+    let changes = read(body).await?;
+    hub.switch(&changes).map_err(bad_request)?;
+    serde_json::to_value(&*hub.world().settings).map_err(bad_request)
+}
+
+fn index() -> Value {
+    json!({
+        "GET /state": "everything: sessions, streams, rooms, calls, connections, handshakes, counters",
+        "GET /summary": "counters alone",
+        "GET /violations": "what clients did wrong",
+        "GET /journal": "the last events",
+        "GET /settings": "the settings in force",
+        "POST /switch": "part of the settings; null brings back a default",
+        "POST /fault": "{\"fault\": NAME, ...}: drop, kill_sessions, close, black_hole, heal, freeze, thaw, \
+            stop_listening, listen, restart, fail_stream, send, send_raw, incoming_call, end_call, \
+            room_event, ping_stall, reset_counters",
+    })
+}

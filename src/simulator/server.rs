@@ -1,0 +1,105 @@
+//! The listeners. They let connections in, or not, as the faults say.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::connection;
+use super::hub::{Doors, Hub};
+use super::settings::SimulatorTls;
+
+/// Connections that the kernel completes ahead of us. The kernel's own bound applies as well.
+const BACKLOG: u32 = 4096;
+/// Between two tries to bind or accept after an error.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Binds an address.
+///
+/// # Errors
+/// Those of the operating system.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Reads the files of a TLS listener.
+///
+/// # Errors
+/// When a file cannot be read or does not fit the other.
+pub(super) fn tls_acceptor(tls: &SimulatorTls) -> io::Result<TlsAcceptor> {
+    let invalid =
+        |error: &dyn std::fmt::Display| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+        .map_err(|error| invalid(&error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| invalid(&error))?;
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| invalid(&error))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Keeps an address served until the simulator ends.
+pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener, local: SocketAddr, tls: Option<TlsAcceptor>) {
+    let mut listener = Some(listener);
+    let mut doors = hub.doors.subscribe();
+    loop {
+        let Ok(state) = doors.wait_for(|doors| *doors != Doors::Shut).await.map(|doors| *doors) else {
+            return;
+        };
+        if state == Doors::Gone {
+            return;
+        }
+        match listener.take().map_or_else(|| bind(local), Ok) {
+            Ok(listener) => {
+                if let Err(error) = accept_all(&hub, &listener, local, tls.as_ref()).await {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, %local, "listening again failed");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Accepts until the doors are shut.
+async fn accept_all(
+    hub: &Arc<Hub>,
+    listener: &TcpListener,
+    local: SocketAddr,
+    tls: Option<&TlsAcceptor>,
+) -> io::Result<()> {
+    let mut doors = hub.doors.subscribe();
+    loop {
+        hub.thawed().await;
+        if !hub.doors_open().await {
+            return Ok(());
+        }
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (tcp, peer) = accepted?;
+                tcp.set_nodelay(true)?;
+                tokio::spawn(connection::serve(hub.clone(), tcp, peer, local, tls.cloned()));
+            }
+            changed = doors.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
