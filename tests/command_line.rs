@@ -143,3 +143,18 @@ fn what_is_not_available_is_said() {
     assert_eq!(answer.code, 0, "{}", answer.err);
     assert!(answer.out.contains("not available in this version"), "{}", answer.out);
 }
+
+#[test]
+fn load_has_bounds_and_tells_when_nothing_answers() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}", taken.local_addr().unwrap());
+    drop(taken);
+    let bounded = holdfast(&["load", &url, "--sessions=20001"]);
+    assert_eq!(bounded.code, 64);
+    assert!(bounded.err.contains("--no-limit"), "{}", bounded.err);
+    assert_eq!(holdfast(&["load", &url, "--rate=NaN"]).code, 64);
+    let silent = holdfast(&["load", &url, "--sessions=2", "--hold=0", "--connect-timeout-ms=500", "--json"]);
+    assert_eq!(silent.code, 69, "{}", silent.err);
+    let summary: serde_json::Value = serde_json::from_str(&silent.out).unwrap();
+    assert_eq!(summary["established"], 0);
+}

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{
     Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, Overrides, RestoreMode, UpstreamUrl,
 };
+use crate::load::Scenario;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,6 +47,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Make a self-signed certificate and its key, for development.
     Certificate(CertificateArgs),
+    /// Load a server with protocol-true clients, and sum up how it went.
+    Load(LoadArgs),
 }
 
 /// Flags that stand for settings; they go before the configuration file.
@@ -180,4 +183,65 @@ pub struct CertificateArgs {
     /// Replace files that exist.
     #[arg(long)]
     pub force: bool,
+}
+
+/// `holdfast load`.
+#[derive(Args, Debug)]
+pub struct LoadArgs {
+    /// What to load: ws://HOST:PORT or wss://HOST:PORT, any server or proxy.
+    #[arg(value_name = "URL")]
+    pub url: http::Uri,
+
+    /// What the clients do once they are established.
+    #[arg(long, value_name = "SCENARIO", default_value = "idle")]
+    pub scenario: Scenario,
+
+    /// Number of clients.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub sessions: usize,
+
+    /// New clients per second while they come.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub ramp: u32,
+
+    /// Seconds to stay after the last client came.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub hold: u64,
+
+    /// Messages (echo) or publish cycles (publish) per second, all clients together; 0 = none.
+    #[arg(long, value_name = "N", default_value_t = 0.0, value_parser = rate)]
+    pub rate: f64,
+
+    /// Size of one message (echo).
+    #[arg(long, value_name = "BYTES", default_value_t = 200)]
+    pub message_bytes: usize,
+
+    /// Messages that a client sends back to back (echo).
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub in_flight: usize,
+
+    /// Local addresses to connect from, in turn; one has about 28,000 ports.
+    #[arg(long, value_name = "IP", value_delimiter = ',')]
+    pub from: Vec<IpAddr>,
+
+    /// PEM file with the certificates to trust for wss. [default: public roots]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// How long a client may take to be established.
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    pub connect_timeout_ms: u64,
+
+    /// Pass the bounds that keep a server from being melted by accident.
+    #[arg(long)]
+    pub no_limit: bool,
+
+    /// Print the summary as one line of JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate >= 0.0);
+    rate.ok_or_else(|| "expected a number that is not negative".to_owned())
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+use super::signals::Signal;
 use crate::{config::ConfigError, telemetry::TelemetryError};
 
 /// Why a command did not do what it was asked to. The text says what to do next.
@@ -28,6 +29,9 @@ pub enum Failure {
     /// A file cannot be written.
     #[error("{0}")]
     Unwritable(String),
+    /// A second signal came before the end was done.
+    #[error("ended at once by a second signal ({0})")]
+    Interrupted(Signal),
     /// Something that should not happen.
     #[error("{0}\nThis is a defect of Holdfast; please report it with the lines above.")]
     Internal(String),
@@ -51,6 +55,7 @@ impl Failure {
             Self::Unreadable(_) => 66,
             Self::Unavailable(_) => 69,
             Self::Unwritable(_) => 73,
+            Self::Interrupted(signal) => signal.exit_code(),
             Self::Internal(_) => 1,
         })
     }

@@ -5,6 +5,8 @@ mod args;
 mod certificate;
 mod check;
 mod failure;
+mod load;
+mod signals;
 
 use std::{
     ffi::OsString,
@@ -14,8 +16,9 @@ use std::{
 
 use clap::Parser;
 
-pub use args::{CertificateArgs, CheckArgs, Cli, Command, SettingsArgs};
+pub use args::{CertificateArgs, CheckArgs, Cli, Command, LoadArgs, SettingsArgs};
 pub use failure::Failure;
+pub use signals::Signal;
 
 /// Runs the command line `arguments`, the name of the program first, and says how it went.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -41,6 +44,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
     match &cli.command {
         Command::Check(args) => check::run(args, out),
         Command::Certificate(args) => certificate::run(args, out),
+        Command::Load(args) => load::run(args, out),
     }
 }
 
@@ -50,4 +54,16 @@ fn told(_: io::Result<()>) {}
 /// Installs the cryptography of this process for rustls; harmless when it is installed already.
 fn install_crypto_provider() {
     let _ = tokio_rustls::rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+/// Runs a future to its end on a runtime of its own, then ends the process without waiting for
+/// what may still block (the resolver of the system knows no time limit).
+fn on_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Internal(format!("cannot start the runtime: {error}")))?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }

@@ -342,8 +342,8 @@ impl Worker {
             return;
         }
         let has_room = self.parts.streams.fetch_add(1, Ordering::Relaxed) < self.parts.settings.streams_max;
-        let (streams, mut context) = self.context(now);
-        match Stream::open(opening, has_room, &mut context) {
+        let (streams, context) = self.context(now);
+        match Stream::open(opening, has_room, &context) {
             Some(stream) => {
                 context.tally.streams_opened += 1;
                 streams.insert(key, stream);

@@ -4,6 +4,7 @@
 //! Media is real RTP over ICE, DTLS and SRTP; only the pictures are invented. What the clients do
 //! with the answers' shapes follows what browsers were seen to do (protocol S8.3).
 
+mod client;
 mod offer;
 mod stats;
 mod synthetic;

@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
@@ -13,20 +12,20 @@ use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use str0m::config::{CryptoProvider, DtlsCert, Fingerprint};
-use str0m::format::{CodecConfig, PayloadParams};
-use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
-use str0m::net::{Protocol, TcpType};
-use str0m::rtp::RtpWrite;
-use str0m::{Candidate, Event, IceConnectionState, IceCreds, Rtc, RtcConfig};
+use str0m::format::CodecConfig;
+use str0m::media::KeyframeRequestKind;
+use str0m::net::Protocol;
+use str0m::{IceCreds, Rtc, RtcConfig};
 use tokio::sync::oneshot;
 
+use super::client::{Client, Track, declare, local_candidate, remote_candidates, remote_credentials};
 use super::offer::{self, Parameters, Sources};
 use super::stats::ClientStats;
-use super::synthetic::{Stamp, audio_packet, now_us, video_frame};
 use super::{ClientError, ClientOptions, PoolSettings};
 use crate::simulator::media::NetworkConditions;
-use crate::simulator::media::engine::{BindingLine, Engine, EngineEvent, LateBinding, Link, TransportId};
+use crate::simulator::media::engine::{Engine, EngineEvent, TransportId};
 use crate::simulator::media::sdp::{Description, MediaSection, extension_map};
+use crate::simulator::media::transport::{LateBinding, Link};
 
 /// Opus packets come every 20 ms.
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
@@ -50,34 +49,6 @@ pub(super) enum Command {
     SetSilent(u64, bool),
     SetNetwork(NetworkConditions),
     Close(u64),
-}
-
-/// One m-line that is in use.
-struct Track {
-    transport: TransportId,
-    mid: Mid,
-    audio: bool,
-    payloads: Vec<PayloadParams>,
-    ssrc: Option<u32>,
-    sequence: u64,
-    timestamp: u32,
-    frame: u64,
-    since_key: u64,
-    key_wanted: bool,
-    repair: bool,
-}
-
-struct Client {
-    options: ClientOptions,
-    stats: Arc<Mutex<ClientStats>>,
-    credentials: IceCreds,
-    sources: Sources,
-    transports: Vec<TransportId>,
-    connected: usize,
-    tracks: Vec<Track>,
-    sending: bool,
-    /// Whether its send timers are in the heap.
-    scheduled: bool,
 }
 
 pub(super) struct Worker {
@@ -397,155 +368,4 @@ impl Worker {
             self.due.push(Reverse((next, id, audio)));
         }
     }
-}
-
-impl Client {
-    /// Handles one event; true when all transports just became connected.
-    fn event(&mut self, transport: TransportId, event: Event) -> bool {
-        match event {
-            Event::Connected => {
-                self.connected += 1;
-                let all = self.connected >= self.transports.len();
-                self.stats.lock().connected = all;
-                return all;
-            }
-            Event::IceConnectionStateChange(IceConnectionState::Disconnected) => {
-                self.stats.lock().failed = true;
-            }
-            Event::IceConnectionStateChange(_) => self.stats.lock().failed = false,
-            Event::KeyframeRequest(request) => {
-                self.stats.lock().key_frame_requests += 1;
-                for track in self.tracks.iter_mut().filter(|track| track.mid == request.mid) {
-                    track.key_wanted = true;
-                }
-            }
-            Event::RtpPacket(packet) => {
-                let payload_type = packet.header.payload_type;
-                let found = self.tracks.iter_mut().filter(|t| t.transport == transport).find_map(|track| {
-                    let params = track.payloads.iter().find(|p| p.pt() == payload_type)?;
-                    let codec = params.spec().codec;
-                    Some((track, codec))
-                });
-                if let Some((track, codec)) = found {
-                    track.ssrc = Some(*packet.header.ssrc);
-                    self.stats.lock().received(track.audio, codec, &packet);
-                }
-            }
-            _ => {}
-        }
-        false
-    }
-}
-
-impl Track {
-    fn send(&mut self, rtc: &mut Rtc, options: &ClientOptions, stats: &mut ClientStats, now: Instant) {
-        // Browsers send the first codec of the answer.
-        let Some(params) = self.payloads.first().copied() else { return };
-        let Some(ssrc) = self.ssrc else { return };
-        let stamp = Stamp { number: self.frame, sent_us: now_us(now) };
-        let codec = params.spec().codec;
-        let key = self.key_wanted || self.since_key >= options.key_frame_interval;
-        let payloads = if self.audio {
-            vec![audio_packet(stamp)]
-        } else {
-            let bytes = options.bitrate_bps / 8 / options.frames_per_second.max(1);
-            let bytes = if key { bytes.saturating_mul(3) } else { bytes };
-            video_frame(codec, stamp, key, bytes as usize)
-        };
-        let counts = stats.track(self.audio);
-        counts.ssrc = Some(ssrc);
-        counts.payload_type = Some(*params.pt());
-        counts.codec = Some(codec.to_string());
-        counts.frame = Some(self.frame);
-        counts.key_frames += u64::from(key && !self.audio);
-        let last = payloads.len();
-        for (index, payload) in payloads.into_iter().enumerate() {
-            counts.packets_sent += 1;
-            counts.bytes_sent += payload.len() as u64;
-            let write = RtpWrite::new(params.pt(), self.sequence.into(), self.timestamp, now, payload)
-                .marker(!self.audio && index + 1 == last)
-                .nackable(self.repair && params.resend().is_some());
-            self.sequence += 1;
-            if let Some(stream) = rtc.direct_api().stream_tx(&ssrc.into()) {
-                stream.write_rtp(write);
-            }
-        }
-        self.frame += 1;
-        self.since_key = if key { 0 } else { self.since_key + 1 };
-        self.key_wanted = false;
-    }
-}
-
-fn declare(
-    rtc: &mut Rtc,
-    binding: &mut LateBinding,
-    client: &Client,
-    index: usize,
-    section: &MediaSection,
-) -> Track {
-    let audio = section.kind == "audio";
-    // Answers without mids keep the order of the offer, where mids are the indices.
-    let mid = Mid::from(section.mid.clone().unwrap_or_else(|| index.to_string()).as_str());
-    let payloads: Vec<PayloadParams> = section.payload_params(true);
-    rtc.direct_api().declare_media(mid, if audio { MediaKind::Audio } else { MediaKind::Video });
-    let repair = !audio && payloads.iter().any(|params| params.resend().is_some());
-    let mut ssrc = None;
-    if client.options.publish {
-        let main = if audio { client.sources.audio } else { client.sources.video };
-        let second = repair.then_some(client.sources.video_repair.into());
-        rtc.direct_api().declare_stream_tx(main.into(), second, mid, None);
-        ssrc = Some(main);
-    } else {
-        for (main, second) in section.sources() {
-            rtc.direct_api().expect_stream_rx(main.into(), second.map(Into::into), mid, None);
-            binding.known.push(main);
-            binding.known.extend(second);
-            ssrc = ssrc.or(Some(main));
-        }
-        binding.lines.push(BindingLine {
-            mid,
-            main_types: payloads.iter().map(|params| *params.pt()).collect(),
-            repair_types: payloads.iter().filter_map(|p| p.resend()).map(|pt| *pt).collect(),
-            main_ssrc: ssrc,
-        });
-    }
-    Track {
-        transport: 0,
-        mid,
-        audio,
-        payloads,
-        ssrc,
-        sequence: 0,
-        timestamp: 0,
-        frame: 0,
-        since_key: 0,
-        key_wanted: true,
-        repair,
-    }
-}
-
-fn remote_credentials(section: &MediaSection) -> Result<IceCreds, ClientError> {
-    match (&section.ice_ufrag, &section.ice_pwd) {
-        (Some(ufrag), Some(pass)) => Ok(IceCreds { ufrag: ufrag.clone(), pass: pass.clone() }),
-        _ => Err(ClientError::Answer("no ICE credentials".to_owned())),
-    }
-}
-
-/// Candidates of component 1; RTCP is multiplexed.
-fn remote_candidates(section: &MediaSection) -> Vec<Candidate> {
-    section
-        .candidates
-        .iter()
-        .filter(|text| text.split_whitespace().nth(1) == Some("1"))
-        .filter_map(|text| Candidate::from_sdp_string(text).ok())
-        .collect()
-}
-
-fn local_candidate(address: SocketAddr, tcp: bool) -> Result<Candidate, ClientError> {
-    let candidate = if tcp {
-        Candidate::builder().tcp().host(address).tcptype(TcpType::Active).build()
-    } else {
-        Candidate::host(address, "udp")
-    };
-    candidate.map_err(|error| ClientError::Socket(error.to_string()))
 }

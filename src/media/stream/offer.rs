@@ -38,7 +38,7 @@ pub(crate) struct Opening {
 impl Stream {
     /// Takes a client's offer and makes the first upstream offer. None: it cannot be anchored,
     /// which was reported.
-    pub(crate) fn open(opening: Opening, has_room: bool, ctx: &mut Context<'_>) -> Option<Self> {
+    pub(crate) fn open(opening: Opening, has_room: bool, ctx: &Context<'_>) -> Option<Self> {
         let Opening { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts } = opening;
         let mut reporter = Reporter::new(stream, facts);
         let mut refuse = |reason: String| {

@@ -204,7 +204,7 @@ impl Stream {
     }
 
     /// Takes a packet of the sending side to the other. False: it was dropped.
-    fn pass(&mut self, number: usize, packet: RtpPacket, ctx: &mut Context<'_>) -> bool {
+    fn pass(&mut self, number: usize, packet: RtpPacket, ctx: &Context<'_>) -> bool {
         let now = ctx.now;
         let ssrc = *packet.header.ssrc;
         let source = match (self.kind, &mut self.upstream) {

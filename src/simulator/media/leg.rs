@@ -12,10 +12,11 @@ use str0m::net::TcpType;
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
 use super::answer::{AgreedMedia, AnswerText, MediaRefusal, SentSource, TransportText, agree, dtls_active};
-use super::engine::{BindingLine, Engine, LateBinding, Link, TransportId};
+use super::engine::{Engine, TransportId};
 use super::forward::Outgoing;
 use super::sdp::{Description, MediaSection, extension_map};
 use super::settings::{AnswerOptions, MediaSettings};
+use super::transport::{BindingLine, LateBinding, Link};
 
 /// How often str0m reports NACK counts.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);

@@ -18,6 +18,7 @@ mod network;
 pub mod sdp;
 mod settings;
 mod tcp;
+pub(crate) mod transport;
 mod worker;
 
 use std::io;

@@ -62,6 +62,8 @@ struct Leg {
     lines: Vec<Line>,
     transports: Vec<TransportId>,
     connected: usize,
+    /// ICE state per transport.
+    ice: HashMap<TransportId, IceConnectionState>,
 }
 
 /// Who publishes and who plays one name.
@@ -82,7 +84,7 @@ pub(crate) struct Worker {
     commands: Receiver<Command>,
     legs: HashMap<String, Leg>,
     channels: HashMap<String, Channel>,
-    by_transport: HashMap<TransportId, String>,
+    by_transport: HashMap<TransportId, Arc<str>>,
     counters: Arc<Mutex<MediaCounters>>,
 }
 
@@ -177,8 +179,9 @@ impl Worker {
         let settings = &self.settings;
         let open = leg::open(&mut self.engine, &self.identity, settings, &mut self.random, request)?;
         let id = request.id.to_owned();
+        let shared: Arc<str> = id.as_str().into();
         for transport in &open.transports {
-            self.by_transport.insert(*transport, id.clone());
+            self.by_transport.insert(*transport, Arc::clone(&shared));
         }
         let counters = StreamCounters::new(name, request.publish);
         self.counters.lock().streams.insert(id.clone(), counters);
@@ -194,6 +197,7 @@ impl Worker {
             lines: open.lines,
             transports: open.transports,
             connected: 0,
+            ice: HashMap::new(),
         };
         self.legs.insert(id, leg);
         Ok(open.answer)
@@ -240,7 +244,7 @@ impl Worker {
             }
             EngineEvent::Failed(transport) => {
                 if let Some(id) = self.by_transport.remove(&transport)
-                    && let Some(stream) = counters.streams.get_mut(&id)
+                    && let Some(stream) = counters.streams.get_mut(&*id)
                 {
                     stream.dtls = "failed";
                 }
@@ -264,8 +268,10 @@ impl Worker {
                 }
             }
             Event::IceConnectionStateChange(state) => {
+                let Some(leg) = self.legs.get_mut(id) else { return };
+                leg.ice.insert(transport, state);
                 if let Some(stream) = counters.streams.get_mut(id) {
-                    stream.ice = ice_name(state);
+                    stream.ice = leg.worst_ice();
                 }
             }
             Event::MediaIngressStats(stats) => {
@@ -451,12 +457,21 @@ fn count_request(counters: &mut MediaCounters, publisher: &str) {
     }
 }
 
-fn ice_name(state: IceConnectionState) -> &'static str {
-    match state {
-        IceConnectionState::New => "new",
-        IceConnectionState::Checking => "checking",
-        IceConnectionState::Connected => "connected",
-        IceConnectionState::Completed => "completed",
-        IceConnectionState::Disconnected => "disconnected",
+impl Leg {
+    /// The state of the transport that is worst off, by name.
+    fn worst_ice(&self) -> &'static str {
+        let states = || {
+            let new = IceConnectionState::New;
+            self.transports.iter().map(move |transport| self.ice.get(transport).copied().unwrap_or(new))
+        };
+        [
+            (IceConnectionState::Disconnected, "disconnected"),
+            (IceConnectionState::New, "new"),
+            (IceConnectionState::Checking, "checking"),
+            (IceConnectionState::Connected, "connected"),
+        ]
+        .into_iter()
+        .find(|(state, _)| states().any(|other| other == *state))
+        .map_or("completed", |(_, name)| name)
     }
 }

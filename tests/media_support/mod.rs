@@ -1,0 +1,218 @@
+//! What the tests of the media anchor share: synthetic browsers, the simulated media server, and
+//! a stand-in for the session core that carries descriptions between them.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub
+)]
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use holdfast::{
+    load::webrtc_client::{ClientOptions, ClientPool, ClientStats, PoolSettings, WebRtcClient},
+    media::{Fact, Kind, MediaFact, MediaHandle, MediaSettings, Order, StreamKey},
+    session::Epoch,
+    simulator::media::{AnswerOptions, Media, MediaSettings as ServerSettings},
+};
+use tokio::sync::mpsc::{Receiver, channel};
+
+/// Far beyond what any of this takes, so that a busy machine does not fail a test.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+pub fn settings() -> MediaSettings {
+    MediaSettings {
+        listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        workers: 1,
+        stats_interval: Duration::from_millis(500),
+        ..MediaSettings::default()
+    }
+}
+
+pub fn anchor() -> MediaHandle {
+    MediaHandle::start(settings()).unwrap()
+}
+
+pub fn pool() -> ClientPool {
+    ClientPool::start(PoolSettings::default()).unwrap()
+}
+
+pub fn server() -> Media {
+    Media::start(ServerSettings::default()).unwrap()
+}
+
+/// A client whose media is anchored.
+pub struct Anchored {
+    pub client: WebRtcClient,
+    pub key: StreamKey,
+    pub kind: Kind,
+    pub name: String,
+    pub epoch: Epoch,
+    pub facts: Receiver<MediaFact>,
+    handle: MediaHandle,
+}
+
+impl Anchored {
+    /// Opens a stream without an upstream's answer.
+    pub async fn open(handle: &MediaHandle, pool: &ClientPool, name: &str, options: ClientOptions) -> Self {
+        Self::open_with(handle, pool, name, options, false).await
+    }
+
+    pub async fn open_with(
+        handle: &MediaHandle,
+        pool: &ClientPool,
+        name: &str,
+        options: ClientOptions,
+        refuse_h264: bool,
+    ) -> Self {
+        let kind = if options.publish { Kind::Publish } else { Kind::Play };
+        let client = pool.client(options).await.unwrap();
+        let (sender, facts) = channel(64);
+        let key = handle.new_stream();
+        handle.order(Order::Open {
+            stream: key,
+            kind,
+            epoch: Epoch(0),
+            client_offer: client.offer().to_owned(),
+            local_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            refuse_h264,
+            facts: sender,
+        });
+        Self { client, key, kind, name: name.to_owned(), epoch: Epoch(0), facts, handle: handle.clone() }
+    }
+
+    /// Opens, publishes or plays at the server, and connects the client.
+    pub async fn start(
+        handle: &MediaHandle,
+        pool: &ClientPool,
+        server: &Media,
+        name: &str,
+        options: ClientOptions,
+        answer: AnswerOptions,
+    ) -> Self {
+        let mut anchored = Self::open(handle, pool, name, options).await;
+        anchored.attach_to(server, answer).await;
+        let sdp = anchored
+            .expect(|fact| if let Fact::ClientAnswer { sdp } = fact { Some(sdp) } else { None })
+            .await;
+        anchored.client.apply_answer(&sdp).await.unwrap();
+        anchored
+    }
+
+    /// The id at the server: a new one per epoch, as in a replay.
+    pub fn id(&self) -> String {
+        format!("{:?}-{}-{}", self.kind, self.key.0, self.epoch.0)
+    }
+
+    /// Takes the upstream offer that is due to the server, and its answer back.
+    pub async fn attach_to(&mut self, server: &Media, answer: AnswerOptions) {
+        let sdp = self.upstream_offer().await;
+        let id = self.id();
+        let answer = match self.kind {
+            Kind::Publish => server.publish(&id, &self.name, &sdp, answer).await,
+            Kind::Play => server.play(&id, &self.name, &sdp, answer).await,
+        };
+        let sdp = answer.unwrap_or_else(|refusal| panic!("{refusal:?} for\n{sdp}"));
+        self.order(Order::UpstreamAnswer { stream: self.key, epoch: self.epoch, sdp });
+    }
+
+    pub async fn upstream_offer(&mut self) -> String {
+        let wanted = self.epoch;
+        self.expect(|fact| match fact {
+            Fact::UpstreamOffer { epoch, sdp } if epoch == wanted => Some(sdp),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The upstream died and is there again: a new epoch at this server.
+    pub async fn restore(&mut self, server: &Media, answer: AnswerOptions) {
+        self.detach();
+        self.attach(true);
+        self.attach_to(server, answer).await;
+    }
+
+    pub fn detach(&self) {
+        self.order(Order::Detach { stream: self.key });
+    }
+
+    pub fn attach(&mut self, narrow: bool) {
+        self.epoch = Epoch(self.epoch.0 + 1);
+        self.order(Order::Attach { stream: self.key, epoch: self.epoch, narrow, refuse_h264: false });
+    }
+
+    pub fn order(&self, order: Order) {
+        self.handle.order(order);
+    }
+
+    /// Waits for a fact, passing over others; panics on the end of the stream.
+    pub async fn expect<T>(&mut self, pick: impl Fn(Fact) -> Option<T>) -> T {
+        let wait = async {
+            loop {
+                let MediaFact { fact, .. } = self.facts.recv().await.expect("the stream lives");
+                let text = short(&fact);
+                if let Some(found) = pick(fact) {
+                    return found;
+                }
+                assert!(!text.starts_with("Unanchorable"), "{text}");
+            }
+        };
+        tokio::time::timeout(LIMIT, wait).await.expect("the fact comes in time")
+    }
+
+    /// Waits for the whole proof of the current epoch.
+    pub async fn proof(&mut self) -> bool {
+        let wanted = self.epoch;
+        self.expect(|fact| match fact {
+            Fact::Flowing { epoch, key_frame, complete: true } if epoch == wanted => Some(key_frame),
+            Fact::UpstreamFailed { reason, .. } => panic!("the upstream leg failed: {reason}"),
+            _ => None,
+        })
+        .await
+    }
+
+    pub async fn until(&self, what: &str, condition: impl Fn(&ClientStats) -> bool) -> ClientStats {
+        match self.client.wait_for(LIMIT, condition).await {
+            Ok(stats) => stats,
+            Err(stats) => panic!("{what} did not happen: {stats:#?}"),
+        }
+    }
+}
+
+fn short(fact: &Fact) -> String {
+    format!("{fact:?}").chars().take(200).collect()
+}
+
+/// Video and audio arrive, and key frames among them.
+pub fn flowing(stats: &ClientStats) -> bool {
+    stats.video.packets_received > 60 && stats.audio.packets_received > 30 && stats.video.key_frames > 0
+}
+
+/// What a receiver may never see.
+pub fn assert_continuous(stats: &ClientStats, what: &str) {
+    for (kind, track) in [("video", &stats.video), ("audio", &stats.audio)] {
+        assert_eq!(track.ssrc_changes, 0, "{what}, {kind}: one SSRC for life: {stats:#?}");
+        assert_eq!(track.timestamp_steps_back, 0, "{what}, {kind}: time goes on: {stats:#?}");
+    }
+}
+
+/// A publisher and its player, both anchored at the same server.
+pub async fn pair(
+    handle: &MediaHandle,
+    pool: &ClientPool,
+    server: &Media,
+    name: &str,
+    answer: &AnswerOptions,
+) -> (Anchored, Anchored) {
+    let mut publisher =
+        Anchored::start(handle, pool, server, name, ClientOptions::publish(), answer.clone()).await;
+    assert!(publisher.proof().await, "a key frame went up");
+    let mut player = Anchored::start(handle, pool, server, name, ClientOptions::play(), answer.clone()).await;
+    assert!(player.proof().await, "a key frame came down");
+    (publisher, player)
+}
