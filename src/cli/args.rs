@@ -49,6 +49,8 @@ pub enum Command {
     Certificate(CertificateArgs),
     /// Load a server with protocol-true clients, and sum up how it went.
     Load(LoadArgs),
+    /// Run a stand-in for a Web Call Server, for trials and tests.
+    Simulate(SimulateArgs),
 }
 
 /// Flags that stand for settings; they go before the configuration file.
@@ -183,6 +185,34 @@ pub struct CertificateArgs {
     /// Replace files that exist.
     #[arg(long)]
     pub force: bool,
+}
+
+/// `holdfast simulate`.
+#[derive(Args, Debug, Default)]
+pub struct SimulateArgs {
+    /// TOML file with settings of the simulated server.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Address for clients. Repeatable. [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "IP:PORT")]
+    pub listen: Vec<SocketAddr>,
+
+    /// Address of the HTTP port for faults, switches and counters. [default: 127.0.0.1:8082]
+    #[arg(long, value_name = "IP:PORT")]
+    pub control: Option<SocketAddr>,
+
+    /// Set anything else by its path: sessions.linger_ms=20000, media=fake. Repeatable.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// How log lines look; they go to stderr. [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+
+    /// The least important lines to write. [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<LogLevel>,
 }
 
 /// `holdfast load`.

@@ -7,6 +7,7 @@ mod check;
 mod failure;
 mod load;
 mod signals;
+mod simulate;
 
 use std::{
     ffi::OsString,
@@ -16,7 +17,7 @@ use std::{
 
 use clap::Parser;
 
-pub use args::{CertificateArgs, CheckArgs, Cli, Command, LoadArgs, SettingsArgs};
+pub use args::{CertificateArgs, CheckArgs, Cli, Command, LoadArgs, SettingsArgs, SimulateArgs};
 pub use failure::Failure;
 pub use signals::Signal;
 
@@ -45,6 +46,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Check(args) => check::run(args, out),
         Command::Certificate(args) => certificate::run(args, out),
         Command::Load(args) => load::run(args, out),
+        Command::Simulate(args) => simulate::run(args, out),
     }
 }
 
