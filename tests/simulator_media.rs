@@ -228,6 +228,30 @@ async fn codecs_are_chosen_and_refused_by_the_rules() {
 }
 
 #[tokio::test]
+async fn players_follow_a_change_of_codec() {
+    let (pool, media) = (pool(), media());
+    let options = AnswerOptions { codecs: h264(), ..AnswerOptions::default() };
+    let publisher = publish(&pool, &media, "n", ClientOptions::publish(), options).await;
+    let player = play(&pool, &media, "n", "p", AnswerOptions::default()).await;
+    let before = until(&player, "H264", flowing).await;
+    publisher.set_codec(VideoCodec::Vp8);
+    let after = until(&player, "VP8", |stats| {
+        stats.video.codec.as_deref() == Some("VP8") && stats.video.key_frames > before.video.key_frames
+    })
+    .await;
+    assert_eq!((after.video.ssrc_changes, after.video.missing), (0, 0), "{after:?}");
+
+    publisher.set_sending_of(true, false);
+    let pause = Duration::from_millis(500);
+    let paused =
+        until(&player, "a pause", |stats| stats.video.last_packet.is_some_and(|at| at.elapsed() > pause))
+            .await;
+    assert!(paused.audio.last_packet.is_some_and(|at| at.elapsed() < pause), "audio goes on");
+    publisher.set_sending(true);
+    until(&player, "video again", |s| s.video.packets_received > paused.video.packets_received + 20).await;
+}
+
+#[tokio::test]
 async fn a_player_without_the_codec_gets_audio_only() {
     let (pool, media) = (pool(), media());
     let _publisher = publish(&pool, &media, "n", ClientOptions::publish(), AnswerOptions::default()).await;

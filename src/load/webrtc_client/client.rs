@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use str0m::format::PayloadParams;
+use str0m::format::{Codec, PayloadParams};
 use str0m::media::{MediaKind, Mid};
 use str0m::net::TcpType;
 use str0m::rtp::RtpWrite;
@@ -31,6 +31,9 @@ pub(super) struct Track {
     pub(super) frame: u64,
     pub(super) since_key: u64,
     pub(super) key_wanted: bool,
+    pub(super) sending: bool,
+    /// What is sent: an index into `payloads`. Browsers send the first codec of the answer.
+    pub(super) current: usize,
     pub(super) repair: bool,
 }
 
@@ -42,7 +45,6 @@ pub(super) struct Client {
     pub(super) transports: Vec<TransportId>,
     pub(super) connected: usize,
     pub(super) tracks: Vec<Track>,
-    pub(super) sending: bool,
     /// Whether its send timers are in the heap.
     pub(super) scheduled: bool,
 }
@@ -86,6 +88,13 @@ impl Client {
 }
 
 impl Track {
+    pub(super) fn set_codec(&mut self, codec: Codec) {
+        if let Some(index) = self.payloads.iter().position(|params| params.spec().codec == codec) {
+            self.current = index;
+            self.key_wanted = true;
+        }
+    }
+
     pub(super) fn send(
         &mut self,
         rtc: &mut Rtc,
@@ -93,8 +102,7 @@ impl Track {
         stats: &mut ClientStats,
         now: Instant,
     ) {
-        // Browsers send the first codec of the answer.
-        let Some(params) = self.payloads.first().copied() else { return };
+        let Some(params) = self.payloads.get(self.current).copied() else { return };
         let Some(ssrc) = self.ssrc else { return };
         let stamp = Stamp { number: self.frame, sent_us: now_us(now) };
         let codec = params.spec().codec;
@@ -174,6 +182,8 @@ pub(super) fn declare(
         frame: 0,
         since_key: 0,
         key_wanted: true,
+        sending: true,
+        current: 0,
         repair,
     }
 }

@@ -221,7 +221,18 @@ impl WebRtcClient {
 
     /// Stops or resumes sending media; the transport stays up.
     pub fn set_sending(&self, sending: bool) {
-        self.pool.inner.send(Command::SetSending(self.id, sending));
+        self.set_sending_of(sending, sending);
+    }
+
+    /// Stops or resumes sending audio and video separately; the transport stays up.
+    pub fn set_sending_of(&self, audio: bool, video: bool) {
+        self.pool.inner.send(Command::SetSending { id: self.id, audio, video });
+    }
+
+    /// Goes on with another video codec of the answer on the same SSRC, as a browser does when its
+    /// encoder fails. Without effect when the answer has no such codec.
+    pub fn set_codec(&self, codec: VideoCodec) {
+        self.pool.inner.send(Command::SetCodec { id: self.id, codec });
     }
 
     /// Cuts this client's network, or joins it again: nothing passes either way.

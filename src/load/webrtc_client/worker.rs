@@ -22,10 +22,10 @@ use super::client::{Client, Track, declare, local_candidate, remote_candidates, 
 use super::offer::{self, Parameters, Sources};
 use super::stats::ClientStats;
 use super::{ClientError, ClientOptions, PoolSettings};
-use crate::simulator::media::NetworkConditions;
 use crate::simulator::media::engine::{Engine, EngineEvent, TransportId};
 use crate::simulator::media::sdp::{Description, MediaSection, extension_map};
 use crate::simulator::media::transport::{LateBinding, Link};
+use crate::simulator::media::{NetworkConditions, VideoCodec};
 
 /// Opus packets come every 20 ms.
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
@@ -45,7 +45,15 @@ pub(super) enum Command {
         reply: oneshot::Sender<Result<(), ClientError>>,
     },
     RequestKeyFrame(u64),
-    SetSending(u64, bool),
+    SetSending {
+        id: u64,
+        audio: bool,
+        video: bool,
+    },
+    SetCodec {
+        id: u64,
+        codec: VideoCodec,
+    },
     SetSilent(u64, bool),
     SetNetwork(NetworkConditions),
     Close(u64),
@@ -127,9 +135,14 @@ impl Worker {
                 let _ = reply.send(result);
             }
             Command::RequestKeyFrame(id) => self.request_key_frame(id),
-            Command::SetSending(id, sending) => {
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.sending = sending;
+            Command::SetSending { id, audio, video } => {
+                for track in self.clients.get_mut(&id).into_iter().flat_map(|c| &mut c.tracks) {
+                    track.sending = if track.audio { audio } else { video };
+                }
+            }
+            Command::SetCodec { id, codec } => {
+                for track in self.clients.get_mut(&id).into_iter().flat_map(|c| &mut c.tracks) {
+                    track.set_codec(codec.codec());
                 }
             }
             Command::SetSilent(id, silent) => {
@@ -173,7 +186,6 @@ impl Worker {
             transports: Vec::new(),
             connected: 0,
             tracks: Vec::new(),
-            sending: true,
             scheduled: false,
         };
         self.clients.insert(id, client);
@@ -351,7 +363,7 @@ impl Worker {
             } else {
                 Duration::from_secs(1) / client.options.frames_per_second.max(1)
             };
-            if client.sending {
+            if track.sending {
                 let rtc = self.engine.rtc(track.transport);
                 if let Some(rtc) = rtc {
                     let mut stats = client.stats.lock();
