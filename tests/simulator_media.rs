@@ -364,6 +364,31 @@ async fn a_silent_network_stops_everything_and_gives_it_back() {
     assert!(after.audio.missing > 0, "packets were lost in between: {after:?}");
 }
 
+#[tokio::test]
+async fn a_silent_client_comes_back_with_new_credentials() {
+    let (pool, media) = (pool(), media());
+    for shape in [AnswerShape::A, AnswerShape::B] {
+        let name = format!("{shape:?}");
+        let options = AnswerOptions::shape(shape);
+        let publisher = publish(&pool, &media, &name, ClientOptions::publish(), options.clone()).await;
+        let player = play(&pool, &media, &name, &format!("p{name}"), options).await;
+        until(&player, "media", flowing).await;
+        publisher.set_silent(true);
+        let silence = Duration::from_secs(1);
+        until(&player, "silence", |s| s.video.last_packet.is_some_and(|at| at.elapsed() > silence)).await;
+        publisher.set_silent(false);
+        let before = player.stats().video.packets_received;
+        let answer = media.renew_ice(&format!("publish-{name}")).await.unwrap();
+        publisher.apply_answer(&answer).await.unwrap();
+        let after = until(&player, "media of the revived publisher", |stats| {
+            stats.video.packets_received > before + 30
+        })
+        .await;
+        assert_eq!(after.video.ssrc_changes, 0);
+    }
+    assert_eq!(media.renew_ice("nobody").await, None);
+}
+
 /// The parts of one binary message: type, timestamp, body of each record.
 fn records(message: &[u8]) -> Vec<(u8, u32, &[u8])> {
     let mut out = Vec::new();

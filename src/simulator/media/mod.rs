@@ -170,6 +170,15 @@ impl Media {
         self.inner.send(Command::RequestKeyFrame { name: name.to_owned() });
     }
 
+    /// Gives a publish or play new ICE credentials under the same DTLS and SRTP state, as a server
+    /// that lets a silent client come back would; `None` for unknown ids. The description returned
+    /// can be sent as another `setRemoteSDP`.
+    pub async fn renew_ice(&self, id: &str) -> Option<String> {
+        let (reply, renewed) = oneshot::channel();
+        self.inner.send(Command::RenewIce { id: id.to_owned(), reply });
+        renewed.await.ok().flatten()
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> MediaCounters {
         self.inner.counters.lock().clone().at(Instant::now())

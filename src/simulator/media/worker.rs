@@ -12,7 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use str0m::media::{KeyframeRequestKind, Mid};
 use str0m::rtp::RtpPacket;
-use str0m::{Event, IceConnectionState};
+use str0m::{Event, IceConnectionState, IceCreds};
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::MediaRefusal;
@@ -54,6 +54,10 @@ pub(crate) enum Command {
     RequestKeyFrame {
         name: String,
     },
+    RenewIce {
+        id: String,
+        reply: oneshot::Sender<Option<String>>,
+    },
 }
 
 struct Leg {
@@ -61,6 +65,7 @@ struct Leg {
     publish: bool,
     lines: Vec<Line>,
     transports: Vec<TransportId>,
+    answer: String,
     connected: usize,
     /// ICE state per transport.
     ice: HashMap<TransportId, IceConnectionState>,
@@ -162,6 +167,9 @@ impl Worker {
             Command::Close { id } => self.close(&id),
             Command::SetNetwork(conditions) => self.engine.set_network(conditions),
             Command::RequestKeyFrame { name } => self.request_key_frame(&name),
+            Command::RenewIce { id, reply } => {
+                let _ = reply.send(self.renew_ice(&id));
+            }
         }
     }
 
@@ -196,6 +204,7 @@ impl Worker {
             publish: request.publish,
             lines: open.lines,
             transports: open.transports,
+            answer: open.answer.clone(),
             connected: 0,
             ice: HashMap::new(),
         };
@@ -230,6 +239,21 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// New ICE credentials for a leg whose DTLS and SRTP go on; returns the description with them.
+    fn renew_ice(&mut self, id: &str) -> Option<String> {
+        let leg = self.legs.get_mut(id)?;
+        for transport in &leg.transports {
+            let mut api = self.engine.rtc(*transport)?.direct_api();
+            let (old, new) = (api.local_ice_credentials(), IceCreds::new());
+            leg.answer = leg
+                .answer
+                .replace(&format!("a=ice-ufrag:{}\r\n", old.ufrag), &format!("a=ice-ufrag:{}\r\n", new.ufrag))
+                .replace(&format!("a=ice-pwd:{}\r\n", old.pass), &format!("a=ice-pwd:{}\r\n", new.pass));
+            api.set_local_ice_credentials(new);
+        }
+        Some(leg.answer.clone())
     }
 
     // === Events ===
