@@ -30,6 +30,10 @@ pub struct LimitSettings {
     /// Default 30 s; zero = never.
     #[serde(rename = "stall_timeout_ms", with = "Ms::<0, 3_600_000>")]
     pub stall_timeout: Duration,
+    /// How long the media socket of an MSE or WSPlayer player stays open while its session has no
+    /// upstream (protocol S2.9); then it is closed. Default 5 min.
+    #[serde(rename = "media_socket_wait_ms", with = "Ms::<0, 3_600_000>")]
+    pub media_socket_wait: Duration,
     /// Longest time from SIGTERM or SIGINT to the end of the process. Default 5 s.
     #[serde(rename = "shutdown_ms_max", with = "Ms::<0, 600_000>")]
     pub shutdown_max: Duration,
@@ -43,6 +47,7 @@ impl Default for LimitSettings {
             client_buffer_bytes_max: 1024 * 1024,
             upstream_buffer_bytes_max: 1024 * 1024,
             stall_timeout: Duration::from_secs(30),
+            media_socket_wait: Duration::from_secs(300),
             shutdown_max: Duration::from_secs(5),
         }
     }

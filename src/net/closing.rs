@@ -1,0 +1,104 @@
+//! The end of a WebSocket connection: the close frame goes out, the peer's is waited for, for a
+//! bounded time, while the session goes on or is long gone.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use crate::session::{Close, Timestamp};
+
+use super::{
+    scratch,
+    shared::Shared,
+    side::{Filled, Side},
+    socket::Socket,
+    websocket::{Role, Step},
+};
+
+/// How long a peer may take to answer a close frame and end the connection.
+pub(crate) const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Largest message that is waited for in order to find the close frame behind it.
+const SKIPPED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Ends a connection in its own task.
+pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
+    if close == Close::Abort {
+        return;
+    }
+    side.queue_close(close);
+    let counted = shared.closings.enter();
+    tokio::spawn(async move {
+        let mut end = Ending { side, shut: false, close_seen: false };
+        let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
+        drop(counted);
+    });
+}
+
+/// Ends a connection whose last HTTP response was written, without losing that to a reset.
+pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket) {
+    let counted = shared.closings.enter();
+    tokio::spawn(async move {
+        let side = Side::new(socket, Role::Client, &[]);
+        let mut end = Ending { side, shut: false, close_seen: true };
+        let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
+        drop(counted);
+    });
+}
+
+struct Ending {
+    side: Side,
+    shut: bool,
+    close_seen: bool,
+}
+
+impl Ending {
+    fn poll(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        self.side.send(cx, &[], Timestamp::ZERO);
+        if self.side.write_failed() {
+            return Poll::Ready(());
+        }
+        loop {
+            // A server ends the connection; a client waits for the answer to its close frame.
+            let may_shut = self.close_seen || self.side.peer() == Role::Client;
+            if may_shut && !self.shut && !self.side.wants_write() {
+                match self.side.poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => self.shut = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
+            }
+            match self.side.poll_fill(cx, scratch) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Filled::Scratch(length))) => {
+                    self.look_for_close(scratch.get_mut(..length).unwrap_or_default());
+                }
+                Poll::Ready(Ok(Filled::Own(mut bytes))) => self.look_for_close(&mut bytes),
+                Poll::Ready(Ok(Filled::Partly)) => {}
+                Poll::Ready(Ok(Filled::End) | Err(_)) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// Skips messages; what cannot be read is as good as a close frame.
+    fn look_for_close(&mut self, mut bytes: &mut [u8]) {
+        while !self.close_seen && !bytes.is_empty() {
+            match self.side.decode(bytes, SKIPPED_BYTES_MAX) {
+                Ok(Step::Incomplete { needed }) => return self.side.keep(bytes, needed),
+                Ok(
+                    Step::Message { end, .. }
+                    | Step::Assembled { end, .. }
+                    | Step::Fragment { end }
+                    | Step::Ping { end, .. }
+                    | Step::Pong { end },
+                ) => bytes = bytes.split_at_mut_checked(end).map(|(_, rest)| rest).unwrap_or_default(),
+                Ok(Step::Close { .. }) | Err(_) => self.close_seen = true,
+            }
+        }
+    }
+}

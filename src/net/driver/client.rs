@@ -1,0 +1,213 @@
+//! What the client sends.
+
+use std::{
+    ops::Range,
+    task::{Context, Poll},
+};
+
+use crate::{
+    net::{
+        closing,
+        frames::{Received, Run},
+        media,
+        side::Filled,
+        websocket::{Opcode, ProtocolError, Step},
+    },
+    session::{Close, Input, Output, Timestamp},
+    signaling,
+};
+
+use super::{Driver, events::EndCause};
+
+impl Driver {
+    /// Whether reading from the client waits for the upstream to take what was read.
+    pub(super) fn client_is_paused(&self) -> bool {
+        let mark = self.shared.settings.limits.upstream_buffer_bytes_max;
+        self.upstream.as_ref().is_some_and(|upstream| upstream.queued_bytes() > mark)
+    }
+
+    /// True if something was read.
+    pub(super) fn read_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Timestamp) -> bool {
+        if self.client_is_paused() {
+            return false;
+        }
+        let Some(client) = &mut self.client else { return false };
+        match client.poll_fill(cx, scratch) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(Filled::Scratch(length))) => {
+                let buffer = scratch.get_mut(..length).unwrap_or_default();
+                self.client_bytes(cx, buffer, now);
+            }
+            Poll::Ready(Ok(Filled::Own(mut buffer))) => self.client_bytes(cx, &mut buffer, now),
+            Poll::Ready(Ok(Filled::Partly)) => self.client_activity(now),
+            Poll::Ready(Ok(Filled::End) | Err(_)) => self.client_gone(None, now),
+        }
+        true
+    }
+
+    fn client_bytes(&mut self, cx: &mut Context<'_>, buffer: &mut [u8], now: Timestamp) {
+        let bytes_max = self.shared.settings.limits.message_bytes_max;
+        let mut run = Run::default();
+        let mut at = 0;
+        let mut messages = false;
+        while let Some(client) = &mut self.client
+            && at < buffer.len()
+        {
+            let Some(rest) = buffer.get_mut(at..) else { break };
+            match client.decode(rest, bytes_max) {
+                Ok(Step::Incomplete { needed }) => {
+                    client.keep(rest, needed);
+                    break;
+                }
+                Ok(step) => {
+                    messages |= matches!(step, Step::Message { .. } | Step::Assembled { .. });
+                    at = self.client_step(cx, buffer, at, step, &mut run, now);
+                }
+                Err(error) => {
+                    self.client_broke_protocol(error, now);
+                    break;
+                }
+            }
+        }
+        if let Some(upstream) = &mut self.upstream {
+            upstream.send(cx, run.take(buffer), now);
+        }
+        if !messages {
+            self.client_activity(now);
+        }
+    }
+
+    /// Deals with one frame that begins at `at`; where the next one begins.
+    fn client_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        at: usize,
+        step: Step,
+        run: &mut Run,
+        now: Timestamp,
+    ) -> usize {
+        let shift = |range: Range<usize>| at.saturating_add(range.start)..at.saturating_add(range.end);
+        match step {
+            Step::Message { end, binary, payload, mask } => {
+                let received = Received::Whole { frame: shift(0..end), payload: shift(payload), mask };
+                let next = at.saturating_add(end);
+                self.client_message(buffer, next, &received, binary, run, now);
+                next
+            }
+            Step::Assembled { end, binary, message } => {
+                let next = at.saturating_add(end);
+                self.client_message(buffer, next, &Received::Assembled(message), binary, run, now);
+                next
+            }
+            Step::Ping { end, payload } => {
+                if let (Some(client), Some(payload)) = (&mut self.client, buffer.get(shift(payload))) {
+                    client.queue_message(Opcode::Pong, payload);
+                }
+                at.saturating_add(end)
+            }
+            Step::Pong { end } | Step::Fragment { end } => at.saturating_add(end),
+            Step::Close { code } => {
+                // What came before the close frame goes out before the upstream is closed.
+                if let Some(upstream) = &mut self.upstream {
+                    upstream.send(cx, run.take(buffer), now);
+                }
+                self.end_cause = EndCause::Client(code);
+                self.close_client(code.map_or(Close::NoCode, Close::Code));
+                self.tell_client_closed(code, now);
+                buffer.len()
+            }
+            Step::Incomplete { .. } => buffer.len(),
+        }
+    }
+
+    fn client_message(
+        &mut self,
+        buffer: &mut [u8],
+        next: usize,
+        received: &Received,
+        binary: bool,
+        run: &mut Run,
+        now: Timestamp,
+    ) {
+        if !self.first_message_seen {
+            self.first_message_seen = true;
+            self.first_message_by = None;
+            let rest = buffer.get(next..).unwrap_or_default();
+            if !binary && self.becomes_media_socket(received.payload(buffer), rest) {
+                return;
+            }
+        }
+        if self.passthrough {
+            if let Some(upstream) = &mut self.upstream {
+                run.add(buffer, received, binary, upstream);
+            }
+            return;
+        }
+        let message = received.payload(buffer);
+        let input = if binary { Input::ClientBinary(message) } else { Input::ClientText(message) };
+        self.core.handle(input, now);
+        for order in self.core.take_outputs() {
+            match (order, &mut self.upstream) {
+                (Output::ForwardToUpstream, Some(upstream)) => run.add(buffer, received, binary, upstream),
+                (Output::ForwardToUpstream, None) => {}
+                (order, upstream) => {
+                    if let Some(upstream) = upstream {
+                        run.queue(buffer, upstream);
+                    }
+                    self.carry_out(order);
+                }
+            }
+        }
+    }
+
+    /// `rest` is what was read behind the message.
+    fn becomes_media_socket(&mut self, message: &[u8], rest: &[u8]) -> bool {
+        let is_media = signaling::peek(message).is_ok_and(|peek| peek.name == media::CONNECT);
+        if !is_media {
+            return false;
+        }
+        let (Some(mut client), Some(place)) = (self.client.take(), self.place.take()) else { return false };
+        client.unread(rest);
+        self.end_cause = EndCause::MediaSocket;
+        let start = media::Start {
+            client,
+            upstream: self.upstream.take(),
+            node: self.registered.mailbox.node(),
+            request: std::sync::Arc::clone(&self.request),
+            id: self.id(),
+            place,
+        };
+        media::spawn(&self.shared, start, message);
+        true
+    }
+
+    fn client_activity(&mut self, now: Timestamp) {
+        if !self.passthrough && self.client.is_some() {
+            self.tell(Input::ClientActivity, now);
+        }
+    }
+
+    fn client_broke_protocol(&mut self, error: ProtocolError, now: Timestamp) {
+        tracing::warn!(session = %self.id(), %error, "the client broke the WebSocket protocol");
+        self.reject_client(error.close_code(), now);
+    }
+
+    /// The client's socket ended without a close frame, or is to be dropped.
+    pub(super) fn client_gone(&mut self, code: Option<u16>, now: Timestamp) {
+        if self.client.take().is_some() {
+            self.end_cause = EndCause::ClientLost;
+            self.tell_client_closed(code, now);
+        }
+    }
+
+    /// The client's socket has ended; the upstream is closed at once.
+    pub(super) fn tell_client_closed(&mut self, code: Option<u16>, now: Timestamp) {
+        let passthrough = self.passthrough;
+        self.tell(Input::ClientClosed(code), now);
+        if passthrough && let Some(upstream) = self.upstream.take() {
+            let close = code.map_or(Close::NoCode, Close::Code);
+            closing::close(&self.shared, upstream, close);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The driver: one task per session that owns its sockets and feeds the session core.
+//!
+//! It is a hand-written future, because it is what every idle session costs: the two sockets, the
+//! core and a timer, and no buffer. It decides nothing about the protocol: what arrives goes to
+//! the core, what the core orders is carried out in order. Frames that are only passed on are
+//! written from the buffer they were read into, several of them in one write.
+
+mod client;
+mod events;
+mod orders;
+mod timer;
+mod upstream;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    session::{Close, Epoch, Input, LossCause, Session, Timestamp},
+    upstream::{ClientRequest, DialFailure, Dialed},
+};
+
+use super::{
+    closing,
+    live::{Note, Place, Registered},
+    scratch,
+    shared::Shared,
+    side::Side,
+    socket::Socket,
+    websocket::Role,
+};
+
+use events::EndCause;
+use timer::Timer;
+
+/// Rounds over both sockets before other tasks get their turn.
+const ROUNDS_MAX: usize = 16;
+
+type DialTask = Pin<Box<dyn Future<Output = Result<Dialed, DialFailure>> + Send>>;
+
+/// What a session begins with: a client that was answered 101 and its upstream connection.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// The client's socket.
+    pub(crate) client: Socket,
+    /// What was read from it after the request.
+    pub(crate) client_leftover: Vec<u8>,
+    /// The upstream connection of epoch 0.
+    pub(crate) upstream: Dialed,
+    /// For the dials to come.
+    pub(crate) request: Arc<ClientRequest>,
+    /// Its place among the sessions.
+    pub(crate) place: Place,
+}
+
+/// One session.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    core: Session,
+    registered: Registered,
+    request: Arc<ClientRequest>,
+    client: Option<Side>,
+    upstream: Option<Side>,
+    epoch: Epoch,
+    dial: Option<(Epoch, DialTask)>,
+    timer: Timer,
+    /// Until the first message has come: when to give up waiting for it.
+    first_message_by: Option<Timestamp>,
+    first_message_seen: bool,
+    passthrough: bool,
+    waits_for_node: bool,
+    began: Timestamp,
+    end_cause: EndCause,
+    place: Option<Place>,
+}
+
+impl Driver {
+    /// A session; it is registered from now on.
+    pub(crate) fn new(shared: &Arc<Shared>, beginning: Beginning) -> Self {
+        let Beginning { client, client_leftover, upstream, request, place } = beginning;
+        let now = shared.clock.now();
+        let registered = place.register();
+        registered.mailbox.set_node(upstream.node);
+        let core = shared.new_session(registered.id, now);
+        let patience = shared.settings.listen.idle_before_first_message;
+        Self {
+            core,
+            registered,
+            request,
+            client: Some(Side::new(client, Role::Client, &client_leftover)),
+            upstream: Some(Side::new(upstream.socket, Role::Server, &upstream.leftover)),
+            epoch: Epoch(0),
+            dial: None,
+            timer: Timer::default(),
+            first_message_by: (!patience.is_zero()).then(|| now + patience),
+            first_message_seen: false,
+            passthrough: false,
+            waits_for_node: false,
+            began: now,
+            end_cause: EndCause::Closed,
+            place: Some(place),
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// Name of the session.
+    pub(crate) const fn id(&self) -> crate::session::SessionId {
+        self.registered.id
+    }
+
+    fn step(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        let now = self.shared.clock.now();
+        for _ in 0..ROUNDS_MAX {
+            let mut progress = self.take_notes(cx, now);
+            progress |= self.poll_dial(cx, now);
+            progress |= self.read_upstream(cx, scratch, now);
+            progress |= self.read_client(cx, scratch, now);
+            // Whoever was not read from because the other side lagged is looked at again.
+            let (client_paused, upstream_paused) = (self.client_is_paused(), self.upstream_is_paused());
+            progress |= self.write(cx, now);
+            progress |= client_paused && !self.client_is_paused();
+            progress |= upstream_paused && !self.upstream_is_paused();
+            if self.client.is_none() {
+                self.end();
+                return Poll::Ready(());
+            }
+            if !progress && self.poll_timer(cx, now) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn take_notes(&mut self, cx: &Context<'_>, now: Timestamp) -> bool {
+        let notes = self.registered.mailbox.take(cx.waker());
+        let any = !notes.is_empty();
+        for note in notes {
+            match note {
+                Note::Mail(mail) => self.tell(Input::Mail(mail), now),
+                Note::NodeUp => {
+                    self.waits_for_node = false;
+                    self.tell(Input::NodeUp, now);
+                }
+                Note::Shutdown => self.shut_down(now),
+            }
+        }
+        any
+    }
+
+    /// Writes what is queued on both sides; true if one of them turned out to be gone.
+    fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        if let Some(client) = &mut self.client {
+            client.send(cx, &[], now);
+            if client.write_failed() {
+                self.client_gone(None, now);
+                return true;
+            }
+        }
+        let Some(upstream) = &mut self.upstream else { return false };
+        upstream.send(cx, &[], now);
+        let failed = upstream.write_failed();
+        if failed {
+            self.upstream_gone(LossCause::Reset, now);
+        }
+        failed
+    }
+
+    /// The client is gone or told to go: whatever is left of the session ends with it.
+    fn end(&mut self) {
+        self.dial = None;
+        if let Some(upstream) = self.upstream.take() {
+            closing::close(&self.shared, upstream, Close::NoCode);
+        }
+        events::ended(self);
+    }
+
+    fn stop_waiting(&mut self) {
+        if self.waits_for_node {
+            self.waits_for_node = false;
+            self.shared.pool.stop_waiting(self.id());
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        scratch::with(|scratch| this.step(cx, scratch))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop_waiting();
+    }
+}

@@ -1,0 +1,135 @@
+//! Carrying out what the core orders.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use crate::{
+    net::{
+        closing,
+        live::Note,
+        side::Side,
+        websocket::{Opcode, Role},
+    },
+    session::{Close, Epoch, Input, Output, Priority, Timestamp},
+    upstream::{DialFailure, Dialed},
+};
+
+use super::{Driver, events::EndCause};
+
+impl Driver {
+    /// Gives the core an input that is no frame, and carries out what it orders.
+    pub(super) fn tell(&mut self, input: Input<'_>, now: Timestamp) {
+        self.core.handle(input, now);
+        let orders = self.core.take_outputs();
+        if self.passthrough {
+            return;
+        }
+        for order in orders {
+            self.carry_out(order);
+        }
+    }
+
+    /// Carries out one order; forwarding is not for here.
+    pub(super) fn carry_out(&mut self, order: Output) {
+        match order {
+            Output::ForwardToUpstream | Output::ForwardToClient => {
+                tracing::error!(session = %self.id(), "an order to forward without a frame");
+            }
+            Output::SendToClient(text) => {
+                with(&mut self.client, |side| side.queue_message(Opcode::Text, &text))
+            }
+            Output::SendToUpstream(text) => {
+                with(&mut self.upstream, |side| side.queue_message(Opcode::Text, &text));
+            }
+            Output::PingClient => with(&mut self.client, |side| side.queue_message(Opcode::Ping, &[])),
+            Output::PingUpstream => with(&mut self.upstream, |side| side.queue_message(Opcode::Ping, &[])),
+            Output::Dial { epoch, priority } => self.dial(epoch, priority),
+            Output::CloseUpstream(epoch, close) => self.close_upstream(epoch, close),
+            Output::CloseClient(close) => self.close_client(close),
+            Output::Post(to, mail) => {
+                if let Some(mailbox) = self.shared.live.mailbox(to) {
+                    mailbox.post(Note::Mail(mail));
+                }
+            }
+            Output::Event(event) => self.log(&event),
+            // Given only to a core that was told of media workers, and none is.
+            Output::Media(_) => {}
+            Output::Passthrough => self.passthrough = true,
+        }
+    }
+
+    fn dial(&mut self, epoch: Epoch, priority: Priority) {
+        self.stop_waiting();
+        let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
+        let task = Box::pin(async move { pool.redial(&request, priority).await });
+        self.dial = Some((epoch, task));
+    }
+
+    /// True if a dial has ended.
+    pub(super) fn poll_dial(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
+        let Some((epoch, task)) = &mut self.dial else { return false };
+        let epoch = *epoch;
+        let Poll::Ready(result) = task.as_mut().poll(cx) else { return false };
+        self.dial = None;
+        match result {
+            Ok(dialed) => self.upstream_opened(epoch, dialed, now),
+            Err(failure) => self.dial_failed(epoch, failure, now),
+        }
+        true
+    }
+
+    fn upstream_opened(&mut self, epoch: Epoch, dialed: Dialed, now: Timestamp) {
+        self.stop_waiting();
+        self.registered.mailbox.set_node(dialed.node);
+        self.epoch = epoch;
+        self.upstream = Some(Side::new(dialed.socket, Role::Server, &dialed.leftover));
+        self.tell(Input::UpstreamOpened(epoch), now);
+    }
+
+    fn dial_failed(&mut self, epoch: Epoch, failure: DialFailure, now: Timestamp) {
+        self.waits_for_node = true;
+        self.shared.pool.wait_for_node(self.id(), Arc::clone(&self.registered.mailbox));
+        self.tell(Input::DialFailed(epoch, failure.into()), now);
+    }
+
+    fn close_upstream(&mut self, epoch: Epoch, close: Close) {
+        if self.dial.as_ref().is_some_and(|(dialing, _)| *dialing == epoch) {
+            self.dial = None;
+        }
+        if self.epoch == epoch
+            && let Some(side) = self.upstream.take()
+        {
+            closing::close(&self.shared, side, close);
+        }
+    }
+
+    /// Ends the client's socket, and with it the session.
+    pub(super) fn close_client(&mut self, close: Close) {
+        if let Some(side) = self.client.take() {
+            closing::close(&self.shared, side, close);
+        }
+    }
+
+    /// The client broke a rule of the socket: it is told so, and the core that it is gone.
+    pub(super) fn reject_client(&mut self, code: u16, now: Timestamp) {
+        self.end_cause = EndCause::Rejected(code);
+        self.close_client(Close::Code(code));
+        self.tell_client_closed(Some(code), now);
+    }
+
+    /// The process ends.
+    pub(super) fn shut_down(&mut self, now: Timestamp) {
+        self.end_cause = EndCause::Shutdown;
+        self.tell(Input::Shutdown, now);
+        // The core closes both sides; where it has no say, this does.
+        self.close_client(Close::Code(1012));
+    }
+}
+
+fn with(side: &mut Option<Side>, work: impl FnOnce(&mut Side)) {
+    if let Some(side) = side {
+        work(side);
+    }
+}

@@ -1,0 +1,68 @@
+//! Accepting connections.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use rustix::io::Errno;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::sleep,
+};
+use tokio_rustls::rustls::ServerConfig;
+
+use super::{handshake, shared::Shared};
+
+/// Connections that may wait to be accepted; the kernel has a limit of its own (`somaxconn`).
+const BACKLOG: u32 = 4096;
+/// How long accepting pauses when there are no file descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds a listening socket.
+///
+/// # Errors
+/// The address is in use or not ours.
+pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until the proxy shuts down; live sessions are not touched by anything that happens
+/// here.
+pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
+    let mut short_of_files = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stopped() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                short_of_files = false;
+                accept(&shared, stream, peer, tls.clone());
+            }
+            Err(error) if is_shortage(&error) => {
+                if !std::mem::replace(&mut short_of_files, true) {
+                    tracing::warn!(%error, "accepting pauses: out of file descriptors or memory");
+                }
+                sleep(PAUSE).await;
+            }
+            // The client went away between its SYN and now.
+            Err(error) => tracing::debug!(%error, "accept failed"),
+        }
+    }
+}
+
+fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+    // Silent connections must not take the memory that sessions need.
+    if shared.handshakes.count() >= shared.settings.limits.sessions_max.unwrap_or(usize::MAX) {
+        tracing::debug!(%peer, "too many connections without a request; one was dropped");
+        return;
+    }
+    tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls));
+}
+
+fn is_shortage(error: &io::Error) -> bool {
+    let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno))
+}

@@ -1,0 +1,186 @@
+//! The sessions that live now: their number, and how to reach each.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::Waker,
+};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::session::{Mail, SessionId};
+
+/// Most notes that wait for one session. It takes them as soon as it is polled, so only one that
+/// is stuck gets there; what exceeds it is dropped.
+pub(crate) const NOTES_MAX: usize = 1024;
+
+/// Something a session is told from within the process.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// From another session.
+    Mail(Mail),
+    /// A node answers handshakes.
+    NodeUp,
+    /// The process ends.
+    Shutdown,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    waiting: Vec<Note>,
+    waker: Option<Waker>,
+}
+
+/// How to reach a session. Small: every session has one.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    notes: Mutex<Notes>,
+    node: AtomicUsize,
+}
+
+impl Mailbox {
+    /// Leaves a note and wakes the session.
+    pub(crate) fn post(&self, note: Note) {
+        let waker = {
+            let mut notes = self.notes.lock();
+            if notes.waiting.len() >= NOTES_MAX {
+                tracing::warn!("a session does not take its notes; one was dropped");
+                return;
+            }
+            notes.waiting.push(note);
+            notes.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes all notes; if there are none, `waker` is woken by the next.
+    pub(crate) fn take(&self, waker: &Waker) -> Vec<Note> {
+        let mut notes = self.notes.lock();
+        if notes.waiting.is_empty() && !notes.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            notes.waker = Some(waker.clone());
+        }
+        std::mem::take(&mut notes.waiting)
+    }
+
+    /// The node the session is connected to.
+    pub(crate) fn node(&self) -> usize {
+        self.node.load(Ordering::Relaxed)
+    }
+
+    /// States the node the session is connected to.
+    pub(crate) fn set_node(&self, node: usize) {
+        self.node.store(node, Ordering::Relaxed);
+    }
+}
+
+/// All live sessions, and the places still free.
+#[derive(Debug)]
+pub(crate) struct Live {
+    mailboxes: DashMap<SessionId, Arc<Mailbox>>,
+    next_id: AtomicU64,
+    taken: AtomicUsize,
+    places: usize,
+    /// Notified whenever a place becomes free.
+    freed: Notify,
+}
+
+impl Live {
+    /// Room for this many sessions, waiting handshakes included.
+    pub(crate) fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self {
+            mailboxes: DashMap::new(),
+            next_id: AtomicU64::new(1),
+            taken: AtomicUsize::new(0),
+            places,
+            freed: Notify::new(),
+        })
+    }
+
+    /// A place for one more session, if there is one.
+    pub(crate) fn take_place(self: &Arc<Self>) -> Option<Place> {
+        let more = |taken: usize| (taken < self.places).then(|| taken.saturating_add(1));
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Place { live: Arc::clone(self) })
+    }
+
+    /// Places taken now: sessions, media sockets and waiting handshakes.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    /// Number of signaling sessions.
+    pub(crate) fn sessions(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// How to reach a session, while it lives.
+    pub(crate) fn mailbox(&self, session: SessionId) -> Option<Arc<Mailbox>> {
+        self.mailboxes.get(&session).map(|mailbox| Arc::clone(&mailbox))
+    }
+
+    /// Tells every session.
+    pub(crate) fn post_to_all(&self, note: impl Fn() -> Note) {
+        let all: Vec<Arc<Mailbox>> = self.mailboxes.iter().map(|entry| Arc::clone(&entry)).collect();
+        for mailbox in all {
+            mailbox.post(note());
+        }
+    }
+
+    /// Completes when no place is taken.
+    pub(crate) async fn empty(&self) {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if self.taken() == 0 {
+                return;
+            }
+            freed.await;
+        }
+    }
+}
+
+/// The place of one session, waiting handshake or media socket; free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    live: Arc<Live>,
+}
+
+impl Place {
+    /// Enters a session into the list.
+    pub(crate) fn register(&self) -> Registered {
+        let id = SessionId(self.live.next_id.fetch_add(1, Ordering::Relaxed));
+        let mailbox = Arc::new(Mailbox::default());
+        self.live.mailboxes.insert(id, Arc::clone(&mailbox));
+        Registered { live: Arc::clone(&self.live), id, mailbox }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.live.taken.fetch_sub(1, Ordering::AcqRel);
+        self.live.freed.notify_waiters();
+    }
+}
+
+/// A session's entry in the list; gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    live: Arc<Live>,
+    /// The name of the session.
+    pub(crate) id: SessionId,
+    /// How it is reached.
+    pub(crate) mailbox: Arc<Mailbox>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.live.mailboxes.remove(&self.id);
+    }
+}

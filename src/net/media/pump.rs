@@ -1,0 +1,229 @@
+//! Moving whole messages between a player and the upstream of the moment.
+
+use std::task::{Context, Poll};
+
+use crate::{
+    net::{
+        frames::{Received, Run},
+        side::{Filled, Side},
+        websocket::{Opcode, ProtocolError, Step},
+    },
+    session::{LossCause, Timestamp},
+    signaling,
+};
+
+/// Bounds of a pump, from the settings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) message_bytes_max: usize,
+    pub(super) client_buffer_bytes_max: usize,
+    pub(super) upstream_buffer_bytes_max: usize,
+}
+
+/// Why the pump stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// The client closed, with this code, or vanished.
+    Client(ClientEnd),
+    /// The upstream connection ended.
+    Upstream(LossCause),
+    /// The first binary message of this upstream went to the client.
+    Flows,
+}
+
+/// How the client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClientEnd {
+    /// A close frame.
+    Closed(Option<u16>),
+    /// No close frame.
+    Lost,
+    /// It broke the protocol.
+    Broke(ProtocolError),
+}
+
+/// The two ends of a media socket.
+#[derive(Debug)]
+pub(super) struct Pump {
+    pub(super) client: Side,
+    /// `None` in an outage.
+    pub(super) upstream: Option<Side>,
+    /// A binary message came over the present upstream.
+    pub(super) flows: bool,
+    bounds: Bounds,
+}
+
+impl Pump {
+    pub(super) const fn new(client: Side, bounds: Bounds) -> Self {
+        Self { client, upstream: None, flows: false, bounds }
+    }
+
+    /// Moves what can be moved; ready when the pump stopped.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Timestamp) -> Poll<Stopped> {
+        loop {
+            if let Some(stopped) = self.write(cx, now) {
+                return Poll::Ready(stopped);
+            }
+            let upstream = self.read_upstream(cx, scratch, now);
+            if let Poll::Ready(Some(stopped)) = upstream {
+                return Poll::Ready(stopped);
+            }
+            let client = self.read_client(cx, scratch, now);
+            if let Poll::Ready(Some(stopped)) = client {
+                return Poll::Ready(stopped);
+            }
+            if upstream.is_pending() && client.is_pending() {
+                let paused = self.is_paused();
+                if let Some(stopped) = self.write(cx, now) {
+                    return Poll::Ready(stopped);
+                }
+                // Whoever was not read from because the other side lagged is looked at again.
+                if !paused || self.is_paused() {
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        let upstream = self.upstream.as_ref().map_or(0, Side::queued_bytes);
+        self.client.queued_bytes() > self.bounds.client_buffer_bytes_max
+            || upstream > self.bounds.upstream_buffer_bytes_max
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Option<Stopped> {
+        self.client.send(cx, &[], now);
+        if self.client.write_failed() {
+            return Some(Stopped::Client(ClientEnd::Lost));
+        }
+        let upstream = self.upstream.as_mut()?;
+        upstream.send(cx, &[], now);
+        upstream.write_failed().then_some(Stopped::Upstream(LossCause::Reset))
+    }
+
+    fn read_upstream(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Timestamp,
+    ) -> Poll<Option<Stopped>> {
+        if self.client.queued_bytes() > self.bounds.client_buffer_bytes_max {
+            return Poll::Pending;
+        }
+        let Some(upstream) = &mut self.upstream else { return Poll::Pending };
+        let mut own;
+        let buffer = match std::task::ready!(upstream.poll_fill(cx, scratch)) {
+            Ok(Filled::Scratch(length)) => scratch.get_mut(..length).unwrap_or_default(),
+            Ok(Filled::Own(bytes)) => {
+                own = bytes;
+                own.as_mut_slice()
+            }
+            Ok(Filled::Partly) => return Poll::Ready(None),
+            Ok(Filled::End) => return Poll::Ready(Some(Stopped::Upstream(LossCause::EndOfFile))),
+            Err(_) => return Poll::Ready(Some(Stopped::Upstream(LossCause::Reset))),
+        };
+        let mut run = Run::default();
+        let (stopped, binary) =
+            pass_on(upstream, Some(&mut self.client), buffer, &mut run, self.bounds.message_bytes_max);
+        self.client.send(cx, run.take(buffer), now);
+        let stopped = match stopped {
+            Some(End::Closed(code)) => Some(Stopped::Upstream(LossCause::Closed(code.unwrap_or(1005)))),
+            Some(End::Broke(_)) => Some(Stopped::Upstream(LossCause::Protocol)),
+            None if binary && !self.flows => {
+                self.flows = true;
+                Some(Stopped::Flows)
+            }
+            None => None,
+        };
+        Poll::Ready(stopped)
+    }
+
+    fn read_client(
+        &mut self,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Timestamp,
+    ) -> Poll<Option<Stopped>> {
+        let queued = self.upstream.as_ref().map_or(0, Side::queued_bytes);
+        if queued > self.bounds.upstream_buffer_bytes_max {
+            return Poll::Pending;
+        }
+        let mut own;
+        let buffer = match std::task::ready!(self.client.poll_fill(cx, scratch)) {
+            Ok(Filled::Scratch(length)) => scratch.get_mut(..length).unwrap_or_default(),
+            Ok(Filled::Own(bytes)) => {
+                own = bytes;
+                own.as_mut_slice()
+            }
+            Ok(Filled::Partly) => return Poll::Ready(None),
+            Ok(Filled::End) | Err(_) => return Poll::Ready(Some(Stopped::Client(ClientEnd::Lost))),
+        };
+        let mut run = Run::default();
+        let to = self.upstream.as_mut();
+        let (stopped, _) = pass_on(&mut self.client, to, buffer, &mut run, self.bounds.message_bytes_max);
+        if let Some(upstream) = &mut self.upstream {
+            upstream.send(cx, run.take(buffer), now);
+        }
+        Poll::Ready(stopped.map(|end| match end {
+            End::Closed(code) => Stopped::Client(ClientEnd::Closed(code)),
+            End::Broke(error) => Stopped::Client(ClientEnd::Broke(error)),
+        }))
+    }
+}
+
+enum End {
+    Closed(Option<u16>),
+    Broke(ProtocolError),
+}
+
+/// Passes on the messages in `buffer`; whether one of them was binary. Without a receiver they
+/// are dropped, and a player's ping is answered here.
+fn pass_on(
+    from: &mut Side,
+    mut to: Option<&mut Side>,
+    buffer: &mut [u8],
+    run: &mut Run,
+    bytes_max: usize,
+) -> (Option<End>, bool) {
+    let mut at: usize = 0;
+    let mut any_binary = false;
+    while at < buffer.len() {
+        let Some(rest) = buffer.get_mut(at..) else { break };
+        let step = match from.decode(rest, bytes_max) {
+            Ok(step) => step,
+            Err(error) => return (Some(End::Broke(error)), any_binary),
+        };
+        let (end, received, is_binary) = match step {
+            Step::Incomplete { needed } => {
+                from.keep(rest, needed);
+                break;
+            }
+            Step::Message { end, binary, payload, mask } => {
+                let payload = at.saturating_add(payload.start)..at.saturating_add(payload.end);
+                (end, Some(Received::Whole { frame: at..at.saturating_add(end), payload, mask }), binary)
+            }
+            Step::Assembled { end, binary, message } => (end, Some(Received::Assembled(message)), binary),
+            Step::Fragment { end } | Step::Pong { end } => (end, None, false),
+            Step::Ping { end, payload } => {
+                from.queue_message(Opcode::Pong, rest.get(payload).unwrap_or_default());
+                (end, None, false)
+            }
+            Step::Close { code } => return (Some(End::Closed(code)), any_binary),
+        };
+        any_binary |= is_binary;
+        match (received, &mut to) {
+            (Some(received), Some(to)) => run.add(buffer, &received, is_binary, to),
+            (Some(received), None) if !is_binary => answer_ping(from, received.payload(buffer)),
+            _ => {}
+        }
+        at = at.saturating_add(end);
+    }
+    (None, any_binary)
+}
+
+/// The answer has no `data`, as a server's has none (protocol S2.9).
+fn answer_ping(from: &mut Side, message: &[u8]) {
+    if signaling::peek(message).is_ok_and(|peek| peek.name == "ping") {
+        from.queue_message(Opcode::Text, br#"{"message":"pong"}"#);
+    }
+}

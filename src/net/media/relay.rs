@@ -1,0 +1,352 @@
+//! The life of one media socket.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::{
+    net::{
+        closing,
+        live::{Note, Place},
+        scratch,
+        shared::Shared,
+        side::Side,
+        websocket::{Opcode, Role},
+    },
+    registry::MediaRoute,
+    session::{Close, Epoch, LossCause, Mail, SessionId},
+    upstream::{ClientRequest, DialFailure, Dialed},
+};
+
+use super::{
+    Start,
+    pump::{Bounds, ClientEnd, Pump, Stopped},
+    token_in, with_token,
+};
+
+/// How often a media socket looks whether its client still takes bytes.
+const STALL_CHECK: Duration = Duration::from_secs(1);
+
+type DialTask = Pin<Box<dyn Future<Output = Result<Dialed, DialFailure>> + Send>>;
+
+/// A dial under way, and for what.
+struct Dialing {
+    task: DialTask,
+    epoch: Epoch,
+    token: Arc<str>,
+}
+
+/// One media socket.
+pub(super) struct Relay {
+    shared: Arc<Shared>,
+    id: SessionId,
+    request: Arc<ClientRequest>,
+    /// The client's first message.
+    message: Vec<u8>,
+    /// The client's token, if a session of ours has it.
+    token: Option<String>,
+    session: Option<SessionId>,
+    epoch: Epoch,
+    pump: Pump,
+    dialing: Option<Dialing>,
+    /// In an outage: when to give up.
+    wait_until: Option<Instant>,
+    /// After a failed dial: not before.
+    retry_at: Option<Instant>,
+    _place: Place,
+}
+
+/// What happened.
+enum Happened {
+    Stopped(Stopped),
+    RouteChanged,
+    Dialed(Result<Dialed, DialFailure>),
+    RetryDue,
+    WaitOver,
+    StallCheck,
+    Shutdown,
+}
+
+impl Relay {
+    pub(super) fn new(shared: &Arc<Shared>, start: Start, message: &[u8]) -> Self {
+        let Start { client, upstream, node, request, id, place } = start;
+        let limits = &shared.settings.limits;
+        let bounds = Bounds {
+            message_bytes_max: limits.message_bytes_max,
+            client_buffer_bytes_max: limits.client_buffer_bytes_max,
+            upstream_buffer_bytes_max: limits.upstream_buffer_bytes_max,
+        };
+        let mut relay = Self {
+            shared: Arc::clone(shared),
+            id,
+            request,
+            message: message.to_vec(),
+            token: None,
+            session: None,
+            epoch: Epoch(0),
+            pump: Pump::new(client, bounds),
+            dialing: None,
+            wait_until: None,
+            retry_at: None,
+            _place: place,
+        };
+        relay.begin(upstream, node);
+        relay
+    }
+
+    /// Takes the upstream that is there if it is the right one.
+    fn begin(&mut self, upstream: Option<Side>, node: usize) {
+        let known = token_in(&self.message)
+            .and_then(|token| Some((self.shared.registry.tokens().get(&token)?, token)));
+        let Some((route, token)) = known else {
+            // Not a token of ours: whoever gave it to the client will know it.
+            tracing::info!(session = %self.id, "media socket with an unknown token");
+            self.pump.upstream = upstream;
+            let message = std::mem::take(&mut self.message);
+            self.present(&message);
+            return;
+        };
+        tracing::info!(session = %self.id, of = %route.session, "media socket");
+        self.token = Some(token);
+        self.session = Some(route.session);
+        let here = self.shared.live.mailbox(route.session).is_some_and(|mailbox| mailbox.node() == node);
+        match (route.upstream_token, upstream) {
+            (Some(token), Some(upstream)) if here => {
+                self.epoch = route.epoch;
+                self.pump.upstream = Some(upstream);
+                let message = with_token(&self.message, &token);
+                self.present(&message);
+            }
+            (_, upstream) => self.drop_upstream(upstream),
+        }
+    }
+
+    fn present(&mut self, message: &[u8]) {
+        if let Some(upstream) = &mut self.pump.upstream {
+            upstream.queue_message(Opcode::Text, message);
+        }
+    }
+
+    fn drop_upstream(&self, upstream: Option<Side>) {
+        if let Some(upstream) = upstream {
+            closing::close(&self.shared, upstream, Close::NoCode);
+        }
+    }
+
+    fn route(&self) -> Option<MediaRoute> {
+        self.shared.registry.tokens().get(self.token.as_deref()?)
+    }
+
+    /// Runs until the client, the session or the patience ends.
+    pub(super) async fn run(mut self) {
+        loop {
+            // The route is asked for before waiting for its change: no change is missed.
+            let route = self.route();
+            if self.token.is_some() {
+                match &route {
+                    Some(route) => self.follow(route),
+                    None => return self.finish(Close::Code(1000), Close::NoCode),
+                }
+            }
+            let changed = route.map(|route| route.changed);
+            let happened = self.next(changed.as_deref()).await;
+            if let Some((client, upstream)) = self.handle(happened) {
+                return self.finish(client, upstream);
+            }
+        }
+    }
+
+    /// Makes sure that a dial is under way when the session stands where this socket does not.
+    fn follow(&mut self, route: &MediaRoute) {
+        self.session = Some(route.session);
+        let Some(token) = &route.upstream_token else {
+            self.dialing = None;
+            return self.wait();
+        };
+        let connected = self.pump.upstream.is_some() && self.epoch == route.epoch;
+        let on_the_way = self.dialing.as_ref().is_some_and(|dialing| dialing.epoch == route.epoch);
+        let too_early = self.retry_at.is_some_and(|at| Instant::now() < at);
+        if connected || on_the_way || too_early {
+            return;
+        }
+        self.wait();
+        self.retry_at = None;
+        let node = self.shared.live.mailbox(route.session).map_or(0, |mailbox| mailbox.node());
+        let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
+        let task = Box::pin(async move { pool.dial_node(node, &request, true).await });
+        self.dialing = Some(Dialing { task, epoch: route.epoch, token: Arc::clone(token) });
+    }
+
+    /// Starts the clock of an outage, unless it runs already or there is none.
+    fn wait(&mut self) {
+        if self.pump.upstream.is_none() && self.wait_until.is_none() {
+            self.wait_until = Instant::now().checked_add(self.shared.settings.limits.media_socket_wait);
+        }
+    }
+
+    async fn next(&mut self, changed: Option<&Notify>) -> Happened {
+        let changed = changed.map(Notify::notified);
+        tokio::pin!(changed);
+        if let Some(changed) = changed.as_mut().as_pin_mut() {
+            changed.enable();
+        }
+        // Between asking for the route and `enable` it may have changed.
+        if self.token.is_some() && self.route_differs() {
+            return Happened::RouteChanged;
+        }
+        let clock = self.shared.clock;
+        let pump = &mut self.pump;
+        let dialing = &mut self.dialing;
+        let wait_until = self.wait_until;
+        let retry_at = self.retry_at;
+        tokio::select! {
+            biased;
+            () = self.shared.stopped() => Happened::Shutdown,
+            stopped = poll_fn(|cx| scratch::with(|scratch| pump.poll(cx, scratch, clock.now()))) => {
+                Happened::Stopped(stopped)
+            }
+            () = async { match changed.as_pin_mut() {
+                Some(changed) => changed.await,
+                None => std::future::pending().await,
+            } } => Happened::RouteChanged,
+            result = async { match dialing {
+                Some(dialing) => dialing.task.as_mut().await,
+                None => std::future::pending().await,
+            } } => Happened::Dialed(result),
+            () = at(retry_at) => Happened::RetryDue,
+            () = at(wait_until) => Happened::WaitOver,
+            () = sleep(STALL_CHECK) => Happened::StallCheck,
+        }
+    }
+
+    fn route_differs(&self) -> bool {
+        let expected = self.dialing.as_ref().map_or(self.epoch, |dialing| dialing.epoch);
+        match self.route() {
+            None => true,
+            Some(route) => {
+                route.epoch != expected && route.upstream_token.is_some() && self.retry_at.is_none()
+            }
+        }
+    }
+
+    /// `Some`: the end, and how to close the client and the upstream.
+    fn handle(&mut self, happened: Happened) -> Option<(Close, Close)> {
+        match happened {
+            Happened::Stopped(Stopped::Client(end)) => Some(match end {
+                ClientEnd::Closed(code) => {
+                    let close = code.map_or(Close::NoCode, Close::Code);
+                    (close, close)
+                }
+                ClientEnd::Lost => (Close::Abort, Close::NoCode),
+                ClientEnd::Broke(error) => {
+                    tracing::warn!(session = %self.id, %error, "the player broke the WebSocket protocol");
+                    (Close::Code(error.close_code()), Close::NoCode)
+                }
+            }),
+            Happened::Stopped(Stopped::Upstream(cause)) => self.upstream_lost(cause),
+            Happened::Stopped(Stopped::Flows) => {
+                self.report_flow();
+                None
+            }
+            Happened::Dialed(Ok(dialed)) => {
+                self.take_over(dialed);
+                None
+            }
+            Happened::Dialed(Err(failure)) => {
+                tracing::info!(session = %self.id, %failure, "media socket: upstream dial failed");
+                self.dialing = None;
+                self.retry_at = Instant::now().checked_add(self.shared.settings.upstream.probe_interval);
+                None
+            }
+            Happened::RouteChanged => None,
+            Happened::RetryDue => {
+                self.retry_at = None;
+                None
+            }
+            Happened::WaitOver => {
+                tracing::warn!(session = %self.id, "media socket: no upstream in time");
+                Some((Close::Code(1001), Close::NoCode))
+            }
+            Happened::StallCheck => self.check_stall(),
+            Happened::Shutdown => Some((Close::Code(1012), Close::NoCode)),
+        }
+    }
+
+    fn upstream_lost(&mut self, cause: LossCause) -> Option<(Close, Close)> {
+        let code = match cause {
+            LossCause::Closed(1005) => Close::NoCode,
+            LossCause::Closed(code) => Close::Code(code),
+            _ => Close::Abort,
+        };
+        let upstream = self.pump.upstream.take();
+        if matches!(cause, LossCause::Closed(_)) {
+            self.drop_upstream(upstream);
+        }
+        if self.token.is_none() {
+            return Some((code, Close::Abort));
+        }
+        tracing::info!(session = %self.id, ?cause, "media socket: upstream lost");
+        self.wait();
+        // If only this socket broke, its session stays where it is: give the node a moment.
+        self.retry_at = Instant::now().checked_add(self.shared.settings.upstream.probe_interval);
+        None
+    }
+
+    fn take_over(&mut self, dialed: Dialed) {
+        let Some(dialing) = self.dialing.take() else { return };
+        let old = self.pump.upstream.take();
+        self.drop_upstream(old);
+        self.epoch = dialing.epoch;
+        self.wait_until = None;
+        self.retry_at = None;
+        self.pump.flows = false;
+        self.pump.upstream = Some(Side::new(dialed.socket, Role::Server, &dialed.leftover));
+        let message = with_token(&self.message, &dialing.token);
+        self.present(&message);
+        tracing::info!(session = %self.id, epoch = self.epoch.0, "media socket: upstream connected");
+    }
+
+    fn report_flow(&self) {
+        if let Some(session) = self.session
+            && let Some(mailbox) = self.shared.live.mailbox(session)
+        {
+            mailbox.post(Note::Mail(Mail::MediaSocketFlows(self.epoch)));
+        }
+    }
+
+    fn check_stall(&mut self) -> Option<(Close, Close)> {
+        let patience = self.shared.settings.limits.stall_timeout;
+        let now = self.shared.clock.now();
+        let stalled = |side: &Side| {
+            !patience.is_zero() && side.blocked_since().is_some_and(|since| now.since(since) >= patience)
+        };
+        if stalled(&self.pump.client) {
+            tracing::warn!(session = %self.id, "the player takes no bytes; dropped");
+            return Some((Close::Abort, Close::NoCode));
+        }
+        if self.pump.upstream.as_ref().is_some_and(stalled) {
+            return self.upstream_lost(LossCause::Stalled);
+        }
+        None
+    }
+
+    fn finish(self, client: Close, upstream: Close) {
+        let Self { shared, pump, id, .. } = self;
+        tracing::info!(session = %id, "media socket ended");
+        closing::close(&shared, pump.client, client);
+        if let Some(side) = pump.upstream {
+            closing::close(&shared, side, upstream);
+        }
+    }
+}
+
+/// Completes at this moment, or never.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

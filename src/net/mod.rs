@@ -1,0 +1,21 @@
+//! The network side: listening, handshakes, TLS, WebSocket framing, and the task that drives each
+//! session. The only part that knows tokio's sockets; it decides nothing about the protocol.
+
+mod closing;
+mod driver;
+mod frames;
+mod handshake;
+pub(crate) mod keepalive;
+mod listener;
+pub(crate) mod live;
+mod media;
+mod proxy;
+mod request;
+mod scratch;
+mod shared;
+pub(crate) mod side;
+pub(crate) mod socket;
+mod tls;
+pub mod websocket;
+
+pub use proxy::{Facts, Proxy, StartError};

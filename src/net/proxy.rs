@@ -1,0 +1,183 @@
+//! The running proxy.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio::{sync::watch, time::timeout};
+use tokio_rustls::rustls::ServerConfig;
+
+use crate::{
+    config::{NetSettings, SessionSettings},
+    limits,
+    registry::{Registry, RegistryLimits},
+    upstream::Pool,
+};
+
+use super::{
+    listener,
+    live::{Live, Note},
+    shared::{Clock, Shared, Tracker},
+    tls,
+};
+
+/// Why the proxy did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address to listen on cannot be had.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A certificate or key cannot be used.
+    #[error("{}: {why}", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The upstreams cannot be used.
+    #[error("{0}")]
+    Upstream(String),
+    /// A listener is to speak TLS, but there is no certificate or no key.
+    #[error("wss needs a certificate and a key")]
+    NoCertificate,
+}
+
+/// What a running proxy knows of itself at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Signaling sessions and sockets that have not sent their first message.
+    pub sessions: usize,
+    /// Places taken: sessions, media sockets, handshakes that wait for an upstream.
+    pub places_taken: usize,
+    /// Places there are.
+    pub places: usize,
+    /// Connections before their 101.
+    pub handshakes: usize,
+    /// Handshakes that are held because no upstream answers.
+    pub held: usize,
+    /// Connections whose close frame is on its way.
+    pub closing: usize,
+}
+
+/// A proxy that listens. It runs until [`Proxy::shutdown`]; dropping it stops accepting but
+/// leaves the sessions to the runtime.
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Proxy {
+    /// Starts listening. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// An address cannot be had, a certificate cannot be used, or there is no upstream.
+    #[allow(clippy::unused_async)] // Callers need not know that nothing waits here today.
+    pub async fn start(mut settings: NetSettings, session: SessionSettings) -> Result<Self, StartError> {
+        let files = limits::raise_open_files();
+        let places = settings.limits.sessions_max.unwrap_or_else(|| limits::sessions_for(files));
+        settings.limits.sessions_max = Some(places);
+        let client_tls = tls::client(settings.upstream.ca.as_deref())?;
+        let pool = Pool::new(&settings.upstream, &client_tls).map_err(StartError::Upstream)?;
+        let server_tls = server_tls(&settings)?;
+        let listeners = settings
+            .listen
+            .listeners()
+            .map(|(address, tls)| {
+                let listener =
+                    listener::bind(address).map_err(|source| StartError::Listen { address, source })?;
+                let address =
+                    listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+                Ok((listener, address, tls))
+            })
+            .collect::<Result<Vec<_>, StartError>>()?;
+        let shared = Arc::new(Shared {
+            settings,
+            session_settings: Arc::new(session),
+            registry: Arc::new(Registry::new(RegistryLimits::default())),
+            pool,
+            live: Live::new(places),
+            clock: Clock::new(),
+            closings: Arc::new(Tracker::default()),
+            handshakes: Arc::new(Tracker::default()),
+            held: Arc::new(Tracker::default()),
+            stopping: watch::Sender::new(false),
+        });
+        let mut addresses = Vec::new();
+        for (listener, address, tls) in listeners {
+            let config = if tls { Some(server_tls.clone().ok_or(StartError::NoCertificate)?) } else { None };
+            tracing::info!(%address, tls, sessions_max = places, "listening");
+            addresses.push(address);
+            tokio::spawn(listener::accept_all(Arc::clone(&shared), listener, config));
+        }
+        Ok(Self { shared, addresses })
+    }
+
+    /// The first address it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+
+    /// All addresses it listens on, in the order of the settings.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What its sessions know of each other.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.shared.registry
+    }
+
+    /// What there is at this moment.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let shared = &self.shared;
+        Facts {
+            sessions: shared.live.sessions(),
+            places_taken: shared.live.taken(),
+            places: shared.settings.limits.sessions_max.unwrap_or(usize::MAX),
+            handshakes: shared.handshakes.count(),
+            held: shared.held.count(),
+            closing: shared.closings.count(),
+        }
+    }
+
+    /// Stops accepting, closes clients with 1012 and upstreams cleanly, and returns when all are
+    /// gone, or after `shutdown_ms_max`. True if none was left.
+    pub async fn shutdown(&self) -> bool {
+        let shared = &self.shared;
+        tracing::info!(sessions = shared.live.sessions(), "shutting down");
+        shared.stopping.send_replace(true);
+        shared.live.post_to_all(|| Note::Shutdown);
+        let gone = async {
+            shared.handshakes.empty().await;
+            shared.live.empty().await;
+            shared.closings.empty().await;
+        };
+        let clean = timeout(shared.settings.limits.shutdown_max, gone).await.is_ok();
+        let left = shared.live.taken();
+        tracing::info!(clean, left, "shut down");
+        clean
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopping.send_replace(true);
+    }
+}
+
+fn server_tls(settings: &NetSettings) -> Result<Option<Arc<ServerConfig>>, StartError> {
+    match (&settings.listen.tls_cert, &settings.listen.tls_key) {
+        (Some(cert), Some(key)) => tls::server(cert, key).map(Some),
+        (None, None) => Ok(None),
+        _ => Err(StartError::NoCertificate),
+    }
+}

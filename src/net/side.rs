@@ -1,0 +1,287 @@
+//! One WebSocket connection: its socket, the bytes of an unfinished frame, and what waits to be
+//! written. Both vectors hold no memory while there is nothing in them.
+//!
+//! Knows frames, but nothing of sessions; it never decides to close.
+
+use std::{
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::BufMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use crate::session::{Close, Timestamp};
+
+use super::{
+    socket::Socket,
+    websocket::{Decoder, MaskKey, Opcode, ProtocolError, Role, Step, encode_close, encode_frame},
+};
+
+/// Growth of the buffer for a frame that does not fit into the scratch buffer: the announced
+/// length alone must not cost memory.
+const GROWTH_BYTES: usize = 64 * 1024;
+
+/// Where the bytes are that were just read.
+#[derive(Debug)]
+pub(crate) enum Filled {
+    /// At the start of the scratch buffer, this many.
+    Scratch(usize),
+    /// In a buffer of their own.
+    Own(Vec<u8>),
+    /// Kept: they do not complete the large frame they belong to.
+    Partly,
+    /// The peer ended its half of the connection.
+    End,
+}
+
+/// A WebSocket connection to one peer.
+#[derive(Debug)]
+pub(crate) struct Side {
+    socket: Socket,
+    decoder: Decoder,
+    unfinished: Vec<u8>,
+    needed: usize,
+    out: Vec<u8>,
+    out_start: usize,
+    blocked_since: Option<Timestamp>,
+    /// Bytes were left over from the handshake and are to be looked at before reading.
+    unparsed: bool,
+    flush_due: bool,
+    write_failed: bool,
+    close_sent: bool,
+}
+
+impl Side {
+    /// A connection whose peer has this role; `leftover` was read after its handshake.
+    pub(crate) fn new(socket: Socket, peer: Role, leftover: &[u8]) -> Self {
+        Self {
+            socket,
+            decoder: Decoder::new(peer),
+            unfinished: leftover.to_vec(),
+            needed: 0,
+            out: Vec::new(),
+            out_start: 0,
+            blocked_since: None,
+            unparsed: !leftover.is_empty(),
+            flush_due: false,
+            write_failed: false,
+            close_sent: false,
+        }
+    }
+
+    /// Reads what is there.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<io::Result<Filled>> {
+        if self.unparsed {
+            self.unparsed = false;
+            return Poll::Ready(Ok(Filled::Own(std::mem::take(&mut self.unfinished))));
+        }
+        if self.needed > scratch.len() {
+            return self.poll_fill_own(cx);
+        }
+        let kept = self.unfinished.len();
+        let Some((head, tail)) = scratch.split_at_mut_checked(kept) else {
+            return self.poll_fill_own(cx);
+        };
+        let mut tail = ReadBuf::new(tail);
+        ready!(Pin::new(&mut self.socket).poll_read(cx, &mut tail))?;
+        let read = tail.filled().len();
+        if read == 0 {
+            return Poll::Ready(Ok(Filled::End));
+        }
+        if kept > 0 {
+            head.copy_from_slice(&self.unfinished);
+            self.unfinished = Vec::new();
+            self.needed = 0;
+        }
+        Poll::Ready(Ok(Filled::Scratch(kept.saturating_add(read))))
+    }
+
+    /// Reads more of a large frame, and nothing beyond it.
+    fn poll_fill_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
+        let length = self.unfinished.len();
+        let missing = self.needed.saturating_sub(length);
+        self.unfinished.reserve(missing.min(length.max(GROWTH_BYTES)));
+        let mut limited = (&mut self.unfinished).limit(missing);
+        let read = ready!(pin!(self.socket.read_buf(&mut limited)).poll(cx))?;
+        Poll::Ready(Ok(if read == 0 {
+            Filled::End
+        } else if self.unfinished.len() < self.needed {
+            Filled::Partly
+        } else {
+            self.needed = 0;
+            Filled::Own(std::mem::take(&mut self.unfinished))
+        }))
+    }
+
+    /// What stands at the start of `bytes`.
+    pub(crate) fn decode(&mut self, bytes: &mut [u8], bytes_max: usize) -> Result<Step, ProtocolError> {
+        self.decoder.decode(bytes, bytes_max)
+    }
+
+    /// Keeps the start of a frame that needs `needed` bytes.
+    pub(crate) fn keep(&mut self, rest: &[u8], needed: usize) {
+        self.unfinished = rest.to_vec();
+        self.needed = needed;
+    }
+
+    /// Gives back bytes that were read but belong to whoever reads next.
+    pub(crate) fn unread(&mut self, rest: &[u8]) {
+        self.unfinished = rest.to_vec();
+        self.needed = 0;
+        self.unparsed = !rest.is_empty();
+    }
+
+    /// Who is on the other end.
+    pub(crate) const fn peer(&self) -> Role {
+        self.decoder.writer()
+    }
+
+    /// A whole frame, or several, to be written with the next [`Side::send`].
+    pub(crate) fn queue(&mut self, frames: &[u8]) {
+        if !self.is_closing() {
+            self.out.extend_from_slice(frames);
+        }
+    }
+
+    /// A message to be written with the next [`Side::send`].
+    pub(crate) fn queue_message(&mut self, opcode: Opcode, payload: &[u8]) {
+        let mask = self.new_mask();
+        if !self.is_closing() {
+            encode_frame(&mut self.out, opcode, payload, mask);
+        }
+    }
+
+    /// A close frame, the last that is written.
+    pub(crate) fn queue_close(&mut self, close: Close) {
+        let code = match close {
+            Close::Code(code) => Some(code),
+            Close::NoCode | Close::Abort => None,
+        };
+        let mask = self.new_mask();
+        if !self.is_closing() {
+            encode_close(&mut self.out, code, mask);
+            self.close_sent = true;
+        }
+    }
+
+    /// Writes what is queued and then `frames`; what the socket does not take is queued.
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, frames: &[u8], now: Timestamp) {
+        if self.write_failed || (frames.is_empty() && !self.wants_write()) {
+            return;
+        }
+        if self.out.is_empty() && !self.is_closing() {
+            self.send_directly(cx, frames, now);
+        } else {
+            self.queue(frames);
+        }
+        self.drain(cx, now);
+    }
+
+    fn send_directly(&mut self, cx: &mut Context<'_>, mut frames: &[u8], now: Timestamp) {
+        while !frames.is_empty() {
+            match Pin::new(&mut self.socket).poll_write(cx, frames) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    self.flush_due = self.socket.needs_flush();
+                    frames = frames.get(written..).unwrap_or_default();
+                }
+                Poll::Ready(_) => return self.fail(),
+                Poll::Pending => {
+                    self.blocked_since = Some(now);
+                    self.out = frames.to_vec();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self, cx: &mut Context<'_>, now: Timestamp) {
+        while let Some(waiting) = self.out.get(self.out_start..)
+            && !waiting.is_empty()
+        {
+            match Pin::new(&mut self.socket).poll_write(cx, waiting) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    self.flush_due = self.socket.needs_flush();
+                    self.out_start = self.out_start.saturating_add(written);
+                    self.blocked_since = None;
+                }
+                Poll::Ready(_) => return self.fail(),
+                Poll::Pending => {
+                    self.blocked_since.get_or_insert(now);
+                    self.forget_written();
+                    return;
+                }
+            }
+        }
+        if !self.out.is_empty() {
+            self.out = Vec::new();
+            self.out_start = 0;
+        }
+        if self.flush_due {
+            match Pin::new(&mut self.socket).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.flush_due = false,
+                Poll::Ready(Err(_)) => return self.fail(),
+                Poll::Pending => {
+                    self.blocked_since.get_or_insert(now);
+                    return;
+                }
+            }
+        }
+        self.blocked_since = None;
+    }
+
+    /// Moves the queue to its start once most of it is written, so that it does not grow for as
+    /// long as the peer lags behind.
+    fn forget_written(&mut self) {
+        if self.out_start > self.out.len() / 2 {
+            self.out.drain(..self.out_start);
+            self.out_start = 0;
+        }
+    }
+
+    fn fail(&mut self) {
+        self.write_failed = true;
+        self.flush_due = false;
+        self.blocked_since = None;
+        self.out = Vec::new();
+        self.out_start = 0;
+    }
+
+    /// Ends our half of the connection.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) const fn queued_bytes(&self) -> usize {
+        self.out.len().saturating_sub(self.out_start)
+    }
+
+    /// Whether something waits to be written.
+    pub(crate) const fn wants_write(&self) -> bool {
+        !self.out.is_empty() || self.flush_due
+    }
+
+    /// Since when the peer has not taken any of the waiting bytes.
+    pub(crate) const fn blocked_since(&self) -> Option<Timestamp> {
+        self.blocked_since
+    }
+
+    /// Whether writing failed: the peer reset the connection, which reading will tell, too.
+    pub(crate) const fn write_failed(&self) -> bool {
+        self.write_failed
+    }
+
+    const fn is_closing(&self) -> bool {
+        self.close_sent || self.write_failed
+    }
+
+    fn new_mask(&self) -> Option<MaskKey> {
+        // Only a client masks: we are one towards a server.
+        match self.decoder.writer() {
+            Role::Server => Some(rand::random()),
+            Role::Client => None,
+        }
+    }
+}

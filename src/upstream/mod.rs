@@ -1,0 +1,16 @@
+//! The nodes behind: dialing them, choosing among them, pacing the dials of a restore, and
+//! probing a node that is down while somebody waits for it.
+//!
+//! Knows HTTP and sockets, but nothing of sessions beyond their id and mailbox; what a failed
+//! dial means is decided elsewhere.
+
+mod budget;
+mod dial;
+mod outage;
+mod pool;
+mod request;
+mod response;
+
+pub(crate) use dial::{DialFailure, Dialed, Refusal};
+pub(crate) use pool::Pool;
+pub(crate) use request::{ClientRequest, RequestHead};
