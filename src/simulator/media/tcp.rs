@@ -110,4 +110,19 @@ mod tests {
             assert!(input.is_empty());
         }
     }
+
+    #[test]
+    fn a_peer_that_does_not_read_costs_a_bounded_buffer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        let mut stream = FramedStream::new(stream);
+        // The kernel's buffers take some megabytes first.
+        for _ in 0..2_000 {
+            stream.send(&[7; 60_000]).unwrap();
+            assert!(stream.output.len() <= OUTPUT_BYTES_MAX);
+        }
+        assert!(stream.output.len() > OUTPUT_BYTES_MAX / 2, "the bound was reached");
+        drop(peer);
+    }
 }

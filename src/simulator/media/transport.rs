@@ -213,3 +213,47 @@ impl Transport {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use str0m::RtcConfig;
+    use str0m::media::MediaKind;
+
+    use super::*;
+
+    fn rtp(payload_type: u8, ssrc: u32) -> Vec<u8> {
+        let mut packet = vec![0x80, payload_type, 0, 1, 0, 0, 0, 0];
+        packet.extend(ssrc.to_be_bytes());
+        packet
+    }
+
+    #[test]
+    fn only_rtp_has_an_identity() {
+        assert_eq!(rtp_identity(&rtp(96 | 0x80, 7)), Some((96, 7)), "the marker bit is no part of it");
+        assert_eq!(rtp_identity(&rtp(200, 7)), None, "RTCP");
+        assert_eq!(rtp_identity(&[22; 40]), None, "DTLS");
+        assert_eq!(rtp_identity(&[0x80, 96]), None, "too short");
+    }
+
+    #[test]
+    fn sources_are_bound_by_payload_type_and_not_without_end() {
+        let provider = std::sync::Arc::new(str0m::crypto::from_feature_flags());
+        let mut rtc = RtcConfig::new().set_crypto_provider(provider).set_rtp_mode(true).build(Instant::now());
+        let mid = Mid::from("0");
+        rtc.direct_api().declare_media(mid, MediaKind::Video);
+        let line = BindingLine { mid, main_types: vec![96], repair_types: vec![97], main_ssrc: None };
+        let mut binding = LateBinding { lines: vec![line], known: Vec::new() };
+        binding.bind(&mut rtc, &rtp(97, 1));
+        binding.bind(&mut rtc, &rtp(100, 2));
+        assert!(binding.known.is_empty(), "a repair without its source, an unknown payload type");
+        binding.bind(&mut rtc, &rtp(96, 3));
+        binding.bind(&mut rtc, &rtp(97, 4));
+        let stream = rtc.direct_api().stream_rx(&3.into()).map(|stream| stream.rtx());
+        assert_eq!(stream, Some(Some(4.into())));
+        for ssrc in 10..1000 {
+            binding.bind(&mut rtc, &rtp(96, ssrc));
+        }
+        assert_eq!(binding.known.len(), LateBinding::KNOWN_MAX);
+    }
+}
