@@ -43,6 +43,8 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the proxy.
+    Run(SettingsArgs),
     /// Check the configuration and its files, say what would run, and start nothing.
     Check(CheckArgs),
     /// Make a self-signed certificate and its key, for development.

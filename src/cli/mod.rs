@@ -6,6 +6,7 @@ mod certificate;
 mod check;
 mod failure;
 mod load;
+mod run;
 mod signals;
 mod simulate;
 
@@ -46,6 +47,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Check(args) => check::run(args, out),
         Command::Certificate(args) => certificate::run(args, out),
         Command::Load(args) => load::run(args, out),
+        Command::Run(args) => run::run(args),
         Command::Simulate(args) => simulate::run(args, out),
     }
 }

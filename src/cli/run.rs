@@ -1,0 +1,58 @@
+//! `holdfast run`: the proxy, from its configuration to the signal that ends it.
+
+use tracing::{info, warn};
+
+use super::{Failure, args::SettingsArgs, signals::Signals};
+use crate::{
+    config::Config,
+    net::{Proxy, StartError},
+    telemetry,
+};
+
+/// The order matters: nothing is bound before the whole configuration is accepted, and signals
+/// are caught before the first client can connect.
+pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
+    let config = args.load()?;
+    telemetry::init(&config.log)?;
+    info!(version = env!("CARGO_PKG_VERSION"), "holdfast starts");
+    for warning in config.warnings() {
+        warn!("{warning}");
+    }
+    super::install_crypto_provider();
+    super::on_runtime(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let mut signals = Signals::catch()?;
+    let proxy = Proxy::start(config.net, config.session).await?;
+    let signal = signals.next().await;
+    info!(%signal, "ending; a second signal ends at once");
+    tokio::select! {
+        biased;
+        signal = signals.next() => Err(Failure::Interrupted(signal)),
+        _ = proxy.shutdown() => Ok(()),
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match &error {
+            StartError::Listen { source, .. } => {
+                let advice = match source.kind() {
+                    std::io::ErrorKind::AddrInUse => {
+                        "Another process has this port: end it, or choose another with --listen."
+                    }
+                    std::io::ErrorKind::AddrNotAvailable => {
+                        "This machine does not have this address: use one of its own, or 0.0.0.0 for all."
+                    }
+                    std::io::ErrorKind::PermissionDenied => {
+                        "Ports below 1024 take a privilege (CAP_NET_BIND_SERVICE)."
+                    }
+                    _ => "Choose another with --listen.",
+                };
+                Self::Unavailable(format!("{error}\n{advice}"))
+            }
+            _ => Self::Usage(error.to_string()),
+        }
+    }
+}
