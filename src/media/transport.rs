@@ -32,6 +32,14 @@ pub(crate) const ADDRESSES_MAX: usize = 8;
 /// How often a transport may ask to be called again at once before it has to wait.
 const IMMEDIATE_CALLS_MAX: usize = 8;
 
+/// How often a running handshake is given the chance to send its last flight again. The OpenSSL
+/// backend keeps the retransmission timer (1 s, then doubled) but looks at it only when a
+/// datagram comes in, so we hand it one that says nothing.
+const HANDSHAKE_NUDGE: Duration = Duration::from_millis(200);
+
+/// A DTLS record too short to be one: it is read and forgotten.
+const NUDGE: [u8; 1] = [22];
+
 /// Age at which a sent packet is no longer worth resending.
 const RTX_AGE_MAX: Duration = Duration::from_secs(1);
 
@@ -115,6 +123,8 @@ pub(crate) struct Transport {
     /// Something was written to it since it was last driven.
     pub(crate) dirty: bool,
     pub(crate) connected: bool,
+    /// When the handshake is nudged next; None: ICE does not stand yet, or DTLS does.
+    nudge_at: Option<Instant>,
     /// When anything last came from the peer.
     pub(crate) heard: Option<Instant>,
     failed: bool,
@@ -174,6 +184,7 @@ impl Transport {
             deadline: now,
             dirty: true,
             connected: false,
+            nudge_at: None,
             heard: None,
             failed: false,
         };
@@ -303,7 +314,7 @@ impl Transport {
         }
         if self.dirty || self.deadline <= now {
             self.dirty = false;
-            if let Err(error) = self.rtc.handle_input(Input::Timeout(now)) {
+            if let Err(error) = self.nudge(now).and_then(|()| self.rtc.handle_input(Input::Timeout(now))) {
                 events.push((number, TransportEvent::Failed(self.fail(&error))));
                 return;
             }
@@ -317,8 +328,14 @@ impl Transport {
                 }
                 Ok(Output::Event(event)) => {
                     match event {
-                        Event::Connected => self.connected = true,
+                        Event::Connected => {
+                            self.connected = true;
+                            self.nudge_at = None;
+                        }
                         Event::Closed => self.connected = false,
+                        Event::IceConnectionStateChange(state) if state.is_connected() && !self.connected => {
+                            self.nudge_at = Some(now + HANDSHAKE_NUDGE);
+                        }
                         _ => {}
                     }
                     events.push((number, TransportEvent::Rtc(event)));
@@ -331,6 +348,7 @@ impl Transport {
                     }
                 }
                 Ok(Output::Timeout(at)) => {
+                    let at = self.nudge_at.map_or(at, |nudge| nudge.min(at));
                     self.deadline = at.max(now + Duration::from_millis(1));
                     return;
                 }
@@ -339,6 +357,17 @@ impl Transport {
                     return;
                 }
             }
+        }
+    }
+
+    fn nudge(&mut self, now: Instant) -> Result<(), RtcError> {
+        if self.nudge_at.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        self.nudge_at = Some(now + HANDSHAKE_NUDGE);
+        match Receive::new(Protocol::Udp, self.local, self.local, &NUDGE) {
+            Ok(receive) => self.rtc.handle_input(Input::Receive(now, receive)),
+            Err(_) => Ok(()),
         }
     }
 
