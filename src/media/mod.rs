@@ -8,6 +8,7 @@
 mod api;
 mod certificate;
 mod clock;
+mod configure;
 mod continuity;
 mod counters;
 mod demux;

@@ -6,8 +6,9 @@ use tokio::{sync::watch, time::timeout};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
-    config::{NetSettings, SessionSettings},
+    config::{Config, MediaMode, NetSettings, SessionSettings},
     limits,
+    media::{MediaHandle, MediaSettings},
     registry::{Registry, RegistryLimits},
     upstream::Pool,
 };
@@ -38,6 +39,9 @@ pub enum StartError {
         /// What is wrong with it.
         why: String,
     },
+    /// The media workers do not start; the message names the port.
+    #[error("{0}")]
+    Media(io::Error),
     /// The upstreams cannot be used.
     #[error("{0}")]
     Upstream(String),
@@ -76,8 +80,37 @@ impl Proxy {
     ///
     /// # Errors
     /// An address cannot be had, a certificate cannot be used, or there is no upstream.
+    pub async fn start(settings: NetSettings, session: SessionSettings) -> Result<Self, StartError> {
+        Self::start_with(settings, session, None).await
+    }
+
+    /// Starts what the whole configuration says, the media workers included.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`], and if the media port cannot be had.
+    pub async fn launch(config: Config) -> Result<Self, StartError> {
+        let media = match config.media.mode {
+            MediaMode::Direct => None,
+            MediaMode::Anchor => {
+                let handle =
+                    MediaHandle::start(MediaSettings::from_config(&config)).map_err(StartError::Media)?;
+                tracing::info!(addresses = ?handle.addresses(), "media is anchored here");
+                Some(handle)
+            }
+        };
+        Self::start_with(config.net, config.session, media).await
+    }
+
+    /// Starts listening; with media workers, WebRTC streams are anchored.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
     #[allow(clippy::unused_async)] // Callers need not know that nothing waits here today.
-    pub async fn start(mut settings: NetSettings, session: SessionSettings) -> Result<Self, StartError> {
+    pub async fn start_with(
+        mut settings: NetSettings,
+        session: SessionSettings,
+        media: Option<MediaHandle>,
+    ) -> Result<Self, StartError> {
         let files = limits::raise_open_files();
         let places = settings.limits.sessions_max.unwrap_or_else(|| limits::sessions_for(files));
         settings.limits.sessions_max = Some(places);
@@ -98,6 +131,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             settings,
             session_settings: Arc::new(session),
+            media,
             registry: Arc::new(Registry::new(RegistryLimits::default())),
             pool,
             live: Live::new(places),
@@ -133,6 +167,12 @@ impl Proxy {
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
         &self.shared.registry
+    }
+
+    /// The media workers, if WebRTC streams are anchored.
+    #[must_use]
+    pub fn media(&self) -> Option<&MediaHandle> {
+        self.shared.media.as_ref()
     }
 
     /// What there is at this moment.

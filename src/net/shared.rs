@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     config::{NetSettings, SessionSettings},
+    media::MediaHandle,
     registry::Registry,
     session::{Session, SessionId, Timestamp},
     upstream::Pool,
@@ -96,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) settings: NetSettings,
     pub(crate) session_settings: Arc<SessionSettings>,
     pub(crate) registry: Arc<Registry>,
+    /// The media workers, if WebRTC streams are anchored.
+    pub(crate) media: Option<MediaHandle>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) live: Arc<Live>,
     pub(crate) clock: Clock,
@@ -112,7 +115,9 @@ pub(crate) struct Shared {
 impl Shared {
     /// The core of a new session.
     pub(crate) fn new_session(&self, id: SessionId, now: Timestamp) -> Session {
-        Session::new(id, Arc::clone(&self.session_settings), Arc::clone(&self.registry), rand::random(), now)
+        let (settings, registry) = (Arc::clone(&self.session_settings), Arc::clone(&self.registry));
+        let session = Session::new(id, settings, registry, rand::random(), now);
+        if self.media.is_some() { session.with_media() } else { session }
     }
 
     /// Whether the proxy shuts down.

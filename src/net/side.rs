@@ -54,6 +54,11 @@ pub(crate) struct Side {
 }
 
 impl Side {
+    /// As [`Socket::local_ip`].
+    pub(crate) fn local_ip(&self) -> Option<std::net::IpAddr> {
+        self.socket.local_ip()
+    }
+
     /// A connection whose peer has this role; `leftover` was read after its handshake.
     pub(crate) fn new(socket: Socket, peer: Role, leftover: &[u8]) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -25,6 +26,16 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
+    /// The address of this machine that the other side reached; IPv4 also where it came mapped.
+    pub(crate) fn local_ip(&self) -> Option<IpAddr> {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::TlsServer(stream) => stream.get_ref().0,
+            Self::TlsClient(stream) => stream.get_ref().0,
+        };
+        stream.local_addr().ok().map(|address| address.ip().to_canonical())
+    }
+
     /// Whether written bytes may stay in the socket's own buffer until it is flushed.
     pub(crate) const fn needs_flush(&self) -> bool {
         !matches!(self, Self::Plain(_))

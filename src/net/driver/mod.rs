@@ -7,6 +7,7 @@
 
 mod client;
 mod events;
+mod media;
 mod orders;
 mod timer;
 mod upstream;
@@ -66,6 +67,8 @@ pub(crate) struct Driver {
     upstream: Option<Side>,
     epoch: Epoch,
     dial: Option<(Epoch, DialTask)>,
+    /// Its anchored streams, from the first one on.
+    media: Option<Box<media::Media>>,
     timer: Timer,
     /// Until the first message has come: when to give up waiting for it.
     first_message_by: Option<Timestamp>,
@@ -94,6 +97,7 @@ impl Driver {
             upstream: Some(Side::new(upstream.socket, Role::Server, &upstream.leftover)),
             epoch: Epoch(0),
             dial: None,
+            media: None,
             timer: Timer::default(),
             first_message_by: (!patience.is_zero()).then(|| now + patience),
             first_message_seen: false,
@@ -116,6 +120,7 @@ impl Driver {
         for _ in 0..ROUNDS_MAX {
             let mut progress = self.take_notes(cx, now);
             progress |= self.poll_dial(cx, now);
+            progress |= self.poll_media(cx, now);
             progress |= self.read_upstream(cx, scratch, now);
             progress |= self.read_client(cx, scratch, now);
             // Whoever was not read from because the other side lagged is looked at again.

@@ -53,9 +53,9 @@ impl Driver {
                     mailbox.post(Note::Mail(mail));
                 }
             }
+            Output::Media(command) => self.command_media(command),
             Output::Event(event) => self.log(&event),
             // Given only to a core that was told of media workers, and none is.
-            Output::Media(_) => {}
             Output::Passthrough => self.passthrough = true,
         }
     }

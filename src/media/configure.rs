@@ -1,0 +1,23 @@
+//! The workers' settings out of the configuration.
+
+use crate::config::{CheckBitrate, Config};
+
+use super::MediaSettings;
+
+impl MediaSettings {
+    /// What the configuration says of the workers; everything it does not speak of keeps its
+    /// default.
+    #[must_use]
+    pub fn from_config(config: &Config) -> Self {
+        let video = &config.session.video;
+        Self {
+            listen: config.media.listen,
+            advertise: config.media.advertise.clone(),
+            check_bitrate: video.check_bitrate != CheckBitrate::Off,
+            bitrate_check_interval: video.bitrate_check_interval,
+            bitrate_max_tries: video.bitrate_max_tries,
+            change_codec: video.retry_without_h264,
+            ..Self::default()
+        }
+    }
+}
