@@ -33,18 +33,23 @@ pub(super) fn stream_name(number: usize) -> String {
     format!("load-{}-{number}", std::process::id())
 }
 
-/// `publishStream` with a whole offer.
+/// `publishStream` with a whole offer, of which no media will come.
 pub(super) fn publish(id: &str, name: &str) -> String {
-    json!({"message": "publishStream", "data": [{
+    stream(true, id, name, OFFER)
+}
+
+/// `publishStream` or `playStream` with this offer.
+pub(super) fn stream(publish: bool, id: &str, name: &str, offer: &str) -> String {
+    json!({"message": if publish { "publishStream" } else { "playStream" }, "data": [{
         "mediaSessionId": id,
         "name": name,
-        "published": true,
+        "published": publish,
         "hasVideo": true,
         "hasAudio": true,
         "status": "PENDING",
         "record": false,
         "mediaProvider": "WebRTC",
-        "sdp": OFFER,
+        "sdp": offer,
         "bitrate": 0,
         "minBitrate": 0,
         "maxBitrate": 0,

@@ -4,6 +4,7 @@
 //! so that nobody melts a server by accident. It knows nothing of Holdfast: what it loads may be
 //! anything that speaks the protocol.
 
+mod caller;
 mod client;
 mod messages;
 mod settings;
@@ -20,6 +21,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
+pub use caller::{Caller, Told};
 pub use settings::{LoadSettings, MESSAGE_BYTES_MAX, RAMP_MAX, RATE_MAX, SESSIONS_MAX, Scenario};
 pub use summary::{Percentiles, Summary};
 
