@@ -51,6 +51,9 @@ pub enum Command {
     Certificate(CertificateArgs),
     /// Load a server with protocol-true clients, and sum up how it went.
     Load(LoadArgs),
+    /// Show a stream that survives the death of its server: simulated server, proxy and page in
+    /// one command.
+    Demo(DemoArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
     Simulate(SimulateArgs),
 }
@@ -141,6 +144,22 @@ impl SettingsArgs {
         };
         Config::load(self.config.as_deref(), &flags)
     }
+}
+
+/// `holdfast demo`.
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Where the page is.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8090")]
+    pub listen: SocketAddr,
+
+    /// Without a browser: built-in clients, one outage, told in lines.
+    #[arg(long)]
+    pub headless: bool,
+
+    /// Who carries WebRTC media.
+    #[arg(long, value_name = "MODE", default_value = "anchor")]
+    pub media: MediaMode,
 }
 
 /// `holdfast check`.

@@ -4,6 +4,7 @@
 mod args;
 mod certificate;
 mod check;
+mod demo;
 mod failure;
 mod load;
 mod run;
@@ -46,6 +47,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
     match &cli.command {
         Command::Check(args) => check::run(args, out),
         Command::Certificate(args) => certificate::run(args, out),
+        Command::Demo(args) => demo::run(args, out),
         Command::Load(args) => load::run(args, out),
         Command::Run(args) => run::run(args),
         Command::Simulate(args) => simulate::run(args, out),

@@ -1,0 +1,62 @@
+//! `holdfast demo`: see a stream survive the death of its server.
+
+use std::io::Write;
+
+use tokio::sync::watch;
+
+use super::{Failure, args::DemoArgs, signals::Signals, told};
+use crate::demo::{self, DemoSettings, Report};
+
+pub(super) fn run(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> {
+    super::install_crypto_provider();
+    super::on_runtime(async { if args.headless { headless(args, out).await } else { page(args, out).await } })
+}
+
+async fn page(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let mut signals = Signals::catch()?;
+    let (stop, stopped) = watch::channel(false);
+    let settings = DemoSettings { listen: args.listen, media: args.media };
+    let show = demo::run(&settings, stopped, |address| {
+        told(writeln!(out, "Open http://{address}/ in a browser; Ctrl-C ends the demo."));
+        told(out.flush());
+    });
+    tokio::pin!(show);
+    let result = tokio::select! {
+        result = &mut show => result,
+        _ = signals.next() => {
+            stop.send_replace(true);
+            show.await
+        }
+    };
+    result.map_err(failed)
+}
+
+async fn headless(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let report = demo::headless(args.media, |line| told(writeln!(out, "{line}"))).await.map_err(failed)?;
+    told(writeln!(out, "{}", sentence(&report)));
+    if report.bare_lives {
+        return Err(Failure::Internal(
+            "the viewer without Holdfast survived: the demo shows nothing".to_owned(),
+        ));
+    }
+    if report.held_lives {
+        return Ok(());
+    }
+    Err(Failure::Unavailable("the picture behind Holdfast did not come back".to_owned()))
+}
+
+fn sentence(report: &Report) -> String {
+    match report.restored_after_ms {
+        Some(ms) => format!(
+            "Behind Holdfast the picture was back {ms} ms after the server, with {} events seen by the clients.",
+            report.events_seen
+        ),
+        None => {
+            format!("Behind Holdfast the picture did not come back; {} events were seen.", report.events_seen)
+        }
+    }
+}
+
+fn failed(error: std::io::Error) -> Failure {
+    Failure::Unavailable(format!("the demo does not run: {error}"))
+}

@@ -1,0 +1,165 @@
+//! `holdfast demo`: a simulated server, the proxy and a page, all in one command, to see a
+//! stream survive the death of its server. Without a browser, built-in clients take the page's
+//! place.
+//!
+//! A showcase: nothing of the proxy depends on it.
+
+mod board;
+mod headless;
+mod node;
+mod web;
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use serde_json::json;
+use tokio::{net::TcpListener, sync::mpsc, sync::watch, time::sleep};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::{
+    config::{Config, MediaMode, Overrides},
+    net::Proxy,
+};
+
+use board::Board;
+use node::Node;
+
+pub use headless::Report;
+
+/// Buttons pressed and not yet carried out; more are refused.
+const ACTIONS_MAX: usize = 8;
+/// How long `freeze` lasts.
+const FREEZE: Duration = Duration::from_secs(5);
+
+/// What the demo shows.
+#[derive(Clone, Debug)]
+pub struct DemoSettings {
+    /// Where the page is; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Who carries the media: with `anchor` nobody notices, with `direct` streams are reported.
+    pub media: MediaMode,
+}
+
+/// What a button does to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Kill { back_after: Duration },
+    Freeze,
+    Cut,
+    RefuseH264,
+}
+
+impl Action {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "kill-2" => Self::Kill { back_after: Duration::from_secs(2) },
+            "kill-20" => Self::Kill { back_after: Duration::from_secs(20) },
+            "freeze" => Self::Freeze,
+            "cut" => Self::Cut,
+            "refuse-h264" => Self::RefuseH264,
+            _ => return None,
+        })
+    }
+}
+
+/// The parts that every form of the demo has.
+pub(crate) struct Stage {
+    board: Board,
+    node: Node,
+    proxy: Proxy,
+}
+
+impl Stage {
+    async fn set(media: MediaMode) -> io::Result<Self> {
+        let board = Board::new();
+        let subscriber = tracing_subscriber::registry().with(board.clone());
+        // A process that logs already keeps its log; the timeline then shows the server only.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+        let node = Node::start().await?;
+        board.note("up", format!("server listens on {}", node.address));
+        let flags = Overrides {
+            listen: vec![node::free_port()?.to_string().parse().map_err(io::Error::other)?],
+            upstream: vec![format!("ws://{}", node.address).parse().map_err(io::Error::other)?],
+            media: Some(media),
+            media_listen: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
+            ..Overrides::default()
+        };
+        let config = Config::load(None, &flags).map_err(io::Error::other)?;
+        let proxy = Proxy::launch(config).await.map_err(io::Error::other)?;
+        Ok(Self { board, node, proxy })
+    }
+
+    /// Does to the server what the button says.
+    async fn act(&mut self, action: Action) -> io::Result<()> {
+        match action {
+            Action::Kill { back_after } => {
+                self.board.note("server", format!("server killed, back in {} s", back_after.as_secs()));
+                self.node.kill()?;
+                sleep(back_after).await;
+                self.node.start_again().await?;
+                self.board.note("up", "server listens again");
+            }
+            Action::Freeze => {
+                self.board.note("server", format!("server frozen for {} s", FREEZE.as_secs()));
+                let fault = json!({"fault": "freeze", "for_ms": FREEZE.as_millis() as u64});
+                self.node.control("/fault", fault).await?;
+            }
+            Action::Cut => {
+                self.board.note("server", "connections of the server cut");
+                self.node.control("/fault", json!({"fault": "rst"})).await?;
+            }
+            Action::RefuseH264 => {
+                self.board.note("server", "server refuses H264 from now on");
+                self.node.control("/switch", json!({"streams": {"refuse_codecs": ["H264"]}})).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Serves the page until `stop` becomes true; `ready` is told its address.
+///
+/// # Errors
+/// A part does not start: the message says which.
+pub async fn run(
+    settings: &DemoSettings,
+    mut stop: watch::Receiver<bool>,
+    ready: impl FnOnce(SocketAddr),
+) -> io::Result<()> {
+    let mut stage = Stage::set(settings.media).await?;
+    let listener = TcpListener::bind(settings.listen).await?;
+    let address = listener.local_addr()?;
+    let (actions, mut pressed) = mpsc::channel(ACTIONS_MAX);
+    let site = web::Site {
+        board: stage.board.clone(),
+        actions,
+        proxy: stage.proxy.address(),
+        server: stage.node.address,
+    };
+    let page = tokio::spawn(web::serve(listener, site));
+    ready(address);
+    loop {
+        tokio::select! {
+            _ = async { stop.wait_for(|stopped| *stopped).await.map(|stopped| *stopped) } => break,
+            Some(action) = pressed.recv() => {
+                if let Err(error) = stage.act(action).await {
+                    stage.board.note("server", format!("that did not work: {error}"));
+                }
+            }
+        }
+    }
+    page.abort();
+    stage.proxy.shutdown().await;
+    stage.node.kill()
+}
+
+/// Runs the demo with built-in clients: one outage, told in lines.
+///
+/// # Errors
+/// A part does not start, or the clients cannot.
+pub async fn headless(media: MediaMode, tell: impl FnMut(&str)) -> io::Result<Report> {
+    let mut stage = Stage::set(media).await?;
+    let report = headless::show(&mut stage, tell).await;
+    stage.proxy.shutdown().await;
+    stage.node.kill()?;
+    report
+}

@@ -1,0 +1,105 @@
+//! The server of the demo: a simulated one, as a process of its own, so that killing it is real.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, body::Bytes};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::spawn_blocking, time::timeout};
+
+/// How long the simulated server may take to start.
+const START_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// The process and where it listens; the ports stay the same when it is started again.
+#[derive(Debug)]
+pub(super) struct Node {
+    child: Option<Child>,
+    pub(super) address: SocketAddr,
+    control: SocketAddr,
+}
+
+impl Node {
+    /// Starts a simulated server on free ports of loopback.
+    pub(super) async fn start() -> io::Result<Self> {
+        let (address, control) = (free_port()?, free_port()?);
+        let mut node = Self { child: None, address, control };
+        node.start_again().await?;
+        Ok(node)
+    }
+
+    /// Starts the process, if it does not run, and waits until it listens.
+    pub(super) async fn start_again(&mut self) -> io::Result<()> {
+        if self.child.is_some() {
+            return Ok(());
+        }
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("simulate")
+            .args(["--listen", &self.address.to_string(), "--control", &self.control.to_string()])
+            .args(["--log-level", "error"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = child.stdout.take();
+        self.child = Some(child);
+        let output = output.ok_or_else(|| io::Error::other("no output of the server"))?;
+        let listening = spawn_blocking(move || wait_until_it_listens(output));
+        let listening = timeout(START_TIME_MAX, listening).await;
+        listening.map_err(|_| io::Error::other("the simulated server does not start"))??
+    }
+
+    /// Kills it as `kill -9` does.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Asks the running server for a fault or a switch.
+    pub(super) async fn control(&self, path: &str, body: serde_json::Value) -> io::Result<()> {
+        let stream = TokioIo::new(TcpStream::connect(self.control).await?);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(stream).await.map_err(io::Error::other)?;
+        let connection = tokio::spawn(connection);
+        let request = Request::post(path)
+            .header("host", self.control.to_string())
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body.to_string())))
+            .map_err(io::Error::other)?;
+        let response = sender.send_request(request).await.map_err(io::Error::other)?;
+        let status = response.status();
+        let text = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+        connection.abort();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("the server says {status}: {}", String::from_utf8_lossy(&text))))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        let _ = self.kill();
+    }
+}
+
+fn wait_until_it_listens(output: ChildStdout) -> io::Result<()> {
+    for line in BufReader::new(output).lines() {
+        if line?.starts_with("control ") {
+            return Ok(());
+        }
+    }
+    Err(io::Error::other("the simulated server ended at its start"))
+}
+
+/// A port of loopback that is free now.
+pub(super) fn free_port() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+}
