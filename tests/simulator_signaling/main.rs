@@ -14,9 +14,11 @@ mod control;
 mod faults;
 mod handshakes;
 mod media_sockets;
+mod real_media;
 mod rooms;
 mod sessions;
 mod streams;
+mod tls;
 mod violations;
 
 use holdfast::simulator::{Simulator, SimulatorSettings};

@@ -140,7 +140,8 @@ async fn an_oversize_message_ends_the_connection() {
 
 #[tokio::test]
 async fn memory_of_the_past_is_bounded() {
-    let limits = json!({"journal_max": 3, "handshakes_max": 2, "keys_max": 2, "ids_max": 1, "violations_max": 1});
+    let limits =
+        json!({"journal_max": 3, "handshakes_max": 2, "keys_max": 2, "ids_max": 1, "violations_max": 1});
     let server = simulator(json!({"limits": limits})).await;
     for _ in 0..3 {
         Client::establish(server.address()).await.close().await;
