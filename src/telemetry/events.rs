@@ -16,6 +16,11 @@
 //! | `stream_outcome` | info, warn if `reported` | how one stream left an outage | `stream`, `id`, `kind`, `outcome`, `after_ms` |
 //! | `stream_retry` | info | a refused stream is tried again | `stream`, `attempt`, `cause` |
 //! | `retried_without_h264` | info | a refused publish is tried without H264 | `stream` |
+//! | `unanchorable` | warn | a stream's media goes directly, past the proxy | `stream`, `cause` |
+//! | `media_lost` | warn | the media of an anchored stream is gone | `stream`, `cause` |
+//! | `client_leg_revived` | info | a client's media is back after a silence | `stream`, `silence_ms` |
+//! | `codec_changed` | info | a publisher changed its codec | `stream`, `codec` |
+//! | `no_video` | warn | a publisher sends no video | `stream`, `never_sent` |
 //! | `room_lost` | warn | a room did not take the client back | `room`, `cause` |
 //! | `client_dead` | info | no sign of life from a client | `cause` |
 //! | `limit_reached` | warn | a setting bounded a client | `limit` |
