@@ -1,0 +1,83 @@
+//! Where answers and media come from.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::simulator::media::{DtlsRole, MediaSettings, NetworkConditions};
+
+/// Where answers and media come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaMode {
+    /// Answers that are well formed but lead nowhere; thousands of sessions are cheap.
+    #[default]
+    Fake,
+    /// A media server of its own behind each answer.
+    Real,
+}
+
+/// The media server. Loss, jitter and silence can be changed at run time; the rest holds from the
+/// next simulated restart on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaServerSettings {
+    /// Address that the media sockets bind. Default: 127.0.0.1.
+    pub bind_ip: IpAddr,
+    /// Address in the candidates. Default: the bound one.
+    pub advertise_ip: Option<IpAddr>,
+    /// Seed of loss, jitter and randomised numbers.
+    pub seed: u64,
+    /// Start sequence numbers, timestamps, SSRCs and picture ids towards players at random.
+    pub randomise: bool,
+    /// Present an RSA-2048 certificate instead of an ECDSA one.
+    pub rsa_certificate: bool,
+    /// Which side starts the DTLS handshake. Default: as the answer's shape says.
+    pub dtls_role: DtlsRole,
+    /// Packets lost each way, in percent.
+    pub loss_percent: f64,
+    /// Packets are held back by at most this many milliseconds.
+    pub jitter_ms: u64,
+    /// No packet passes in either direction.
+    pub silent: bool,
+    /// Streams at once. Default: 4096.
+    pub streams_max: usize,
+}
+
+impl Default for MediaServerSettings {
+    fn default() -> Self {
+        let media = MediaSettings::default();
+        Self {
+            bind_ip: media.bind_ip,
+            advertise_ip: None,
+            seed: 0,
+            randomise: false,
+            rsa_certificate: false,
+            dtls_role: DtlsRole::ByShape,
+            loss_percent: 0.0,
+            jitter_ms: 0,
+            silent: false,
+            streams_max: media.streams_max,
+        }
+    }
+}
+
+impl MediaServerSettings {
+    pub(in crate::simulator) const fn network(&self) -> NetworkConditions {
+        NetworkConditions { loss_percent: self.loss_percent, jitter_ms: self.jitter_ms, silent: self.silent }
+    }
+
+    pub(in crate::simulator) fn settings(&self) -> MediaSettings {
+        MediaSettings {
+            bind_ip: self.bind_ip,
+            advertise_ip: self.advertise_ip,
+            seed: self.seed,
+            randomise: self.randomise,
+            rsa_certificate: self.rsa_certificate,
+            network: self.network(),
+            dtls_role: self.dtls_role,
+            streams_max: self.streams_max,
+            ..MediaSettings::default()
+        }
+    }
+}
