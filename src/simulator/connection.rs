@@ -58,8 +58,14 @@ pub(super) async fn serve(
         hub.thawed().await;
         shake_hands(&hub, id, TappedTcp::new(tcp, tap.clone()), tls).await
     };
+    let too_late = async {
+        tokio::time::sleep(settings.limits.handshake_time_max).await;
+        // Who is cut off from us must not hear of our impatience.
+        tap.healed().await;
+    };
     let socket = tokio::select! {
-        shaken = tokio::time::timeout(settings.limits.handshake_time_max, shaken) => shaken.ok().flatten(),
+        shaken = shaken => shaken,
+        () = too_late => None,
         _ = tap.ordered() => None,
     };
     let Some(socket) = socket else {

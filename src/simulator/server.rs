@@ -62,12 +62,7 @@ pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener, local: SocketAddr,
             return;
         }
         match listener.take().map_or_else(|| bind(local), Ok) {
-            Ok(listener) => {
-                if let Err(error) = accept_all(&hub, &listener, local, tls.as_ref()).await {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
+            Ok(listener) => accept_all(&hub, &listener, local, tls.as_ref()).await,
             Err(error) => {
                 tracing::warn!(%error, %local, "listening again failed");
                 tokio::time::sleep(RETRY).await;
@@ -77,27 +72,31 @@ pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener, local: SocketAddr,
 }
 
 /// Accepts until the doors are shut.
-async fn accept_all(
-    hub: &Arc<Hub>,
-    listener: &TcpListener,
-    local: SocketAddr,
-    tls: Option<&TlsAcceptor>,
-) -> io::Result<()> {
+async fn accept_all(hub: &Arc<Hub>, listener: &TcpListener, local: SocketAddr, tls: Option<&TlsAcceptor>) {
     let mut doors = hub.doors.subscribe();
     loop {
         hub.thawed().await;
         if !hub.doors_open().await {
-            return Ok(());
+            return;
         }
         tokio::select! {
-            accepted = listener.accept() => {
-                let (tcp, peer) = accepted?;
-                tcp.set_nodelay(true)?;
-                tokio::spawn(connection::serve(hub.clone(), tcp, peer, local, tls.cloned()));
-            }
+            accepted = listener.accept() => match accepted {
+                Ok((tcp, peer)) => {
+                    if let Err(error) = tcp.set_nodelay(true) {
+                        tracing::debug!(%error, "the connection was gone at once");
+                        continue;
+                    }
+                    tokio::spawn(connection::serve(hub.clone(), tcp, peer, local, tls.cloned()));
+                }
+                Err(error) => {
+                    // Most likely out of file descriptors: those who wait stay in the backlog.
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(RETRY).await;
+                }
+            },
             changed = doors.changed() => {
                 if changed.is_err() {
-                    return Ok(());
+                    return;
                 }
             }
         }

@@ -13,6 +13,7 @@ use super::world::{ConnectionId, Outgoing, Progress, Role, Session, SessionNumbe
 impl World {
     /// The first message of a signaling socket.
     pub(super) fn connect(&mut self, connection: ConnectionId, argument: Argument) {
+        self.tally.connect_rate.add(Instant::now());
         if let Some((info, close)) = self.connect_refusal(&argument) {
             self.refuse_connect(connection, &info, close);
             return;

@@ -25,14 +25,34 @@ pub(super) fn count(counts: &mut Counts, key: &str, keys_max: usize) {
     }
 }
 
+/// How many came within any one second.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    /// The most so far.
+    pub(super) per_second_max: usize,
+    recent: VecDeque<Instant>,
+}
+
+impl Rate {
+    pub(super) fn add(&mut self, now: Instant) {
+        const WINDOW: Duration = Duration::from_secs(1);
+        while self.recent.front().is_some_and(|at| now.saturating_duration_since(*at) >= WINDOW) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+        self.per_second_max = self.per_second_max.max(self.recent.len());
+    }
+}
+
 /// What one simulated process counted.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// TCP connections accepted.
     pub(super) dials: u64,
-    /// Most of them within any one second.
-    pub(super) dials_per_second_max: usize,
-    recent_dials: VecDeque<Instant>,
+    /// When they came.
+    pub(super) dial_rate: Rate,
+    /// When `connection` messages came.
+    pub(super) connect_rate: Rate,
     /// Handshakes completed.
     pub(super) handshakes: u64,
     /// Handshakes refused, by HTTP status.
@@ -70,13 +90,8 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn dialled(&mut self, now: Instant) {
-        const WINDOW: Duration = Duration::from_secs(1);
         self.dials += 1;
-        while self.recent_dials.front().is_some_and(|at| now.saturating_duration_since(*at) >= WINDOW) {
-            self.recent_dials.pop_front();
-        }
-        self.recent_dials.push_back(now);
-        self.dials_per_second_max = self.dials_per_second_max.max(self.recent_dials.len());
+        self.dial_rate.add(now);
     }
 
     pub(super) fn sent(&mut self, name: &str, keys_max: usize) {
@@ -90,7 +105,8 @@ impl Tally {
     pub(super) fn state(&self) -> Value {
         json!({
             "dials": self.dials,
-            "dials_per_second_max": self.dials_per_second_max,
+            "dials_per_second_max": self.dial_rate.per_second_max,
+            "connects_per_second_max": self.connect_rate.per_second_max,
             "handshakes": self.handshakes,
             "handshakes_refused": self.refused,
             "handshakes_broken": self.broken_handshakes,
@@ -255,7 +271,7 @@ mod tests {
         }
         assert_eq!(tally.dials, 7);
         // 900, 950, 1,100, 1,200 and 1,899 lie within less than a second.
-        assert_eq!(tally.dials_per_second_max, 5);
+        assert_eq!(tally.dial_rate.per_second_max, 5);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::client::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Nothing takes this long unless it is broken.
@@ -54,7 +55,9 @@ impl Client {
 
     pub(crate) async fn dial_with(address: SocketAddr, request: Request) -> Result<(Self, Response), Error> {
         let tcp = TcpStream::connect(address).await?;
-        let (socket, response) = tokio_tungstenite::client_async(request, tcp).await?;
+        let config = WebSocketConfig::default().read_buffer_size(4 << 10).write_buffer_size(4 << 10);
+        let (socket, response) =
+            tokio_tungstenite::client_async_with_config(request, tcp, Some(config)).await?;
         Ok((Self { socket, token: String::new(), pongs: true, pings: 0 }, response))
     }
 

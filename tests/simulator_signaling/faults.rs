@@ -204,3 +204,48 @@ async fn shutdown_frees_the_address() {
     assert_eq!(client.end().await, Ended::Fin);
     assert!(std::net::TcpListener::bind(address).is_ok());
 }
+
+#[tokio::test]
+async fn newcomers_can_find_silence_or_nobody() {
+    let limits = json!({"handshake_ms_max": 50});
+    let server = simulator(json!({"limits": limits})).await;
+    let address = server.address();
+    commit(&server, json!({"fault": "black_hole", "newcomers": "silent"}));
+    // Even past the time limit of its handshake it hears nothing.
+    let mut dialling = Box::pin(Client::dial(address));
+    assert!(tokio::time::timeout(Duration::from_millis(400), &mut dialling).await.is_err());
+    assert_eq!(server.summary()["now"]["connections"], 1);
+    drop(dialling);
+    commit(&server, json!({"fault": "heal"}));
+    Client::establish(address).await;
+    commit(&server, json!({"fault": "black_hole", "newcomers": "refused"}));
+    wait_until("the port is closed", || std::net::TcpStream::connect(address).is_err()).await;
+    commit(&server, json!({"fault": "heal"}));
+    wait_until("the port is open", || std::net::TcpStream::connect(address).is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_dropped() {
+    let server = simulator(json!({"limits": {"handshake_ms_max": 50}})).await;
+    let mut tcp = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let mut rest = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut tcp, &mut rest).await.unwrap();
+    assert!(rest.is_empty());
+    assert_eq!(server.summary()["counters"]["handshakes_broken"], 1);
+}
+
+#[tokio::test]
+async fn pings_stall_and_counters_are_reset_on_order() {
+    let server = simulator(json!({"pings": {"interval_ms": 10}})).await;
+    let mut client = Client::establish(server.address()).await;
+    client.wait_for_pings(1).await;
+    client.send("nonsense", Value::Null).await;
+    wait_until("the nonsense is recorded", || server.violations().len() == 1).await;
+    commit(&server, json!({"fault": "ping_stall", "stalled": true}));
+    while !client.quiet_for(Duration::from_millis(150)).await {}
+    commit(&server, json!({"fault": "reset_counters"}));
+    assert_eq!(server.summary()["counters"]["asked"], json!({}));
+    assert_no_violation(&server);
+    commit(&server, json!({"fault": "ping_stall", "stalled": false}));
+    client.wait_for_pings(1).await;
+}
