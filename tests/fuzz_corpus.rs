@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::Path;
 
+use holdfast::media::fuzzing as media;
 use holdfast::signaling::fuzzing;
 
 /// Mutations per target.
@@ -56,6 +57,21 @@ fn view() {
 #[test]
 fn sdp() {
     run("sdp", fuzzing::sdp);
+}
+
+#[test]
+fn media_sdp() {
+    run("sdp", media::media_sdp);
+}
+
+#[test]
+fn datagram() {
+    run("packets", media::datagram);
+}
+
+#[test]
+fn payload() {
+    run("packets", media::payload);
 }
 
 fn run(corpus: &str, target: fn(&[u8])) {

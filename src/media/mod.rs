@@ -13,6 +13,7 @@ mod continuity;
 mod counters;
 mod demux;
 mod descriptor;
+pub mod fuzzing;
 mod handle;
 mod routes;
 mod sdp;
