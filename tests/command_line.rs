@@ -138,10 +138,11 @@ fn check_connects_on_request() {
 }
 
 #[test]
-fn what_is_not_available_is_said() {
-    let answer = holdfast(&["check", "-u", "ws://127.0.0.1:8080", "--media=anchor"]);
+fn what_is_probably_not_meant_is_said() {
+    let flags = ["check", "-u", "ws://127.0.0.1:8080", "--media=direct", "--restore-mode=anchor"];
+    let answer = holdfast(&flags);
     assert_eq!(answer.code, 0, "{}", answer.err);
-    assert!(answer.out.contains("not available in this version"), "{}", answer.out);
+    assert!(answer.out.contains("needs media.mode"), "{}", answer.out);
 }
 
 #[test]

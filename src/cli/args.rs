@@ -100,11 +100,11 @@ pub struct SettingsArgs {
     )]
     pub restore_rate: Option<u32>,
 
-    /// Who carries WebRTC media. [default: direct]
+    /// Who carries WebRTC media. [default: anchor]
     #[arg(long, value_name = "MODE", help_heading = "Media")]
     pub media: Option<MediaMode>,
 
-    /// UDP address for the media of clients (anchor). [default: 0.0.0.0:31000]
+    /// UDP address for the media of clients (anchor). [default: 0.0.0.0:30900]
     #[arg(long, value_name = "IP:PORT", help_heading = "Media")]
     pub media_listen: Option<SocketAddr>,
 

@@ -24,7 +24,7 @@ pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
-    let proxy = Proxy::start(config.net, config.session).await?;
+    let proxy = Proxy::launch(config).await?;
     let signal = signals.next().await;
     info!(%signal, "ending; a second signal ends at once");
     tokio::select! {
@@ -52,6 +52,9 @@ impl From<StartError> for Failure {
                 };
                 Self::Unavailable(format!("{error}\n{advice}"))
             }
+            StartError::Media(_) => Self::Unavailable(format!(
+                "{error}\nChoose another port with --media-listen, or switch anchored media off with --media direct."
+            )),
             _ => Self::Usage(error.to_string()),
         }
     }

@@ -111,19 +111,13 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if upstream.ca.is_some() && !upstream.url.iter().any(super::UpstreamUrl::is_tls) {
         warn("upstream.ca is set but every upstream.url says ws://: nothing uses it");
     }
-    if config.media.mode == MediaMode::Anchor {
-        warn(
-            "media.mode = \"anchor\" is not available in this version: media goes directly between \
-             client and upstream, as with \"direct\"",
-        );
-    }
     let session = &config.session;
     let anchors = session.restore.mode == RestoreMode::Anchor
         || session.apps.values().any(|app| app.restore_mode == Some(RestoreMode::Anchor));
-    if anchors {
+    if anchors && config.media.mode == MediaMode::Direct {
         warn(
-            "restore mode \"anchor\" is not available in this version: it works like \"auto\", \
-             which takes \"resume\" or \"notify\"",
+            "restore mode \"anchor\" needs media.mode = \"anchor\": with \"direct\" it works like \
+             \"auto\", which then takes \"resume\" or \"notify\"",
         );
     }
     let keepalive = &session.keepalive;

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 pub enum MediaMode {
     /// Media flows between client and upstream; only signaling passes through the proxy.
-    #[default]
     Direct,
-    /// Media ends at the proxy and goes on from there. Not available yet.
+    /// Media ends at the proxy and goes on from there: the picture survives its server.
+    #[default]
     Anchor,
 }
 
@@ -28,9 +28,10 @@ impl fmt::Display for MediaMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MediaSettings {
-    /// Default `direct`.
+    /// Default `anchor`.
     pub mode: MediaMode,
-    /// UDP address of the client legs. Default `0.0.0.0:31000`. Only used with `anchor`.
+    /// UDP address of the client legs; worker *n* takes this port + *n*. Default `0.0.0.0:30900`,
+    /// below the ports that WCS uses for media. Only used with `anchor`.
     pub listen: SocketAddr,
     /// Addresses to give to clients instead of the one their TCP connection arrived at.
     /// Default none. Only used with `anchor`.
@@ -40,8 +41,8 @@ pub struct MediaSettings {
 impl Default for MediaSettings {
     fn default() -> Self {
         Self {
-            mode: MediaMode::Direct,
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 31_000)),
+            mode: MediaMode::Anchor,
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 30_900)),
             advertise: Vec::new(),
         }
     }
