@@ -13,9 +13,10 @@ use super::{
 
 impl Session {
     pub(super) fn client_text(&mut self, text: &[u8]) {
-        if matches!(self.link, Link::First) {
-            self.first_message(text);
-            return;
+        match self.link {
+            Link::First => return self.first_message(text),
+            Link::Down(_) if self.client.connection.is_none() => return self.forward_or_hold(text),
+            _ => {}
         }
         // A text that is no message is the server's to judge, like any unknown one.
         let Ok(peek) = peek(text) else {
@@ -80,8 +81,26 @@ impl Session {
         let now = self.now;
         let before = self.held.len();
         self.held.retain(|held| held.until > now);
-        if self.held.len() < before {
-            self.event(Event::LimitReached { limit: "hold.ms_max" });
+        if self.held.len() == before {
+            return;
+        }
+        self.event(Event::LimitReached { limit: "hold.ms_max" });
+        if self.client.connection.is_none() {
+            // Nobody can say what it wanted to be.
+            self.give_up("no upstream for the first message".to_owned());
+        }
+    }
+
+    /// What the client said before it had an upstream is heard as if said now.
+    pub(super) fn hear_first_words(&mut self) {
+        for held in std::mem::take(&mut self.held) {
+            let before = self.outputs.len();
+            self.client_text(&held.message);
+            for output in self.outputs.iter_mut().skip(before) {
+                if matches!(output, Output::ForwardToUpstream) {
+                    *output = Output::SendToUpstream(held.message.to_vec());
+                }
+            }
         }
     }
 

@@ -144,9 +144,9 @@ impl Session {
             ..Upstream::new(self.now)
         };
         let Some(connection) = self.client.connection.as_ref().map(Packed::unpack) else {
-            // The client has said nothing yet; its first word will find this upstream.
+            // The first words of the client find this upstream.
             self.link = Link::First;
-            return;
+            return self.hear_first_words();
         };
         let resume = self.client.keep_alive && self.client.established && !self.upstream.resume_refused;
         if let (true, Some(token)) = (resume, &self.upstream.token) {

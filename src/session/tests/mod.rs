@@ -3,6 +3,7 @@
 
 mod anchor;
 mod basics;
+mod corners;
 mod limits;
 mod outage;
 mod refusals;
