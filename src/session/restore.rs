@@ -61,6 +61,10 @@ impl Session {
         let until = self.now + self.backoff(failures);
         self.link = Link::Down(Outage { since: self.now, tries: 0, stage: Stage::Waiting { until } });
         self.upstream.resume_refused = false;
+        if let Some(lever) = &mut self.lever {
+            // It waits for the next epoch to stand.
+            lever.at = None;
+        }
         if let Some(token) = &self.client.token {
             self.registry.tokens().set(token, self.id, self.epoch, None);
         }

@@ -1,6 +1,7 @@
 //! What the simulation found: races between the client's word, the server's and a loss.
 
 use super::*;
+use crate::config::RestoreMode;
 
 impl Bed {
     fn opened(&mut self) {
@@ -32,4 +33,19 @@ fn first_words_that_find_no_upstream_in_time_end_the_session() {
         bed.client("pong", Value::Null);
     }
     assert_eq!(bed.client_close, Some(Close::Code(1001)));
+}
+
+#[test]
+fn a_lever_that_was_not_pulled_waits_for_the_next_epoch() {
+    let restart = |settings: &mut SessionSettings| settings.restore.mode = RestoreMode::Restart;
+    let mut bed = Bed::with(restart).established().publishing("a", "cam");
+    bed.lose();
+    bed.reconnect();
+    bed.lose();
+    bed.pass(5_000);
+    let next = bed.session.next_timeout();
+    assert!(next.is_some_and(|next| next > bed.now), "{next:?} at {}", bed.now);
+    bed.reconnect();
+    bed.pass(1_100);
+    assert_eq!(bed.client_got("getUserData").len(), 1);
 }
