@@ -220,12 +220,13 @@ impl Session {
     /// Ends both sockets. Names and tokens of the session are given up as lost, not chosen: the
     /// publisher may be back in a moment (rule R9).
     pub(super) fn end(&mut self, client: Option<Close>, upstream: Close) {
+        // First of all: nothing that is released now may start anything.
+        self.link = Link::Ended;
         self.release_everything();
         self.outputs.push(Output::CloseUpstream(self.epoch, upstream));
         if let Some(close) = client {
             self.outputs.push(Output::CloseClient(close));
         }
-        self.link = Link::Ended;
     }
 
     fn client_closed(&mut self, code: Option<u16>) {

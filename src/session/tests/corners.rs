@@ -49,3 +49,15 @@ fn a_lever_that_was_not_pulled_waits_for_the_next_epoch() {
     bed.pass(1_100);
     assert_eq!(bed.client_got("getUserData").len(), 1);
 }
+
+#[test]
+fn a_session_that_ends_starts_nothing() {
+    let mut bed = Bed::new().established();
+    bed.client("publishStream", publish("a", "cam"));
+    let mut bed = bed.playing_mse("m", "cam");
+    bed.lose();
+    bed.reconnect();
+    assert!(bed.upstream_got("playStream").is_empty(), "it waits for the publisher of its own session");
+    bed.feed(Input::ClientClosed(None));
+    assert!(bed.upstream_got("playStream").is_empty());
+}
