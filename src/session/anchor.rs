@@ -202,10 +202,7 @@ impl Session {
             stream.patience = None;
             stream.refusal = None;
         }
-        if stream.kind.is_publish() {
-            let name = stream.name.clone();
-            self.registry.names().hold(&name, self.id, true, self.now);
-        }
+        self.hold_name_for_restore(index, true);
         if !self.retry(index, RetryClass::Transient, reason, None) {
             self.report(index);
         }
@@ -238,9 +235,8 @@ impl Session {
         if stream.state == StreamState::Live {
             stream.since = self.now;
         }
-        let name = stream.name.clone();
         self.stop_upstream(index);
-        self.registry.names().hold(&name, self.id, true, self.now);
+        self.hold_name_for_restore(index, true);
         self.ask_for_offer(index, true);
     }
 

@@ -204,6 +204,17 @@ impl Session {
         }
     }
 
+    /// The publish does not run, and may again: unless another session has taken its name over.
+    pub(super) fn hold_name_for_restore(&mut self, index: usize, restoring: bool) {
+        let Some(stream) = self.ledger.streams.get(index).filter(|stream| stream.kind.is_publish()) else {
+            return;
+        };
+        let holder = self.registry.names().get(&stream.name).holder;
+        if holder.is_none_or(|holder| holder.session == self.id) {
+            self.registry.names().hold(&stream.name, self.id, restoring, self.now);
+        }
+    }
+
     fn settle_name(&mut self, name: &str) {
         for waiter in self.registry.names().take_waiters(name) {
             if waiter == self.id {
@@ -232,13 +243,7 @@ impl Session {
             }
             stream.state = if stream.is_replayable() { StreamState::Held } else { StreamState::Lost };
             let restoring = stream.state == StreamState::Held;
-            if stream.kind.is_publish() {
-                let name = stream.name.clone();
-                let holder = self.registry.names().get(&name).holder;
-                if holder.is_none_or(|holder| holder.session == self.id) {
-                    self.registry.names().hold(&name, self.id, restoring, self.now);
-                }
-            }
+            self.hold_name_for_restore(index, restoring);
             self.detach(index);
             index += 1;
         }

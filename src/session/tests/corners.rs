@@ -51,6 +51,27 @@ fn a_lever_that_was_not_pulled_waits_for_the_next_epoch() {
 }
 
 #[test]
+fn a_name_that_another_session_took_over_is_not_held_for_a_restore() {
+    let registry = Arc::new(Registry::default());
+    let mut old = Bed::member(1, &registry, |_| {});
+    let session = Session::new(SessionId(1), Arc::default(), Arc::clone(&registry), 1, old.now);
+    old.session = session.with_media();
+    let mut old = old.established();
+    old.client("publishStream", publish("a", "cam"));
+    let key = crate::session::MediaKey(1);
+    let offer = |epoch| crate::media::Fact::UpstreamOffer { epoch, sdp: "offer".to_owned() };
+    old.feed(Input::Media(key, offer(Epoch(0))));
+    old.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+    let mut new = Bed::member(2, &registry, |_| {}).established().publishing("b", "cam");
+    let reason = "no connectivity".to_owned();
+    old.feed(Input::Media(key, crate::media::Fact::UpstreamFailed { epoch: Epoch(0), reason }));
+    let holder = registry.names().get("cam").holder.unwrap();
+    assert_eq!((holder.session, holder.restoring), (SessionId(2), false));
+    new.feed(Input::ClientClosed(None));
+    assert_eq!(registry.names().get("cam").holder, None);
+}
+
+#[test]
 fn a_session_that_ends_starts_nothing() {
     let mut bed = Bed::new().established();
     bed.client("publishStream", publish("a", "cam"));
