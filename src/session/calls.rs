@@ -31,10 +31,18 @@ impl Session {
     pub(super) fn hangup(&mut self, peek: &Peek<'_>) {
         let Some(id) = peek.string("callId") else { return self.forward_or_drop() };
         let pending = Pending::Hangup(id.as_ref().into());
-        if self.is_up() {
-            // From now on the end of the call answers the client's own word.
+        if self.drop_burst(&id) {
+            // Its end is held back: no answer would come any more.
             self.ledger.calls.retain(|call| **call != *id);
-            self.note_pending(pending);
+            self.say_to_client(synthetic::call_finished(&id, "FINISH"));
+        } else if self.is_up() {
+            // From now on the end of the call answers the client's own word. A call that is over
+            // already, its end crossing the hangup, gets no other.
+            let before = self.ledger.calls.len();
+            self.ledger.calls.retain(|call| **call != *id);
+            if self.ledger.calls.len() < before {
+                self.note_pending(pending);
+            }
             self.outputs.push(Output::ForwardToUpstream);
         } else {
             self.answer_lost(pending);

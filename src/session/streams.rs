@@ -99,19 +99,16 @@ impl Session {
     pub(super) fn stream_stop(&mut self, peek: &Peek<'_>, kind: Kind) {
         let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
         let Some(index) = self.ledger.by_client_id(&id) else {
-            if self.is_up() {
-                self.outputs.push(Output::ForwardToUpstream);
-            } else {
-                let name = peek.string("name").unwrap_or_default();
-                self.say_stopped(&id, &name, kind);
-            }
-            return;
+            // Its end crossed the stop. The upstream may have known it by another id, or never.
+            let name = peek.string("name").unwrap_or_default();
+            return self.say_stopped(&id, &name, kind);
         };
         self.release_name(index, EndOfName::Chosen);
-        self.drop_burst(&id);
+        // An end that is held back was the server's last word on it: no answer would come.
+        let over = self.drop_burst(&id);
         let Some(stream) = self.ledger.streams.get_mut(index) else { return };
         match stream.state {
-            StreamState::Requested | StreamState::Live | StreamState::Stopping => {
+            StreamState::Requested | StreamState::Live | StreamState::Stopping if !over => {
                 stream.state = StreamState::Stopping;
                 self.forward_for_stream(peek);
             }

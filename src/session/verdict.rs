@@ -355,8 +355,11 @@ impl Session {
         self.burst.push(BurstEvent { id, until, message: message.into_boxed_slice() });
     }
 
-    pub(super) fn drop_burst(&mut self, id: &str) {
+    /// Forgets what is held back for this id; true if there was something.
+    pub(super) fn drop_burst(&mut self, id: &str) -> bool {
+        let before = self.burst.len();
         self.burst.retain(|event| *event.id != *id);
+        self.burst.len() < before
     }
 
     /// The epoch lived on: what was held back is the server's word after all.

@@ -3,11 +3,46 @@
 use super::*;
 use crate::config::RestoreMode;
 
+fn stop(id: &str, name: &str) -> Value {
+    json!({"mediaSessionId": id, "name": name, "published": true})
+}
+
 impl Bed {
     fn opened(&mut self) {
         let epoch = *self.dials.last().unwrap();
         self.feed(Input::UpstreamOpened(epoch));
     }
+}
+
+#[test]
+fn a_stop_that_meets_an_end_held_back_is_answered_here() {
+    let mut bed = Bed::new().established().publishing("a", "cam");
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "FAILED", Some("Failed by ICE timeout")));
+    bed.client("unPublishStream", stop("a", "cam"));
+    assert_eq!(bed.statuses(), ["a UNPUBLISHED Stopped by user"]);
+    assert!(bed.upstream_got("unPublishStream").is_empty(), "the server has no such stream");
+}
+
+#[test]
+fn a_stop_that_crosses_the_end_is_answered_here() {
+    let mut bed = Bed::new().established();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "FAILED", Some("Restricted access")));
+    bed.client("unPublishStream", stop("a", "cam"));
+    assert!(bed.upstream_got("unPublishStream").is_empty());
+    assert_eq!(bed.statuses(), ["a FAILED Restricted access", "a UNPUBLISHED Stopped by user"]);
+}
+
+#[test]
+fn a_hangup_that_meets_an_end_held_back_is_answered_and_forgotten() {
+    let mut bed = Bed::new().established();
+    bed.client("call", json!({"callId": "c"}));
+    bed.server("finish", json!({"callId": "c", "status": "FINISH"}));
+    bed.client("hangup", json!({"callId": "c"}));
+    bed.pass(400);
+    assert_eq!(bed.client_got("finish").len(), 1);
+    bed.client("hangup", json!({"callId": "c"}));
+    assert!(bed.session.ledger.pending.is_empty(), "no answer will come");
 }
 
 #[test]
