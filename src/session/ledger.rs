@@ -185,7 +185,7 @@ pub(super) struct Participant {
 }
 
 /// A request of the client that waits for an answer, and would wait for ever if its server died.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pending {
     /// `sendData` by operation id.
     Data(Box<str>),

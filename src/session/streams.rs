@@ -8,7 +8,7 @@ use crate::{
 use super::{
     Event, Mail, Outcome, Output, Timestamp,
     core::{Session, after},
-    ledger::{Kind, Stream, StreamState, Transport},
+    ledger::{Kind, Pending, Stream, StreamState, Transport},
     packed::Packed,
     request::{offer_in, request_with},
 };
@@ -146,7 +146,28 @@ impl Session {
         let status = stream.kind.running();
         let stop = synthetic::stop_stream(&upstream_id, &stream.name, stream.kind.is_publish(), status);
         self.say_upstream(stop);
+        self.retire(index);
+    }
+
+    /// From now on nothing that is said under its upstream id concerns the client; questions
+    /// about it get no other answer.
+    pub(super) fn retire(&mut self, index: usize) {
+        let Some(stream) = self.ledger.streams.get(index) else { return };
+        let upstream_id: Box<str> = stream.upstream_id().into();
+        let client_id = stream.client_id.clone();
         self.ledger.retire(&upstream_id);
+        for question in [Pending::Available(client_id.clone()), Pending::Snapshot(client_id)] {
+            let is_snapshot = matches!(question, Pending::Snapshot(_));
+            let mut asked = 0;
+            while self.ledger.settle(&question) {
+                asked += 1;
+            }
+            // One answer settles all questions whether it is available (protocol S2.4).
+            let answers = if is_snapshot { asked } else { asked.min(1) };
+            for _ in 0..answers {
+                self.answer_lost(question.clone());
+            }
+        }
     }
 
     /// Tells the client that a stream is over, in the server's own words if it had any.

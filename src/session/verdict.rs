@@ -150,11 +150,11 @@ impl Session {
 
     fn forget(&mut self, index: usize, end: EndOfName, outcome: Option<Outcome>) {
         self.release_name(index, end);
-        let stream = self.remove_stream(index);
-        if let Some(id) = &stream.upstream_id {
+        if self.ledger.streams.get(index).is_some_and(|stream| stream.upstream_id.is_some()) {
             // The client never knew this id: nothing said of it later concerns anybody.
-            self.ledger.retire(id);
+            self.retire(index);
         }
+        let stream = self.remove_stream(index);
         if let Some(outcome) = outcome {
             self.outcome(&stream, outcome);
         }
@@ -273,8 +273,7 @@ impl Session {
         stream.state = StreamState::Retry { at: (self.now + wait).min(until) };
         let event =
             Event::StreamRetry { name: stream.name.to_string(), info: info.to_owned(), tries: stream.tries };
-        let refused_id: Box<str> = stream.upstream_id().into();
-        self.ledger.retire(&refused_id);
+        self.retire(index);
         self.detach(index);
         if class == RetryClass::NotFound {
             self.wait_for_publisher(index);
@@ -302,8 +301,7 @@ impl Session {
         }
         stream.without_h264 = true;
         let event = Event::RetriedWithoutH264 { name: stream.name.to_string() };
-        let refused_id: Box<str> = stream.upstream_id().into();
-        self.ledger.retire(&refused_id);
+        self.retire(index);
         self.event(event);
         self.replay_stream(index);
         true

@@ -86,6 +86,21 @@ fn a_lever_that_was_not_pulled_waits_for_the_next_epoch() {
 }
 
 #[test]
+fn a_question_about_a_stream_that_is_asked_for_anew_is_answered() {
+    let mut bed = Bed::new().established().playing_mse("m", "cam");
+    bed.server("notifyStreamStatusEvent", status("m", "cam", "FAILED", Some("Stopped by publisher stop")));
+    bed.pass(1_000);
+    let id = bed.last_upstream_id("playStream");
+    assert_ne!(id, "m");
+    bed.client("snapshot", json!({"mediaSessionId": "m", "name": "cam"}));
+    bed.client("availableStream", json!({"mediaSessionId": "m", "name": "cam"}));
+    bed.client("stopStream", json!({"mediaSessionId": "m", "name": "cam", "published": false}));
+    assert_eq!(bed.client_got("notifyStreamEvent").len(), 1);
+    assert_eq!(bed.client_got("availableStream").len(), 1);
+    assert!(bed.session.ledger.pending.is_empty());
+}
+
+#[test]
 fn a_name_that_another_session_took_over_is_not_held_for_a_restore() {
     let registry = Arc::new(Registry::default());
     let mut old = Bed::member(1, &registry, |_| {});
