@@ -129,6 +129,8 @@ pub(super) struct Stream {
     pub(super) opened: bool,
     /// The upstream said PUBLISHING or PLAYING for the request of this epoch.
     pub(super) runs_upstream: bool,
+    /// The answer to the present replay is not for the client: it has one.
+    pub(super) swallow_answer: bool,
     /// The client has had its `setRemoteSDP`.
     pub(super) answered: bool,
     /// The client has had PUBLISHING or PLAYING.

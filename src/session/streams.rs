@@ -48,6 +48,7 @@ impl Session {
             sent: false,
             opened: false,
             runs_upstream: false,
+            swallow_answer: false,
             answered: false,
             running: false,
             audio_muted: false,
@@ -360,6 +361,7 @@ impl Session {
         }
         stream.sent = true;
         stream.runs_upstream = false;
+        stream.swallow_answer = stream.answered;
         stream.state = StreamState::Replayed { until };
         let offer = stream.without_h264.then(|| sdp::strip_codecs(&offer_in(&request), "H264"));
         let message = request_with(&request, stream.upstream_id.as_deref(), offer.as_deref());

@@ -136,7 +136,7 @@ impl Session {
         }
         let replayed = matches!(stream.state, StreamState::Replayed { .. } | StreamState::Probation { .. });
         // The SDK would take a second answer for an offer and never answer it (protocol S0.2).
-        if replayed && stream.answered {
+        if std::mem::take(&mut stream.swallow_answer) || (replayed && stream.answered) {
             return;
         }
         stream.answered = true;

@@ -101,6 +101,17 @@ fn a_question_about_a_stream_that_is_asked_for_anew_is_answered() {
 }
 
 #[test]
+fn the_answer_to_a_replay_is_swallowed_even_after_its_proof() {
+    let mut bed = Bed::new().established().playing_mse("m", "cam");
+    bed.lose();
+    bed.reconnect();
+    let id = bed.last_upstream_id("playStream");
+    bed.feed(Input::Mail(Mail::MediaSocketFlows(Epoch(1))));
+    bed.server_all("setRemoteSDP", json!([id, "answer", true]));
+    assert!(bed.client_got("setRemoteSDP").is_empty(), "the SDK would open another media socket");
+}
+
+#[test]
 fn a_name_that_another_session_took_over_is_not_held_for_a_restore() {
     let registry = Arc::new(Registry::default());
     let mut old = Bed::member(1, &registry, |_| {});
