@@ -182,6 +182,8 @@ impl Session {
         const INFO: &str = "Session not ready";
         let answer = match pending {
             Pending::Data(operation) => synthetic::data_status(&operation, Err(INFO)),
+            // The client cleans up either way (protocol S4.2).
+            Pending::Leave(operation, _) => synthetic::data_status(&operation, Ok(())),
             Pending::Available(id) => synthetic::available_stream(&id, false, INFO),
             Pending::Snapshot(id) => synthetic::snapshot_failed(&id, INFO),
             Pending::Hangup(id) => synthetic::call_finished(&id, "FINISH"),

@@ -159,7 +159,8 @@ impl Session {
         }
         let stage = if let Link::Down(outage) = self.link { outage.stage.deadline() } else { None };
         let streams = self.ledger.streams.iter().filter_map(|stream| self.stream_deadline(stream));
-        let rooms = self.ledger.rooms.iter().filter_map(|room| room.missing_until);
+        let rooms = self.ledger.rooms.iter().flat_map(|room| [room.missing_until, self.join_deadline(room)]);
+        let rooms = rooms.flatten();
         let burst = self.burst.iter().map(|event| event.until);
         let held = self.held.iter().map(|held| held.until);
         let lever = self.lever.iter().filter_map(|lever| lever.at);

@@ -166,6 +166,8 @@ pub(super) struct Room {
     pub(super) join: Packed,
     /// The client's operation that waits for its `DataStatusEvent`.
     pub(super) client_operation: Option<Box<str>>,
+    /// When the client asked: an outage holds its operation only so long.
+    pub(super) asked_at: Timestamp,
     /// Our operation of a replayed join.
     pub(super) replay_operation: Option<Box<str>>,
     /// Participants as the client knows them.
@@ -184,6 +186,8 @@ pub(super) struct Participant {
     pub(super) streams: Vec<Box<str>>,
     /// Not seen since the last replay of the join.
     pub(super) missing: bool,
+    /// Streams it had before it came back, and has not published again.
+    pub(super) unproven: Vec<Box<str>>,
 }
 
 /// A request of the client that waits for an answer, and would wait for ever if its server died.
@@ -191,6 +195,8 @@ pub(super) struct Participant {
 pub(super) enum Pending {
     /// `sendData` by operation id.
     Data(Box<str>),
+    /// `sendData` that leaves a room: operation id and room.
+    Leave(Box<str>, Box<str>),
     /// `availableStream` by the client's stream id.
     Available(Box<str>),
     /// `snapshot` by the client's stream id.
@@ -244,6 +250,13 @@ impl Ledger {
             self.pending.swap_remove(index);
         }
         found.is_some()
+    }
+
+    /// Takes the pending `sendData` of this operation.
+    pub(super) fn settle_data(&mut self, operation: &str) {
+        self.pending.retain(|pending| {
+            !matches!(pending, Pending::Data(id) | Pending::Leave(id, _) if **id == *operation)
+        });
     }
 
     pub(super) fn room(&mut self, name: &str) -> Option<&mut Room> {

@@ -4,11 +4,11 @@
 use crate::signaling::{Edits, Peek, Span, elements, field, fields, peek, string, synthetic};
 
 use super::{
-    Event, Output,
+    Event, Output, Timestamp,
     core::Session,
     ledger::{Participant, Pending, Room, StreamState},
     packed::Packed,
-    state::Stage,
+    state::{Outage, Stage},
 };
 
 /// How long participants may take to come back after a repeated join: they fell with the same
@@ -28,7 +28,9 @@ impl Session {
             (Some((command, room)), Some(operation)) if command == "join" => {
                 self.join(peek, &room, &operation)
             }
-            (Some((command, room)), Some(operation)) if command == "leave" => self.leave(&room, &operation),
+            (Some((command, room)), Some(operation)) if command == "leave" => {
+                self.leave(peek, &room, &operation);
+            }
             (_, Some(operation)) => {
                 let pending = Pending::Data(operation.as_ref().into());
                 if self.is_up() {
@@ -48,29 +50,91 @@ impl Session {
             self.event(Event::LimitReached { limit: "session.rooms_max" });
             return self.forward_or_drop();
         }
-        self.ledger.rooms.retain(|room| &*room.name != name);
+        self.forget_room(name);
         self.ledger.rooms.push(Room {
             name: name.into(),
             join: Packed::new(peek.text()),
             client_operation: Some(operation.into()),
+            asked_at: self.now,
             replay_operation: None,
             participants: Vec::new(),
             awaits_state: false,
             missing_until: None,
         });
-        if self.is_up() {
+        // Behind the repeated joins of a return: the upstream takes it already.
+        if self.is_up() || self.is_joining() {
             self.outputs.push(Output::ForwardToUpstream);
         }
     }
 
-    fn leave(&mut self, name: &str, operation: &str) {
-        self.ledger.rooms.retain(|room| &*room.name != name);
+    fn leave(&mut self, peek: &Peek<'_>, name: &str, operation: &str) {
+        let known = self.forget_room(name);
         if self.is_up() {
-            self.note_pending(Pending::Data(operation.into()));
+            self.note_pending(Pending::Leave(operation.into(), name.into()));
             self.outputs.push(Output::ForwardToUpstream);
-        } else {
-            // The client cleans up either way (protocol S4.2).
-            self.say_to_client(synthetic::data_status(operation, Ok(())));
+            return;
+        }
+        // The client cleans up either way (protocol S4.2).
+        self.say_to_client(synthetic::data_status(operation, Ok(())));
+        if known && self.is_joining() {
+            self.leave_upstream(peek);
+            self.all_joined();
+        }
+    }
+
+    /// The repeated join is upstream already: it is taken back there, too.
+    fn leave_upstream(&mut self, peek: &Peek<'_>) {
+        let operation = self.random.uuid();
+        let Some(span) = peek.field("operationId") else { return };
+        let mut edits = Edits::new();
+        edits.push_string(span, &operation);
+        self.ledger.retire(&operation);
+        self.say_upstream(edits.apply(peek.text()));
+    }
+
+    /// Takes a room out of the ledger. The answer to a repeated join of it concerns nobody; that to
+    /// the client's own is still awaited.
+    fn forget_room(&mut self, name: &str) -> bool {
+        let Some(index) = self.ledger.rooms.iter().position(|room| &*room.name == name) else { return false };
+        let room = self.ledger.rooms.remove(index);
+        if let Some(operation) = &room.replay_operation {
+            self.ledger.retire(operation);
+        }
+        match room.client_operation {
+            Some(operation) if self.is_up() && room.replay_operation.is_none() => {
+                self.note_pending(Pending::Data(operation));
+            }
+            Some(operation) => self.answer_lost(Pending::Data(operation)),
+            None => {}
+        }
+        true
+    }
+
+    const fn is_joining(&self) -> bool {
+        matches!(self.outage(), Some(Outage { stage: Stage::Joining { .. }, .. }))
+    }
+
+    /// Goes on to the streams when no repeated join is without its answer.
+    fn all_joined(&mut self) {
+        if self.is_joining() && self.ledger.rooms.iter().all(|room| room.replay_operation.is_none()) {
+            self.restore_streams();
+        }
+    }
+
+    /// Until when a client's own join waits for an upstream.
+    pub(super) fn join_deadline(&self, room: &Room) -> Option<Timestamp> {
+        let outage = self.outage().filter(|_| room.client_operation.is_some())?;
+        Some(room.asked_at.max(outage.since) + self.settings.hold.time_max)
+    }
+
+    /// Joins that waited too long are answered, and no longer wanted.
+    fn run_join_timers(&mut self) {
+        let due = |session: &Self, room: &Room| session.is_due(session.join_deadline(room));
+        while let Some(room) = self.ledger.rooms.iter().find(|room| due(self, room)) {
+            let name = room.name.clone();
+            self.event(Event::LimitReached { limit: "hold.ms_max" });
+            self.forget_room(&name);
+            self.all_joined();
         }
     }
 
@@ -117,6 +181,9 @@ impl Session {
             self.join_answered(index, peek);
             return;
         }
+        if self.ledger.is_retired(&operation) {
+            return;
+        }
         let accepted = peek.string("status").as_deref() == Some("ACCEPTED");
         for room in &mut self.ledger.rooms {
             if room.client_operation.as_deref() == Some(&*operation) {
@@ -127,7 +194,7 @@ impl Session {
             }
         }
         self.ledger.rooms.retain(|room| !room.name.is_empty());
-        let _ = self.ledger.settle(&Pending::Data(operation.as_ref().into()));
+        self.ledger.settle_data(&operation);
         self.outputs.push(Output::ForwardToClient);
     }
 
@@ -150,10 +217,7 @@ impl Session {
         if !accepted {
             self.ledger.rooms.swap_remove(index);
         }
-        let joining = matches!(self.outage().map(|outage| outage.stage), Some(Stage::Joining { .. }));
-        if joining && self.ledger.rooms.iter().all(|room| room.replay_operation.is_none()) {
-            self.restore_streams();
-        }
+        self.all_joined();
     }
 
     pub(super) fn data_event(&mut self, peek: &Peek<'_>) {
@@ -239,10 +303,13 @@ impl Session {
     /// JOINED of a participant the client knows would wipe its streams (protocol S10.8).
     fn participant_joined(&mut self, index: usize, login: Option<&str>) -> bool {
         let (Some(room), Some(login)) = (self.ledger.rooms.get_mut(index), login) else { return false };
-        if let Some(known) =
-            room.participants.iter_mut().find(|known| known.missing && &*known.login == login)
-        {
-            known.missing = false;
+        // Before the STATE of a repeated join it is the return of somebody the client never missed.
+        let returns = room.awaits_state;
+        let known = room.participants.iter_mut().find(|known| &*known.login == login);
+        if let Some(known) = known.filter(|known| known.missing || returns) {
+            if std::mem::take(&mut known.missing) {
+                known.unproven.clone_from(&known.streams);
+            }
             return true;
         }
         room.participants.retain(|known| &*known.login != login);
@@ -265,6 +332,7 @@ impl Session {
         });
         let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
         if let Some(known) = room.participants.iter_mut().find(|known| known.login == login) {
+            known.unproven.retain(|name| *name != stream);
             if known.streams.contains(&stream) {
                 return plays;
             }
@@ -281,12 +349,14 @@ impl Session {
             && let Some(known) = room.participants.iter_mut().find(|known| known.login == login)
         {
             known.streams.retain(|name| *name != stream);
+            known.unproven.retain(|name| *name != stream);
         }
         false
     }
 
-    /// Participants that did not come back have left.
+    /// Participants that did not come back have left, and their streams with them.
     pub(super) fn run_room_timers(&mut self) {
+        self.run_join_timers();
         let now = self.now;
         let mut messages = Vec::new();
         for room in &mut self.ledger.rooms {
@@ -297,6 +367,13 @@ impl Session {
                     messages.push(synthetic::room_event(&room.name, event));
                 }
                 room.participants.retain(|participant| !participant.missing);
+                for back in &mut room.participants {
+                    for stream in std::mem::take(&mut back.unproven) {
+                        let event = synthetic::RoomEvent::Unpublished { login: &back.login, stream: &stream };
+                        messages.push(synthetic::room_event(&room.name, event));
+                        back.streams.retain(|name| *name != stream);
+                    }
+                }
             }
         }
         self.outputs.extend(messages.into_iter().map(Output::SendToClient));
@@ -304,7 +381,11 @@ impl Session {
 }
 
 fn fresh_copy(participant: &Participant) -> Participant {
-    Participant { login: participant.login.clone(), streams: participant.streams.clone(), missing: false }
+    Participant {
+        login: participant.login.clone(),
+        streams: participant.streams.clone(),
+        ..Participant::default()
+    }
 }
 
 fn merge(participants: &mut Vec<Participant>, fresh: Participant) {
@@ -335,7 +416,7 @@ fn participants(text: &[u8], info: Span) -> Vec<Participant> {
         if let Some(login) = string(text, span) {
             merge(&mut all, Participant { login: login.as_ref().into(), ..Participant::default() });
         } else if let Some((login, stream)) = login_and_stream(text, span) {
-            merge(&mut all, Participant { login, streams: vec![stream], missing: false });
+            merge(&mut all, Participant { login, streams: vec![stream], ..Participant::default() });
         }
     }
     all

@@ -3,6 +3,14 @@
 use super::*;
 use crate::config::RestoreMode;
 
+fn join(operation: &str) -> Value {
+    json!({"operationId": operation, "payload": {"command": "join", "options": {"name": "r"}}})
+}
+
+fn leave(operation: &str) -> Value {
+    json!({"operationId": operation, "payload": {"command": "leave", "options": {"name": "r"}}})
+}
+
 fn stop(id: &str, name: &str) -> Value {
     json!({"mediaSessionId": id, "name": name, "published": true})
 }
@@ -11,6 +19,14 @@ impl Bed {
     fn opened(&mut self) {
         let epoch = *self.dials.last().unwrap();
         self.feed(Input::UpstreamOpened(epoch));
+    }
+
+    fn operations(&self) -> Vec<String> {
+        let words = |message: &&Value| {
+            let status = &message["data"][0];
+            format!("{} {}", status["operationId"].as_str().unwrap(), status["status"].as_str().unwrap())
+        };
+        self.client_got("DataStatusEvent").iter().map(words).collect()
     }
 }
 
@@ -43,6 +59,84 @@ fn a_hangup_that_meets_an_end_held_back_is_answered_and_forgotten() {
     assert_eq!(bed.client_got("finish").len(), 1);
     bed.client("hangup", json!({"callId": "c"}));
     assert!(bed.session.ledger.pending.is_empty(), "no answer will come");
+}
+
+#[test]
+fn a_join_waits_no_longer_than_the_hold() {
+    let mut bed = Bed::new().established();
+    bed.lose();
+    bed.client("sendData", join("j"));
+    for _ in 0..31 {
+        bed.pass(1_000);
+        bed.client("pong", Value::Null);
+    }
+    assert_eq!(bed.operations(), ["j FAILED"]);
+    bed.pass(1_000);
+    bed.opened();
+    bed.server("getUserData", json!({"authToken": "T1", "status": "ESTABLISHED"}));
+    assert!(bed.upstream_got("sendData").is_empty(), "it is no longer wanted");
+}
+
+#[test]
+fn a_join_under_way_that_is_left_is_answered_when_its_upstream_dies() {
+    let mut bed = Bed::new().established();
+    bed.client("sendData", join("j"));
+    bed.client("sendData", leave("l"));
+    bed.lose();
+    assert_eq!(bed.operations(), ["j FAILED", "l ACCEPTED"]);
+}
+
+#[test]
+fn a_room_left_while_its_join_is_repeated_is_left_upstream_too() {
+    let mut bed = Bed::new().established();
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    bed.client("publishStream", publish("a", "r-me"));
+    bed.lose();
+    bed.reconnect();
+    bed.clear();
+    bed.client("sendData", leave("l"));
+    assert_eq!(bed.operations(), ["l ACCEPTED"]);
+    let sent = bed.upstream_got("sendData")[0]["data"][0].clone();
+    assert_eq!(sent["payload"]["command"], "leave");
+    assert_eq!(bed.upstream_got("publishStream").len(), 1, "the streams need not wait for it");
+    bed.server("DataStatusEvent", json!({"operationId": sent["operationId"], "status": "ACCEPTED"}));
+    assert_eq!(bed.operations(), ["l ACCEPTED"], "our own operation");
+}
+
+#[test]
+fn a_join_while_others_are_repeated_goes_upstream() {
+    let mut bed = Bed::new().established();
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    bed.lose();
+    bed.reconnect();
+    bed.clear();
+    let other = json!({"operationId": "k", "payload": {"command": "join", "options": {"name": "s"}}});
+    bed.client("sendData", other);
+    assert_eq!(bed.upstream_got("sendData").len(), 1);
+    bed.server("DataStatusEvent", json!({"operationId": "k", "status": "ACCEPTED"}));
+    assert_eq!(bed.operations(), ["k ACCEPTED"]);
+}
+
+#[test]
+fn a_participant_that_comes_back_without_its_stream_has_unpublished() {
+    let mut bed = Bed::new().established();
+    let event = |name: &str, info: Value| json!({"payload": {"roomName": "r", "name": name, "info": info}});
+    bed.client("sendData", join("j"));
+    bed.server("OnDataEvent", event("STATE", json!([{"login": "bob", "name": "r-bob"}])));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    bed.lose();
+    bed.reconnect();
+    let operation = bed.upstream_got("sendData").last().unwrap()["data"][0]["operationId"].clone();
+    bed.server("DataStatusEvent", json!({"operationId": operation, "status": "ACCEPTED"}));
+    bed.server("OnDataEvent", event("STATE", json!([])));
+    bed.clear();
+    bed.server("OnDataEvent", event("JOINED", json!("bob")));
+    bed.pass_in_health(6_000);
+    let seen = bed.client_got("OnDataEvent");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0]["data"][0]["payload"]["name"], "UNPUBLISHED");
 }
 
 #[test]
