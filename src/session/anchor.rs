@@ -119,6 +119,7 @@ impl Session {
         }
         stream.sent = true;
         stream.runs_upstream = false;
+        stream.left_behind = false;
         stream.state = if replay { StreamState::Replayed { until } } else { StreamState::Requested };
         let message = request_with(&request, stream.upstream_id.as_deref(), Some(sdp));
         self.say_upstream(message);
@@ -286,6 +287,9 @@ impl Session {
     /// Takes a stream out of the ledger, and its legs down.
     pub(super) fn remove_stream(&mut self, index: usize) -> super::ledger::Stream {
         let stream = self.ledger.streams.swap_remove(index);
+        if stream.left_behind && self.client.keep_alive && self.outage().is_some() {
+            self.ledger.left_behind.note(&stream);
+        }
         if let Transport::Anchored(key) = stream.transport
             && stream.opened
         {

@@ -94,6 +94,15 @@ impl Session {
     pub(super) fn finish_calls(&mut self) {
         for id in std::mem::take(&mut self.ledger.calls) {
             self.say_to_client(synthetic::call_finished(&id, "FAILED"));
+            self.leave_call_behind(id);
+        }
+    }
+
+    /// A session that is resumed by token may still have this call (rule R8).
+    pub(super) fn leave_call_behind(&mut self, id: Box<str>) {
+        let calls = &mut self.ledger.left_behind.calls;
+        if self.client.keep_alive && calls.len() < self.settings.bounds.calls_max {
+            calls.push(id);
         }
     }
 }

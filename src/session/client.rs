@@ -182,11 +182,18 @@ impl Session {
         const INFO: &str = "Session not ready";
         let answer = match pending {
             Pending::Data(operation) => synthetic::data_status(&operation, Err(INFO)),
-            // The client cleans up either way (protocol S4.2).
-            Pending::Leave(operation, _) => synthetic::data_status(&operation, Ok(())),
+            Pending::Leave(operation, room) => {
+                self.leave_room_behind(room);
+                // The client cleans up either way (protocol S4.2).
+                synthetic::data_status(&operation, Ok(()))
+            }
             Pending::Available(id) => synthetic::available_stream(&id, false, INFO),
             Pending::Snapshot(id) => synthetic::snapshot_failed(&id, INFO),
-            Pending::Hangup(id) => synthetic::call_finished(&id, "FINISH"),
+            Pending::Hangup(id) => {
+                let answer = synthetic::call_finished(&id, "FINISH");
+                self.leave_call_behind(id);
+                answer
+            }
         };
         self.say_to_client(answer);
     }

@@ -129,6 +129,9 @@ pub(super) struct Stream {
     pub(super) opened: bool,
     /// The upstream said PUBLISHING or PLAYING for the request of this epoch.
     pub(super) runs_upstream: bool,
+    /// The upstream of an epoch that is over had it under the present id: whoever resumes that
+    /// session finds it there.
+    pub(super) left_behind: bool,
     /// The answer to the present replay is not for the client: it has one.
     pub(super) swallow_answer: bool,
     /// The client has had its `setRemoteSDP`.
@@ -213,10 +216,39 @@ pub(super) struct Ledger {
     /// Ids of calls that are not over.
     pub(super) calls: Vec<Box<str>>,
     pub(super) pending: Vec<Pending>,
+    /// What a kept session still has although the client is done with it (rule R8).
+    pub(super) left_behind: LeftBehind,
     /// Upstream ids we gave up in this epoch: whatever comes for them is dropped.
     pub(super) retired: Vec<Box<str>>,
     /// `sessionDebug` start, while it is on.
     pub(super) debug: bool,
+}
+
+/// What ended for the client while its upstream was out of reach: taken back from the session
+/// that is resumed by token, forgotten with any other.
+#[derive(Debug, Default)]
+pub(super) struct LeftBehind {
+    /// Streams: upstream id, name, kind.
+    pub(super) streams: Vec<(Box<str>, Box<str>, Kind)>,
+    /// Ids of calls.
+    pub(super) calls: Vec<Box<str>>,
+    /// Names of rooms.
+    pub(super) rooms: Vec<Box<str>>,
+}
+
+impl LeftBehind {
+    /// Notes a stream; past the bound the oldest is forgotten.
+    pub(super) fn note(&mut self, stream: &Stream) {
+        if self.streams.len() >= RETIRED_MAX {
+            self.streams.remove(0);
+        }
+        self.streams.push((stream.upstream_id().into(), stream.name.clone(), stream.kind));
+    }
+
+    /// The server itself said that the stream is over.
+    pub(super) fn settle(&mut self, upstream_id: &str) {
+        self.streams.retain(|(id, ..)| **id != *upstream_id);
+    }
 }
 
 /// Retired ids kept per epoch; the oldest goes first.

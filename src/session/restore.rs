@@ -201,6 +201,8 @@ impl Session {
 
     /// `getUserData` came on the new upstream.
     pub(super) fn session_established(&mut self) {
+        self.clear_kept_session();
+        self.put_on_probation();
         if self.client.registered && !self.upstream.resumed && !self.upstream.registered {
             self.set_stage(Stage::Registering { until: self.now + self.settings.restore.answer_timeout });
         } else {
@@ -216,6 +218,7 @@ impl Session {
         if self.ledger.debug {
             self.say_upstream(br#"{"message":"sessionDebug","data":[{"command":"start"}]}"#.to_vec());
         }
+        self.clear_kept_session();
         self.settle_lost_streams();
         self.replay_held_streams(true);
         self.replay_held_streams(false);
@@ -223,19 +226,27 @@ impl Session {
         self.send_held();
     }
 
-    fn settle_lost_streams(&mut self) {
+    /// On a resumed session the server may prove answered streams alive from now on.
+    fn put_on_probation(&mut self) {
+        if !self.upstream.resumed || !self.mode_resumes() {
+            return;
+        }
         let until = self.now + self.settings.restore.resume_wait;
-        let probation = self.upstream.resumed && self.mode_resumes();
-        let mut index = 0;
-        while let Some(stream) = self.ledger.streams.get_mut(index) {
-            match stream.state {
-                StreamState::Lost if probation => {
-                    stream.state = StreamState::Probation { until };
-                    index += 1;
-                }
-                StreamState::Lost => self.report(index),
-                _ => index += 1,
+        for stream in &mut self.ledger.streams {
+            if stream.state == StreamState::Lost {
+                stream.state = StreamState::Probation { until };
             }
+        }
+    }
+
+    fn settle_lost_streams(&mut self) {
+        while let Some(index) =
+            self.ledger.streams.iter().position(|stream| stream.state == StreamState::Lost)
+        {
+            if self.upstream.resumed {
+                self.stop_upstream(index);
+            }
+            self.report(index);
         }
     }
 

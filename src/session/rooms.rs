@@ -92,6 +92,26 @@ impl Session {
         self.say_upstream(edits.apply(peek.text()));
     }
 
+    /// A session that is resumed by token may still be in this room (rule R8).
+    pub(super) fn leave_room_behind(&mut self, name: Box<str>) {
+        let rooms = &mut self.ledger.left_behind.rooms;
+        if self.client.keep_alive && rooms.len() < self.settings.bounds.rooms_max {
+            rooms.push(name);
+        }
+    }
+
+    /// The resumed session leaves the rooms that the client left meanwhile.
+    pub(super) fn leave_kept_rooms(&mut self, rooms: Vec<Box<str>>) {
+        for name in rooms {
+            if self.ledger.room(&name).is_some() {
+                continue;
+            }
+            let operation = self.random.uuid();
+            self.ledger.retire(&operation);
+            self.say_upstream(synthetic::leave_room(&operation, &name));
+        }
+    }
+
     /// Takes a room out of the ledger. The answer to a repeated join of it concerns nobody; that to
     /// the client's own is still awaited.
     fn forget_room(&mut self, name: &str) -> bool {
@@ -106,6 +126,9 @@ impl Session {
             }
             Some(operation) => self.answer_lost(Pending::Data(operation)),
             None => {}
+        }
+        if self.outage().is_some() {
+            self.leave_room_behind(room.name);
         }
         true
     }

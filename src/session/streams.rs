@@ -48,6 +48,7 @@ impl Session {
             sent: false,
             opened: false,
             runs_upstream: false,
+            left_behind: false,
             swallow_answer: false,
             answered: false,
             running: false,
@@ -147,6 +148,12 @@ impl Session {
         let status = stream.kind.running();
         let stop = synthetic::stop_stream(&upstream_id, &stream.name, stream.kind.is_publish(), status);
         self.say_upstream(stop);
+        if self.client.keep_alive
+            && let Some(stream) = self.ledger.streams.get(index)
+        {
+            // Until the server confirms: the stop may be lost with its epoch.
+            self.ledger.left_behind.note(stream);
+        }
         self.retire(index);
     }
 
@@ -167,6 +174,38 @@ impl Session {
             let answers = if is_snapshot { asked } else { asked.min(1) };
             for _ in 0..answers {
                 self.answer_lost(question.clone());
+            }
+        }
+    }
+
+    /// The epoch resumes a kept session: what the client is done with, or asks for anew, is taken
+    /// back from it first.
+    pub(super) fn clear_kept_session(&mut self) {
+        let left = std::mem::take(&mut self.ledger.left_behind);
+        if !self.upstream.resumed {
+            for stream in &mut self.ledger.streams {
+                stream.left_behind = false;
+            }
+            return;
+        }
+        for (id, name, kind) in &left.streams {
+            // What is retired was stopped in this epoch already.
+            if !self.ledger.is_retired(id) {
+                self.say_upstream(synthetic::stop_stream(id, name, kind.is_publish(), kind.running()));
+                self.ledger.retire(id);
+            }
+        }
+        self.ledger.left_behind.streams = left.streams;
+        for id in left.calls {
+            self.say_upstream(synthetic::hang_up(&id));
+        }
+        self.leave_kept_rooms(left.rooms);
+        for index in 0..self.ledger.streams.len() {
+            let again = self.ledger.streams.get_mut(index).is_some_and(|stream| {
+                std::mem::take(&mut stream.left_behind) && stream.state == StreamState::Held
+            });
+            if again {
+                self.stop_upstream(index);
             }
         }
     }
@@ -250,6 +289,7 @@ impl Session {
         self.ledger.retired.clear();
         let mut index = 0;
         while let Some(stream) = self.ledger.streams.get_mut(index) {
+            stream.left_behind |= stream.state.is_upstream();
             if stream.state == StreamState::Stopping {
                 self.cancel(index);
                 continue;
@@ -361,6 +401,7 @@ impl Session {
         }
         stream.sent = true;
         stream.runs_upstream = false;
+        stream.left_behind = false;
         stream.swallow_answer = stream.answered;
         stream.state = StreamState::Replayed { until };
         let offer = stream.without_h264.then(|| sdp::strip_codecs(&offer_in(&request), "H264"));

@@ -28,6 +28,9 @@ impl Session {
         let id = peek.string("mediaSessionId");
         let status = peek.string("status");
         let Some(index) = id.as_deref().and_then(|id| self.ledger.by_upstream_id(id)) else {
+            if status.is_some_and(|status| TERMINAL.contains(&&*status)) {
+                self.ledger.left_behind.settle(id.as_deref().unwrap_or_default());
+            }
             return self.about_stream(peek, id_span);
         };
         match status.as_deref() {

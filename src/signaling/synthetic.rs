@@ -145,6 +145,17 @@ pub fn call_finished(call_id: &str, status: &str) -> Vec<u8> {
     message("finish", [Call { call_id, status }])
 }
 
+/// `hangup` to the server.
+#[must_use]
+pub fn hang_up(call_id: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Call<'a> {
+        call_id: &'a str,
+    }
+    message("hangup", [Call { call_id }])
+}
+
 /// What happened in a room (S2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoomEvent<'a> {
@@ -214,6 +225,16 @@ pub fn connection_fail(info: &str) -> Vec<u8> {
 /// given if the client's own join had it (SDK 2.0.193 and later).
 #[must_use]
 pub fn join_room(operation_id: &str, room: &str, record: Option<bool>) -> Vec<u8> {
+    room_command("join", operation_id, room, record)
+}
+
+/// `sendData` to the server that leaves a room. The operation id must be a fresh one.
+#[must_use]
+pub fn leave_room(operation_id: &str, room: &str) -> Vec<u8> {
+    room_command("leave", operation_id, room, None)
+}
+
+fn room_command(command: &str, operation_id: &str, room: &str, record: Option<bool>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Options<'a> {
         name: &'a str,
@@ -231,7 +252,7 @@ pub fn join_room(operation_id: &str, room: &str, record: Option<bool>) -> Vec<u8
         operation_id: &'a str,
         payload: Command<'a>,
     }
-    let payload = Command { command: "join", options: Options { name: room, record } };
+    let payload = Command { command, options: Options { name: room, record } };
     message("sendData", [Data { operation_id, payload }])
 }
 
@@ -350,6 +371,7 @@ mod tests {
             &call_finished("c", "FAILED"),
             r#"{"message":"finish","data":[{"callId":"c","status":"FAILED"}]}"#,
         );
+        is(&hang_up("c"), r#"{"message":"hangup","data":[{"callId":"c"}]}"#);
         is(
             &connection_fail("Forbidden"),
             r#"{"message":"fail","data":[{"status":"FAILED","info":"Forbidden","apiMethod":"ConnectionStatusEvent"}]}"#,
@@ -369,6 +391,10 @@ mod tests {
         is(
             &join_room("op", "r", Some(false)),
             r#"{"message":"sendData","data":[{"operationId":"op","payload":{"command":"join","options":{"name":"r","record":false}}}]}"#,
+        );
+        is(
+            &leave_room("op", "r"),
+            r#"{"message":"sendData","data":[{"operationId":"op","payload":{"command":"leave","options":{"name":"r"}}}]}"#,
         );
         is(
             &room_event("r", RoomEvent::Joined("bob")),

@@ -16,6 +16,17 @@ fn stop(id: &str, name: &str) -> Value {
 }
 
 impl Bed {
+    /// A client that asked to be kept, in a session whose token is `T0`.
+    fn kept() -> Self {
+        let mut bed = Self::new();
+        let mut fields = connection();
+        fields["keepAlive"] = json!(true);
+        bed.client("connection", fields);
+        bed.server("getUserData", json!({"authToken": "T0", "status": "ESTABLISHED"}));
+        bed.clear();
+        bed
+    }
+
     fn opened(&mut self) {
         let epoch = *self.dials.last().unwrap();
         self.feed(Input::UpstreamOpened(epoch));
@@ -236,4 +247,80 @@ fn a_session_that_ends_starts_nothing() {
     assert!(bed.upstream_got("playStream").is_empty(), "it waits for the publisher of its own session");
     bed.feed(Input::ClientClosed(None));
     assert!(bed.upstream_got("playStream").is_empty());
+}
+
+#[test]
+fn what_was_reported_is_taken_back_from_a_resumed_session() {
+    let mut bed = Bed::kept().publishing("a", "cam");
+    bed.client("call", json!({"callId": "c"}));
+    bed.lose();
+    bed.dial_fails();
+    bed.pass(5_100);
+    assert_eq!(bed.statuses(), ["a FAILED Stopped by session disconnect"]);
+    bed.reconnect();
+    assert_eq!(bed.last_upstream_id("unPublishStream"), "a");
+    assert_eq!(bed.upstream_got("hangup").len(), 1);
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+    assert_eq!(bed.statuses().len(), 1, "over for the client");
+}
+
+#[test]
+fn a_replay_in_a_resumed_session_replaces_what_is_there() {
+    let mut bed = Bed::kept();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.lose();
+    bed.reconnect();
+    let order: Vec<_> = bed.to_upstream.iter().map(|message| message["message"].as_str().unwrap()).collect();
+    assert_eq!(order, ["publishStream", "connection", "unPublishStream", "publishStream"]);
+    assert_eq!(bed.last_upstream_id("unPublishStream"), "a");
+}
+
+#[test]
+fn nothing_is_stopped_in_a_session_that_is_new() {
+    let mut bed = Bed::new().established();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.lose();
+    bed.reconnect();
+    assert!(bed.upstream_got("unPublishStream").is_empty());
+}
+
+#[test]
+fn a_room_left_in_vain_is_left_in_the_resumed_session() {
+    let mut bed = Bed::kept();
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    bed.client("sendData", leave("l"));
+    bed.lose();
+    bed.reconnect();
+    let sent = bed.upstream_got("sendData");
+    assert_eq!(sent.last().unwrap()["data"][0]["payload"]["command"], "leave");
+    assert_eq!(sent.len(), 3);
+}
+
+#[test]
+fn a_proof_that_comes_before_the_rooms_counts() {
+    let mut bed = Bed::kept();
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    let mut bed = bed.publishing("a", "cam");
+    bed.lose();
+    bed.reconnect();
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+    bed.pass_in_health(20_000);
+    assert!(bed.statuses().is_empty(), "{:?}", bed.statuses());
+}
+
+#[test]
+fn a_participant_that_joins_before_the_state_is_known_already() {
+    let mut bed = Bed::kept();
+    let event = |name: &str, info: Value| json!({"payload": {"roomName": "r", "name": name, "info": info}});
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    bed.server("OnDataEvent", event("STATE", json!(["ann"])));
+    bed.lose();
+    bed.reconnect();
+    bed.clear();
+    bed.server("OnDataEvent", event("JOINED", json!("ann")));
+    bed.server("OnDataEvent", event("STATE", json!(["ann"])));
+    assert!(bed.client_got("OnDataEvent").is_empty());
 }
