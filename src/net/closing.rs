@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::session::{Close, Timestamp};
 
 use super::{
-    scratch,
+    scratch::{self, SCRATCH_BYTES},
     shared::Shared,
     side::{Filled, Side},
     socket::Socket,
@@ -23,7 +23,8 @@ use super::{
 /// How long a peer may take to answer a close frame and end the connection.
 pub(crate) const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Largest message that is waited for in order to find the close frame behind it.
+/// Most bytes that are read in order to find the answer behind them: a peer that goes on sending
+/// is cut off.
 const SKIPPED_BYTES_MAX: usize = 1024 * 1024;
 
 /// Ends a connection in its own task.
@@ -34,7 +35,7 @@ pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
     side.queue_close(close);
     let counted = shared.closings.enter();
     tokio::spawn(async move {
-        let mut end = Ending { side, shut: false, close_seen: false };
+        let mut end = Ending { side, skipped_bytes: 0, shut: false, close_seen: false };
         let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
         drop(counted);
     });
@@ -45,7 +46,7 @@ pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket) {
     let counted = shared.closings.enter();
     tokio::spawn(async move {
         let side = Side::new(socket, Role::Client, &[]);
-        let mut end = Ending { side, shut: false, close_seen: true };
+        let mut end = Ending { side, skipped_bytes: 0, shut: false, close_seen: true };
         let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
         drop(counted);
     });
@@ -53,6 +54,8 @@ pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket) {
 
 struct Ending {
     side: Side,
+    /// Bytes that came after our close frame.
+    skipped_bytes: usize,
     shut: bool,
     close_seen: bool,
 }
@@ -75,11 +78,18 @@ impl Ending {
             }
             match self.side.poll_fill(cx, scratch) {
                 Poll::Pending => return Poll::Pending,
+                _ if self.skipped_bytes > SKIPPED_BYTES_MAX => return Poll::Ready(()),
                 Poll::Ready(Ok(Filled::Scratch(length))) => {
+                    self.skipped_bytes = self.skipped_bytes.saturating_add(length);
                     self.look_for_close(scratch.get_mut(..length).unwrap_or_default());
                 }
-                Poll::Ready(Ok(Filled::Own(mut bytes))) => self.look_for_close(&mut bytes),
-                Poll::Ready(Ok(Filled::Partly)) => {}
+                Poll::Ready(Ok(Filled::Own(mut bytes))) => {
+                    self.skipped_bytes = self.skipped_bytes.saturating_add(bytes.len());
+                    self.look_for_close(&mut bytes);
+                }
+                Poll::Ready(Ok(Filled::Partly)) => {
+                    self.skipped_bytes = self.skipped_bytes.saturating_add(SCRATCH_BYTES);
+                }
                 Poll::Ready(Ok(Filled::End) | Err(_)) => return Poll::Ready(()),
             }
         }
