@@ -118,6 +118,11 @@ impl Upstream {
         }
     }
 
+    /// As [`Upstream::accept`], however long it takes.
+    pub async fn accept_forever(&mut self) -> Option<(UpstreamSocket, Request)> {
+        self.sockets.recv().await
+    }
+
     /// Ends listening; connections that were handed out are the test's.
     pub async fn stop(mut self) -> SocketAddr {
         drop(self.stop.take());
