@@ -44,7 +44,7 @@ impl NameEntry {
     fn is_stale(&self, now: Timestamp, ended_ms_max: u64) -> bool {
         let remembered =
             self.ended.is_some_and(|(_, at)| now.as_ms() < at.as_ms().saturating_add(ended_ms_max));
-        self.holder.is_none() && self.waiters.is_empty() && !remembered
+        self.holder.is_none() && !remembered
     }
 }
 
@@ -100,18 +100,26 @@ impl Names {
         }
     }
 
-    /// Asks to be told when `name` is settled. False when nobody here is restoring it, or when
-    /// too many wait already: the caller then retries by its own timer.
+    /// Asks to be told when `name` is settled: it is being restored here, or its publisher was
+    /// lost and may be back. True if it is being restored and the caller will be told; otherwise
+    /// the caller goes on by its own timer.
     #[must_use]
     pub fn wait(&self, name: &str, session: SessionId) -> bool {
         let Some(mut entry) = self.entries.get_mut(name) else { return false };
-        if !entry.holder.is_some_and(|holder| holder.restoring) {
-            return false;
+        let restoring = entry.holder.is_some_and(|holder| holder.restoring);
+        let lost = entry.holder.is_none() && entry.ended.is_some_and(|(end, _)| end == EndOfName::Lost);
+        if restoring || lost {
+            Self::add_waiter(&mut entry, session, self.limits.waiters_max) && restoring
+        } else {
+            false
         }
+    }
+
+    fn add_waiter(entry: &mut NameEntry, session: SessionId, waiters_max: usize) -> bool {
         if entry.waiters.contains(&session) {
             return true;
         }
-        if entry.waiters.len() >= self.limits.waiters_max {
+        if entry.waiters.len() >= waiters_max {
             return false;
         }
         entry.waiters.push(session);

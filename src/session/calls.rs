@@ -3,7 +3,7 @@
 
 use crate::signaling::{Peek, synthetic};
 
-use super::{Event, Output, core::Session, ledger::Pending};
+use super::{Event, Output, core::Session, ledger::Pending, state::Subject};
 
 /// Statuses after which the SDK forgets a call (protocol S3.5).
 const OVER: &[&str] = &["FINISH", "FAILED", "BUSY"];
@@ -31,7 +31,7 @@ impl Session {
     pub(super) fn hangup(&mut self, peek: &Peek<'_>) {
         let Some(id) = peek.string("callId") else { return self.forward_or_drop() };
         let pending = Pending::Hangup(id.as_ref().into());
-        if self.drop_burst(&id) {
+        if self.drop_burst(&Subject::Call(id.as_ref().into())) {
             // Its end is held back: no answer would come any more.
             self.ledger.calls.retain(|call| **call != *id);
             self.say_to_client(synthetic::call_finished(&id, "FINISH"));
@@ -79,7 +79,7 @@ impl Session {
             self.outputs.push(Output::ForwardToClient);
             return;
         };
-        if !self.hold_as_burst(&id, peek.text()) {
+        if !self.hold_as_burst(Subject::Call(id.as_ref().into()), peek.text()) {
             self.ledger.calls.swap_remove(index);
             self.outputs.push(Output::ForwardToClient);
         }

@@ -286,9 +286,9 @@ impl Ledger {
 
     /// Takes the pending `sendData` of this operation.
     pub(super) fn settle_data(&mut self, operation: &str) {
-        self.pending.retain(|pending| {
-            !matches!(pending, Pending::Data(id) | Pending::Leave(id, _) if **id == *operation)
-        });
+        self.pending.retain(
+            |pending| !matches!(pending, Pending::Data(id) | Pending::Leave(id, _) if **id == *operation),
+        );
     }
 
     pub(super) fn room(&mut self, name: &str) -> Option<&mut Room> {

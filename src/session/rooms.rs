@@ -8,7 +8,7 @@ use super::{
     core::Session,
     ledger::{Participant, Pending, Room, StreamState},
     packed::Packed,
-    state::{Outage, Stage},
+    state::{Outage, Stage, Subject},
 };
 
 /// How long participants may take to come back after a repeated join: they fell with the same
@@ -244,6 +244,13 @@ impl Session {
     }
 
     pub(super) fn data_event(&mut self, peek: &Peek<'_>) {
+        self.room_event(peek, false);
+    }
+
+    /// A room event, as it comes or `released` after it was held back: ends of participants and
+    /// streams may be the burst before their epoch dies (rule R3), and what follows them in the
+    /// same room keeps its place behind them.
+    pub(super) fn room_event(&mut self, peek: &Peek<'_>, released: bool) {
         let text = peek.text();
         let payload = peek.field("payload");
         let [room, name, info] =
@@ -255,6 +262,11 @@ impl Session {
             self.outputs.push(Output::ForwardToClient);
             return;
         };
+        let ends = matches!(&*name, "LEFT" | "UNPUBLISHED" | "FAILED");
+        let subject = Subject::Room(room.unwrap_or_default().as_ref().into());
+        if !released && (ends || self.is_held_back(&subject)) && self.hold_as_burst(subject, text) {
+            return;
+        }
         let swallowed = match &*name {
             "STATE" => self.room_state(index, text, info),
             "JOINED" => self.participant_joined(index, string(text, info).as_deref()),
@@ -263,8 +275,10 @@ impl Session {
             "UNPUBLISHED" | "FAILED" => self.participant_unpublished(index, text, info),
             _ => false,
         };
-        if !swallowed {
-            self.outputs.push(Output::ForwardToClient);
+        match (swallowed, released) {
+            (true, _) => {}
+            (false, true) => self.say_to_client(text.to_vec()),
+            (false, false) => self.outputs.push(Output::ForwardToClient),
         }
     }
 
@@ -301,7 +315,8 @@ impl Session {
                     known.streams.iter().filter(|s| !fresh.streams.contains(s)).cloned().collect();
                 let new: Vec<_> =
                     fresh.streams.iter().filter(|s| !known.streams.contains(s)).cloned().collect();
-                known.streams.clone_from(&fresh.streams);
+                known.streams.extend(new.iter().cloned());
+                known.streams.truncate(STREAMS_MAX);
                 (gone, new)
             }
             None => {
@@ -313,9 +328,8 @@ impl Session {
             }
         };
         let login = &*fresh.login;
-        for stream in &gone {
-            let event = synthetic::RoomEvent::Unpublished { login, stream };
-            self.say_to_client(synthetic::room_event(&name, event));
+        if !gone.is_empty() {
+            self.doubt_streams(index, login, &gone);
         }
         for stream in &published {
             let event = synthetic::RoomEvent::Published { login, stream };
@@ -331,13 +345,45 @@ impl Session {
         let known = room.participants.iter_mut().find(|known| &*known.login == login);
         if let Some(known) = known.filter(|known| known.missing || returns) {
             if std::mem::take(&mut known.missing) {
-                known.unproven.clone_from(&known.streams);
+                let streams = known.streams.clone();
+                self.doubt_streams(index, login, &streams);
             }
             return true;
         }
         room.participants.retain(|known| &*known.login != login);
         merge(&mut room.participants, Participant { login: login.into(), ..Participant::default() });
         false
+    }
+
+    /// Streams a participant published before the outage and has not published again. What the
+    /// client plays may be about to come back; the rest is withdrawn at once, or a page would
+    /// play the dead one when the participant publishes anew.
+    fn doubt_streams(&mut self, index: usize, login: &str, streams: &[Box<str>]) {
+        let (doubted, gone): (Vec<_>, Vec<_>) =
+            streams.iter().cloned().partition(|name| self.still_plays(name));
+        let until = self.now + MISSING_GRACE;
+        let Some(room) = self.ledger.rooms.get_mut(index) else { return };
+        let name = room.name.clone();
+        if let Some(known) = room.participants.iter_mut().find(|known| &*known.login == login) {
+            known.streams.retain(|stream| !gone.contains(stream));
+            if !doubted.is_empty() {
+                room.missing_until.get_or_insert(until);
+            }
+            known.unproven = doubted;
+        }
+        for stream in &gone {
+            let event = synthetic::RoomEvent::Unpublished { login, stream };
+            self.say_to_client(synthetic::room_event(&name, event));
+        }
+    }
+
+    /// Whether the client plays this stream and has not been, or is not about to be, told its end.
+    fn still_plays(&self, name: &str) -> bool {
+        self.ledger.streams.iter().any(|play| {
+            !play.kind.is_publish()
+                && *play.name == *name
+                && !matches!(play.state, StreamState::Stopping | StreamState::Lost)
+        })
     }
 
     fn participant_left(&mut self, index: usize, login: Option<&str>) -> bool {
@@ -350,9 +396,7 @@ impl Session {
     /// PUBLISHED of a stream the client knows and still plays is a repetition.
     fn participant_published(&mut self, index: usize, text: &[u8], info: Span) -> bool {
         let Some((login, stream)) = login_and_stream(text, info) else { return false };
-        let plays = self.ledger.streams.iter().any(|play| {
-            !play.kind.is_publish() && *play.name == *stream && play.state != StreamState::Stopping
-        });
+        let plays = self.still_plays(&stream);
         let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
         if let Some(known) = room.participants.iter_mut().find(|known| known.login == login) {
             known.unproven.retain(|name| *name != stream);

@@ -151,11 +151,21 @@ pub(super) struct Lever {
     pub(super) wanted: bool,
 }
 
+/// What a held back event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A stream, by the client's id.
+    Stream(Box<str>),
+    /// A call, by its id.
+    Call(Box<str>),
+    /// A room, by its name.
+    Room(Box<str>),
+}
+
 /// An event of the server kept back until it is clear whether its epoch is dying (rule R3).
 #[derive(Debug)]
 pub(super) struct BurstEvent {
-    /// The client's id of the stream, or the call's id.
-    pub(super) id: Box<str>,
+    pub(super) subject: Subject,
     pub(super) until: Timestamp,
     pub(super) message: Box<[u8]>,
 }

@@ -11,6 +11,7 @@ use super::{
     ledger::{Kind, Pending, Stream, StreamState, Transport},
     packed::Packed,
     request::{offer_in, request_with},
+    state::Subject,
 };
 
 /// What a stream is told when its upstream died with it (protocol S5.3).
@@ -107,7 +108,7 @@ impl Session {
         };
         self.release_name(index, EndOfName::Chosen);
         // An end that is held back was the server's last word on it: no answer would come.
-        let over = self.drop_burst(&id);
+        let over = self.drop_burst(&Subject::Stream(id.as_ref().into()));
         let Some(stream) = self.ledger.streams.get_mut(index) else { return };
         match stream.state {
             StreamState::Requested | StreamState::Live | StreamState::Stopping if !over => {
@@ -427,7 +428,9 @@ impl Session {
             return;
         }
         while let Some(index) = self.ledger.streams.iter().position(|stream| {
-            matches!(stream.state, StreamState::AwaitsPublisher { .. }) && &*stream.name == name
+            let waits =
+                matches!(stream.state, StreamState::AwaitsPublisher { .. } | StreamState::Retry { .. });
+            waits && !stream.kind.is_publish() && &*stream.name == name
         }) {
             self.replay_stream(index);
             let waits = self.ledger.streams.get(index).map(|stream| stream.state);

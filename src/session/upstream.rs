@@ -7,7 +7,7 @@ use super::{
     Event, Output,
     core::Session,
     ledger::{Pending, StreamState, Transport},
-    state::Stage,
+    state::{Stage, Subject},
 };
 
 impl Session {
@@ -167,9 +167,10 @@ impl Session {
         let Some(stream) = self.ledger.streams.get(index) else { return };
         let message = mapped(peek, id_span, stream.upstream_id.as_ref().map(|_| &*stream.client_id));
         let client_id = stream.client_id.clone();
-        if self.burst.iter().any(|event| event.id == client_id) {
+        let subject = Subject::Stream(client_id);
+        if self.is_held_back(&subject) {
             let message = message.unwrap_or_else(|| peek.text().to_vec());
-            self.push_burst(client_id, message);
+            self.push_burst(subject, message);
             return;
         }
         match message {

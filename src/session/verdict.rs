@@ -13,7 +13,7 @@ use super::{
     ledger::{Kind, Stream, StreamState, Transport},
     packed::Packed,
     request::offers_h264_and_vp8,
-    state::BurstEvent,
+    state::{BurstEvent, Subject},
 };
 
 /// Statuses after which the SDK deletes a stream (protocol S3.3).
@@ -126,7 +126,7 @@ impl Session {
         let info = peek.string("info").unwrap_or_default();
         match stream.state {
             StreamState::Live => {
-                if !self.hold_as_burst(&client_id, &message) {
+                if !self.hold_as_burst(Subject::Stream(client_id), &message) {
                     self.live_stream_ended(index, &info, message);
                 }
             }
@@ -208,7 +208,13 @@ impl Session {
         let Some(stream) = self.ledger.streams.get(index) else { return false };
         let known = self.registry.names().get(&stream.name);
         match class {
-            RetryClass::NotFound => known.holder.is_some_and(|holder| holder.restoring),
+            RetryClass::NotFound => {
+                // Restored here, or lost a moment ago: its page is about to publish again.
+                let lost = known.ended.is_some_and(|(end, at)| {
+                    end == EndOfName::Lost && self.now < at + self.settings.restore.player_hold
+                });
+                lost || known.holder.is_some_and(|holder| holder.restoring)
+            }
             RetryClass::InUse if stream.patience.is_some() => true,
             RetryClass::InUse => {
                 let ghost = known.ended.is_some_and(|(end, at)| {
@@ -341,25 +347,29 @@ impl Session {
 
     /// Keeps an end back that the client did not ask for, to see whether its epoch dies with it.
     /// False if holding is switched off.
-    pub(super) fn hold_as_burst(&mut self, id: &str, message: &[u8]) -> bool {
+    pub(super) fn hold_as_burst(&mut self, subject: Subject, message: &[u8]) -> bool {
         if self.settings.restore.burst_hold.is_zero()
             || self.burst.len() >= self.settings.bounds.pending_requests_max
         {
             return false;
         }
-        self.push_burst(id.into(), message.to_vec());
+        self.push_burst(subject, message.to_vec());
         true
     }
 
-    pub(super) fn push_burst(&mut self, id: Box<str>, message: Vec<u8>) {
+    pub(super) fn is_held_back(&self, subject: &Subject) -> bool {
+        self.burst.iter().any(|event| event.subject == *subject)
+    }
+
+    pub(super) fn push_burst(&mut self, subject: Subject, message: Vec<u8>) {
         let until = self.now + self.settings.restore.burst_hold;
-        self.burst.push(BurstEvent { id, until, message: message.into_boxed_slice() });
+        self.burst.push(BurstEvent { subject, until, message: message.into_boxed_slice() });
     }
 
     /// Forgets what is held back for this id; true if there was something.
-    pub(super) fn drop_burst(&mut self, id: &str) -> bool {
+    pub(super) fn drop_burst(&mut self, subject: &Subject) -> bool {
         let before = self.burst.len();
-        self.burst.retain(|event| *event.id != *id);
+        self.burst.retain(|event| event.subject != *subject);
         self.burst.len() < before
     }
 
@@ -368,10 +378,20 @@ impl Session {
         while let Some(position) = self.burst.iter().position(|event| event.until <= self.now) {
             let event = self.burst.remove(position);
             let message = event.message.into_vec();
-            let Some(index) = self.ledger.by_client_id(&event.id) else {
-                self.release_call_end(&event.id, message);
-                continue;
-            };
+            match event.subject {
+                Subject::Stream(id) => self.release_stream_event(&id, message),
+                Subject::Call(id) => self.release_call_end(&id, message),
+                Subject::Room(_) => {
+                    if let Ok(peek) = crate::signaling::peek(&message) {
+                        self.room_event(&peek, true);
+                    }
+                }
+            }
+        }
+    }
+
+    fn release_stream_event(&mut self, id: &str, message: Vec<u8>) {
+        if let Some(index) = self.ledger.by_client_id(id) {
             let live = self.ledger.streams.get(index).is_some_and(|stream| stream.state == StreamState::Live);
             let end = crate::signaling::peek(&message).ok().and_then(|peek| {
                 let terminal = peek.string("status").is_some_and(|status| TERMINAL.contains(&&*status));

@@ -180,3 +180,25 @@ fn a_play_waits_for_its_publisher_in_another_session() {
     bed.feed(Input::Mail(mail));
     assert_eq!(bed.upstream_got("playStream").len(), 1);
 }
+
+#[test]
+fn a_play_of_a_name_that_was_lost_here_a_moment_ago_waits_for_its_publisher() {
+    let registry = Arc::new(Registry::default());
+    let mut publisher = Bed::member(1, &registry, |_| {}).established().publishing("a", "cam");
+    publisher.lose();
+    publisher.reconnect();
+    assert_eq!(publisher.statuses().len(), 1, "reported");
+    let mut bed = Bed::member(2, &registry, |_| {}).established();
+    bed.client(
+        "playStream",
+        json!({"mediaSessionId": "m", "name": "cam", "mediaProvider": "WebRTC", "sdp": "o"}),
+    );
+    bed.server("notifyStreamStatusEvent", status("m", "cam", "FAILED", Some("Stream not found")));
+    assert!(bed.statuses().is_empty());
+    publisher.client("publishStream", publish("b", "cam"));
+    publisher.server("notifyStreamStatusEvent", status("b", "cam", "PUBLISHING", None));
+    let (to, mail) = publisher.posts.pop().unwrap();
+    assert_eq!(to, SessionId(2));
+    bed.feed(Input::Mail(mail));
+    assert_eq!(bed.upstream_got("playStream").len(), 2, "at once when the publisher is back");
+}

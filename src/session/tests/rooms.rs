@@ -100,3 +100,42 @@ fn streams_are_replayed_after_the_rooms() {
     bed.server("DataStatusEvent", json!({"operationId": operation, "status": "ACCEPTED"}));
     assert_eq!(bed.upstream_got("publishStream").len(), 2);
 }
+
+#[test]
+fn ends_in_a_room_just_before_the_loss_are_not_heard() {
+    let mut bed = in_room();
+    bed.server("OnDataEvent", room("UNPUBLISHED", json!({"login": "bob", "name": "r-bob-1"})));
+    bed.server("OnDataEvent", room("LEFT", json!("bob")));
+    bed.server("OnDataEvent", room("JOINED", json!("bob")));
+    assert!(bed.client_got("OnDataEvent").is_empty(), "nor what follows them, out of turn");
+    bed.lose();
+    bed.pass(1_000);
+    assert!(bed.client_got("OnDataEvent").is_empty());
+
+    let mut bed = in_room();
+    bed.server("OnDataEvent", room("LEFT", json!("bob")));
+    bed.server("OnDataEvent", room("JOINED", json!("bob")));
+    bed.pass(400);
+    let names: Vec<_> =
+        bed.client_got("OnDataEvent").iter().map(|m| m["data"][0]["payload"]["name"].clone()).collect();
+    assert_eq!(names, ["LEFT", "JOINED"], "in an epoch that lives they come, in their order");
+}
+
+#[test]
+fn the_old_stream_of_a_participant_that_joins_again_is_withdrawn_before_its_new_one() {
+    let mut bed = in_room();
+    bed.lose();
+    bed.reconnect();
+    bed.server("OnDataEvent", room("STATE", json!([])));
+    bed.server("OnDataEvent", room("JOINED", json!("bob")));
+    bed.server("OnDataEvent", room("PUBLISHED", json!({"login": "bob", "name": "r-bob-2"})));
+    let seen: Vec<_> =
+        bed.client_got("OnDataEvent").iter().map(|m| m["data"][0]["payload"].clone()).collect();
+    assert_eq!(
+        seen,
+        [
+            json!({"roomName": "r", "name": "UNPUBLISHED", "info": {"login": "bob", "name": "r-bob-1"}}),
+            json!({"roomName": "r", "name": "PUBLISHED", "info": {"login": "bob", "name": "r-bob-2"}}),
+        ]
+    );
+}
