@@ -1,0 +1,142 @@
+//! Anchored media: the client's transport ends at the proxy. In every outage the media goes on
+//! there, nobody is told anything, and the receiver sees one continuous stream.
+
+use std::{sync::Arc, time::Duration};
+
+use holdfast::{
+    load::webrtc_client::{ClientOptions, ClientPool, ClientStats, WebRtcClient},
+    net::Proxy,
+};
+use serde_json::json;
+
+use crate::{
+    common::{
+        anchor,
+        checks::{assert_intents_once, assert_no_violation, count},
+        outage::{OUTAGES, Outage},
+        page::{Page, media_until},
+        pool,
+        server::Server,
+        wait_until,
+    },
+    side_by_side,
+};
+
+/// A publisher and its player with real media, both running.
+pub struct Pair {
+    pub publisher: Page,
+    pub player: Page,
+    pub camera: Arc<WebRtcClient>,
+    pub screen: Arc<WebRtcClient>,
+}
+
+impl Pair {
+    pub async fn start(address: std::net::SocketAddr, pool: &ClientPool, name: &str) -> Self {
+        let publisher = Page::establish(address).await;
+        let player = Page::establish(address).await;
+        let camera = publisher.start_media(pool, "p1", name, ClientOptions::publish()).await;
+        publisher.wait_status("p1", "PUBLISHING").await;
+        let screen = player.start_media(pool, "v1", name, ClientOptions::play()).await;
+        player.wait_status("v1", "PLAYING").await;
+        let pair = Self { publisher, player, camera, screen };
+        pair.media_goes_on("the first picture", &ClientStats::default()).await;
+        pair
+    }
+
+    /// Waits for a new key frame, and video and audio after it.
+    pub async fn media_goes_on(&self, what: &str, before: &ClientStats) -> ClientStats {
+        media_until(&self.screen, what, |now| {
+            now.video.key_frames > before.video.key_frames
+                && now.video.packets_received > before.video.packets_received + 60
+                && now.audio.packets_received > before.audio.packets_received + 30
+        })
+        .await
+    }
+
+    /// What neither client may have noticed.
+    pub fn assert_unaware(&self, what: &str) {
+        for (page, id, running) in [(&self.publisher, "p1", "PUBLISHING"), (&self.player, "v1", "PLAYING")] {
+            assert!(page.is_open(), "{what}: {}", page.summary());
+            assert_eq!(page.statuses(id), [running], "{what}: {}", page.summary());
+            assert_eq!(page.remote_sdps(id), 1, "{what}: the same transport");
+            assert_eq!(page.session_callbacks(), 2, "{what}: {}", page.summary());
+        }
+        assert!(self.camera.stats().connected && !self.camera.stats().failed, "{what}");
+        let stats = self.screen.stats();
+        assert!(stats.connected && !stats.failed, "{what}");
+        for (kind, track) in [("video", &stats.video), ("audio", &stats.audio)] {
+            assert_eq!(track.ssrc_changes, 0, "{what}: one SSRC of {kind}");
+            assert_eq!(track.timestamp_steps_back, 0, "{what}: time of {kind} goes on: {track:#?}");
+            // Sequence numbers that began anew would make every packet since then a late one.
+            assert!(track.late < 40, "{what}: sequence numbers of {kind} go on: {track:#?}");
+        }
+    }
+}
+
+/// The proxy holds no stream and no upstream socket of sessions that are gone.
+pub async fn assert_nothing_left(proxy: &Proxy, what: &str) {
+    let media = proxy.media().unwrap();
+    wait_until(&format!("{what}: all streams are gone"), || {
+        let counters = media.counters();
+        media.streams() == 0 && counters["streams"] == 0 && counters["upstream_sockets"] == 0
+    })
+    .await;
+    wait_until(&format!("{what}: all sessions are gone"), || proxy.facts().places_taken == 0).await;
+}
+
+async fn the_picture_goes_on(outage: Outage) {
+    let mut server = Server::start(json!({"pings": {"interval_ms": 200, "missed_max": 5}})).await;
+    let proxy = anchor(server.address).await;
+    let what = format!("{outage:?}");
+    let pair = Pair::start(proxy.address(), &pool(), "cam").await;
+    let before = pair.screen.stats();
+    outage.strike(&mut server).await;
+    pair.media_goes_on(&what, &before).await;
+    pair.assert_unaware(&what);
+    let journal = server.journal().await;
+    assert_eq!(count(&journal, "session"), 4, "{what}: one connection per epoch\n{journal:#?}");
+    assert_intents_once(&journal, &what);
+    assert_no_violation(&server, &what).await;
+    drop(pair);
+    assert_nothing_left(&proxy, &what).await;
+    server.wait_for("no ghost", |state| state["now"]["sessions"] == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_each_outage_the_picture_goes_on_and_nobody_is_told() {
+    // Real media costs time of the processor: a few at once.
+    for outages in OUTAGES.chunks(3) {
+        side_by_side(outages.iter().map(|outage| the_picture_goes_on(*outage))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_restarts_and_slow_publishes_are_survived() {
+    let mut server = Server::start(json!({"streams": {"publish_delay_ms": 700}})).await;
+    let proxy = anchor(server.address).await;
+    let pair = Pair::start(proxy.address(), &pool(), "cam").await;
+    for round in 0..3 {
+        let before = pair.screen.stats();
+        Outage::Kill(Duration::from_millis(500)).strike(&mut server).await;
+        // Killed again while the replayed publish waits for its answer.
+        server.wait_for("the replay is asked for", |state| state["now"]["streams_pending"] == 1).await;
+        Outage::Kill(Duration::from_millis(500)).strike(&mut server).await;
+        pair.media_goes_on(&format!("restart {round}"), &before).await;
+        pair.assert_unaware(&format!("restart {round}"));
+    }
+    assert_intents_once(&server.journal().await, "restarts");
+    assert_no_violation(&server, "restarts").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn control_straight_at_the_server_the_picture_dies() {
+    let mut server = Server::start(json!({})).await;
+    let pair = Pair::start(server.address, &pool(), "cam").await;
+    Outage::Kill(Duration::from_secs(1)).strike(&mut server).await;
+    for page in [&pair.publisher, &pair.player] {
+        page.wait("the end of the socket", |told| told.ended.clone()).await;
+    }
+    let before = pair.screen.stats();
+    media_until(&pair.screen, "ICE gives up", |now| now.failed).await;
+    assert_eq!(pair.screen.stats().video.packets_received, before.video.packets_received);
+}
