@@ -319,6 +319,27 @@ impl Page {
         })
     }
 
+    /// Waits until requests are answered again: the session stands.
+    pub async fn works(&self) {
+        for attempt in 0..1_000 {
+            let operation = format!("works-{}-{attempt}", rand::random::<u64>());
+            self.send_data(&operation, json!({"are you": "there"}));
+            let status = self
+                .wait("an answer to sendData", |told| {
+                    let mut answers = told.all("DataStatusEvent");
+                    answers
+                        .find(|event| event["operationId"] == operation)
+                        .map(|event| event["status"].clone())
+                })
+                .await;
+            if status == "ACCEPTED" {
+                return;
+            }
+            super::let_pass(Duration::from_millis(20)).await;
+        }
+        panic!("in vain: the session stands: {}", self.summary());
+    }
+
     /// Sends a room command and waits for its answer.
     pub async fn room_command(&self, operation: &str, command: &str, options: Value) -> String {
         self.send_data(operation, json!({"command": command, "options": options}));

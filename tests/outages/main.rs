@@ -13,8 +13,16 @@
 mod common;
 
 mod anchor;
+mod codecs;
+mod credentials;
 mod direct;
 mod first_answer;
+mod ghosts;
+mod intents;
+mod mse;
+mod requests;
+mod rooms;
+mod sip;
 
 use tokio::task::JoinSet;
 
