@@ -9,7 +9,8 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, Overrides, RestoreMode, UpstreamUrl,
+    AdminAddress, Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, Overrides, RestoreMode,
+    UpstreamUrl,
 };
 use crate::load::Scenario;
 
@@ -54,6 +55,8 @@ pub enum Command {
     /// Show a stream that survives the death of its server: simulated server, proxy and page in
     /// one command.
     Demo(DemoArgs),
+    /// Show what a running proxy knows: sessions, streams, outages, nodes.
+    Status(StatusArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
     Simulate(SimulateArgs),
 }
@@ -112,6 +115,10 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "IP", value_delimiter = ',', help_heading = "Media")]
     pub media_advertise: Vec<IpAddr>,
 
+    /// Where `holdfast status` asks: IP:PORT of loopback, or off. [default: 127.0.0.1:8089]
+    #[arg(long, value_name = "IP:PORT", help_heading = "Admin")]
+    pub admin: Option<AdminAddress>,
+
     /// How log lines look; they go to stderr. [default: text]
     #[arg(long, value_name = "FORMAT", help_heading = "Log")]
     pub log_format: Option<LogFormat>,
@@ -139,11 +146,28 @@ impl SettingsArgs {
             media: self.media,
             media_listen: self.media_listen,
             media_advertise: self.media_advertise.clone(),
+            admin: self.admin,
             log_format: self.log_format,
             log_level: self.log_level,
         };
         Config::load(self.config.as_deref(), &flags)
     }
+}
+
+/// `holdfast status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// The proxy's admin.listen.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8089")]
+    pub admin: SocketAddr,
+
+    /// One line of JSON with everything.
+    #[arg(long, conflicts_with = "watch")]
+    pub json: bool,
+
+    /// A new screen every second, until Ctrl-C.
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// `holdfast demo`.

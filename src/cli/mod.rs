@@ -10,6 +10,7 @@ mod load;
 mod run;
 mod signals;
 mod simulate;
+mod status;
 
 use std::{
     ffi::OsString,
@@ -48,6 +49,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Check(args) => check::run(args, out),
         Command::Certificate(args) => certificate::run(args, out),
         Command::Demo(args) => demo::run(args, out),
+        Command::Status(args) => status::run(args, out),
         Command::Load(args) => load::run(args, out),
         Command::Run(args) => run::run(args),
         Command::Simulate(args) => simulate::run(args, out),

@@ -1,9 +1,12 @@
 //! `holdfast run`: the proxy, from its configuration to the signal that ends it.
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
 use super::{Failure, args::SettingsArgs, signals::Signals};
 use crate::{
+    admin,
     config::Config,
     net::{Proxy, StartError},
     telemetry,
@@ -24,7 +27,15 @@ pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
-    let proxy = Proxy::launch(config).await?;
+    let admin = config.admin.listen.0;
+    let proxy = Arc::new(Proxy::launch(config).await?);
+    if let Some(address) = admin {
+        match admin::bind(address).await {
+            Ok(listener) => drop(tokio::spawn(admin::serve(listener, Arc::clone(&proxy)))),
+            // The proxy is worth more than a look at it.
+            Err(error) => warn!(%address, %error, "no admin port; `holdfast status` will not work"),
+        }
+    }
     let signal = signals.next().await;
     info!(%signal, "ending; a second signal ends at once");
     tokio::select! {

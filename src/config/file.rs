@@ -8,6 +8,7 @@ use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    admin::AdminSettings,
     error::ConfigError,
     limits::LimitSettings,
     listen::ListenSettings,
@@ -32,6 +33,7 @@ pub(super) struct ConfigFile {
     pub(super) video: VideoSettings,
     pub(super) media: MediaSettings,
     pub(super) log: LogSettings,
+    pub(super) admin: AdminSettings,
     pub(super) app: BTreeMap<String, AppSettings>,
 }
 

@@ -6,6 +6,7 @@
 //! file and nothing else: certificates, names and ports belong to those who use them.
 
 mod address;
+mod admin;
 mod check;
 mod error;
 mod file;
@@ -28,6 +29,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 pub use address::{AddressRange, ListenAddress, UpstreamUrl};
+pub use admin::{AdminAddress, AdminSettings};
 pub use error::ConfigError;
 pub use limits::LimitSettings;
 pub use listen::ListenSettings;
@@ -64,6 +66,8 @@ pub struct Config {
     pub media: MediaSettings,
     /// For the log.
     pub log: LogSettings,
+    /// For the admin side.
+    pub admin: AdminSettings,
 }
 
 impl Config {
@@ -115,6 +119,7 @@ impl Config {
             },
             media: file.media,
             log: file.log,
+            admin: file.admin,
         })
     }
 
@@ -139,6 +144,7 @@ impl Config {
             video: self.session.video.clone(),
             media: self.media.clone(),
             log: self.log.clone(),
+            admin: self.admin.clone(),
             app: self.session.apps.clone(),
         };
         // Plain structs of numbers and text: there is nothing in them that JSON cannot hold.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    AdminAddress,
     address::{ListenAddress, UpstreamUrl},
     file::ConfigFile,
     log::{LogFormat, LogLevel},
@@ -37,6 +38,8 @@ pub struct Overrides {
     pub media_listen: Option<SocketAddr>,
     /// `--media-advertise` for `media.advertise`.
     pub media_advertise: Vec<IpAddr>,
+    /// `--admin` for `admin.listen`.
+    pub admin: Option<AdminAddress>,
     /// `--log-format` for `log.format`.
     pub log_format: Option<LogFormat>,
     /// `--log-level` for `log.level`.
@@ -55,6 +58,7 @@ impl Overrides {
         value(&mut file.media.mode, self.media);
         value(&mut file.media.listen, self.media_listen);
         list(&mut file.media.advertise, &self.media_advertise);
+        value(&mut file.admin.listen, self.admin);
         value(&mut file.log.format, self.log_format);
         value(&mut file.log.level, self.log_level);
     }
@@ -72,6 +76,7 @@ impl Overrides {
             "media.mode" => (self.media.is_some(), "--media"),
             "media.listen" => (self.media_listen.is_some(), "--media-listen"),
             "media.advertise" => (!self.media_advertise.is_empty(), "--media-advertise"),
+            "admin.listen" => (self.admin.is_some(), "--admin"),
             "log.format" => (self.log_format.is_some(), "--log-format"),
             "log.level" => (self.log_level.is_some(), "--log-level"),
             _ => return None,

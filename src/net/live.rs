@@ -10,9 +10,9 @@ use std::{
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
-use crate::session::{Mail, SessionId};
+use crate::session::{Mail, SessionId, SessionSnapshot};
 
 /// Most notes that wait for one session. It takes them as soon as it is polled, so only one that
 /// is stuck gets there; what exceeds it is dropped.
@@ -25,6 +25,8 @@ pub(crate) enum Note {
     Mail(Mail),
     /// A node answers handshakes.
     NodeUp,
+    /// Say what you are.
+    Describe(mpsc::Sender<SessionSnapshot>),
     /// The process ends.
     Shutdown,
 }
@@ -128,6 +130,15 @@ impl Live {
     pub(crate) fn post_to_all(&self, note: impl Fn() -> Note) {
         let all: Vec<Arc<Mailbox>> = self.mailboxes.iter().map(|entry| Arc::clone(&entry)).collect();
         for mailbox in all {
+            mailbox.post(note());
+        }
+    }
+
+    /// Tells at most `max` sessions.
+    pub(crate) fn post_to_some(&self, max: usize, note: impl Fn() -> Note) {
+        let some: Vec<Arc<Mailbox>> =
+            self.mailboxes.iter().take(max).map(|entry| Arc::clone(&entry)).collect();
+        for mailbox in some {
             mailbox.post(note());
         }
     }

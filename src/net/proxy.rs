@@ -1,8 +1,11 @@
 //! The running proxy.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
@@ -10,6 +13,7 @@ use crate::{
     limits,
     media::{MediaHandle, MediaSettings},
     registry::{Registry, RegistryLimits},
+    session::SessionSnapshot,
     upstream::Pool,
 };
 
@@ -19,6 +23,9 @@ use super::{
     shared::{Clock, Shared, Tracker},
     tls,
 };
+
+/// How long sessions may take to say what they are.
+const DESCRIBE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +174,28 @@ impl Proxy {
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
         &self.shared.registry
+    }
+
+    /// The upstream nodes: `url`, and `state` as `answers` or `silent for N s`.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<serde_json::Value> {
+        self.shared.pool.describe()
+    }
+
+    /// What its sessions are at this moment, at most `max` of them. A session that does not
+    /// answer within a second is left out.
+    pub async fn describe(&self, max: usize) -> Vec<SessionSnapshot> {
+        let (sender, mut snapshots) = mpsc::channel(max.max(1));
+        self.shared.live.post_to_some(max, || Note::Describe(sender.clone()));
+        drop(sender);
+        let mut sessions = Vec::new();
+        let collect = async {
+            while let Some(snapshot) = snapshots.recv().await {
+                sessions.push(snapshot);
+            }
+        };
+        let _ = timeout(DESCRIBE_TIME_MAX, collect).await;
+        sessions
     }
 
     /// The media workers, if WebRTC streams are anchored.

@@ -20,6 +20,7 @@ mod random;
 mod request;
 mod restore;
 mod rooms;
+mod snapshot;
 mod state;
 mod streams;
 mod time;
@@ -31,6 +32,7 @@ pub use event::{Event, Outcome};
 pub use io::{
     Close, DialError, Epoch, Input, LossCause, Mail, MediaCommand, MediaKey, Output, Priority, SessionId,
 };
+pub use snapshot::{SessionSnapshot, StreamSnapshot};
 pub use time::Timestamp;
 
 #[cfg(test)]

@@ -92,6 +92,17 @@ impl Pool {
         self.nodes.get(node).map_or_else(String::new, |node| node.address.url().to_string())
     }
 
+    /// The nodes for people who look: `url` and `state`.
+    pub(crate) fn describe(&self) -> Vec<serde_json::Value> {
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let describe = |node: &Node| {
+            let avoided = node.avoid_until_ms.load(Ordering::Relaxed) > now_ms;
+            let state = if avoided { "did not answer lately" } else { "in use" };
+            serde_json::json!({"url": node.address.url().to_string(), "state": state})
+        };
+        self.nodes.iter().map(describe).collect()
+    }
+
     /// Dials for a client that is in its handshake. Not limited by the budget: nothing is being
     /// restored.
     pub(crate) async fn connect(&self, request: &ClientRequest) -> Result<Dialed, DialFailure> {

@@ -150,6 +150,10 @@ impl Driver {
                     self.waits_for_node = false;
                     self.tell(Input::NodeUp, now);
                 }
+                Note::Describe(asker) => {
+                    // Who asked made room for every answer, or went away.
+                    let _ = asker.try_send(self.core.describe());
+                }
                 Note::Shutdown => self.shut_down(now),
             }
         }

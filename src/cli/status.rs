@@ -1,0 +1,122 @@
+//! `holdfast status`: what a running proxy knows, for people or as JSON.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+    net::SocketAddr,
+    time::Duration,
+};
+
+use http_body_util::{BodyExt, Empty};
+use hyper::{Request, body::Bytes};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{
+    net::TcpStream,
+    time::{interval, timeout},
+};
+
+use super::{Failure, args::StatusArgs, signals::Signals, told};
+
+/// How long the proxy may take to answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+/// Sessions in one screen.
+const LINES_MAX: usize = 20;
+
+pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
+    super::on_runtime(async { if args.watch { watch(args, out).await } else { once(args, out).await } })
+}
+
+async fn once(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let status = ask(args.admin).await?;
+    if args.json {
+        told(writeln!(out, "{status}"));
+    } else {
+        told(write!(out, "{}", screen(&status)));
+    }
+    Ok(())
+}
+
+/// A new screen every second until Ctrl-C.
+async fn watch(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
+    let mut signals = Signals::catch()?;
+    let mut ticks = interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            _ = signals.next() => return Ok(()),
+            _ = ticks.tick() => {
+                let screen = screen(&ask(args.admin).await?);
+                told(write!(out, "\u{1b}[H\u{1b}[2J{screen}"));
+                told(out.flush());
+            }
+        }
+    }
+}
+
+async fn ask(admin: SocketAddr) -> Result<Value, Failure> {
+    match timeout(ANSWER_TIME_MAX, fetch(admin)).await {
+        Ok(Ok(status)) => Ok(status),
+        Ok(Err(error)) => Err(Failure::Unavailable(format!(
+            "no status from {admin}: {error}\nIs holdfast running, with admin.listen at this address?"
+        ))),
+        Err(_) => Err(Failure::Unavailable(format!("{admin} does not answer"))),
+    }
+}
+
+async fn fetch(admin: SocketAddr) -> io::Result<Value> {
+    let socket = TokioIo::new(TcpStream::connect(admin).await?);
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(socket).await.map_err(io::Error::other)?;
+    let connection = tokio::spawn(connection);
+    let request = Request::get("/status").header("host", admin.to_string()).body(Empty::<Bytes>::new());
+    let response = sender.send_request(request.map_err(io::Error::other)?).await.map_err(io::Error::other)?;
+    let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
+    connection.abort();
+    serde_json::from_slice(&body).map_err(io::Error::other)
+}
+
+fn screen(status: &Value) -> String {
+    let number = |key: &str| status.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let mut text = format!(
+        "holdfast {} · up {} s · {} sessions, {} in an outage · {} of {} places taken\n",
+        status.get("version").and_then(Value::as_str).unwrap_or("?"),
+        number("uptime_s"),
+        number("sessions"),
+        number("outages"),
+        number("places_taken"),
+        number("places"),
+    );
+    for node in list(status, "nodes") {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "node    {} · {}", word(node, "url"), word(node, "state"));
+    }
+    let shown = list(status, "shown");
+    // Those in trouble first: that is what somebody looks for.
+    let mut sessions: Vec<&Value> = shown.iter().collect();
+    sessions.sort_by_key(|session| std::cmp::Reverse(session.get("outage_ms").and_then(Value::as_u64)));
+    for session in sessions.iter().take(LINES_MAX) {
+        let _ = write!(text, "{:<7} {:<10}", word(session, "id"), word(session, "state"));
+        if let Some(outage_ms) = session.get("outage_ms").and_then(Value::as_u64) {
+            let _ = write!(text, " for {:.1} s", outage_ms as f64 / 1_000.0);
+        }
+        for stream in list(session, "streams") {
+            let (kind, name) = (word(stream, "kind"), word(stream, "name"));
+            let _ = write!(text, " · {kind} {name}: {} ({})", word(stream, "state"), word(stream, "media"));
+        }
+        text.push('\n');
+    }
+    if sessions.len() > LINES_MAX {
+        let _ =
+            writeln!(text, "… and {} more; --json shows up to 1,000", number("sessions") - LINES_MAX as u64);
+    }
+    text
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A word from outside, without control characters.
+fn word(value: &Value, key: &str) -> String {
+    crate::telemetry::events::clean(value.get(key).and_then(Value::as_str).unwrap_or("?"))
+}

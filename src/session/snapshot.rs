@@ -1,0 +1,110 @@
+//! What a session is at one moment, for people who look. Holds names and ids, no secrets.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    core::Session,
+    ledger::{Stream, StreamState, Transport},
+    state::{Link, Stage},
+};
+
+/// A session at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionSnapshot {
+    /// Its id, as in the log.
+    pub id: String,
+    /// `first`, `up`, `waiting`, `dialing`, `connecting`, `joining`, `passed through` or `ended`.
+    pub state: &'static str,
+    /// How long the present outage has lasted, in milliseconds.
+    pub outage_ms: Option<u64>,
+    /// Dials made in the present outage.
+    pub tries: u32,
+    /// Restore mode, as it is spelled in the settings.
+    pub mode: &'static str,
+    /// Rooms joined.
+    pub rooms: usize,
+    /// Calls not over.
+    pub calls: usize,
+    /// Its publishes and plays.
+    pub streams: Vec<StreamSnapshot>,
+}
+
+/// A stream at one moment.
+#[derive(Clone, Debug, Serialize)]
+pub struct StreamSnapshot {
+    /// Its name.
+    pub name: String,
+    /// The client's id of it.
+    pub id: String,
+    /// `publish` or `play`.
+    pub kind: &'static str,
+    /// `direct`, `anchored` or `socket`.
+    pub media: &'static str,
+    /// `requested`, `live`, `held`, `lost`, `replayed`, `retry` and so on.
+    pub state: &'static str,
+}
+
+impl Session {
+    /// What it is now. Costs a copy of its names; nothing is kept for it.
+    #[must_use]
+    pub fn describe(&self) -> SessionSnapshot {
+        let outage = self.outage();
+        let since = outage.map(|outage| self.now.since(outage.since));
+        SessionSnapshot {
+            id: self.id.to_string(),
+            state: link_word(self.link),
+            outage_ms: since
+                .as_ref()
+                .map(Duration::as_millis)
+                .map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
+            tries: outage.map_or(0, |outage| outage.tries),
+            mode: self.mode_name(),
+            rooms: self.ledger.rooms.len(),
+            calls: self.ledger.calls.len(),
+            streams: self.ledger.streams.iter().map(stream_snapshot).collect(),
+        }
+    }
+}
+
+const fn link_word(link: Link) -> &'static str {
+    match link {
+        Link::First => "first",
+        Link::Up => "up",
+        Link::Down(outage) => match outage.stage {
+            Stage::Waiting { .. } => "waiting",
+            Stage::Dialing => "dialing",
+            Stage::Resuming { .. } | Stage::Connecting { .. } | Stage::Registering { .. } => "connecting",
+            Stage::Joining { .. } => "joining",
+        },
+        Link::PassedThrough => "passed through",
+        Link::Ended => "ended",
+    }
+}
+
+fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
+    StreamSnapshot {
+        name: stream.name.to_string(),
+        id: stream.client_id.to_string(),
+        kind: if stream.kind.is_publish() { "publish" } else { "play" },
+        media: match stream.transport {
+            Transport::Direct => "direct",
+            Transport::Anchored(_) => "anchored",
+            Transport::Socket => "socket",
+        },
+        state: match stream.state {
+            StreamState::Requested => "requested",
+            StreamState::Live => "live",
+            StreamState::Held => "held",
+            StreamState::Lost => "lost",
+            StreamState::Probation { .. } => "on probation",
+            StreamState::Offering { .. } => "offering",
+            StreamState::Replayed { .. } => "replayed",
+            StreamState::Retry { .. } => "retry",
+            StreamState::AwaitsPublisher { .. } => "awaits its publisher",
+            StreamState::AwaitsProof { .. } => "awaits a sign of life",
+            StreamState::Stopping => "stopping",
+        },
+    }
+}

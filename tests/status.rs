@@ -1,0 +1,88 @@
+//! `holdfast status` asks a running proxy what it knows.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{process::Command, sync::Arc, time::Duration};
+
+use holdfast::{
+    admin,
+    config::{Config, MediaMode, Overrides},
+    load::{self, LoadSettings, Scenario},
+    net::Proxy,
+    simulator::{Simulator, SimulatorSettings},
+};
+use serde_json::Value;
+use tokio::{sync::watch, task::spawn_blocking};
+
+fn status(arguments: Vec<String>) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_holdfast")).arg("status").args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_and_streams_are_shown() {
+    let simulator = Simulator::start(SimulatorSettings::default()).await.unwrap();
+    let flags = Overrides {
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        upstream: vec![format!("ws://{}", simulator.address()).parse().unwrap()],
+        media: Some(MediaMode::Direct),
+        ..Overrides::default()
+    };
+    let proxy = Arc::new(Proxy::launch(Config::load(None, &flags).unwrap()).await.unwrap());
+    let listener = admin::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(admin::serve(listener, Arc::clone(&proxy)));
+
+    let (stop, stopped) = watch::channel(false);
+    let (running, mut all_run) = watch::channel(0);
+    let clients = tokio::spawn(load::run(
+        LoadSettings {
+            url: format!("ws://{}", proxy.address()).parse().unwrap(),
+            ca: None,
+            scenario: Scenario::Publish,
+            sessions: 3,
+            ramp_per_s: 100,
+            hold: Duration::from_secs(60),
+            rate_per_s: 0.0,
+            message_bytes: 200,
+            in_flight: 1,
+            local_addresses: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+        },
+        stopped,
+        move |progress| drop(running.send(progress.running)),
+    ));
+    all_run.wait_for(|running| *running == 3).await.unwrap();
+
+    let admin = format!("--admin={address}");
+    let asked = admin.clone();
+    let (code, out, err) = spawn_blocking(move || status(vec![asked, "--json".to_owned()])).await.unwrap();
+    assert_eq!(code, 0, "{err}");
+    let shown: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(shown["sessions"], 3, "{shown}");
+    assert_eq!(shown["outages"], 0, "{shown}");
+    for session in shown["shown"].as_array().unwrap() {
+        assert_eq!(session["state"], "up", "{session}");
+        assert_eq!(session["streams"][0]["state"], "live", "{session}");
+    }
+    let (code, out, err) = spawn_blocking(move || status(vec![admin])).await.unwrap();
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("3 sessions, 0 in an outage"), "{out}");
+    assert!(out.contains("publish load-"), "{out}");
+
+    stop.send_replace(true);
+    clients.await.unwrap().unwrap();
+    server.abort();
+    assert!(proxy.shutdown().await);
+    simulator.shutdown().await;
+}
+
+#[test]
+fn a_proxy_that_does_not_run_is_told() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap();
+    drop(port);
+    let (code, _, err) = status(vec![format!("--admin={address}")]);
+    assert_eq!(code, 69);
+    assert!(err.contains("Is holdfast running"), "{err}");
+}
