@@ -109,10 +109,11 @@ async fn a_publisher_that_stops_its_video_is_seen_and_seen_again() {
 async fn a_publisher_that_never_sends_video_is_told_apart() {
     let (handle, pool, server) = (anchor(), pool(), server());
     let mut publisher = Anchored::open(&handle, &pool, "n", ClientOptions::publish()).await;
-    publisher.client.set_sending(false);
     publisher.attach_to(&server, AnswerOptions::default()).await;
     let sdp = publisher.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await;
     publisher.client.apply_answer(&sdp).await.unwrap();
+    // Long before the handshake is through.
+    publisher.client.set_sending(false);
     let never = publisher
         .expect(|fact| if let Fact::NoVideo { never_sent, .. } = fact { Some(never_sent) } else { None })
         .await;

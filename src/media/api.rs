@@ -272,6 +272,10 @@ pub struct MediaSettings {
     /// Addresses for clients to send to, in this order; empty: the local address of the
     /// client's TCP connection.
     pub advertise: Vec<IpAddr>,
+    /// Listen on the same port in TCP as well, for clients whose network lets no UDP pass.
+    pub tcp: bool,
+    /// Most TCP connections of clients per worker.
+    pub tcp_connections_max: usize,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Most streams at once; past it a stream is unanchorable.
@@ -313,6 +317,8 @@ impl Default for MediaSettings {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 31_100),
             advertise: Vec::new(),
+            tcp: true,
+            tcp_connections_max: 10_000,
             workers: 2,
             streams_max: 10_000,
             rtx_cache_bytes_max: 300_000,

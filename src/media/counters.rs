@@ -48,6 +48,8 @@ counters! {
     streams,
     /// Upstream sockets now.
     upstream_sockets,
+    /// TCP connections of clients now.
+    tcp_connections,
     /// Streams opened.
     streams_opened,
     /// RTP packets that were authentic.

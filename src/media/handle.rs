@@ -74,7 +74,7 @@ impl MediaHandle {
                 streams: streams.clone(),
             };
             let (worker, waker, address) = Worker::new(address, parts)
-                .map_err(|e| io::Error::new(e.kind(), format!("media port {address} (UDP): {e}")))?;
+                .map_err(|e| io::Error::new(e.kind(), format!("media port {address}: {e}")))?;
             threads.push(
                 std::thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?,
             );

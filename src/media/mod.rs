@@ -13,6 +13,7 @@ mod continuity;
 mod counters;
 mod demux;
 mod descriptor;
+mod framing;
 pub mod fuzzing;
 mod handle;
 mod routes;

@@ -3,8 +3,30 @@
 use std::{collections::HashMap, io, net::SocketAddr};
 
 use mio::{Interest, Registry, Token};
+use str0m::net::Protocol;
 
 use super::{StreamKey, socket::Socket};
+
+/// Where a datagram came from: an address means another peer in TCP than in UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    pub(crate) tcp: bool,
+}
+
+impl Origin {
+    pub(crate) const fn udp(address: SocketAddr) -> Self {
+        Self { address, tcp: false }
+    }
+
+    pub(crate) const fn tcp(address: SocketAddr) -> Self {
+        Self { address, tcp: true }
+    }
+
+    pub(crate) const fn protocol(self) -> Protocol {
+        if self.tcp { Protocol::Tcp } else { Protocol::Udp }
+    }
+}
 
 /// A transport of a client leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +41,7 @@ pub(crate) struct ClientRoute {
 pub(crate) struct ClientRoutes {
     /// By our user name fragment, with the number of the credentials it belongs to.
     by_name: HashMap<String, (ClientRoute, usize)>,
-    by_address: HashMap<SocketAddr, ClientRoute>,
+    by_address: HashMap<Origin, ClientRoute>,
 }
 
 impl ClientRoutes {
@@ -35,18 +57,18 @@ impl ClientRoutes {
         self.by_name.get(ufrag).copied()
     }
 
-    pub(crate) fn add_address(&mut self, address: SocketAddr, route: ClientRoute) {
+    pub(crate) fn add_address(&mut self, address: Origin, route: ClientRoute) {
         self.by_address.insert(address, route);
     }
 
     /// Forgets an address, unless another leg took it over.
-    pub(crate) fn remove_address(&mut self, address: SocketAddr, route: ClientRoute) {
+    pub(crate) fn remove_address(&mut self, address: Origin, route: ClientRoute) {
         if self.by_address.get(&address) == Some(&route) {
             self.by_address.remove(&address);
         }
     }
 
-    pub(crate) fn address(&self, address: SocketAddr) -> Option<ClientRoute> {
+    pub(crate) fn address(&self, address: Origin) -> Option<ClientRoute> {
         self.by_address.get(&address).copied()
     }
 

@@ -12,13 +12,14 @@ use str0m::{
     config::Fingerprint,
     format::{Codec as RtcCodec, FormatParams},
     media::{Frequency, KeyframeRequestKind, MediaKind, Mid, Pt},
-    net::{Protocol, Receive, Transmit},
+    net::{Protocol, Receive, TcpType, Transmit},
     rtp::{Extension as RtcExtension, ExtensionMap, RtpWrite, Ssrc, StreamRx},
 };
 
 use super::{
     certificate::Identity,
     demux::{Datagram, classify},
+    routes::Origin,
     sdp::{Codec, Credentials, Extension, MediaType, Sources},
 };
 
@@ -50,6 +51,8 @@ pub(crate) struct TransportSpec<'a> {
     pub(crate) ice_lite: bool,
     /// Our side of the candidate pair, nominal if the socket is bound to a wildcard.
     pub(crate) local: SocketAddr,
+    /// The same in TCP, if the peer may connect to it.
+    pub(crate) local_tcp: Option<SocketAddr>,
     pub(crate) local_credentials: &'a Credentials,
     pub(crate) remote_credentials: &'a Credentials,
     pub(crate) remote_fingerprint: &'a str,
@@ -118,7 +121,7 @@ pub(crate) struct Transport {
     sources: Vec<Source>,
     /// Addresses the peer was heard from with valid credentials, newest last, and the local
     /// address that was hit.
-    addresses: Vec<(SocketAddr, Option<IpAddr>)>,
+    addresses: Vec<(Origin, Option<IpAddr>)>,
     pub(crate) deadline: Instant,
     /// Something was written to it since it was last driven.
     pub(crate) dirty: bool,
@@ -165,6 +168,10 @@ impl Transport {
         let local = Candidate::host(spec.local, Protocol::Udp)
             .map_err(|e| format!("local address {}: {e}", spec.local))?;
         rtc.add_local_candidate(local);
+        if let Some(address) = spec.local_tcp {
+            let tcp = Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build();
+            rtc.add_local_candidate(tcp.map_err(|e| format!("local address {address}: {e}"))?);
+        }
         let fingerprint = Fingerprint::from_str(&normal_fingerprint(spec.remote_fingerprint))?;
         let mut api = rtc.direct_api();
         api.set_remote_ice_credentials(creds(spec.remote_credentials));
@@ -278,8 +285,8 @@ impl Transport {
     }
 
     /// Is this STUN request signed with our credentials?
-    pub(crate) fn accepts(&self, source: SocketAddr, bytes: &[u8], now: Instant) -> bool {
-        Receive::new(Protocol::Udp, source, self.local, bytes)
+    pub(crate) fn accepts(&self, from: Origin, bytes: &[u8], now: Instant) -> bool {
+        Receive::new(from.protocol(), from.address, self.local, bytes)
             .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
     }
 
@@ -288,7 +295,7 @@ impl Transport {
     /// # Errors
     ///
     /// If the transport is of no use any more.
-    pub(crate) fn receive(&mut self, source: SocketAddr, bytes: &[u8], now: Instant) -> Result<(), String> {
+    pub(crate) fn receive(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<(), String> {
         if self.failed {
             return Ok(());
         }
@@ -296,7 +303,9 @@ impl Transport {
             self.bind_unknown(ssrc, payload_type);
         }
         // What cannot be parsed was sent by somebody else, or damaged: not our peer's end.
-        let Ok(receive) = Receive::new(Protocol::Udp, source, self.local, bytes) else { return Ok(()) };
+        let Ok(receive) = Receive::new(from.protocol(), from.address, self.local, bytes) else {
+            return Ok(());
+        };
         self.heard = Some(now);
         self.rtc.handle_input(Input::Receive(now, receive)).map_err(|e| self.fail(&e))
     }
@@ -323,7 +332,9 @@ impl Transport {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Transmit(transmit)) => {
-                    let hit = self.addresses.iter().find(|(address, _)| *address == transmit.destination);
+                    let tcp = transmit.proto == Protocol::Tcp;
+                    let destination = Origin { address: transmit.destination, tcp };
+                    let hit = self.addresses.iter().find(|(origin, _)| *origin == destination);
                     send(&transmit, hit.and_then(|(_, local)| *local));
                 }
                 Ok(Output::Event(event)) => {
@@ -379,11 +390,7 @@ impl Transport {
 
     /// Remembers an address that passed a connectivity check, and where it reached us. Returns
     /// the address that gives way, and whether this one is new.
-    pub(crate) fn remember(
-        &mut self,
-        source: SocketAddr,
-        local: Option<IpAddr>,
-    ) -> (bool, Option<SocketAddr>) {
+    pub(crate) fn remember(&mut self, source: Origin, local: Option<IpAddr>) -> (bool, Option<Origin>) {
         if let Some(known) = self.addresses.iter_mut().find(|(address, _)| *address == source) {
             known.1 = local;
             return (false, None);
@@ -394,7 +401,7 @@ impl Transport {
     }
 
     /// Addresses of the peer that are routed here.
-    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = Origin> + '_ {
         self.addresses.iter().map(|(address, _)| *address)
     }
 

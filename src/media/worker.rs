@@ -22,7 +22,8 @@ use super::{
     certificate::Identity,
     counters::{Published, Tally},
     demux::{Datagram, classify},
-    routes::{ClientRoute, ClientRoutes, UpstreamRoutes},
+    framing::{Connections, Frame},
+    routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoutes},
     socket::{Arrival, Buffers, Socket},
     stream::{CheckTarget, Context, Opening, Stream},
     transport::TransportEvent,
@@ -30,7 +31,13 @@ use super::{
 
 const CLIENTS: Token = Token(0);
 const ORDERS: Token = Token(1);
-const FIRST_UPSTREAM: usize = 2;
+const CLIENTS_TCP: Token = Token(2);
+const FIRST_UPSTREAM: usize = 3;
+/// Tokens of TCP connections; upstream sockets never get this far.
+const FIRST_CONNECTION: usize = usize::MAX / 2;
+
+/// Ports tried until one is free in UDP and TCP, if the system may choose.
+const PORT_TRIES_MAX: usize = 16;
 
 /// Timers are looked at no more often than this.
 const TICK: Duration = Duration::from_millis(5);
@@ -69,6 +76,7 @@ pub(crate) struct Worker {
 
 /// What streams work on.
 struct Tables {
+    tcp: Option<Connections>,
     clients: ClientRoutes,
     upstreams: UpstreamRoutes,
     tally: Tally,
@@ -83,7 +91,7 @@ impl Worker {
     /// If the address is not ours, the port is taken, or the system is out of something.
     pub(crate) fn new(address: SocketAddr, parts: Parts) -> io::Result<(Self, Waker, SocketAddr)> {
         let poll = Poll::new()?;
-        let mut socket = Socket::bind(address)?;
+        let (mut socket, tcp) = bind(address, &parts.settings, &poll)?;
         poll.registry().register(socket.source(), CLIENTS, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), ORDERS)?;
         let upstreams = UpstreamRoutes::new(poll.registry().try_clone()?, FIRST_UPSTREAM);
@@ -93,6 +101,7 @@ impl Worker {
             parts,
             socket,
             tables: Tables {
+                tcp,
                 clients: ClientRoutes::default(),
                 upstreams,
                 tally: Tally::default(),
@@ -147,6 +156,7 @@ impl Worker {
             settings: &self.parts.settings,
             identity: &self.parts.identity,
             client_socket: &self.socket,
+            client_tcp: self.tables.tcp.as_mut(),
             client_routes: &mut self.tables.clients,
             upstream_routes: &mut self.tables.upstreams,
             tally: &mut self.tables.tally,
@@ -157,8 +167,14 @@ impl Worker {
     }
 
     fn read(&mut self, token: Token, buffers: &mut Buffers) {
-        let more =
-            if token == CLIENTS { self.read_clients(buffers) } else { self.read_upstream(token, buffers) };
+        let more = match token {
+            CLIENTS => self.read_clients(buffers),
+            CLIENTS_TCP => self.tables.tcp.as_mut().is_some_and(|tcp| tcp.accept(Instant::now())),
+            token if self.tables.tcp.as_ref().is_some_and(|tcp| tcp.owns(token)) => {
+                self.read_connection(token)
+            }
+            token => self.read_upstream(token, buffers),
+        };
         if more {
             self.unread.push(token);
         }
@@ -170,20 +186,27 @@ impl Worker {
         for _ in 0..BATCHES_MAX {
             let now = Instant::now();
             let Self { parts, socket, tables, streams, touched, .. } = self;
-            let Tables { clients, upstreams, tally, events } = tables;
+            let Tables { tcp, clients, upstreams, tally, events } = tables;
             let more = socket.receive(buffers, |arrival| {
                 tally.datagrams_received += 1;
                 let mut context = Context {
                     settings: &parts.settings,
                     identity: &parts.identity,
                     client_socket: socket,
+                    client_tcp: tcp.as_mut(),
                     client_routes: clients,
                     upstream_routes: upstreams,
                     tally,
                     events,
                     now,
                 };
-                match client_datagram(streams, arrival.source, arrival.local, arrival.bytes, &mut context) {
+                match client_datagram(
+                    streams,
+                    Origin::udp(arrival.source),
+                    arrival.local,
+                    arrival.bytes,
+                    &mut context,
+                ) {
                     Some(stream) => touch(touched, stream),
                     None => tally.datagrams_foreign += 1,
                 }
@@ -194,6 +217,21 @@ impl Worker {
             self.flush();
         }
         true
+    }
+
+    fn read_connection(&mut self, token: Token) -> bool {
+        let now = Instant::now();
+        let frames = self.tables.tcp.as_mut().map(|tcp| tcp.read(token, now)).unwrap_or_default();
+        for Frame { source, local, bytes } in frames {
+            let (streams, mut context) = self.context(now);
+            context.tally.datagrams_received += 1;
+            match client_datagram(streams, Origin::tcp(source), local, &bytes, &mut context) {
+                Some(stream) => touch(&mut self.touched, stream),
+                None => context.tally.datagrams_foreign += 1,
+            }
+        }
+        // Read to the end.
+        false
     }
 
     fn read_upstream(&mut self, token: Token, buffers: &mut Buffers) -> bool {
@@ -267,6 +305,10 @@ impl Worker {
     }
 
     fn publish(&mut self) {
+        if let Some(tcp) = &mut self.tables.tcp {
+            tcp.sweep(Instant::now());
+            self.tables.tally.tcp_connections = tcp.len() as u64;
+        }
         self.tables.tally.streams = self.streams.len() as u64;
         self.tables.tally.upstream_sockets = self.tables.upstreams.len() as u64;
         self.tables.tally.publish(&self.parts.published);
@@ -365,6 +407,32 @@ impl Worker {
     }
 }
 
+/// Binds the port in UDP, and in TCP if that is on.
+fn bind(
+    address: SocketAddr,
+    settings: &MediaSettings,
+    poll: &Poll,
+) -> io::Result<(Socket, Option<Connections>)> {
+    for tries in 1.. {
+        let socket = Socket::bind(address)?;
+        if !settings.tcp {
+            return Ok((socket, None));
+        }
+        let registry = poll.registry().try_clone()?;
+        let connections_max = settings.tcp_connections_max;
+        match Connections::listen(socket.local(), registry, CLIENTS_TCP, FIRST_CONNECTION, connections_max) {
+            Ok(connections) => return Ok((socket, Some(connections))),
+            // The system chose a port that somebody has in TCP.
+            Err(error)
+                if error.kind() == io::ErrorKind::AddrInUse
+                    && address.port() == 0
+                    && tries < PORT_TRIES_MAX => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
 fn touch(touched: &mut Vec<StreamKey>, stream: StreamKey) {
     if touched.last() != Some(&stream) && !touched.contains(&stream) {
         touched.push(stream);
@@ -374,7 +442,7 @@ fn touch(touched: &mut Vec<StreamKey>, stream: StreamKey) {
 /// Hands a datagram to the client leg it belongs to; None: to none.
 fn client_datagram(
     streams: &mut HashMap<StreamKey, Stream>,
-    source: SocketAddr,
+    source: Origin,
     local: Option<IpAddr>,
     bytes: &[u8],
     context: &mut Context<'_>,
@@ -384,7 +452,12 @@ fn client_datagram(
         Datagram::StunRequest { ufrag } => {
             let (ClientRoute { stream, transport }, credentials) = context.client_routes.name(ufrag)?;
             let target = CheckTarget { transport, credentials };
-            streams.get_mut(&stream)?.client_check(target, source, local, bytes, context).then_some(stream)
+            let accepted = streams.get_mut(&stream)?.client_check(target, source, local, bytes, context);
+            if let (true, true, Some(connections)) = (accepted, source.tcp, context.client_tcp.as_deref_mut())
+            {
+                connections.checked(source.address);
+            }
+            accepted.then_some(stream)
         }
         // Only from addresses that passed a check.
         Datagram::StunOther | Datagram::Dtls | Datagram::Rtp { .. } | Datagram::Rtcp => {

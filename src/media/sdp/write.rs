@@ -90,6 +90,8 @@ pub(crate) struct ClientAnswer<'a> {
     pub(crate) cname: &'a str,
     /// Where to send; not empty.
     pub(crate) candidates: &'a [SocketAddr],
+    /// They hold in TCP as well.
+    pub(crate) tcp: bool,
     /// All live sections share one transport.
     pub(crate) bundle: bool,
     /// This is not an answer but an offer with new credentials: `setup:actpass`.
@@ -150,6 +152,16 @@ impl ClientAnswer<'_> {
             let priority = (126_u64 << 24) + ((65_535 - index as u64) << 8) + 255;
             let (ip, port) = (candidate.ip(), candidate.port());
             let _ = write!(text, "a=candidate:{} 1 udp {priority} {ip} {port} typ host\r\n", index + 1);
+        }
+        for (index, candidate) in self.candidates.iter().enumerate().filter(|_| self.tcp) {
+            // Behind every UDP candidate: a lower type preference, as RFC 6544 4.2 asks for.
+            let priority = (90_u64 << 24) + ((65_535 - index as u64) << 8) + 255;
+            let (ip, port) = (candidate.ip(), candidate.port());
+            let foundation = self.candidates.len() + index + 1;
+            let _ = write!(
+                text,
+                "a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive\r\n"
+            );
         }
         text.push_str("a=end-of-candidates\r\n");
         let _ = write!(text, "a=rtcp:{port}\r\n");

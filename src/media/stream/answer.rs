@@ -189,6 +189,7 @@ impl Stream {
         let spec = TransportSpec {
             ice_lite: false,
             local: SocketAddr::new(local_ip, socket.local().port()),
+            local_tcp: None,
             local_credentials: &section.credentials,
             remote_credentials: credentials,
             remote_fingerprint: fingerprint,
@@ -245,6 +246,7 @@ impl Stream {
             sources: vec![None; sections],
             bandwidth: vec![Vec::new(); sections],
             candidates,
+            tcp: ctx.client_tcp.is_some(),
             bundle,
             created: ctx.now,
             version: 0,
@@ -334,6 +336,7 @@ impl Stream {
         let spec = TransportSpec {
             ice_lite: true,
             local,
+            local_tcp: leg.tcp.then_some(local),
             local_credentials: given,
             remote_credentials: first
                 .credentials
@@ -382,6 +385,7 @@ impl Stream {
             fingerprint: &ctx.identity.fingerprint,
             cname: &cname,
             candidates: &leg.candidates,
+            tcp: leg.tcp,
             bundle: leg.bundle,
             as_offer,
             media: media.collect(),

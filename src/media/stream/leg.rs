@@ -7,11 +7,13 @@ use std::{
 };
 
 use mio::Token;
+use str0m::net::{Protocol, Transmit};
 
 use crate::{
     media::{
         StreamKey,
-        routes::ClientRoute,
+        framing::Connections,
+        routes::{ClientRoute, Origin},
         sdp::{Codec, Credentials, Sources},
         socket::Socket,
         transport::Transport,
@@ -36,6 +38,8 @@ pub(super) struct ClientLeg {
     pub(super) sources: Vec<Option<Sources>>,
     pub(super) bandwidth: Vec<Vec<String>>,
     pub(super) candidates: Vec<SocketAddr>,
+    /// The candidates hold in TCP as well.
+    pub(super) tcp: bool,
     pub(super) bundle: bool,
     pub(super) created: Instant,
     /// Counts the descriptions sent to the client.
@@ -67,7 +71,7 @@ impl ClientLeg {
         &mut self,
         key: StreamKey,
         target: CheckTarget,
-        from: SocketAddr,
+        from: Origin,
         local: Option<IpAddr>,
         bytes: &[u8],
         ctx: &mut Context<'_>,
@@ -95,15 +99,11 @@ impl ClientLeg {
         let mut events = Vec::new();
         for (number, transport) in self.transports.iter_mut().enumerate() {
             transport.close();
-            let socket = ctx.client_socket;
-            transport.drive(
-                ctx.now,
-                &mut |t, local| {
-                    let _ = socket.send(t.destination, local, &t.contents);
-                },
-                &mut events,
-                number,
-            );
+            let Context { client_socket, client_tcp, .. } = ctx;
+            let mut send = |t: &Transmit, local: Option<IpAddr>| {
+                send_to_client(client_socket, client_tcp.as_deref_mut(), t, local);
+            };
+            transport.drive(ctx.now, &mut send, &mut events, number);
             let route = ClientRoute { stream: key, transport: number };
             for address in transport.addresses().collect::<Vec<_>>() {
                 ctx.client_routes.remove_address(address, route);
@@ -113,6 +113,19 @@ impl ClientLeg {
             ctx.client_routes.remove_name(&credentials.ufrag);
         }
     }
+}
+
+/// Sends a datagram of a client leg. False: it was dropped.
+pub(super) fn send_to_client(
+    socket: &Socket,
+    connections: Option<&mut Connections>,
+    transmit: &Transmit,
+    local: Option<IpAddr>,
+) -> bool {
+    if transmit.proto == Protocol::Tcp {
+        return connections.is_some_and(|c| c.send(transmit.destination, &transmit.contents));
+    }
+    socket.send(transmit.destination, local, &transmit.contents)
 }
 
 /// An upstream leg that was offered: sockets and names, no transport yet. What the upstream

@@ -24,7 +24,8 @@ use super::{
     certificate::Identity,
     clock::SenderClock,
     counters::Tally,
-    routes::{ClientRoutes, UpstreamRoutes},
+    framing::Connections,
+    routes::{ClientRoutes, Origin, UpstreamRoutes},
     sdp::Description,
     socket::Socket,
     transport::TransportEvent,
@@ -42,6 +43,8 @@ pub(crate) struct Context<'a> {
     pub(crate) identity: &'a Identity,
     /// Shared by all client legs of the worker.
     pub(crate) client_socket: &'a Socket,
+    /// The same in TCP, if that is on.
+    pub(crate) client_tcp: Option<&'a mut Connections>,
     pub(crate) client_routes: &'a mut ClientRoutes,
     pub(crate) upstream_routes: &'a mut UpstreamRoutes,
     pub(crate) tally: &'a mut Tally,
@@ -167,7 +170,7 @@ impl Stream {
     pub(crate) fn client_datagram(
         &mut self,
         transport: usize,
-        from: std::net::SocketAddr,
+        from: Origin,
         bytes: &[u8],
         ctx: &mut Context<'_>,
     ) {
@@ -183,7 +186,7 @@ impl Stream {
     pub(crate) fn client_check(
         &mut self,
         target: CheckTarget,
-        from: std::net::SocketAddr,
+        from: Origin,
         local: Option<IpAddr>,
         bytes: &[u8],
         ctx: &mut Context<'_>,
@@ -212,7 +215,7 @@ impl Stream {
             return;
         }
         let Some(found) = leg.transports.get_mut(transport) else { return };
-        if let Err(reason) = found.receive(from, bytes, ctx.now) {
+        if let Err(reason) = found.receive(Origin::udp(from), bytes, ctx.now) {
             ctx.events.push((transport, TransportEvent::Failed(reason)));
         }
         self.drive(Side::Upstream, transport, ctx);

@@ -17,7 +17,11 @@ use crate::media::{
     transport::TransportEvent,
 };
 
-use super::{Context, Side, Stream, Upstream, leg::UpstreamLeg, path::Path};
+use super::{
+    Context, Side, Stream, Upstream,
+    leg::{UpstreamLeg, send_to_client},
+    path::Path,
+};
 
 /// How often the legs may wake each other before the worker turns to other streams.
 const ROUNDS_MAX: usize = 4;
@@ -33,9 +37,9 @@ impl Stream {
         match side {
             Side::Client => {
                 if let Some(transport) = self.client.as_mut().and_then(|c| c.transports.get_mut(number)) {
-                    let socket = ctx.client_socket;
+                    let Context { client_socket, client_tcp, .. } = ctx;
                     let mut send = |t: &Transmit, local: Option<IpAddr>| {
-                        sent += u64::from(socket.send(t.destination, local, &t.contents));
+                        sent += u64::from(send_to_client(client_socket, client_tcp.as_deref_mut(), t, local));
                     };
                     transport.drive(ctx.now, &mut send, &mut events, number);
                 }
