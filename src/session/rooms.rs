@@ -259,8 +259,7 @@ impl Session {
         let name = name.and_then(|span| string(text, span));
         let known = room.as_deref().and_then(|room| self.ledger.rooms.iter().position(|r| &*r.name == room));
         let (Some(index), Some(name), Some(info)) = (known, name, info) else {
-            self.outputs.push(Output::ForwardToClient);
-            return;
+            return self.pass_on(text, released);
         };
         let ends = matches!(&*name, "LEFT" | "UNPUBLISHED" | "FAILED");
         let subject = Subject::Room(room.unwrap_or_default().as_ref().into());
@@ -275,10 +274,17 @@ impl Session {
             "UNPUBLISHED" | "FAILED" => self.participant_unpublished(index, text, info),
             _ => false,
         };
-        match (swallowed, released) {
-            (true, _) => {}
-            (false, true) => self.say_to_client(text.to_vec()),
-            (false, false) => self.outputs.push(Output::ForwardToClient),
+        if !swallowed {
+            self.pass_on(text, released);
+        }
+    }
+
+    /// To the client: the frame that is being handled, or one `released` after it was held back.
+    fn pass_on(&mut self, text: &[u8], released: bool) {
+        if released {
+            self.say_to_client(text.to_vec());
+        } else {
+            self.outputs.push(Output::ForwardToClient);
         }
     }
 

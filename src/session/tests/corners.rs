@@ -324,3 +324,15 @@ fn a_participant_that_joins_before_the_state_is_known_already() {
     bed.server("OnDataEvent", event("STATE", json!(["ann"])));
     assert!(bed.client_got("OnDataEvent").is_empty());
 }
+
+#[test]
+fn an_event_of_a_room_left_meanwhile_is_passed_on_after_its_hold() {
+    let mut bed = Bed::new().established();
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    bed.server("OnDataEvent", json!({"payload": {"roomName": "r", "name": "LEFT", "info": "bob"}}));
+    bed.client("sendData", leave("l"));
+    bed.pass(400);
+    assert_eq!(bed.client_got("OnDataEvent").len(), 1);
+    assert_eq!(bed.client_got("OnDataEvent")[0]["data"][0]["payload"]["info"], "bob");
+}
