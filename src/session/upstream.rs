@@ -168,7 +168,7 @@ impl Session {
         let message = mapped(peek, id_span, stream.upstream_id.as_ref().map(|_| &*stream.client_id));
         let client_id = stream.client_id.clone();
         let subject = Subject::Stream(client_id);
-        if self.is_held_back(&subject) {
+        if self.is_held_back(&subject) && !is_answer(peek) {
             let message = message.unwrap_or_else(|| peek.text().to_vec());
             self.push_burst(subject, message);
             return;
@@ -219,6 +219,15 @@ impl Session {
         } else {
             self.say_to_client(edits.apply(peek.text()));
         }
+    }
+}
+
+/// Whether it settles a question: that is not an event of the stream, and must not share its end.
+fn is_answer(peek: &Peek<'_>) -> bool {
+    match &*peek.name {
+        "availableStream" => true,
+        "notifyStreamEvent" => peek.string("type").is_some_and(|kind| kind.starts_with("snapshot")),
+        _ => false,
     }
 }
 

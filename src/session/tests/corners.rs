@@ -336,3 +336,16 @@ fn an_event_of_a_room_left_meanwhile_is_passed_on_after_its_hold() {
     assert_eq!(bed.client_got("OnDataEvent").len(), 1);
     assert_eq!(bed.client_got("OnDataEvent")[0]["data"][0]["payload"]["info"], "bob");
 }
+
+#[test]
+fn an_answer_does_not_share_the_end_of_its_stream() {
+    let mut bed = Bed::new().established().publishing("a", "cam");
+    bed.client("snapshot", json!({"mediaSessionId": "a", "name": "cam"}));
+    bed.client("availableStream", json!({"mediaSessionId": "a", "name": "cam"}));
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "FAILED", Some("Failed by ICE timeout")));
+    bed.server("notifyStreamEvent", json!({"mediaSessionId": "a", "type": "snapshotCompleted"}));
+    bed.server("availableStream", json!({"id": "a", "status": "true", "info": ""}));
+    bed.lose();
+    assert_eq!(bed.client_got("notifyStreamEvent").len(), 1);
+    assert_eq!(bed.client_got("availableStream").len(), 1);
+}
