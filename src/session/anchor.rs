@@ -111,8 +111,15 @@ impl Session {
         }
         let fresh = self.random.uuid();
         let until = self.now + self.settings.restore.proof_timeout;
+        let Some(StreamState::Offering { replay, .. }) = self.ledger.streams.get(index).map(|s| s.state)
+        else {
+            return;
+        };
+        // The publisher may have been lost while the offer was made.
+        if replay && self.wait_for_publisher(index) {
+            return;
+        }
         let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        let StreamState::Offering { replay, .. } = stream.state else { return };
         let request = stream.request.as_ref().map(Packed::unpack).unwrap_or_default();
         if stream.sent {
             stream.upstream_id = Some(fresh);

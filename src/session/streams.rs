@@ -264,7 +264,7 @@ impl Session {
     }
 
     /// The publish does not run, and may again: unless another session has taken its name over.
-    pub(super) fn hold_name_for_restore(&mut self, index: usize, restoring: bool) {
+    pub(super) fn hold_name_for_restore(&self, index: usize, restoring: bool) {
         let Some(stream) = self.ledger.streams.get(index).filter(|stream| stream.kind.is_publish()) else {
             return;
         };

@@ -349,3 +349,25 @@ fn an_answer_does_not_share_the_end_of_its_stream() {
     assert_eq!(bed.client_got("notifyStreamEvent").len(), 1);
     assert_eq!(bed.client_got("availableStream").len(), 1);
 }
+
+#[test]
+fn a_play_waits_for_a_publisher_lost_while_its_offer_was_made() {
+    let registry = Arc::new(Registry::default());
+    let mut publisher = Bed::member(1, &registry, |_| {}).established();
+    publisher.client("publishStream", publish("a", "cam"));
+    let mut player = Bed::member(2, &registry, |_| {});
+    let session = Session::new(SessionId(2), Arc::default(), Arc::clone(&registry), 1, player.now);
+    player.session = session.with_media();
+    let mut player = player.established();
+    let key = crate::session::MediaKey(1);
+    let offer = |epoch| crate::media::Fact::UpstreamOffer { epoch, sdp: "offer".to_owned() };
+    let play = json!({"mediaSessionId": "p", "name": "cam", "mediaProvider": "WebRTC", "sdp": "o"});
+    player.client("playStream", play);
+    player.feed(Input::Media(key, offer(Epoch(0))));
+    player.lose();
+    player.reconnect();
+    publisher.lose();
+    let before = player.upstream_got("playStream").len();
+    player.feed(Input::Media(key, offer(Epoch(1))));
+    assert_eq!(player.upstream_got("playStream").len(), before);
+}
