@@ -115,6 +115,16 @@ impl Names {
         }
     }
 
+    /// States that `session` no longer waits for `name`.
+    pub fn stop_waiting(&self, name: &str, session: SessionId) {
+        // Most names have no waiters: a shared look first.
+        if self.entries.get(name).is_some_and(|entry| !entry.waiters.is_empty())
+            && let Some(mut entry) = self.entries.get_mut(name)
+        {
+            entry.waiters.retain(|waiter| *waiter != session);
+        }
+    }
+
     fn add_waiter(entry: &mut NameEntry, session: SessionId, waiters_max: usize) -> bool {
         if entry.waiters.contains(&session) {
             return true;

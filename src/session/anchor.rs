@@ -294,6 +294,9 @@ impl Session {
     /// Takes a stream out of the ledger, and its legs down.
     pub(super) fn remove_stream(&mut self, index: usize) -> super::ledger::Stream {
         let stream = self.ledger.streams.swap_remove(index);
+        if !stream.kind.is_publish() {
+            self.registry.names().stop_waiting(&stream.name, self.id);
+        }
         if stream.left_behind && self.client.keep_alive && self.outage().is_some() {
             self.ledger.left_behind.note(&stream);
         }

@@ -371,3 +371,16 @@ fn a_play_waits_for_a_publisher_lost_while_its_offer_was_made() {
     player.feed(Input::Media(key, offer(Epoch(1))));
     assert_eq!(player.upstream_got("playStream").len(), before);
 }
+
+#[test]
+fn a_session_that_is_gone_waits_for_no_name() {
+    let registry = Arc::new(Registry::default());
+    let mut publisher = Bed::member(1, &registry, |_| {}).established().publishing("a", "cam");
+    let mut player = Bed::member(2, &registry, |_| {}).established().playing_mse("m", "cam");
+    publisher.feed(Input::ClientClosed(None));
+    let gone = status("m", "cam", "FAILED", Some("Stopped by publisher stop"));
+    player.server("notifyStreamStatusEvent", gone);
+    player.pass(1_000);
+    player.feed(Input::ClientClosed(None));
+    assert!(registry.names().take_waiters("cam").is_empty());
+}
