@@ -36,4 +36,6 @@ pub use snapshot::{SessionSnapshot, StreamSnapshot};
 pub use time::Timestamp;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -326,6 +326,19 @@ fn a_participant_that_joins_before_the_state_is_known_already() {
 }
 
 #[test]
+fn an_answer_does_not_share_the_end_of_its_stream() {
+    let mut bed = Bed::new().established().publishing("a", "cam");
+    bed.client("snapshot", json!({"mediaSessionId": "a", "name": "cam"}));
+    bed.client("availableStream", json!({"mediaSessionId": "a", "name": "cam"}));
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "FAILED", Some("Failed by ICE timeout")));
+    bed.server("notifyStreamEvent", json!({"mediaSessionId": "a", "type": "snapshotCompleted"}));
+    bed.server("availableStream", json!({"id": "a", "status": "true", "info": ""}));
+    bed.lose();
+    assert_eq!(bed.client_got("notifyStreamEvent").len(), 1);
+    assert_eq!(bed.client_got("availableStream").len(), 1);
+}
+
+#[test]
 fn an_event_of_a_room_left_meanwhile_is_passed_on_after_its_hold() {
     let mut bed = Bed::new().established();
     bed.client("sendData", join("j"));
@@ -338,16 +351,16 @@ fn an_event_of_a_room_left_meanwhile_is_passed_on_after_its_hold() {
 }
 
 #[test]
-fn an_answer_does_not_share_the_end_of_its_stream() {
-    let mut bed = Bed::new().established().publishing("a", "cam");
-    bed.client("snapshot", json!({"mediaSessionId": "a", "name": "cam"}));
-    bed.client("availableStream", json!({"mediaSessionId": "a", "name": "cam"}));
-    bed.server("notifyStreamStatusEvent", status("a", "cam", "FAILED", Some("Failed by ICE timeout")));
-    bed.server("notifyStreamEvent", json!({"mediaSessionId": "a", "type": "snapshotCompleted"}));
-    bed.server("availableStream", json!({"id": "a", "status": "true", "info": ""}));
-    bed.lose();
-    assert_eq!(bed.client_got("notifyStreamEvent").len(), 1);
-    assert_eq!(bed.client_got("availableStream").len(), 1);
+fn a_session_that_is_gone_waits_for_no_name() {
+    let registry = Arc::new(Registry::default());
+    let mut publisher = Bed::member(1, &registry, |_| {}).established().publishing("a", "cam");
+    let mut player = Bed::member(2, &registry, |_| {}).established().playing_mse("m", "cam");
+    publisher.feed(Input::ClientClosed(None));
+    let gone = status("m", "cam", "FAILED", Some("Stopped by publisher stop"));
+    player.server("notifyStreamStatusEvent", gone);
+    player.pass(1_000);
+    player.feed(Input::ClientClosed(None));
+    assert!(registry.names().take_waiters("cam").is_empty());
 }
 
 #[test]
@@ -370,17 +383,4 @@ fn a_play_waits_for_a_publisher_lost_while_its_offer_was_made() {
     let before = player.upstream_got("playStream").len();
     player.feed(Input::Media(key, offer(Epoch(1))));
     assert_eq!(player.upstream_got("playStream").len(), before);
-}
-
-#[test]
-fn a_session_that_is_gone_waits_for_no_name() {
-    let registry = Arc::new(Registry::default());
-    let mut publisher = Bed::member(1, &registry, |_| {}).established().publishing("a", "cam");
-    let mut player = Bed::member(2, &registry, |_| {}).established().playing_mse("m", "cam");
-    publisher.feed(Input::ClientClosed(None));
-    let gone = status("m", "cam", "FAILED", Some("Stopped by publisher stop"));
-    player.server("notifyStreamStatusEvent", gone);
-    player.pass(1_000);
-    player.feed(Input::ClientClosed(None));
-    assert!(registry.names().take_waiters("cam").is_empty());
 }

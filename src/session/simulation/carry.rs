@@ -1,0 +1,449 @@
+//! The driver's part: inputs go into a session, its outputs are carried out, and looked at on the
+//! way.
+
+use serde_json::Value;
+
+use crate::media::Fact;
+
+use super::{
+    super::{
+        Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, MediaKey, Outcome, Output, SessionId,
+        Timestamp, ledger::StreamState,
+    },
+    kit::{message, word},
+    rules::Rule,
+    world::{Happening, Leg, World},
+};
+
+impl World {
+    /// One input into a session, and everything it leads to.
+    pub(super) fn feed(&mut self, slot: usize, input: Input<'_>) {
+        let frame = match &input {
+            Input::ClientText(text) | Input::UpstreamText(_, text) => text.to_vec(),
+            _ => Vec::new(),
+        };
+        let from_client = matches!(input, Input::ClientText(_));
+        self.handle(slot, input, &frame, from_client);
+        self.look_at_timers(slot);
+        self.bury(slot);
+    }
+
+    /// The same without the looks that follow it.
+    pub(super) fn handle(&mut self, slot: usize, input: Input<'_>, frame: &[u8], from_client: bool) {
+        let now = Timestamp::from_ms(self.now);
+        let Some(member) = self.slots[slot].as_mut() else { return };
+        member.session.handle(input, now);
+        let outputs = member.session.take_outputs();
+        for output in outputs {
+            self.carry(slot, output, frame, from_client);
+        }
+        self.look_at_link(slot);
+    }
+
+    fn carry(&mut self, slot: usize, output: Output, frame: &[u8], from_client: bool) {
+        self.note(|| match &output {
+            Output::SendToClient(text) => format!("slot {slot}: to client {}", String::from_utf8_lossy(text)),
+            Output::SendToUpstream(text) => {
+                format!("slot {slot}: to upstream {}", String::from_utf8_lossy(text))
+            }
+            other => format!("slot {slot}: {other:?}"),
+        });
+        match output {
+            Output::ForwardToUpstream => {
+                if !from_client {
+                    return self.breach(Rule::Addressed, "a forward of nothing".to_owned());
+                }
+                self.ask_upstream(slot, frame.to_vec(), true);
+            }
+            Output::ForwardToClient => {
+                if from_client || frame.is_empty() {
+                    return self.breach(Rule::Addressed, "a forward of nothing".to_owned());
+                }
+                self.tell_client(slot, frame);
+            }
+            Output::SendToClient(text) => self.tell_client(slot, &text),
+            Output::SendToUpstream(text) => self.ask_upstream(slot, text, false),
+            Output::PingClient => {
+                let Some(member) = self.slots[slot].as_mut() else { return };
+                if member.client.vanished.is_none() {
+                    let id = member.id;
+                    let pong = message("pong", Value::Null).to_string().into_bytes();
+                    self.later(100, Happening::ClientSays(slot, id, pong));
+                }
+            }
+            Output::PingUpstream => self.ping_upstream(slot),
+            Output::Dial { epoch, .. } => self.dial(slot, epoch.0),
+            Output::CloseUpstream(epoch, close) => self.close_upstream(slot, epoch.0, close),
+            Output::CloseClient(_) => {
+                if let Some(member) = self.slots[slot].as_mut() {
+                    member.client_gone = true;
+                }
+            }
+            Output::Post(id, mail) => {
+                let delay = self.dice.between(0, 20);
+                self.later(delay, Happening::Letter(id, mail));
+            }
+            Output::Event(event) => self.event(slot, &event),
+            Output::Passthrough => {
+                if let Some(member) = self.slots[slot].as_mut() {
+                    member.passed_through = true;
+                    let id = member.id;
+                    self.later(3_000, Happening::ClientEnds(slot, id, None));
+                }
+            }
+            Output::Media(command) => self.media(slot, command),
+        }
+    }
+
+    /// A message to the client: the client reads it at once.
+    pub(super) fn tell_client(&mut self, slot: usize, text: &[u8]) {
+        for value in self.tamper_client(slot, text) {
+            self.client_reads(slot, &value);
+        }
+    }
+
+    fn client_reads(&mut self, slot: usize, value: &Value) {
+        let now = self.now;
+        let Some(member) = self.slots[slot].as_mut() else { return };
+        if member.client_gone {
+            let what = format!("to a client that is gone: {value}");
+            return self.breach(Rule::SilentAfterEnd, what);
+        }
+        let terminal =
+            matches!(value["data"][0]["status"].as_str(), Some("FAILED" | "STOPPED" | "UNPUBLISHED"));
+        if value["data"][0]["late"] == true {
+            return self.breach(Rule::OldEpochSilent, format!("{value}"));
+        }
+        let tag = value["data"][0]["tag"].as_u64();
+        if !terminal && tag.is_some() && tag != member.conn.map(|conn| conn as u64) {
+            let what = format!("said on connection {tag:?}, heard on {:?}: {value}", member.conn);
+            return self.breach(Rule::OldEpochSilent, what);
+        }
+        let mut heard = member.client.hear(value, now, &mut self.dice);
+        if member.client.vanished.is_some() {
+            heard.says.clear();
+            heard.restart.clear();
+        }
+        let (id, starts) = (member.id, member.client.starts);
+        for (rule, what) in heard.breaches {
+            self.breach(rule, what);
+        }
+        for (delay, answer) in heard.says {
+            self.client_says(slot, &answer, delay);
+        }
+        let quiet = self.healing;
+        for name in heard.restart.into_iter().filter(|_| !quiet) {
+            let wait = self.dice.between(0, 800);
+            self.later(wait, Happening::Restart(slot, id, name));
+        }
+        if heard.established && starts && !quiet {
+            let name = format!("cam{}", self.dice.between(0, 3));
+            self.later(20, Happening::Restart(slot, id, name));
+        }
+    }
+
+    pub(super) fn ask_upstream(&mut self, slot: usize, text: Vec<u8>, forwarded: bool) {
+        for text in self.tamper_upstream(slot, text, forwarded) {
+            self.send_upstream(slot, text, forwarded);
+        }
+    }
+
+    fn send_upstream(&mut self, slot: usize, text: Vec<u8>, forwarded: bool) {
+        let Some(member) = self.slots[slot].as_ref() else { return };
+        let Some(conn) = member.conn else {
+            let what = format!("to an upstream that is not there: {}", String::from_utf8_lossy(&text));
+            return self.breach(Rule::Addressed, what);
+        };
+        if member.client_gone {
+            let what = format!("after the client's end: {}", String::from_utf8_lossy(&text));
+            return self.breach(Rule::SilentAfterEnd, what);
+        }
+        if let Ok(value) = serde_json::from_slice::<Value>(&text) {
+            self.look_at_request(slot, &value, forwarded);
+        }
+        let at = (self.now + self.dice.between(1, 40)).max(self.conns[conn].to_server_at);
+        self.conns[conn].to_server_at = at;
+        self.later(at - self.now, Happening::ServerHears(conn, text));
+    }
+
+    /// What the proxy asks of an upstream on its own account.
+    fn look_at_request(&mut self, slot: usize, value: &Value, forwarded: bool) {
+        let Some(member) = self.slots[slot].as_ref() else { return };
+        let argument = &value["data"][0];
+        let verb = value["message"].as_str().unwrap_or_default();
+        if verb == "sendData" && argument["payload"]["command"] == "join" {
+            let room = word(&argument["payload"]["options"], "name");
+            if member.left.contains(&room) {
+                self.breach(Rule::WordWins, format!("{room} is joined again after it was left"));
+            }
+            return;
+        }
+        if verb != "publishStream" && verb != "playStream" {
+            return;
+        }
+        let intent = word(&argument["custom"], "intent");
+        let name = word(argument, "name");
+        let Some(stream) = member.client.streams.get(&intent) else { return };
+        let held = self.registry.names().get(&name).holder.is_some_and(|holder| holder.restoring);
+        let restore = &self.settings.restore;
+        let patience = restore.player_hold.max(self.settings.hold.time_max);
+        let entry = member.session.ledger.streams.iter().find(|s| *s.client_id == *intent);
+        let first = forwarded || entry.is_some_and(|entry| entry.state == StreamState::Requested);
+        let patient = entry.is_some_and(|entry| Timestamp::from_ms(self.now) < entry.since + patience);
+        if member.stopped.contains(&intent) || stream.is_over() {
+            self.breach(Rule::WordWins, format!("{intent} is asked for again after its end"));
+        } else if stream.answers > 0 && !stream.socket && !member.anchored {
+            self.breach(Rule::AnsweredStays, format!("{intent} has its answer and is asked for again"));
+        } else if !first && verb == "playStream" && held && patient {
+            self.breach(Rule::PublisherFirst, format!("{name} is played while its publisher is restored"));
+        }
+    }
+
+    fn event(&mut self, slot: usize, event: &Event) {
+        let Some(member) = self.slots[slot].as_mut() else { return };
+        match event {
+            Event::StreamOutcome { stream, outcome, .. } => {
+                if let Some(stream) =
+                    member.client.streams.get_mut(stream).filter(|_| *outcome == Outcome::Restored)
+                {
+                    stream.unsettled_since = None;
+                }
+                self.tally.count(match outcome {
+                    Outcome::Restored => "restored",
+                    Outcome::Reported => "reported",
+                    Outcome::Cancelled => "cancelled",
+                });
+            }
+            Event::LimitReached { .. } => {
+                member.limited = true;
+                self.tally.count("limit");
+            }
+            Event::UpstreamLost { .. } => {
+                member.dials = 0;
+                self.tally.count("lost");
+            }
+            Event::SessionRestored { .. } => self.tally.count("session restored"),
+            Event::StreamRetry { .. } => self.tally.count("retry"),
+            Event::RetriedWithoutH264 { .. } => self.tally.count("without H264"),
+            Event::ClientDead { reason } => self.tally.count(reason),
+            Event::ReplayRefused { retry, .. } => {
+                self.tally.count(if *retry { "session retried" } else { "session refused" });
+            }
+            Event::GaveUp { .. } => self.tally.count("gave up"),
+            _ => {}
+        }
+    }
+
+    fn ping_upstream(&mut self, slot: usize) {
+        let Some(conn) = self.slots[slot].as_ref().and_then(|member| member.conn) else {
+            return self.breach(Rule::Addressed, "a ping to nobody".to_owned());
+        };
+        self.later(20, Happening::UpstreamPongs(conn));
+    }
+
+    fn dial(&mut self, slot: usize, epoch: u32) {
+        let Some(member) = self.slots[slot].as_mut() else { return };
+        let id = member.id;
+        if member.client_gone {
+            return self.breach(Rule::SilentAfterEnd, format!("a dial for epoch {epoch} after the end"));
+        }
+        if member.refused {
+            return self.breach(Rule::NotHammered, "a dial after the credentials were refused".to_owned());
+        }
+        if member.dialing.is_some() || member.conn.is_some() || epoch <= member.epoch {
+            let (dialing, conn) = (member.dialing, member.conn);
+            let what = format!("dial of epoch {epoch}, under way {dialing:?}, connected {conn:?}");
+            return self.breach(Rule::OneDial, what);
+        }
+        member.dialing = Some(epoch);
+        member.dials += 1;
+        let (dials, allowed) = (member.dials, self.tries_allowed());
+        if dials > allowed {
+            self.breach(Rule::TriesBounded, format!("dial {dials} of {allowed}"));
+        }
+        let delay = self.dice.between(1, 80);
+        self.later(delay, Happening::DialDone(slot, id, epoch));
+        if self.dials_again() {
+            self.dial(slot, epoch + 1);
+        }
+    }
+
+    pub(super) fn dial_done(&mut self, slot: usize, id: SessionId, epoch: u32) {
+        let Some(member) = self.member(slot, id).filter(|member| member.dialing == Some(epoch)) else {
+            return;
+        };
+        let _ = member;
+        let node = self.dice.between(0, self.nodes.len() as u64 - 1) as usize;
+        let error = if self.nodes[node].frozen && self.dice.percent(90) {
+            // Looked at again until the driver's time limit is drawn.
+            return self.later(500, Happening::DialDone(slot, id, epoch));
+        } else if !self.nodes[node].up || self.nodes[node].frozen {
+            Some(DialError::Unreachable("refused".to_owned()))
+        } else if !self.healing && self.dice.percent(3) {
+            Some(DialError::Refused(self.dice.pick(&[503, 502, 401])))
+        } else if !self.healing && self.dice.percent(2) {
+            Some(DialError::BadHandshake("an extension nobody offered".to_owned()))
+        } else {
+            None
+        };
+        let member = self.member(slot, id).expect("a member");
+        member.dialing = None;
+        self.note(|| format!("slot {slot}: dial of epoch {epoch} {error:?}"));
+        match error {
+            Some(error) => {
+                let member = self.member(slot, id).expect("a member");
+                member.epoch = epoch;
+                member.refused |= matches!(error, DialError::Refused(401));
+                self.feed(slot, Input::DialFailed(Epoch(epoch), error));
+            }
+            None => {
+                self.connect(slot, id, epoch, node);
+                self.feed(slot, Input::UpstreamOpened(Epoch(epoch)));
+            }
+        }
+    }
+
+    fn close_upstream(&mut self, slot: usize, epoch: u32, close: Close) {
+        let Some(member) = self.slots[slot].as_mut() else { return };
+        if member.dialing == Some(epoch) {
+            member.dialing = None;
+        }
+        let Some(conn) = member.conn.filter(|conn| self.conns[*conn].epoch == epoch) else { return };
+        member.conn = None;
+        self.conns[conn].proxy_open = false;
+        if !self.conns[conn].black {
+            // An abort may never get there.
+            if close != Close::Abort || self.dice.percent(70) {
+                let at = (self.now + 5).max(self.conns[conn].to_server_at);
+                self.later(at - self.now, Happening::ServerLearns(conn));
+                return;
+            }
+        }
+        self.haunt(conn);
+    }
+
+    /// The upstream's word reaches the proxy.
+    pub(super) fn upstream_says(&mut self, conn: usize, text: &[u8]) {
+        let (slot, id, epoch) = self.whose(conn);
+        if self.conns[conn].black || !self.conns[conn].proxy_open {
+            return;
+        }
+        if self.member(slot, id).is_none_or(|member| member.passed_through) {
+            return;
+        }
+        let text = self.tamper_server(text);
+        self.note(|| format!("slot {slot}: server says {}", String::from_utf8_lossy(&text)));
+        self.feed(slot, Input::UpstreamText(Epoch(epoch), &text));
+        self.leak(slot, &text);
+    }
+
+    /// The upstream's socket ends, as the proxy sees it.
+    pub(super) fn upstream_ends(&mut self, conn: usize, cause: LossCause) {
+        let (slot, id, epoch) = self.whose(conn);
+        if !self.conns[conn].proxy_open {
+            return;
+        }
+        self.conns[conn].proxy_open = false;
+        let Some(member) = self.member(slot, id) else { return };
+        member.conn = None;
+        if member.passed_through {
+            member.client_gone = true;
+            self.slots[slot] = None;
+            return self.later(500, Happening::Arrives(slot));
+        }
+        self.note(|| format!("slot {slot}: upstream of epoch {epoch} lost: {cause:?}"));
+        self.feed(slot, Input::UpstreamLost(Epoch(epoch), cause));
+    }
+
+    /// Something an older epoch said arrives late, against all contracts.
+    pub(super) fn late_word(&mut self, slot: usize, id: SessionId, epoch: u32) {
+        let Some(member) =
+            self.member(slot, id).filter(|member| member.epoch > epoch && !member.passed_through)
+        else {
+            return;
+        };
+        let stream = member.client.streams.iter().find(|(_, stream)| !stream.is_over());
+        let current = member.epoch;
+        let Some((media, stream)) = stream else { return };
+        let late = message(
+            "notifyStreamStatusEvent",
+            serde_json::json!({"mediaSessionId": media, "name": stream.name, "status": "FAILED", "late": true}),
+        );
+        let epoch = self.tamper_epoch(epoch, current);
+        let text = late.to_string().into_bytes();
+        self.note(|| format!("slot {slot}: late word of epoch {epoch}"));
+        self.feed(slot, Input::UpstreamText(Epoch(epoch), &text));
+    }
+
+    fn media(&mut self, slot: usize, command: MediaCommand) {
+        let Some(member) = self.slots[slot].as_mut() else { return };
+        let id = member.id;
+        let delay = self.dice.between(1, 40);
+        match command {
+            MediaCommand::Open { key, epoch, .. } => {
+                member.media.insert(key, Leg::default());
+                self.later(delay, Happening::MediaOffer(slot, id, key, epoch.0));
+            }
+            MediaCommand::Attach { key, epoch, .. } => {
+                if let Some(leg) = member.media.get_mut(&key) {
+                    leg.generation += 1;
+                }
+                self.later(delay, Happening::MediaOffer(slot, id, key, epoch.0));
+            }
+            MediaCommand::UpstreamAnswer { key, epoch, .. } => {
+                let generation = member.media.get(&key).map_or(0, |leg| leg.generation);
+                self.later(delay, Happening::MediaAnswer(slot, id, key));
+                let proof = self.dice.between(100, 1_500);
+                if self.healing || self.dice.percent(90) {
+                    self.later(delay + proof, Happening::MediaProof(slot, id, key, epoch.0, generation));
+                }
+            }
+            MediaCommand::Close { key } => {
+                member.media.remove(&key);
+            }
+            MediaCommand::Detach { key } => {
+                if let Some(leg) = member.media.get_mut(&key) {
+                    leg.generation += 1;
+                }
+            }
+            MediaCommand::Muted { .. } | MediaCommand::Revive { .. } => {}
+        }
+    }
+
+    fn media_open(&mut self, slot: usize, id: SessionId, key: MediaKey) -> bool {
+        self.member(slot, id).is_some_and(|member| member.media.contains_key(&key))
+    }
+
+    pub(super) fn media_offer(&mut self, slot: usize, id: SessionId, key: MediaKey, epoch: u32) {
+        if self.media_open(slot, id, key) {
+            let sdp = "our offer".to_owned();
+            self.feed(slot, Input::Media(key, Fact::UpstreamOffer { epoch: Epoch(epoch), sdp }));
+        }
+    }
+
+    pub(super) fn media_answer(&mut self, slot: usize, id: SessionId, key: MediaKey) {
+        if !self.media_open(slot, id, key) {
+            return;
+        }
+        let member = self.member(slot, id).expect("a member");
+        let leg = member.media.get_mut(&key).expect("a leg");
+        if !std::mem::replace(&mut leg.answered, true) {
+            self.feed(slot, Input::Media(key, Fact::ClientAnswer { sdp: "our answer".to_owned() }));
+        }
+    }
+
+    pub(super) fn media_proof(
+        &mut self,
+        slot: usize,
+        id: SessionId,
+        key: MediaKey,
+        epoch: u32,
+        generation: u32,
+    ) {
+        let member = self.member(slot, id);
+        if member.and_then(|m| m.media.get(&key)).is_some_and(|leg| leg.generation == generation) {
+            let fact = Fact::Flowing { epoch: Epoch(epoch), key_frame: true, complete: true };
+            self.feed(slot, Input::Media(key, fact));
+        }
+    }
+}
