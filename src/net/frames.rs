@@ -31,6 +31,14 @@ impl Received {
             Self::Assembled(message) => message,
         }
     }
+
+    /// The message, to be changed in place.
+    pub(crate) fn payload_mut<'a>(&'a mut self, buffer: &'a mut [u8]) -> &'a mut [u8] {
+        match self {
+            Self::Whole { payload, .. } => buffer.get_mut(payload.clone()).unwrap_or_default(),
+            Self::Assembled(message) => message,
+        }
+    }
 }
 
 /// A stretch of the read buffer that is to be written to the other side as it is.

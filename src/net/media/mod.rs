@@ -8,6 +8,7 @@
 
 mod pump;
 mod relay;
+mod timeline;
 
 use std::sync::Arc;
 

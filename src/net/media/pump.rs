@@ -12,6 +12,8 @@ use crate::{
     signaling,
 };
 
+use super::timeline::Timeline;
+
 /// Bounds of a pump, from the settings.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -50,12 +52,14 @@ pub(super) struct Pump {
     pub(super) upstream: Option<Side>,
     /// A binary message came over the present upstream.
     pub(super) flows: bool,
+    /// What the player sees of time, across upstreams.
+    pub(super) timeline: Timeline,
     bounds: Bounds,
 }
 
 impl Pump {
-    pub(super) const fn new(client: Side, bounds: Bounds) -> Self {
-        Self { client, upstream: None, flows: false, bounds }
+    pub(super) fn new(client: Side, bounds: Bounds) -> Self {
+        Self { client, upstream: None, flows: false, timeline: Timeline::default(), bounds }
     }
 
     /// Moves what can be moved; ready when the pump stopped.
@@ -123,8 +127,16 @@ impl Pump {
             Err(_) => return Poll::Ready(Some(Stopped::Upstream(LossCause::Reset))),
         };
         let mut run = Run::default();
-        let (stopped, binary) =
-            pass_on(upstream, Some(&mut self.client), buffer, &mut run, self.bounds.message_bytes_max);
+        let (stopped, binary) = pass_on(
+            upstream,
+            Some(&mut self.client),
+            buffer,
+            &mut run,
+            self.bounds.message_bytes_max,
+            |message| {
+                self.timeline.rewrite(message, now);
+            },
+        );
         self.client.send(cx, run.take(buffer), now);
         let stopped = match stopped {
             Some(End::Closed(code)) => Some(Stopped::Upstream(LossCause::Closed(code.unwrap_or(1005)))),
@@ -160,7 +172,8 @@ impl Pump {
         };
         let mut run = Run::default();
         let to = self.upstream.as_mut();
-        let (stopped, _) = pass_on(&mut self.client, to, buffer, &mut run, self.bounds.message_bytes_max);
+        let (stopped, _) =
+            pass_on(&mut self.client, to, buffer, &mut run, self.bounds.message_bytes_max, |_| {});
         if let Some(upstream) = &mut self.upstream {
             upstream.send(cx, run.take(buffer), now);
         }
@@ -177,13 +190,15 @@ enum End {
 }
 
 /// Passes on the messages in `buffer`; whether one of them was binary. Without a receiver they
-/// are dropped, and a player's ping is answered here.
+/// are dropped, and a player's ping is answered here. `rewrite` may change binary messages in
+/// place.
 fn pass_on(
     from: &mut Side,
     mut to: Option<&mut Side>,
     buffer: &mut [u8],
     run: &mut Run,
     bytes_max: usize,
+    mut rewrite: impl FnMut(&mut [u8]),
 ) -> (Option<End>, bool) {
     let mut at: usize = 0;
     let mut any_binary = false;
@@ -211,6 +226,12 @@ fn pass_on(
             Step::Close { code } => return (Some(End::Closed(code)), any_binary),
         };
         any_binary |= is_binary;
+        let received = received.map(|mut received| {
+            if is_binary {
+                rewrite(received.payload_mut(buffer));
+            }
+            received
+        });
         match (received, &mut to) {
             (Some(received), Some(to)) => run.add(buffer, &received, is_binary, to),
             (Some(received), None) if !is_binary => answer_ping(from, received.payload(buffer)),

@@ -303,6 +303,7 @@ impl Relay {
         self.wait_until = None;
         self.retry_at = None;
         self.pump.flows = false;
+        self.pump.timeline.begin_anew();
         self.pump.upstream = Some(Side::new(dialed.socket, Role::Server, &dialed.leftover));
         let message = with_token(&self.message, &dialing.token);
         self.present(&message);
