@@ -3,9 +3,9 @@
 //! A `publishStream` of 6 KB, most of it SDP, shrinks about five-fold; thousands of idle sessions
 //! are mostly such messages.
 
-use std::io::{Read, Write};
+use std::{cell::RefCell, io::Read};
 
-use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use flate2::{Compress, Compression, FlushCompress, Status, read::DeflateDecoder};
 
 /// Messages shorter than this stay as they are, in bytes.
 const PLAIN_BYTES_MAX: usize = 200;
@@ -59,10 +59,19 @@ impl Packed {
     }
 }
 
+thread_local! {
+    /// Its state is hundreds of kilobytes: one per thread, not one per message.
+    static DEFLATER: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(6), false));
+}
+
+/// Deflates into no more room than the message itself takes; `None` if that is not enough.
 fn deflate(message: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = DeflateEncoder::new(Vec::with_capacity(message.len() / 3), Compression::new(6));
-    encoder.write_all(message).ok()?;
-    encoder.finish().ok()
+    let mut deflated = Vec::with_capacity(message.len());
+    let status = DEFLATER.with_borrow_mut(|deflater| {
+        deflater.reset();
+        deflater.compress_vec(message, &mut deflated, FlushCompress::Finish)
+    });
+    matches!(status, Ok(Status::StreamEnd)).then_some(deflated)
 }
 
 #[cfg(test)]
