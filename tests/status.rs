@@ -50,7 +50,9 @@ async fn sessions_and_streams_are_shown() {
             connect_timeout: Duration::from_secs(10),
         },
         stopped,
-        move |progress| drop(running.send(progress.running)),
+        move |progress| {
+            running.send_replace(progress.running);
+        },
     ));
     all_run.wait_for(|running| *running == 3).await.unwrap();
 

@@ -245,6 +245,12 @@ impl LeftBehind {
         self.streams.push((stream.upstream_id().into(), stream.name.clone(), stream.kind));
     }
 
+    /// Takes the upstream id of a stream with this name, to stop it.
+    pub(super) fn take(&mut self, name: &str, kind: Kind) -> Option<Box<str>> {
+        let found = self.streams.iter().position(|(_, known, its)| **known == *name && *its == kind)?;
+        Some(self.streams.remove(found).0)
+    }
+
     /// The server itself said that the stream is over.
     pub(super) fn settle(&mut self, upstream_id: &str) {
         self.streams.retain(|(id, ..)| **id != *upstream_id);

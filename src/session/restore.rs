@@ -121,6 +121,13 @@ impl Session {
         self.set_stage(Stage::Waiting { until });
     }
 
+    /// The kept session is not there any more: the client's own `connection` goes out next, on a
+    /// new socket (rule R8).
+    pub(super) fn resume_came_to_nothing(&mut self, info: &str) {
+        self.upstream.resume_refused = true;
+        self.abandon_try(info);
+    }
+
     /// Ends a try whose connection stands but is of no use.
     fn abandon_try(&mut self, info: &str) {
         let Some(outage) = self.outage() else { return };
@@ -169,8 +176,7 @@ impl Session {
         let Some(outage) = self.outage() else { return };
         let info = peek.string("info").unwrap_or_default().into_owned();
         if matches!(outage.stage, Stage::Resuming { .. }) {
-            self.upstream.resume_refused = true;
-            return self.abandon_try(&info);
+            return self.resume_came_to_nothing(&info);
         }
         if self.settings.restore.is_transient(&info) {
             return self.abandon_try(&info);
@@ -190,8 +196,7 @@ impl Session {
             Stage::Waiting { .. } => self.dial(),
             Stage::Dialing => {}
             Stage::Resuming { .. } => {
-                self.upstream.resume_refused = true;
-                self.abandon_try("no answer to the resume");
+                self.resume_came_to_nothing("no answer to the resume");
             }
             Stage::Connecting { .. } => self.abandon_try("no getUserData"),
             Stage::Registering { .. } => self.join_rooms(),
@@ -228,7 +233,7 @@ impl Session {
 
     /// On a resumed session the server may prove answered streams alive from now on.
     fn put_on_probation(&mut self) {
-        if !self.upstream.resumed || !self.mode_resumes() {
+        if !(self.upstream.resumed || self.upstream.perhaps_resumed) || !self.mode_resumes() {
             return;
         }
         let until = self.now + self.settings.restore.resume_wait;

@@ -118,6 +118,8 @@ pub(super) struct Upstream {
     pub(super) registered: bool,
     /// The epoch is a resumed session (rule R8).
     pub(super) resumed: bool,
+    /// It was asked for by token and came under another one: resumed or new, nobody says.
+    pub(super) perhaps_resumed: bool,
     /// A resume was refused in this outage: not tried again.
     pub(super) resume_refused: bool,
     /// Failed tries that still count for the backoff.
@@ -133,6 +135,7 @@ impl Upstream {
             probed: false,
             registered: false,
             resumed: false,
+            perhaps_resumed: false,
             resume_refused: false,
             failures: 0,
         }

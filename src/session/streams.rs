@@ -184,8 +184,15 @@ impl Session {
     pub(super) fn clear_kept_session(&mut self) {
         let left = std::mem::take(&mut self.ledger.left_behind);
         if !self.upstream.resumed {
+            let perhaps = self.upstream.perhaps_resumed;
+            if perhaps {
+                self.ledger.left_behind.streams = left.streams;
+            }
             for stream in &mut self.ledger.streams {
-                stream.left_behind = false;
+                // Stopped when the server proves to have it: it says a word, or its name is in use.
+                if std::mem::take(&mut stream.left_behind) && perhaps {
+                    self.ledger.left_behind.note(stream);
+                }
             }
             return;
         }
@@ -297,10 +304,11 @@ impl Session {
             }
             if !stream.state.is_unsettled() {
                 stream.since = self.now;
-                stream.tries = 0;
-                stream.patience = None;
                 stream.refusal = None;
             }
+            // A new epoch is tried with new patience; the tries of the restore bound it.
+            stream.tries = 0;
+            stream.patience = None;
             stream.state = if stream.is_replayable() { StreamState::Held } else { StreamState::Lost };
             let restoring = stream.state == StreamState::Held;
             self.hold_name_for_restore(index, restoring);
@@ -374,6 +382,7 @@ impl Session {
             StreamState::Replayed { .. } if self.is_anchored(index) => {
                 self.start_over(index, "no media came through")
             }
+            StreamState::Probation { .. } if self.upstream.perhaps_resumed => self.report(index),
             StreamState::Probation { .. } | StreamState::Replayed { .. } => {
                 self.stop_upstream(index);
                 self.report(index);
@@ -415,7 +424,8 @@ impl Session {
         let retry = self.settings.restore.name_retry;
         let hold = self.settings.restore.player_hold.max(self.settings.hold.time_max);
         let Some(stream) = self.ledger.streams.get_mut(index) else { return false };
-        let patient = self.now < stream.since + hold;
+        // A play that ran is bounded by the patience with its publisher, who is ours.
+        let patient = stream.running || self.now < stream.since + hold;
         if stream.kind.is_publish() || !patient || !self.registry.names().wait(&stream.name, self.id) {
             return false;
         }

@@ -42,11 +42,12 @@ impl Session {
     }
 
     fn user_data(&mut self, peek: &Peek<'_>) {
-        let token = peek.string("authToken");
-        self.upstream.token = token.as_deref().map(Into::into);
+        let token: Option<Box<str>> = peek.string("authToken").as_deref().map(Into::into);
+        let same_token = self.upstream.token == token;
+        self.upstream.token = token;
         self.upstream.established_at = self.now;
         if self.client.established {
-            self.later_user_data(peek);
+            self.later_user_data(peek, same_token);
         } else {
             self.first_user_data(peek);
         }
@@ -66,7 +67,16 @@ impl Session {
         }
     }
 
-    fn later_user_data(&mut self, peek: &Peek<'_>) {
+    fn later_user_data(&mut self, peek: &Peek<'_>, same_token: bool) {
+        if matches!(self.outage().map(|outage| outage.stage), Some(Stage::Resuming { .. })) && !same_token {
+            // The server may not have known the token at all. A SIP client would then be without
+            // its registration for good: it starts over with everything it once sent.
+            if self.client.registered {
+                return self.resume_came_to_nothing("another session in place of the kept one");
+            }
+            self.upstream.resumed = false;
+            self.upstream.perhaps_resumed = true;
+        }
         match self.outage().map(|outage| outage.stage) {
             Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => {
                 self.load_lever(peek.text());

@@ -3,7 +3,7 @@
 
 use crate::{
     registry::EndOfName,
-    signaling::{Peek, Span},
+    signaling::{Peek, Span, synthetic},
 };
 
 use super::{
@@ -189,6 +189,9 @@ impl Session {
         // Its client has an answer already and cannot take another one (protocol S0.2).
         let answerable = stream.is_replayable();
         if answerable && (!first || self.is_excused(index, class)) && !self.is_final(index, class) {
+            if class == RetryClass::InUse {
+                self.stop_what_a_kept_session_holds(index);
+            }
             if class == RetryClass::InUse && self.ask_holder(index, &message) {
                 return;
             }
@@ -201,6 +204,17 @@ impl Session {
             self.ledger.streams.get_mut(index).filter(|s| s.running).and_then(|s| s.refusal.take());
         self.forget(index, EndOfName::Lost, (!first).then_some(Outcome::Reported));
         self.say_to_client(ended_by.map_or(message, |words| words.into_vec()));
+    }
+
+    /// The session may be the kept one after all, and hold the name itself: its old stream is
+    /// stopped, once.
+    fn stop_what_a_kept_session_holds(&mut self, index: usize) {
+        let Some(stream) = self.ledger.streams.get(index) else { return };
+        let (name, kind) = (stream.name.clone(), stream.kind);
+        if let Some(id) = self.ledger.left_behind.take(&name, kind) {
+            self.say_upstream(synthetic::stop_stream(&id, &name, kind.is_publish(), kind.running()));
+            self.ledger.retire(&id);
+        }
     }
 
     /// Whether a client's own first request is retried although the server refused it (rule R9).

@@ -189,7 +189,12 @@ impl Bed {
     pub(super) fn reconnect(&mut self) {
         let epoch = *self.dials.last().expect("a dial");
         self.feed(Input::UpstreamOpened(epoch));
-        assert_eq!(self.to_upstream.last().unwrap()["message"], "connection");
+        let sent = self.to_upstream.last().unwrap();
+        assert_eq!(sent["message"], "connection");
+        // A server that knows a token resumes its session, and keeps it.
+        if let Some(token) = sent["data"][0].get("authToken").cloned() {
+            return self.server("getUserData", json!({"authToken": token, "status": "ESTABLISHED"}));
+        }
         self.server("getUserData", json!({"authToken": format!("T{}", epoch.0), "status": "ESTABLISHED"}));
     }
 

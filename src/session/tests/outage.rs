@@ -299,3 +299,50 @@ fn unknown_messages_wait_for_the_next_upstream() {
     assert_eq!(bed.upstream_got("custom").len(), 1);
     assert!(bed.upstream_got("pushLogs").is_empty());
 }
+
+#[test]
+fn a_kept_session_that_is_not_there_any_more_is_not_told_of_old_streams() {
+    let mut bed = Bed::new();
+    let mut connection = connection();
+    connection["keepAlive"] = json!(true);
+    bed.client("connection", connection);
+    bed.server("getUserData", json!({"authToken": "T0", "status": "ESTABLISHED"}));
+    let mut bed = bed.publishing("a", "cam");
+    bed.lose();
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.server("getUserData", json!({"authToken": "another", "status": "ESTABLISHED"}));
+    bed.pass_in_health(5_000);
+    assert_eq!(bed.statuses(), ["a FAILED Stopped by session disconnect"]);
+    assert!(bed.upstream_got("unPublishStream").is_empty());
+    // If it was the kept one after all, its old stream holds the name, and goes.
+    bed.client("publishStream", publish("b", "cam"));
+    bed.server(
+        "notifyStreamStatusEvent",
+        status("b", "cam", "FAILED", Some("Stream name is already in use")),
+    );
+    assert_eq!(bed.last_upstream_id("unPublishStream"), "a");
+    bed.pass(300);
+    assert_eq!(bed.upstream_got("publishStream").len(), 2);
+    assert_eq!(bed.statuses().len(), 1);
+}
+
+#[test]
+fn a_sip_client_whose_kept_session_is_gone_registers_anew() {
+    let mut bed = Bed::new();
+    let mut connection = connection();
+    connection["keepAlive"] = json!(true);
+    connection["sipLogin"] = json!("me");
+    bed.client("connection", connection.clone());
+    bed.server("getUserData", json!({"authToken": "T0", "status": "ESTABLISHED"}));
+    bed.server("registered", json!({}));
+    bed.clear();
+    bed.lose();
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.server("getUserData", json!({"authToken": "another", "status": "ESTABLISHED"}));
+    bed.pass(1_000);
+    assert_eq!(bed.dials.len(), 2);
+    bed.reconnect();
+    assert_eq!(bed.to_upstream.last().unwrap()["data"][0], connection);
+    bed.server("registered", json!({}));
+    assert!(bed.to_client.is_empty(), "{:?}", bed.to_client);
+}
