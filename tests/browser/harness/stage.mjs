@@ -1,0 +1,95 @@
+// Where one case plays: a simulator, a proxy in front of it, a browser context, and the tabs.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import { Tab } from './browser.mjs';
+import { Proxy } from './proxy.mjs';
+import { startRelay } from './relay.mjs';
+import { Simulator } from './simulator.mjs';
+
+let streams = 0;
+
+export class Stage {
+  /** `wanted`: media, mode, simulator (settings), proxy (text of a configuration), fresh (settings
+   * of a simulator that was started again). */
+  static async set(environment, directory, wanted) {
+    fs.mkdirSync(directory, { recursive: true });
+    const stage = new Stage(environment, directory, wanted);
+    try {
+      stage.simulator = await Simulator.start({
+        program: environment.program, logFile: path.join(directory, 'simulator.log'),
+        settings: { ...wanted.simulator, ...wanted.first },
+      });
+      stage.proxy = await Proxy.start({
+        program: environment.program, logFile: path.join(directory, 'proxy.log'),
+        upstream: stage.simulator.url, media: wanted.media, mode: wanted.mode, settings: wanted.proxy,
+      });
+      stage.context = await environment.browser.newContext();
+    } catch (error) {
+      await stage.strike();
+      throw error;
+    }
+    return stage;
+  }
+
+  constructor(environment, directory, wanted) {
+    Object.assign(this, { environment, directory, wanted });
+    this.tabs = [];
+    this.relays = [];
+    this.notes = {};
+  }
+
+  /** Opens a page of the package; `through` says where its sockets go. */
+  async open(name, page, through) {
+    const tab = await Tab.open(this.context, name, `${this.environment.site}${page}`);
+    tab.server = through === 'proxy' ? this.proxy.url : this.simulator.url;
+    tab.through = through;
+    this.tabs.push(tab);
+    return tab;
+  }
+
+  /** A relay in front of the proxy or the server. */
+  async relay(through) {
+    const relay = await startRelay(through === 'proxy' ? this.proxy.port : this.simulator.port);
+    this.relays.push(relay);
+    return relay;
+  }
+
+  /** A stream name that nobody else uses. */
+  name(prefix = 's') {
+    streams += 1;
+    return `${prefix}${streams}`;
+  }
+
+  restart(downMs) {
+    return this.simulator.restart({ downMs, settings: this.wanted.simulator });
+  }
+
+  /** Keeps what helps to understand a failure. */
+  async keep() {
+    for (const tab of this.tabs) {
+      const file = path.join(this.directory, tab.name.replaceAll(/[^\w-]/g, '_'));
+      fs.writeFileSync(`${file}.console.log`, tab.console.join('\n'));
+      if (tab.page.isClosed()) continue;
+      try {
+        fs.writeFileSync(`${file}.json`, JSON.stringify({ watch: await tab.watch(), media: await tab.media() }, null, 1));
+        await tab.page.screenshot({ path: `${file}.png`, timeout: 5_000 });
+      } catch (error) {
+        fs.writeFileSync(`${file}.error.log`, String(error));
+      }
+    }
+    try {
+      const lives = await this.simulator?.lives();
+      fs.writeFileSync(path.join(this.directory, 'simulator.json'), JSON.stringify(lives, null, 1));
+    } catch (error) {
+      fs.writeFileSync(path.join(this.directory, 'simulator.error.log'), String(error));
+    }
+  }
+
+  async strike() {
+    await this.context?.close();
+    for (const relay of this.relays) relay.close();
+    await this.proxy?.kill();
+    await this.simulator?.stop();
+  }
+}

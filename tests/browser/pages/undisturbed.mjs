@@ -1,0 +1,47 @@
+// What must be seen of any page when the proxy carries the media itself: nothing at all, except that
+// the picture stands still for a moment.
+
+import { check, same, until } from '../harness/wait.mjs';
+
+/** Nothing was said to the page, its peer connections are the ones it had, frames are decoded again. */
+export async function undisturbed(scene) {
+  const { lostAt, readyAt } = scene.stage.notes;
+  for (const tab of scene.tabs) {
+    const playing = (await tab.media()).peers.filter((peer) => peer.in_video).length;
+    if (playing > 0) {
+      await tab.untilFramesMove(playing, { withinMs: 20_000 });
+      await tab.untilPictureChanges(`video:not([id$="LOCAL_CACHED_VIDEO"])`);
+    }
+    await untilSentAgain(tab);
+    const { labels, peers } = await tab.watch();
+    same(labels.filter((label) => label.at >= lostAt), [], `${tab.name}: status changes`);
+    same(await tab.messages((message) => message.from === 'server' && message.name !== 'ping', lostAt), [],
+      `${tab.name}: what the page was told`);
+    same(peers.filter((peer) => peer.created >= lostAt), [], `${tab.name}: new peer connections`);
+    const states = (await tab.media()).peers.map((peer) => peer.connection);
+    check(states.every((state) => state === 'connected'), `${tab.name}: peer connections`, states);
+  }
+  scene.stage.notes.gapsMs = await gaps(scene, readyAt);
+}
+
+async function untilSentAgain(tab) {
+  const before = await tab.frames();
+  const sending = before.sent.some((count) => count > 0);
+  if (!sending) return;
+  await until(`${tab.name}: video leaves`, async () => {
+    const { sent } = await tab.frames();
+    return sent.some((count, index) => count > before.sent[index] + 10);
+  });
+}
+
+/** Milliseconds from the server being ready to the first new frame, of each video that paused. */
+async function gaps(scene, readyAt) {
+  const found = [];
+  for (const tab of scene.tabs) {
+    const { gaps: pauses } = await tab.watch();
+    for (const pause of pauses) {
+      if (pause.from <= readyAt && pause.to >= readyAt) found.push(pause.to - readyAt);
+    }
+  }
+  return found;
+}

@@ -1,0 +1,45 @@
+// Which cases there are, and which of them run by default: every outage on at least two pages,
+// every page in at least two outages, each outage with its control.
+
+import { OUTAGES } from './outages.mjs';
+import { behaviourCase, outageCase } from './harness/cases.mjs';
+import { CHOICES } from './behaviours/choices.mjs';
+import { CODECS } from './behaviours/codecs.mjs';
+import { OWN_TESTS } from './behaviours/own_tests.mjs';
+import { PENDING } from './behaviours/pending.mjs';
+import { REFUSALS } from './behaviours/refusals.mjs';
+import { twoWayStreaming } from './pages/two_way_streaming.mjs';
+import { streamer } from './pages/streamer.mjs';
+import { player } from './pages/player.mjs';
+import { autoRestore } from './pages/stream_auto_restore.mjs';
+import { msePlayer } from './pages/mse_player.mjs';
+import { twoPlayers } from './pages/two_players.mjs';
+import { conference } from './pages/conference.mjs';
+
+export const PAGES = [twoWayStreaming, player, streamer, autoRestore, twoPlayers, msePlayer, conference];
+
+const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS];
+
+// outage: pages; the first one has the control beside it.
+const DEFAULT = {
+  long: [player, autoRestore],
+  freeze: [twoWayStreaming, conference],
+  five: [twoWayStreaming, msePlayer],
+  silence: [twoWayStreaming, msePlayer],
+  kill: [twoWayStreaming, conference, msePlayer],
+  fin: [streamer, msePlayer],
+  rst: [autoRestore, twoPlayers],
+  close_1001: [conference, player],
+  close_1012: [twoPlayers, streamer],
+  slow: [twoWayStreaming, streamer],
+};
+
+/** The cases to run, the longest first. */
+export function select({ full, media }) {
+  const cases = full
+    ? OUTAGES.flatMap((outage) => PAGES.map((page) => outageCase(page, outage, { control: true, media })))
+    : Object.entries(DEFAULT).flatMap(([name, pages]) => pages.map((page, index) => (
+      outageCase(page, OUTAGES.find((outage) => outage.name === name), { control: index === 0, media }))));
+  for (const behaviour of BEHAVIOURS) cases.push(behaviourCase(behaviour, { media }));
+  return cases.sort((one, other) => other.weight - one.weight);
+}
