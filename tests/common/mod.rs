@@ -21,7 +21,10 @@ use std::{
 };
 
 use holdfast::{
-    config::{Config, ListenAddress, LogSettings, MediaMode, MediaSettings, NetSettings, SessionSettings},
+    config::{
+        AdminSettings, Config, ListenAddress, LogSettings, MediaMode, MediaSettings, NetSettings,
+        SessionSettings,
+    },
     load::webrtc_client::{ClientPool, PoolSettings},
     net::Proxy,
 };
@@ -61,7 +64,7 @@ pub fn config(upstream: SocketAddr, media: MediaMode) -> Config {
     session.keepalive.missing_pings = 50;
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let media = MediaSettings { mode: media, listen, ..MediaSettings::default() };
-    Config { net, session, media, log: LogSettings::default() }
+    Config { net, session, media, log: LogSettings::default(), admin: AdminSettings::default() }
 }
 
 /// A proxy that carries signaling only.
