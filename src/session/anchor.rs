@@ -192,12 +192,28 @@ impl Session {
     fn upstream_leg_failed(&mut self, index: usize, reason: &str) {
         let Some(stream) = self.ledger.streams.get(index) else { return };
         match stream.state {
+            // An answer we cannot use, but the client perhaps can.
+            StreamState::Requested if !stream.answered => self.fall_back_to_direct(index, reason),
             StreamState::Requested | StreamState::Live | StreamState::Replayed { .. } => {
                 self.start_over(index, reason);
             }
             StreamState::Offering { .. } => self.report(index),
             _ => {}
         }
+    }
+
+    /// Takes the stream back from workers and upstream and asks again with the client's own offer.
+    fn fall_back_to_direct(&mut self, index: usize, reason: &str) {
+        self.stop_upstream(index);
+        let event = Event::Unanchorable { name: self.name_of(index), reason: reason.to_owned() };
+        self.event(event);
+        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
+        if let Transport::Anchored(key) = stream.transport {
+            self.outputs.push(Output::Media(MediaCommand::Close { key }));
+        }
+        stream.transport = Transport::Direct;
+        stream.opened = false;
+        self.replay_stream(index);
     }
 
     /// Takes the stream back from the upstream and tries again, as long as patience lasts.

@@ -177,3 +177,18 @@ fn a_client_that_goes_away_takes_its_legs_along() {
     bed.feed(Input::ClientClosed(None));
     assert!(matches!(bed.media.last(), Some(MediaCommand::Close { key: KEY })));
 }
+
+#[test]
+fn an_answer_the_workers_cannot_use_goes_direct() {
+    let mut bed = Bed::anchored();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.offer();
+    bed.server_all("setRemoteSDP", json!(["a", "TCP alone", true]));
+    bed.fact(Fact::UpstreamFailed { epoch: Epoch(0), reason: "TCP alone".to_owned() });
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Close { key: KEY })));
+    assert_eq!(bed.last_upstream_id("unPublishStream"), "a");
+    let id = bed.last_upstream_id("publishStream");
+    assert_eq!(bed.upstream_got("publishStream")[1]["data"][0]["sdp"], publish("a", "cam")["sdp"]);
+    bed.server_all("setRemoteSDP", json!([id, "TCP alone", true]));
+    assert_eq!(bed.client_got("setRemoteSDP")[0]["data"], json!(["a", "TCP alone", true]));
+}
