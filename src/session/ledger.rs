@@ -281,6 +281,12 @@ impl Ledger {
         self.retired.iter().any(|id| &**id == upstream_id)
     }
 
+    /// Whether the id belongs to a stream that is not upstream now: what a kept session, or a
+    /// refused request, still has to say of it is not for the client.
+    pub(super) fn is_away(&self, upstream_id: &str) -> bool {
+        self.streams.iter().any(|stream| !stream.state.is_upstream() && stream.upstream_id() == upstream_id)
+    }
+
     /// Takes the first pending request equal to `wanted`.
     pub(super) fn settle(&mut self, wanted: &Pending) -> bool {
         let found = self.pending.iter().position(|pending| pending == wanted);

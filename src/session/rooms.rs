@@ -263,8 +263,16 @@ impl Session {
         };
         let ends = matches!(&*name, "LEFT" | "UNPUBLISHED" | "FAILED");
         let subject = Subject::Room(room.unwrap_or_default().as_ref().into());
-        if !released && (ends || self.is_held_back(&subject)) && self.hold_as_burst(subject, text) {
-            return;
+        let held_back = self.is_held_back(&subject);
+        if !released && (ends || held_back) {
+            if self.hold_as_burst(subject.clone(), text) {
+                return;
+            }
+            if held_back {
+                // No room to hold more: what is held keeps its place before this.
+                self.release_room(&subject);
+                return self.room_event(peek, false);
+            }
         }
         let swallowed = match &*name {
             "STATE" => self.room_state(index, text, info),
@@ -276,6 +284,15 @@ impl Session {
         };
         if !swallowed {
             self.pass_on(text, released);
+        }
+    }
+
+    fn release_room(&mut self, subject: &Subject) {
+        while let Some(position) = self.burst.iter().position(|event| event.subject == *subject) {
+            let message = self.burst.remove(position).message;
+            if let Ok(peek) = peek(&message) {
+                self.room_event(&peek, true);
+            }
         }
     }
 
@@ -403,8 +420,15 @@ impl Session {
     fn participant_published(&mut self, index: usize, text: &[u8], info: Span) -> bool {
         let Some((login, stream)) = login_and_stream(text, info) else { return false };
         let plays = self.still_plays(&stream);
+        let repeated = self.epoch != super::Epoch(0);
         let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
-        if let Some(known) = room.participants.iter_mut().find(|known| known.login == login) {
+        let known = room.participants.iter_mut().find(|known| known.login == login);
+        if known.is_none() && repeated {
+            // It came before the STATE of a repeated join, which says it in time: the SDK throws
+            // at a login it does not know (protocol S10.8).
+            return true;
+        }
+        if let Some(known) = known {
             known.unproven.retain(|name| *name != stream);
             if known.streams.contains(&stream) {
                 return plays;

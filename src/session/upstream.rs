@@ -167,7 +167,7 @@ impl Session {
         };
         match self.ledger.by_upstream_id(&id) {
             Some(index) => self.forward_as(index, peek, id_span),
-            None if self.ledger.is_retired(&id) => {}
+            None if self.ledger.is_retired(&id) || self.ledger.is_away(&id) => {}
             None => self.outputs.push(Output::ForwardToClient),
         }
     }

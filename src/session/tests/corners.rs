@@ -384,3 +384,49 @@ fn a_play_waits_for_a_publisher_lost_while_its_offer_was_made() {
     player.feed(Input::Media(key, offer(Epoch(1))));
     assert_eq!(player.upstream_got("playStream").len(), before);
 }
+
+#[test]
+fn room_events_keep_their_order_when_no_more_can_be_held() {
+    let mut bed = Bed::with(|settings| settings.bounds.pending_requests_max = 1).established();
+    let event = |name: &str| json!({"payload": {"roomName": "r", "name": name, "info": "bob"}});
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    bed.server("OnDataEvent", event("LEFT"));
+    bed.server("OnDataEvent", event("JOINED"));
+    bed.pass(400);
+    let names: Vec<_> =
+        bed.client_got("OnDataEvent").iter().map(|m| m["data"][0]["payload"]["name"].clone()).collect();
+    assert_eq!(names, ["LEFT", "JOINED"]);
+}
+
+#[test]
+fn a_stream_of_an_unknown_participant_waits_for_the_state() {
+    let mut bed = Bed::kept();
+    let event = |name: &str, info: Value| json!({"payload": {"roomName": "r", "name": name, "info": info}});
+    let stream = json!({"login": "ann", "name": "r-ann"});
+    bed.client("sendData", join("j"));
+    bed.lose();
+    bed.reconnect();
+    bed.server("OnDataEvent", event("PUBLISHED", stream.clone()));
+    assert!(bed.client_got("OnDataEvent").is_empty());
+    bed.server("OnDataEvent", event("STATE", json!([stream])));
+    assert_eq!(bed.client_got("OnDataEvent").len(), 1);
+}
+
+#[test]
+fn what_a_kept_session_says_of_a_stream_that_is_to_be_reported_is_not_heard() {
+    let mut bed = Bed::with(|settings| settings.restore.mode = RestoreMode::Notify);
+    let mut fields = connection();
+    fields["keepAlive"] = json!(true);
+    bed.client("connection", fields);
+    bed.server("getUserData", json!({"authToken": "T0", "status": "ESTABLISHED"}));
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    let mut bed = bed.publishing("a", "cam");
+    bed.lose();
+    bed.reconnect();
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "FAILED", Some("Stream failed")));
+    let operation = bed.upstream_got("sendData").last().unwrap()["data"][0]["operationId"].clone();
+    bed.server("DataStatusEvent", json!({"operationId": operation, "status": "ACCEPTED"}));
+    assert_eq!(bed.statuses(), ["a FAILED Stopped by session disconnect"], "once");
+}
