@@ -16,6 +16,7 @@ mod io;
 mod ledger;
 mod liveness;
 mod packed;
+mod participants;
 mod random;
 mod request;
 mod restore;

@@ -1,24 +1,20 @@
 //! Rooms (protocol S2.7): a join is an intent and is repeated; the STATE that a repeated join
 //! brings is turned into the differences the client has not seen.
 
-use crate::signaling::{Edits, Peek, Span, elements, field, fields, peek, string, synthetic};
+use crate::signaling::{Edits, Peek, Span, fields, peek, string, synthetic};
 
 use super::{
     Event, Output, Timestamp,
     core::Session,
     ledger::{Participant, Pending, Room, StreamState},
     packed::Packed,
+    participants::{STREAMS_MAX, fresh_copy, login_and_stream, merge, participants, room_command},
     state::{Outage, Stage, Subject},
 };
 
 /// How long participants may take to come back after a repeated join: they fell with the same
 /// server and are joining again themselves.
 const MISSING_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// Participants remembered per room.
-const PARTICIPANTS_MAX: usize = 1_000;
-/// Streams remembered per participant.
-const STREAMS_MAX: usize = 64;
 
 impl Session {
     pub(super) fn send_data(&mut self, peek: &Peek<'_>) {
@@ -475,51 +471,4 @@ impl Session {
         }
         self.outputs.extend(messages.into_iter().map(Output::SendToClient));
     }
-}
-
-fn fresh_copy(participant: &Participant) -> Participant {
-    Participant {
-        login: participant.login.clone(),
-        streams: participant.streams.clone(),
-        ..Participant::default()
-    }
-}
-
-fn merge(participants: &mut Vec<Participant>, fresh: Participant) {
-    let full = participants.len() >= PARTICIPANTS_MAX;
-    if let Some(known) = participants.iter_mut().find(|known| known.login == fresh.login) {
-        for stream in fresh.streams {
-            if known.streams.len() < STREAMS_MAX && !known.streams.contains(&stream) {
-                known.streams.push(stream);
-            }
-        }
-    } else if !full {
-        participants.push(fresh);
-    }
-}
-
-/// Command and room name of a `sendData` payload of the room API.
-fn room_command(text: &[u8], payload: Span) -> Option<(String, String)> {
-    let [command, options] = fields(text, payload, ["command", "options"]);
-    let command = string(text, command?)?.into_owned();
-    let name = string(text, field(text, options?, "name")?)?.into_owned();
-    Some((command, name))
-}
-
-/// The participants of a STATE: logins, or objects of login and stream name.
-fn participants(text: &[u8], info: Span) -> Vec<Participant> {
-    let mut all = Vec::new();
-    for span in elements(text, info) {
-        if let Some(login) = string(text, span) {
-            merge(&mut all, Participant { login: login.as_ref().into(), ..Participant::default() });
-        } else if let Some((login, stream)) = login_and_stream(text, span) {
-            merge(&mut all, Participant { login, streams: vec![stream], ..Participant::default() });
-        }
-    }
-    all
-}
-
-fn login_and_stream(text: &[u8], object: Span) -> Option<(Box<str>, Box<str>)> {
-    let [login, name] = fields(text, object, ["login", "name"]);
-    Some((string(text, login?)?.as_ref().into(), string(text, name?)?.as_ref().into()))
 }
