@@ -269,7 +269,7 @@ impl Session {
         self.ledger = Ledger::default();
         self.burst.clear();
         self.held.clear();
-        self.lever = None;
+        drop(self.take_lever());
     }
 }
 

@@ -295,7 +295,7 @@ impl Session {
         let at = self.now + self.settings.restore.restart_wait;
         match &mut self.lever {
             Some(lever) if lever.wanted => lever.at = lever.at.or(Some(at)),
-            _ => self.lever = None,
+            _ => drop(self.take_lever()),
         }
     }
 
@@ -313,11 +313,31 @@ impl Session {
         }
     }
 
+    /// The publish of this name was reported, and will be back when the lever is pulled.
+    pub(super) fn expect_again(&mut self, name: &str) -> bool {
+        let names_max = self.settings.bounds.streams_max;
+        let expects = self.new_lever().filter(|lever| lever.names.len() < names_max);
+        expects.map(|lever| lever.names.push(name.into())).is_some()
+    }
+
+    /// The lever is pulled, or not needed any more: from now on the names count as lost a moment
+    /// ago.
+    pub(super) fn take_lever(&mut self) -> Option<Box<Lever>> {
+        let mut lever = self.lever.take()?;
+        for name in std::mem::take(&mut lever.names) {
+            let published = self.ledger.streams.iter().any(|s| s.kind.is_publish() && s.name == name);
+            if !published {
+                self.give_up_name(&name, crate::registry::EndOfName::Lost);
+            }
+        }
+        Some(lever)
+    }
+
     fn new_lever(&mut self) -> Option<&mut Lever> {
         (self.client.mode == RestoreMode::Restart).then(|| {
-            &mut **self
-                .lever
-                .get_or_insert_with(|| Box::new(Lever { at: None, user_data: None, wanted: false }))
+            &mut **self.lever.get_or_insert_with(|| {
+                Box::new(Lever { at: None, user_data: None, wanted: false, names: Vec::new() })
+            })
         })
     }
 
@@ -326,7 +346,7 @@ impl Session {
         if !self.is_due(at) || !self.is_up() {
             return;
         }
-        let user_data = self.lever.take().and_then(|lever| lever.user_data);
+        let user_data = self.take_lever().and_then(|lever| lever.user_data);
         let Some(user_data) = user_data.as_ref().map(Packed::unpack) else { return };
         let message = peek(&user_data).ok().and_then(|peek| with_token(&peek, self.client.token.as_deref()));
         self.say_to_client(message.unwrap_or(user_data));

@@ -41,7 +41,7 @@ impl Session {
     }
 
     fn join(&mut self, peek: &Peek<'_>, name: &str, operation: &str) {
-        self.lever = None;
+        drop(self.take_lever());
         if self.ledger.room(name).is_none() && self.ledger.rooms.len() >= self.settings.bounds.rooms_max {
             self.event(Event::LimitReached { limit: "session.rooms_max" });
             return self.forward_or_drop();

@@ -152,6 +152,9 @@ pub(super) struct Lever {
     pub(super) user_data: Option<Packed>,
     /// A stream was reported: without that nobody needs to be started again.
     pub(super) wanted: bool,
+    /// Names of reported publishes: their page is expected to publish them again, so plays of
+    /// them wait.
+    pub(super) names: Vec<Box<str>>,
 }
 
 /// What a held back event is about.

@@ -59,7 +59,7 @@ impl Session {
             refusal: None,
             metrics: None,
         });
-        self.lever = None;
+        drop(self.take_lever());
         if up {
             self.first_request(self.ledger.streams.len().saturating_sub(1));
         } else if kind.is_publish() && self.registry.names().get(&name).holder.is_none() {
@@ -220,7 +220,7 @@ impl Session {
 
     /// Tells the client that a stream is over, in the server's own words if it had any.
     pub(super) fn report(&mut self, index: usize) {
-        self.release_name(index, EndOfName::Lost);
+        self.give_up_reported_name(index);
         let stream = self.remove_stream(index);
         let message = match &stream.refusal {
             Some(refusal) => refusal.to_vec(),
@@ -231,6 +231,18 @@ impl Session {
             self.want_lever();
         }
         self.outcome(&stream, Outcome::Reported);
+    }
+
+    /// In mode `restart` the page of a reported publish is about to be started again.
+    fn give_up_reported_name(&mut self, index: usize) {
+        let lost =
+            self.ledger.streams.get(index).filter(|s| s.state == StreamState::Lost && s.kind.is_publish());
+        let name = lost.map(|stream| stream.name.clone());
+        if name.is_some_and(|name| self.expect_again(&name)) {
+            self.hold_name_for_restore(index, true);
+        } else {
+            self.release_name(index, EndOfName::Lost);
+        }
     }
 
     pub(super) fn outcome(&mut self, stream: &Stream, outcome: Outcome) {
@@ -256,9 +268,13 @@ impl Session {
             .enumerate()
             .any(|(other, stream)| other != index && stream.kind.is_publish() && stream.name == name);
         if !held_elsewhere {
-            self.registry.names().release(&name, self.id, end, self.now);
-            self.settle_name(&name);
+            self.give_up_name(&name, end);
         }
+    }
+
+    pub(super) fn give_up_name(&mut self, name: &str, end: EndOfName) {
+        self.registry.names().release(name, self.id, end, self.now);
+        self.settle_name(name);
     }
 
     /// The publish runs: plays that wait for it may go on.

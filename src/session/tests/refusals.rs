@@ -202,3 +202,30 @@ fn a_play_of_a_name_that_was_lost_here_a_moment_ago_waits_for_its_publisher() {
     bed.feed(Input::Mail(mail));
     assert_eq!(bed.upstream_got("playStream").len(), 2, "at once when the publisher is back");
 }
+
+#[test]
+fn a_restarted_play_waits_for_a_publisher_that_is_restarted_later() {
+    let restart =
+        |settings: &mut SessionSettings| settings.restore.mode = crate::config::RestoreMode::Restart;
+    let registry = Arc::new(Registry::default());
+    let mut publisher = Bed::member(1, &registry, restart).established().publishing("a", "cam");
+    let mut bed = Bed::member(2, &registry, restart).established();
+    publisher.lose();
+    for _ in 0..40 {
+        bed.pass_in_health(1_000);
+        publisher.client("pong", Value::Null);
+        publisher.pass(1_000);
+        if publisher.dials.len() < 40 && publisher.session.describe().state == "dialing" {
+            publisher.dial_fails();
+        }
+    }
+    assert_eq!(publisher.statuses().len(), 1, "reported long ago");
+    bed.now = publisher.now;
+    bed.client("pong", Value::Null);
+    bed.client(
+        "playStream",
+        json!({"mediaSessionId": "m", "name": "cam", "mediaProvider": "WebRTC", "sdp": "o"}),
+    );
+    bed.server("notifyStreamStatusEvent", status("m", "cam", "FAILED", Some("Stream not found")));
+    assert!(bed.statuses().is_empty(), "its publisher is expected: {:?}", bed.statuses());
+}
