@@ -251,9 +251,11 @@ impl LeftBehind {
         Some(self.streams.remove(found).0)
     }
 
-    /// The server itself said that the stream is over.
-    pub(super) fn settle(&mut self, upstream_id: &str) {
-        self.streams.retain(|(id, ..)| **id != *upstream_id);
+    /// Takes the name and kind of the stream with this upstream id: it is over, or to be stopped.
+    pub(super) fn take_id(&mut self, upstream_id: &str) -> Option<(Box<str>, Kind)> {
+        let found = self.streams.iter().position(|(id, ..)| **id == *upstream_id)?;
+        let (_, name, kind) = self.streams.remove(found);
+        Some((name, kind))
     }
 }
 

@@ -28,16 +28,36 @@ impl Session {
         let id = peek.string("mediaSessionId");
         let status = peek.string("status");
         let Some(index) = id.as_deref().and_then(|id| self.ledger.by_upstream_id(id)) else {
-            if status.is_some_and(|status| TERMINAL.contains(&&*status)) {
-                self.ledger.left_behind.settle(id.as_deref().unwrap_or_default());
+            let over = status.is_some_and(|status| TERMINAL.contains(&&*status));
+            if !self.kept_session_speaks(id.as_deref().unwrap_or_default(), over) {
+                self.about_stream(peek, id_span);
             }
-            return self.about_stream(peek, id_span);
+            return;
         };
         match status.as_deref() {
             Some(status) if TERMINAL.contains(&status) => self.stream_ended(index, peek, id_span),
             Some(status) if self.is_running_word(index, status) => self.stream_runs(index, peek, id_span),
             _ => self.other_status(index, peek, id_span),
         }
+    }
+
+    /// The server's word on a stream of the session before, which our replay has replaced: it is
+    /// the kept session after all, and no concern of the client. False if it is none of these.
+    fn kept_session_speaks(&mut self, id: &str, over: bool) -> bool {
+        let retired = self.ledger.is_retired(id);
+        if retired && !over {
+            return false;
+        }
+        let Some((name, kind)) = self.ledger.left_behind.take_id(id) else { return false };
+        if retired {
+            // It was stopped, and this is the confirmation.
+            return false;
+        }
+        if !over {
+            self.say_upstream(synthetic::stop_stream(id, &name, kind.is_publish(), kind.running()));
+        }
+        self.ledger.retire(id);
+        true
     }
 
     fn is_running_word(&self, index: usize, status: &str) -> bool {

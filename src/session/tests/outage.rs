@@ -346,3 +346,28 @@ fn a_sip_client_whose_kept_session_is_gone_registers_anew() {
     bed.server("registered", json!({}));
     assert!(bed.to_client.is_empty(), "{:?}", bed.to_client);
 }
+
+#[test]
+fn the_last_word_of_a_kept_session_is_not_the_clients_concern() {
+    let mut connection = connection();
+    connection["keepAlive"] = json!(true);
+    for (word, stops) in [("FAILED", 0), ("PUBLISHING", 1)] {
+        let mut bed = Bed::new();
+        bed.client("connection", connection.clone());
+        bed.server("getUserData", json!({"authToken": "T0", "status": "ESTABLISHED"}));
+        bed.client("publishStream", publish("a", "cam"));
+        bed.lose();
+        bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+        bed.server("getUserData", json!({"authToken": "another", "status": "ESTABLISHED"}));
+        let replayed = bed.last_upstream_id("publishStream");
+        assert_ne!(replayed, "a");
+        for _ in 0..2 {
+            let info = Some("Stopped by session disconnect");
+            bed.server("notifyStreamStatusEvent", status("a", "cam", word, info));
+        }
+        assert!(bed.upstream_got("unPublishStream").iter().all(|m| m["data"][0]["mediaSessionId"] == "a"));
+        assert_eq!(bed.upstream_got("unPublishStream").len(), stops, "{word}");
+        bed.server("notifyStreamStatusEvent", status(&replayed, "cam", "PUBLISHING", None));
+        assert_eq!(bed.statuses(), ["a PUBLISHING -"], "after {word}");
+    }
+}
