@@ -21,10 +21,7 @@ use std::{
 };
 
 use holdfast::{
-    config::{
-        AdminSettings, Config, ListenAddress, LogSettings, MediaMode, MediaSettings, NetSettings,
-        SessionSettings,
-    },
+    config::{Config, ListenAddress, MediaMode, Overrides},
     load::webrtc_client::{ClientPool, PoolSettings},
     net::Proxy,
 };
@@ -53,18 +50,20 @@ pub async fn let_pass(time: Duration) {
 
 /// A configuration whose patience fits a test: losses by silence are seen within a second.
 pub fn config(upstream: SocketAddr, media: MediaMode) -> Config {
-    let mut net = NetSettings::default();
-    net.listen.address =
-        vec![ListenAddress { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tls: None }];
-    net.upstream.url = vec![format!("ws://{upstream}").parse().unwrap()];
-    net.upstream.dial_timeout = Duration::from_secs(1);
-    let mut session = SessionSettings::default();
-    session.keepalive.ping_period = Duration::from_millis(400);
-    session.keepalive.upstream_silence = Duration::from_millis(1_200);
-    session.keepalive.missing_pings = 50;
-    let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let media = MediaSettings { mode: media, listen, ..MediaSettings::default() };
-    Config { net, session, media, log: LogSettings::default(), admin: AdminSettings::default() }
+    let flags = Overrides {
+        listen: vec![ListenAddress { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tls: None }],
+        upstream: vec![format!("ws://{upstream}").parse().unwrap()],
+        media: Some(media),
+        media_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        admin: Some("off".parse().unwrap()),
+        ..Overrides::default()
+    };
+    let mut config = Config::load(None, &flags).unwrap();
+    config.net.upstream.dial_timeout = Duration::from_secs(1);
+    config.session.keepalive.ping_period = Duration::from_millis(400);
+    config.session.keepalive.upstream_silence = Duration::from_millis(1_200);
+    config.session.keepalive.missing_pings = 50;
+    config
 }
 
 /// A proxy that carries signaling only.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The server keeps the broken session, and with it the name, for `linger_ms`.
-async fn anchored_stream_waits_for_its_name(linger_ms: u64) {
+pub async fn anchored_stream_waits_for_its_name(linger_ms: u64) {
     let server = Server::start(json!({"sessions": {"linger_ms": linger_ms}})).await;
     let proxy = anchor(server.address).await;
     let pair = Pair::start(proxy.address(), &pool(), "cam").await;

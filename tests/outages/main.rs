@@ -19,6 +19,7 @@ mod direct;
 mod first_answer;
 mod ghosts;
 mod intents;
+mod long;
 mod mse;
 mod requests;
 mod rooms;
