@@ -134,7 +134,7 @@ impl Pump {
             &mut run,
             self.bounds.message_bytes_max,
             |message| {
-                self.timeline.rewrite(message, now);
+                self.timeline.rewrite(message);
             },
         );
         self.client.send(cx, run.take(buffer), now);

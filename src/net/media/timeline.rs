@@ -1,12 +1,13 @@
 //! One timeline towards an MSE player, whatever the servers behind it do (protocol S2.9).
 //!
-//! The stream of a new server begins at its own zero. The SDK's player resets its buffers at a
-//! jump of more than 5 s by itself; at a smaller step back it stands still for ever. So the
-//! timestamps go on from the last one sent, by the time that has really passed. Touches nothing
-//! but the timestamps of messages that are records from end to end.
+//! The stream of a new server begins at its own zero. The SDK's player stands still for ever after
+//! a step back of less than 5 s, and at a jump of more it resets itself so that its old instance
+//! throws at every fragment (2.0.276). So there is never a jump: the first record of a new server
+//! comes one frame after the last one sent, whatever time has passed; what is shown is live
+//! anyway. Touches nothing but the timestamps of messages that are records from end to end.
 
-use crate::session::Timestamp;
-
+/// Time from the last record of one server to the first of the next, in milliseconds.
+const STEP_MS: u32 = 40;
 /// Bytes before the payload of a record: type, timestamp in milliseconds, length.
 const HEAD_BYTES: usize = 9;
 /// Record types: audio and video.
@@ -15,8 +16,8 @@ const TYPES: [u8; 2] = [8, 9];
 /// What was last sent, and by how much the present server's times are moved.
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
-    /// Timestamp of the last record sent, and when.
-    last: Option<(u32, Timestamp)>,
+    /// The highest timestamp sent.
+    last: Option<u32>,
     offset: u32,
     /// The next record is the first of a new server.
     is_new: bool,
@@ -29,7 +30,7 @@ impl Timeline {
     }
 
     /// Moves the timestamps of a message onto the timeline.
-    pub(super) fn rewrite(&mut self, message: &mut [u8], now: Timestamp) {
+    pub(super) fn rewrite(&mut self, message: &mut [u8]) {
         if !is_records(message) {
             return;
         }
@@ -37,7 +38,7 @@ impl Timeline {
         while let Some((head, tail)) = rest.split_first_chunk_mut::<HEAD_BYTES>() {
             let [_, a, b, c, d, e, f, g, h] = *head;
             let theirs = u32::from_be_bytes([a, b, c, d]);
-            let ours = self.ours(theirs, now).to_be_bytes();
+            let ours = self.ours(theirs).to_be_bytes();
             if let Some(timestamp) = head.get_mut(1..5) {
                 timestamp.copy_from_slice(&ours);
             }
@@ -46,16 +47,18 @@ impl Timeline {
         }
     }
 
-    fn ours(&mut self, theirs: u32, now: Timestamp) -> u32 {
+    fn ours(&mut self, theirs: u32) -> u32 {
         if std::mem::take(&mut self.is_new)
-            && let Some((last, at)) = self.last
+            && let Some(last) = self.last
         {
-            // A millisecond at least, so that no two frames share a time.
-            let passed = u32::try_from(now.since(at).as_millis()).unwrap_or(u32::MAX).max(1);
-            self.offset = last.wrapping_add(passed).wrapping_sub(theirs);
+            self.offset = last.wrapping_add(STEP_MS).wrapping_sub(theirs);
         }
         let ours = theirs.wrapping_add(self.offset);
-        self.last = Some((ours, now));
+        // Audio and video are not in order of each other; half of the range ahead is behind.
+        let is_later = self.last.is_none_or(|last| ours.wrapping_sub(last) < u32::MAX / 2);
+        if is_later {
+            self.last = Some(ours);
+        }
         ours
     }
 }
@@ -99,30 +102,30 @@ mod tests {
     fn a_new_server_goes_on_where_the_old_one_stopped() {
         let mut timeline = Timeline::default();
         let mut message = [record(9, 2_600, b"xx"), record(8, 2_640, b"")].concat();
-        timeline.rewrite(&mut message, Timestamp::from_ms(10_000));
+        timeline.rewrite(&mut message);
         assert_eq!(times(&message), [2_600, 2_640], "the first server's times stay");
         timeline.begin_anew();
         let mut message = [record(9, 0, b"config"), record(9, 0, b"key"), record(9, 40, b"delta")].concat();
         let payloads = message.clone();
-        timeline.rewrite(&mut message, Timestamp::from_ms(12_500));
-        assert_eq!(times(&message), [5_140, 5_140, 5_180]);
+        timeline.rewrite(&mut message);
+        assert_eq!(times(&message), [2_680, 2_680, 2_720]);
         assert_eq!(message.len(), payloads.len());
         assert_eq!(message[HEAD_BYTES..HEAD_BYTES + 6], payloads[HEAD_BYTES..HEAD_BYTES + 6]);
         timeline.begin_anew();
         let mut message = record(9, 4_000_000_000, b"");
-        timeline.rewrite(&mut message, Timestamp::from_ms(12_500));
-        assert_eq!(times(&message), [5_181], "never the same time again");
+        timeline.rewrite(&mut message);
+        assert_eq!(times(&message), [2_760], "never back, never the same time again");
     }
 
     #[test]
     fn what_is_no_record_stays_as_it_is() {
         let mut timeline = Timeline::default();
-        timeline.rewrite(&mut record(9, 5, b""), Timestamp::ZERO);
+        timeline.rewrite(&mut record(9, 5, b""));
         timeline.begin_anew();
         let cut = &record(9, 7, b"payload")[..12];
         for other in [b"".as_slice(), b"\x09", b"{\"message\":\"ping\"}", cut, &record(4, 7, b"x")] {
             let mut message = other.to_vec();
-            timeline.rewrite(&mut message, Timestamp::from_ms(1));
+            timeline.rewrite(&mut message);
             assert_eq!(message, other);
         }
     }
