@@ -2,13 +2,10 @@
 
 use crate::{
     config::RestoreMode,
-    signaling::{Peek, PeekError, boolean, peek},
+    signaling::{Peek, PeekError, peek, view},
 };
 
 use super::{Close, Event, Output, core::Session, packed::Packed, state::Link};
-
-/// Applications of the SFU SDK: they renegotiate by themselves (protocol S2.8).
-const SFU_APPS: &[&str] = &["sfuApp", "sfuZClientApp"];
 
 /// Close code for data of a kind we cannot take (RFC 6455 section 7.4.1).
 const CLOSE_UNSUPPORTED: u16 = 1003;
@@ -35,11 +32,11 @@ impl Session {
     }
 
     fn connection(&mut self, peek: &Peek<'_>) {
-        let app_key = peek.string("appKey");
-        let mode = self.settings.restore_mode(app_key.as_deref());
-        let reason = if app_key.as_deref().is_some_and(|key| SFU_APPS.contains(&key)) {
+        let connection = view::Connection::read(peek);
+        let mode = self.settings.restore_mode(connection.app_key.as_deref());
+        let reason = if connection.is_sfu() {
             Some("an application of the SFU SDK")
-        } else if peek.string("clientVersion").is_some_and(|version| version.starts_with("0.")) {
+        } else if connection.client_version.as_deref().is_some_and(|version| version.starts_with("0.")) {
             Some("a client older than 2.0")
         } else if mode == RestoreMode::Passthrough {
             Some("restore mode `passthrough`")
@@ -50,8 +47,7 @@ impl Session {
             self.pass_through(reason);
             return;
         }
-        let keep_alive = peek.field("keepAlive").and_then(|span| boolean(peek.text(), span));
-        self.client.keep_alive = keep_alive == Some(true);
+        self.client.keep_alive = connection.keep_alive == Some(true);
         self.client.mode = mode;
         self.client.connection = Some(Packed::new(peek.text()));
         self.link = Link::Up;

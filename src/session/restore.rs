@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     config::RestoreMode,
-    signaling::{Peek, peek, remove_fields, set_field},
+    signaling::{Peek, peek, remove_fields, set_field, view::SIP_FIELDS},
 };
 
 use super::{
@@ -19,18 +19,6 @@ use super::{
 
 /// An epoch that lived this long was no failure: backoff starts afresh after it.
 const STABLE: Duration = Duration::from_secs(10);
-
-/// Fields of `connection` that a resume by token leaves out (protocol S7).
-const SIP_FIELDS: &[&str] = &[
-    "sipLogin",
-    "sipAuthenticationName",
-    "sipPassword",
-    "sipDomain",
-    "sipOutboundProxy",
-    "sipProxy",
-    "sipPort",
-    "sipRegisterRequired",
-];
 
 impl Session {
     pub(super) fn upstream_lost(&mut self, cause: LossCause) {
@@ -360,7 +348,7 @@ impl Session {
 /// `connection` with the token of the dead session and without SIP credentials (protocol S7).
 fn resuming(connection: &[u8], token: &str) -> Vec<u8> {
     let Some(object) = object_of(connection) else { return connection.to_vec() };
-    let without_sip = remove_fields(connection, object, SIP_FIELDS);
+    let without_sip = remove_fields(connection, object, &SIP_FIELDS);
     let Some(object) = object_of(&without_sip) else { return without_sip };
     set_field(&without_sip, object, "authToken", &serde_json::Value::from(token).to_string())
 }
