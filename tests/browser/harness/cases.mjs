@@ -47,7 +47,7 @@ export function behaviourCase(behaviour, { media }) {
 
 async function play(stage, page, outage, { control, media }) {
   const expected = page[media];
-  const scene = Object.assign(await page.open(stage, 'proxy'), { sessions: page.sessions, replays: page.replays });
+  const scene = Object.assign(await page.open(stage, 'proxy'), { replays: page.replays });
   const twin = control && Object.assign(await page.open(stage, 'server'), { restoresItself: page.restoresItself });
   for (const one of [scene, twin]) {
     if (one) await (outage.slow ? page.startSlow(one) : page.start(one));

@@ -8,7 +8,7 @@ export class Proxy {
   static async start({ program, logFile, upstream, media, mode, settings }) {
     const port = await freePort();
     const args = ['run', '--listen', `127.0.0.1:${port}`, '--upstream', upstream, '--media', media,
-      '--restore-mode', mode, '--log-format', 'json', '--log-level', 'debug'];
+      '--restore-mode', mode, '--log-format', 'json', '--log-level', 'debug', '--admin', 'off'];
     if (media === 'anchor') args.push('--media-listen', '127.0.0.1:0');
     if (settings) {
       const file = `${logFile}.toml`;

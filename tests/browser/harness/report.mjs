@@ -11,7 +11,9 @@ const versionOf = (name) => JSON.parse(fs.readFileSync(path.join(MODULES, name, 
 
 const mark = (result) => {
   if (!result) return '–';
-  return `${result.ok ? 'ok' : 'FAILED'}${result.case.control ? ' + control' : ''}`;
+  const gaps = result.notes.gapsMs ?? [];
+  const gap = result.ok && gaps.length > 0 ? ` (${Math.max(...gaps)} ms)` : '';
+  return `${result.ok ? 'ok' : 'FAILED'}${gap}${result.case.control ? ' + control' : ''}`;
 };
 
 export function table(results, { program, version, media }) {
@@ -27,8 +29,9 @@ export function table(results, { program, version, media }) {
     `${new Date().toISOString().slice(0, 10)} · ${holdfast} · media ${media} · Chromium ${version} · `
       + `@flashphoner/websdk ${versionOf('@flashphoner/websdk')} · playwright-core ${versionOf('playwright-core')}`,
     '',
-    `${results.length - failed.length} passed, ${failed.length} failed. "control": beside it the same page straight at the server, whose stream died.`,
+    `${results.length - failed.length} passed, ${failed.length} failed. "control": beside it the same page straight at the server, whose stream died (frozen server: stood still all the time).`,
     '',
+    ...(media === 'anchor' ? ['In brackets: from the server being ready to the first new frame, the longest of a case.', ''] : []),
     `| outage | ${pages.join(' | ')} |`,
     `|---|${pages.map(() => '---|').join('')}`,
     ...outages.map((outage) => `| ${outage.title} | ${pages.map((page) => mark(find(page, outage))).join(' | ')} |`),

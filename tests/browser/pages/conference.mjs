@@ -6,7 +6,6 @@ import { undisturbed } from './undisturbed.mjs';
 export const conference = {
   name: 'conference',
   mode: 'notify',
-  sessions: 2,
 
   async open(stage, through) {
     const room = stage.name('room');

@@ -1,14 +1,13 @@
 // The player page with the SDK's MSE player: media comes through a second WebSocket. Beside it the
 // auto-restore page publishes H264, the codec that the player needs.
 
-import { same, until } from '../harness/wait.mjs';
+import { check, same, until } from '../harness/wait.mjs';
 import { autoRestore } from './stream_auto_restore.mjs';
 import { undisturbed } from './undisturbed.mjs';
 
 export const msePlayer = {
   name: 'player (MSE)',
   mode: 'notify',
-  sessions: 2,
   simulator: { streams: { prefer_codecs: ['H264'], single_codec: true } },
   /** Plays that the proxy states again by itself in each epoch. */
   replays: 1,
@@ -24,11 +23,22 @@ export const msePlayer = {
     return { stage, tabs: [source.tab, tab], tab, source, relay, name: source.name, status: ['status'] };
   },
 
-  async start({ tab, source }) {
+  async start(scene) {
+    const { tab, source, relay } = scene;
     await autoRestore.start(source);
     await tab.click('playBtn');
     await tab.untilLabel('status', 'PLAYING');
-    await untilPlaying(tab);
+    try {
+      await untilPlaying(tab, 8_000);
+    } catch {
+      // On a busy machine the SDK's player sometimes stalls in its first frames, with any server.
+      await tab.click('playBtn');
+      await tab.untilLabel('status', 'STOPPED');
+      await tab.click('playBtn');
+      await tab.untilLabel('status', 'PLAYING');
+      await untilPlaying(tab);
+    }
+    scene.sockets = { ...relay.counts };
   },
 
   async startSlow({ source }) {
@@ -52,19 +62,20 @@ export const msePlayer = {
 
   anchor: {
     /** The publisher beside it notices nothing either. */
-    async running(scene) {
-      await undisturbed({ ...scene, tabs: [scene.source.tab] });
+    async running(scene, outage) {
+      await undisturbed({ ...scene, tabs: [scene.source.tab] }, outage);
       await goesOn(scene);
     },
     slow: (scene, outage) => msePlayer.direct.slow(scene, outage),
   },
 };
 
-async function goesOn({ tab, stage, relay }) {
+async function goesOn({ tab, stage, relay, sockets }) {
   await untilPlaying(tab, 30_000);
   await tab.untilPictureChanges('#remoteVideo video');
   same(await tab.labels('status', stage.notes.lostAt), [], 'what the player was told');
-  same(relay.counts, { opened: 2, closed: 0 }, 'its two sockets, signaling and media, stay open');
+  same(relay.counts, sockets, 'its sockets, signaling and media, stay open');
+  check(sockets.opened >= 2, 'it had both', sockets);
 }
 
 /** Waits until the player's clock runs and pictures are decoded. */

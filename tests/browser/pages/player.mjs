@@ -7,7 +7,6 @@ import { undisturbed } from './undisturbed.mjs';
 export const player = {
   name: 'player',
   mode: 'restart',
-  sessions: 2,
 
   async open(stage, through) {
     const source = await streamer.open(stage, through);

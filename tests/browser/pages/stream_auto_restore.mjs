@@ -8,7 +8,6 @@ import { undisturbed } from './undisturbed.mjs';
 export const autoRestore = {
   name: 'stream-auto-restore',
   mode: 'notify',
-  sessions: 1,
   simulator: { streams: { prefer_codecs: ['H264'] } },
   restoresItself: true,
 

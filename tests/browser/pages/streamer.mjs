@@ -6,7 +6,6 @@ import { undisturbed } from './undisturbed.mjs';
 export const streamer = {
   name: 'streamer',
   mode: 'restart',
-  sessions: 1,
 
   async open(stage, through, name = stage.name('streamer')) {
     const tab = await stage.open(`streamer ${through}`, '/examples/demo/streaming/streamer/streamer.html', through);

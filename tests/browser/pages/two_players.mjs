@@ -8,7 +8,6 @@ import { undisturbed } from './undisturbed.mjs';
 export const twoPlayers = {
   name: '2players',
   mode: 'notify',
-  sessions: 2,
 
   async open(stage, through) {
     const source = await autoRestore.open(stage, through, { plays: false });

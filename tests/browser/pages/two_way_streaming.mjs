@@ -6,7 +6,6 @@ import { undisturbed } from './undisturbed.mjs';
 export const twoWayStreaming = {
   name: 'two_way_streaming',
   mode: 'notify',
-  sessions: 1,
 
   async open(stage, through, { server } = {}) {
     const path = '/examples/demo/streaming/two_way_streaming/two_way_streaming.html';

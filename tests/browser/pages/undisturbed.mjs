@@ -4,8 +4,14 @@
 import { check, same, until } from '../harness/wait.mjs';
 
 /** Nothing was said to the page, its peer connections are the ones it had, frames are decoded again. */
-export async function undisturbed(scene) {
+export async function undisturbed(scene, outage) {
   const { lostAt, readyAt } = scene.stage.notes;
+  if (outage.silent) {
+    // Nothing shows yet that anything is wrong: wait until the proxy has noticed and come back.
+    await until('the sessions are back', async () => (
+      (await scene.stage.simulator.journal()).filter((entry) => entry.what === 'session' && entry.at_ms > lostAt).length
+        >= scene.tabs.length), { withinMs: 45_000 });
+  }
   for (const tab of scene.tabs) {
     const playing = (await tab.media()).peers.filter((peer) => peer.in_video).length;
     if (playing > 0) {
