@@ -23,7 +23,7 @@ const { values: options } = parseArgs({
     full: { type: 'boolean', default: false },
     only: { type: 'string', multiple: true, default: [] },
     jobs: { type: 'string', default: '2' },
-    media: { type: 'string', default: 'direct' },
+    media: { type: 'string' },
     table: { type: 'string' },
     list: { type: 'boolean', default: false },
   },
@@ -69,7 +69,7 @@ async function main() {
   const failed = results.filter((result) => !result.ok);
   for (const result of failed) console.log(`\nFAILED ${result.case.name}\n${result.error?.stack ?? result.error}`);
   if (failed.length > 0) console.log(`\nLogs, screenshots and page consoles: ${path.relative(process.cwd(), ARTIFACTS)}`);
-  if (options.table) fs.writeFileSync(options.table, table(results, { program, version, media: options.media }));
+  if (options.table) fs.writeFileSync(options.table, table(results, { program, version, media: options.media ?? 'direct and anchor' }));
   console.log(`\n${results.length - failed.length} passed, ${failed.length} failed in ${Math.round((Date.now() - began) / 1_000)} s`);
   killAll();
   return failed.length === 0 ? 0 : 1;

@@ -34,12 +34,28 @@ const DEFAULT = {
   slow: [twoWayStreaming, streamer],
 };
 
-/** The cases to run, the longest first. */
+// The same with anchored media, where no page may notice anything. Without controls: those above
+// show that the outages are real.
+const DEFAULT_ANCHORED = {
+  kill: [twoWayStreaming, twoPlayers],
+  fin: [conference, player],
+  rst: [streamer, twoWayStreaming],
+  five: [twoWayStreaming, autoRestore],
+  close_1012: [player, conference],
+};
+
+function chosen(selection, media, control) {
+  return Object.entries(selection).flatMap(([name, pages]) => pages.map((page, index) => (
+    outageCase(page, OUTAGES.find((outage) => outage.name === name), { control: control && index === 0, media }))));
+}
+
+/** The cases to run, the longest first. `media`: only this kind; none: the default of both. */
 export function select({ full, media }) {
+  const kind = media ?? 'direct';
   const cases = full
-    ? OUTAGES.flatMap((outage) => PAGES.map((page) => outageCase(page, outage, { control: true, media })))
-    : Object.entries(DEFAULT).flatMap(([name, pages]) => pages.map((page, index) => (
-      outageCase(page, OUTAGES.find((outage) => outage.name === name), { control: index === 0, media }))));
-  for (const behaviour of BEHAVIOURS) cases.push(behaviourCase(behaviour, { media }));
+    ? OUTAGES.flatMap((outage) => PAGES.map((page) => outageCase(page, outage, { control: true, media: kind })))
+    : media === 'anchor' ? chosen(DEFAULT_ANCHORED, 'anchor', false) : chosen(DEFAULT, 'direct', true);
+  if (!full && media === undefined) cases.push(...chosen(DEFAULT_ANCHORED, 'anchor', false));
+  for (const behaviour of BEHAVIOURS) cases.push(behaviourCase(behaviour, { media: kind }));
   return cases.sort((one, other) => other.weight - one.weight);
 }

@@ -14,7 +14,7 @@ const merge = (one = {}, other = {}) => Object.fromEntries(
 /** The case of a page in an outage. `control`: the same page straight at the server beside it. */
 export function outageCase(page, outage, { control, media = 'direct' }) {
   return {
-    name: `${page.name} / ${outage.name}`,
+    name: `${page.name} / ${outage.name}${media === 'anchor' ? ' / anchored' : ''}`,
     page: page.name,
     outage: outage.name,
     control,
