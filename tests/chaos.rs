@@ -106,7 +106,10 @@ impl Party {
         let running = if self.publishes { "PUBLISHING" } else { "PLAYING" };
         assert!(self.page.is_open(), "{what}: {}", self.page.summary());
         assert_eq!(self.page.statuses(&self.id), [running], "{what}: {}", self.page.summary());
-        assert_eq!(self.page.remote_sdps(&self.id), 1, "{what}");
+        // Where this process gets no processor for seconds, a client leg is silent and is revived:
+        // the same transport with new credentials. Another answer would be another transport.
+        let answers = self.page.remote_sdps(&self.id) - self.page.revivals(&self.id);
+        assert_eq!(answers, 1, "{what}");
         assert_eq!(self.page.session_callbacks(), 2, "{what}: {}", self.page.summary());
         let now = self.media.stats();
         assert!(!now.failed, "{what}: {now:#?}");
@@ -167,10 +170,11 @@ async fn every_stream_survives_every_kill_and_nothing_is_left_behind() {
         }
         let_pass(every.saturating_sub(round.elapsed())).await;
     }
+    let revivals: usize = parties.iter().map(|party| party.page.revivals(&party.id)).sum();
     let grown_kb = resident_kb().saturating_sub(after_a_third.unwrap());
     println!(
         "{kills} kills, {publishers} publishers, {players} players: all restored, at most {slowest:?} after the \
-         server was there; this process grew by {grown_kb} KB in the last two thirds"
+         server was there, {revivals} legs revived; this process grew by {grown_kb} KB in the last two thirds"
     );
     let grown_kb_max = parameter("CHAOS_GROWTH_KB_MAX", u64::MAX);
     assert!(grown_kb < grown_kb_max, "{grown_kb} KB");

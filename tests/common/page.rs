@@ -79,8 +79,9 @@ impl Told {
             .collect()
     }
 
-    fn remote_sdps(&self, id: &str) -> usize {
-        self.messages.iter().filter(|heard| heard.name == "setRemoteSDP" && heard.data[0] == id).count()
+    fn remote_sdps(&self, id: &str) -> impl Iterator<Item = &Heard> {
+        let (name, id) = ("setRemoteSDP", id.to_owned());
+        self.messages.iter().filter(move |heard| heard.name == name && heard.data[0] == id)
     }
 }
 
@@ -239,7 +240,12 @@ impl Page {
 
     /// How often the stream was given a remote description.
     pub fn remote_sdps(&self, id: &str) -> usize {
-        self.look(|told| told.remote_sdps(id))
+        self.look(|told| told.remote_sdps(id).count())
+    }
+
+    /// Those of them that revived a silent client leg: new ICE credentials for the same transport.
+    pub fn revivals(&self, id: &str) -> usize {
+        self.look(|told| told.remote_sdps(id).filter(|heard| heard.data[2] == false).count())
     }
 
     /// How often a callback of the session as a whole fired.
