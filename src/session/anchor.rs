@@ -19,6 +19,8 @@ use super::{
 
 /// What a client is told whose media path is gone for good.
 const INFO_CLIENT_GONE: &str = "Failed by ICE keep alive";
+/// How long a client that closed its media may take to say that it stops.
+const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
 /// What a publisher is told that never sent video (the vendor's bitrate check).
 const INFO_NO_VIDEO: &str = "Failed by RTP activity";
 
@@ -89,7 +91,7 @@ impl Session {
                 let event = Event::ClientLegRevived { name: self.name_of(index), silence };
                 self.event(event);
             }
-            Fact::ClientGone { reason } => self.anchored_stream_is_over(index, INFO_CLIENT_GONE, &reason),
+            Fact::ClientGone { .. } => self.client_media_closed(index),
             Fact::CodecChanged { epoch, codec } if epoch == self.epoch => self.codec_changed(index, codec),
             Fact::NoVideo { never_sent, had_h264 } => self.no_video(index, never_sent, had_h264),
             _ => {}
@@ -230,6 +232,23 @@ impl Session {
         if !self.retry(index, RetryClass::Transient, reason, None) {
             self.report(index);
         }
+    }
+
+    /// The SDK's stop closes the media together with sending the request, and UDP may overtake
+    /// TCP: the client's word is waited for a moment.
+    fn client_media_closed(&mut self, index: usize) {
+        let until = self.now + STOP_GRACE;
+        if let Some(stream) = self.ledger.streams.get_mut(index).filter(|s| s.state != StreamState::Stopping)
+        {
+            stream.media_closed_until = Some(until);
+        }
+    }
+
+    pub(super) fn client_media_is_gone(&mut self, index: usize) {
+        if let Some(stream) = self.ledger.streams.get_mut(index) {
+            stream.media_closed_until = None;
+        }
+        self.anchored_stream_is_over(index, INFO_CLIENT_GONE, "the client's media ended");
     }
 
     fn anchored_stream_is_over(&mut self, index: usize, info: &'static str, reason: &str) {

@@ -144,6 +144,8 @@ pub(super) struct Stream {
     pub(super) without_h264: bool,
     /// The server's own last refusal, to be told when patience ends.
     pub(super) refusal: Option<Box<[u8]>>,
+    /// The client closed its media; unless its stop comes by then, the stream is lost.
+    pub(super) media_closed_until: Option<Timestamp>,
     /// `webRTCMetricsClientDescription`, to be repeated on a new upstream (protocol S4.1).
     pub(super) metrics: Option<Packed>,
 }

@@ -50,6 +50,7 @@ impl Session {
             opened: false,
             runs_upstream: false,
             left_behind: false,
+            media_closed_until: None,
             swallow_answer: false,
             answered: false,
             running: false,
@@ -363,12 +364,13 @@ impl Session {
 
     /// When something is due for this stream.
     pub(super) fn stream_deadline(&self, stream: &Stream) -> Option<Timestamp> {
-        match stream.state {
+        let state = match stream.state {
             StreamState::Lost => Some(stream.since + self.settings.restore.report_after),
             StreamState::Held if stream.running => None,
             StreamState::Held => Some(stream.since + self.settings.hold.time_max),
             state => state.deadline(),
-        }
+        };
+        state.into_iter().chain(stream.media_closed_until).min()
     }
 
     pub(super) fn run_stream_timers(&mut self) {
@@ -389,6 +391,10 @@ impl Session {
     }
 
     fn stream_timer(&mut self, index: usize, state: StreamState) {
+        let closed = self.ledger.streams.get(index).and_then(|stream| stream.media_closed_until);
+        if self.is_due(closed) {
+            return self.client_media_is_gone(index);
+        }
         match state {
             StreamState::Lost => {
                 self.report(index);

@@ -167,6 +167,7 @@ fn a_silent_client_gets_new_credentials() {
     bed.fact(Fact::NewClientCredentials { sdp: "new".to_owned() });
     assert_eq!(bed.client_got("setRemoteSDP")[0]["data"], json!(["a", "new", false]));
     bed.fact(Fact::ClientGone { reason: "silent".to_owned() });
+    bed.pass(1_100);
     assert_eq!(bed.statuses(), ["a FAILED Failed by ICE keep alive"]);
 }
 
@@ -191,4 +192,23 @@ fn an_answer_the_workers_cannot_use_goes_direct() {
     assert_eq!(bed.upstream_got("publishStream")[1]["data"][0]["sdp"], publish("a", "cam")["sdp"]);
     bed.server_all("setRemoteSDP", json!([id, "TCP alone", true]));
     assert_eq!(bed.client_got("setRemoteSDP")[0]["data"], json!(["a", "TCP alone", true]));
+}
+
+#[test]
+fn a_stop_whose_media_ends_before_its_request_comes_is_a_stop() {
+    for in_outage in [false, true] {
+        let mut bed = Bed::anchored();
+        bed.anchored_publish("a");
+        if in_outage {
+            bed.lose();
+        }
+        bed.fact(Fact::ClientGone { reason: "closed".to_owned() });
+        bed.pass(50);
+        bed.client("unPublishStream", json!({"mediaSessionId": "a", "name": "cam", "published": true}));
+        if !in_outage {
+            bed.pass(2_000);
+            bed.server("notifyStreamStatusEvent", status("a", "cam", "UNPUBLISHED", Some("Stopped by user")));
+        }
+        assert_eq!(bed.statuses(), ["a UNPUBLISHED Stopped by user"]);
+    }
 }
