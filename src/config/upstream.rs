@@ -20,7 +20,7 @@ pub struct UpstreamSettings {
     /// Longest time for one dial: name, TCP, TLS and the answer to the handshake. Default 5 s.
     #[serde(rename = "dial_timeout_ms", with = "Ms::<100, 600_000>")]
     pub dial_timeout: Duration,
-    /// While a node is down and somebody waits for it: time between two probes. Default 500 ms.
+    /// While a node is down and somebody waits for it: time between two probes. Default 100 ms.
     #[serde(rename = "probe_interval_ms", with = "Ms::<50, 60_000>")]
     pub probe_interval: Duration,
     /// Dials per second and node that restores may cause, all sessions together, publishers
@@ -39,7 +39,7 @@ impl Default for UpstreamSettings {
             url: Vec::new(),
             ca: None,
             dial_timeout: Duration::from_secs(5),
-            probe_interval: Duration::from_millis(500),
+            probe_interval: Duration::from_millis(100),
             restore_rate: 1_000,
             fall_together_spread: Duration::from_millis(100),
         }
