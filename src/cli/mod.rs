@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod failure;
 mod load;
+mod media_reach;
 mod run;
 mod signals;
 mod simulate;

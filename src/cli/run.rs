@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{Failure, args::SettingsArgs, signals::Signals};
+use super::{Failure, args::SettingsArgs, media_reach, signals::Signals};
 use crate::{
     admin,
     config::Config,
@@ -18,7 +18,7 @@ pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
     let config = args.load()?;
     telemetry::init(&config.log)?;
     info!(version = env!("CARGO_PKG_VERSION"), "holdfast starts");
-    for warning in config.warnings() {
+    for warning in config.warnings().into_iter().chain(media_reach::warning(&config)) {
         warn!("{warning}");
     }
     super::install_crypto_provider();

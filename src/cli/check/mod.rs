@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 use tokio_rustls::rustls::RootCertStore;
 
-use super::{Failure, args::CheckArgs, install_crypto_provider, told};
+use super::{Failure, args::CheckArgs, install_crypto_provider, media_reach, told};
 use crate::{
     config::{Config, UpstreamUrl},
     limits,
@@ -41,7 +41,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
             report.connect(url, &config, roots.as_ref())?;
         }
     }
-    for warning in config.warnings() {
+    for warning in config.warnings().into_iter().chain(media_reach::warning(&config)) {
         report.say("warning", warning);
     }
     report.end()
