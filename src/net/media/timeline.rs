@@ -8,6 +8,11 @@
 
 /// Time from the last record of one server to the first of the next, in milliseconds.
 const STEP_MS: u32 = 40;
+/// A step back of more than this within one server is a new stream: audio and video are not in
+/// order of each other, but never this far apart. In milliseconds.
+const BACK_MS_MAX: u32 = 500;
+/// A step forward of more than this is a hole that the player would wait in. In milliseconds.
+const AHEAD_MS_MAX: u32 = 1_000;
 /// Bytes before the payload of a record: type, timestamp in milliseconds, length.
 const HEAD_BYTES: usize = 9;
 /// Record types: audio and video.
@@ -19,6 +24,8 @@ pub(super) struct Timeline {
     /// The highest timestamp sent.
     last: Option<u32>,
     offset: u32,
+    /// The last timestamp as the server gave it.
+    theirs: u32,
     /// The next record is the first of a new server.
     is_new: bool,
 }
@@ -48,7 +55,10 @@ impl Timeline {
     }
 
     fn ours(&mut self, theirs: u32) -> u32 {
-        if std::mem::take(&mut self.is_new)
+        let ahead = theirs.wrapping_sub(self.theirs);
+        let jumps = ahead > AHEAD_MS_MAX && ahead.wrapping_neg() > BACK_MS_MAX;
+        self.theirs = theirs;
+        if (std::mem::take(&mut self.is_new) || jumps)
             && let Some(last) = self.last
         {
             self.offset = last.wrapping_add(STEP_MS).wrapping_sub(theirs);
@@ -115,6 +125,19 @@ mod tests {
         let mut message = record(9, 4_000_000_000, b"");
         timeline.rewrite(&mut message);
         assert_eq!(times(&message), [2_760], "never back, never the same time again");
+    }
+
+    #[test]
+    fn a_server_that_begins_another_stream_goes_on_as_well() {
+        let mut timeline = Timeline::default();
+        let mut seen = Vec::new();
+        // Audio lags a little; then the play is repeated on the same socket; then it stands still.
+        for theirs in [5_000, 5_040, 4_980, 0, 40, 9_000, 9_040] {
+            let mut message = record(9, theirs, b"");
+            timeline.rewrite(&mut message);
+            seen.extend(times(&message));
+        }
+        assert_eq!(seen, [5_000, 5_040, 4_980, 5_080, 5_120, 5_160, 5_200]);
     }
 
     #[test]
