@@ -9,7 +9,7 @@ pub enum Scenario {
     Idle,
     /// Send `sendData` at the given rate and time its `DataStatusEvent`.
     Echo,
-    /// Publish one stream each (signaling only) and keep it; with `--cycle`, stop and publish
+    /// Publish one stream each (signaling only) and keep it; with `--rate`, stop and publish
     /// again at the given rate.
     Publish,
     /// Publish, and watch an outage: a stream that is reported is published again, and what came

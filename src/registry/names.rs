@@ -1,6 +1,6 @@
 //! Who publishes which stream name, and how a name that is gone was left (rules R5, R7, R9).
 
-use dashmap::{DashMap, mapref::entry::Entry};
+use dashmap::DashMap;
 
 use crate::session::{SessionId, Timestamp};
 
@@ -146,15 +146,6 @@ impl Names {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-
-    /// Forgets a name nobody holds, waits for or remembers.
-    pub fn forget_if_stale(&self, name: &str, now: Timestamp) {
-        if let Entry::Occupied(entry) = self.entries.entry(name.into())
-            && entry.get().is_stale(now, self.limits.ended_ms_max)
-        {
-            entry.remove();
-        }
     }
 
     fn has_room(&self, now: Timestamp) -> bool {
