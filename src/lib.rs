@@ -15,7 +15,6 @@ pub mod media;
 pub mod net;
 pub mod registry;
 pub mod session;
-pub mod shutdown;
 pub mod signaling;
 pub mod simulator;
 pub mod telemetry;

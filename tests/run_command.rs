@@ -2,12 +2,15 @@
 //! not start.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod net_support;
+
 use std::{
     io::{BufRead, BufReader, Lines},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, ChildStderr, Command, Stdio},
 };
 
+use net_support::*;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -65,6 +68,25 @@ fn it_listens_and_ends_with_0_on_either_signal() {
         proxy.signal(signal);
         assert_eq!(proxy.child.wait().unwrap().code(), Some(0), "{signal:?}");
         assert!(TcpStream::connect(address).is_err(), "{signal:?}: the port is still open");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once_with_the_code_of_the_signal() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut upstream = Upstream::start().await;
+        let server = format!("--upstream=ws://{}", upstream.address);
+        let mut proxy = Proxy::start(&["--listen=127.0.0.1:0", &server]);
+        let mut client = connect(proxy.address()).await;
+        let (mut server, _) = upstream.accept().await;
+        send(&mut client, HELLO).await;
+        next(&mut server).await;
+        // Neither side answers the close frames, so that the first signal does not end it soon.
+        proxy.signal(Signal::TERM);
+        proxy.line("ending; a second signal ends at once");
+        assert_eq!(proxy.child.try_wait().unwrap(), None);
+        proxy.signal(signal);
+        assert_eq!(proxy.child.wait().unwrap().code(), Some(code));
     }
 }
 

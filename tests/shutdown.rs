@@ -7,9 +7,7 @@ mod net_support;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use holdfast::shutdown::{Ended, Signals};
 use net_support::*;
-use rustix::process::{Signal, getpid, kill_process};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -74,28 +72,4 @@ async fn peers_that_do_not_answer_do_not_delay_the_end() {
     assert!(!proxy.shutdown().await, "nobody answered, yet it was called clean");
     let took = begin.elapsed();
     assert!(took >= Duration::from_millis(500) && took < Duration::from_secs(2), "{took:?}");
-}
-
-#[tokio::test]
-async fn a_signal_ends_it_and_a_second_one_at_once() {
-    // Both in one test: signals go to the whole process.
-    let (proxy, mut upstream) = proxy_and_upstream().await;
-    let signals = Signals::catch().unwrap();
-    kill_process(getpid(), Signal::TERM).unwrap();
-    assert_eq!(in_time("the end", signals.run_until_signal(&proxy)).await, Ended::Clean);
-
-    let proxy = start(settings(&[upstream.address])).await;
-    let _session = established(&proxy, &mut upstream, "t").await;
-    let signals = Signals::catch().unwrap();
-    let ending = signals.run_until_signal(&proxy);
-    tokio::pin!(ending);
-    kill_process(getpid(), Signal::INT).unwrap();
-    tokio::select! {
-        ended = &mut ending => panic!("ended as {ended:?} although nobody answers"),
-        () = let_pass(Duration::from_millis(200)) => {}
-    }
-    let begin = Instant::now();
-    kill_process(getpid(), Signal::INT).unwrap();
-    assert_eq!(in_time("the end", &mut ending).await, Ended::Forced);
-    assert!(begin.elapsed() < Duration::from_secs(1));
 }
