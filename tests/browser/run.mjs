@@ -86,7 +86,8 @@ function stuck(one) {
 
 function report(result) {
   const line = `${result.ok ? 'ok    ' : 'FAILED'} ${result.case.name}${result.case.control ? ' + control' : ''}`;
-  console.log(`${line} (${result.seconds.toFixed(1)} s)${result.ok ? '' : `: ${result.error?.message}`}`);
+  const gaps = result.notes.gapsMs?.length > 0 ? `, gaps ${result.notes.gapsMs.join(', ')} ms` : '';
+  console.log(`${line} (${result.seconds.toFixed(1)} s${gaps})${result.ok ? '' : `: ${result.error?.message}`}`);
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) {

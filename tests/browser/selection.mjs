@@ -5,6 +5,8 @@ import { OUTAGES } from './outages.mjs';
 import { behaviourCase, outageCase } from './harness/cases.mjs';
 import { CHOICES } from './behaviours/choices.mjs';
 import { CODECS } from './behaviours/codecs.mjs';
+import { ENCODER } from './behaviours/encoder.mjs';
+import { NETWORK } from './behaviours/network.mjs';
 import { OWN_TESTS } from './behaviours/own_tests.mjs';
 import { PENDING } from './behaviours/pending.mjs';
 import { REFUSALS } from './behaviours/refusals.mjs';
@@ -19,6 +21,9 @@ import { conference } from './pages/conference.mjs';
 export const PAGES = [twoWayStreaming, player, streamer, autoRestore, twoPlayers, msePlayer, conference];
 
 const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS];
+
+// Stories that only anchored media can tell.
+const ANCHORED = [...ENCODER, ...NETWORK];
 
 // outage: pages; the first one has the control beside it.
 const DEFAULT = {
@@ -57,5 +62,6 @@ export function select({ full, media }) {
     : media === 'anchor' ? chosen(DEFAULT_ANCHORED, 'anchor', false) : chosen(DEFAULT, 'direct', true);
   if (!full && media === undefined) cases.push(...chosen(DEFAULT_ANCHORED, 'anchor', false));
   for (const behaviour of BEHAVIOURS) cases.push(behaviourCase(behaviour, { media: kind }));
+  if (media !== 'direct') cases.push(...ANCHORED.map((behaviour) => behaviourCase(behaviour, { media: 'anchor' })));
   return cases.sort((one, other) => other.weight - one.weight);
 }

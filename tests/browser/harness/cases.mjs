@@ -30,7 +30,8 @@ export function outageCase(page, outage, { control, media = 'direct' }) {
 }
 
 /** A case that plays its own story. */
-export function behaviourCase(behaviour, { media }) {
+export function behaviourCase(behaviour, { media: asked }) {
+  const media = behaviour.media ?? asked;
   return {
     name: behaviour.name,
     title: behaviour.title,
@@ -40,6 +41,7 @@ export function behaviourCase(behaviour, { media }) {
       mode: media === 'anchor' ? 'auto' : behaviour.mode ?? 'notify',
       simulator: merge(behaviour.page?.simulator, behaviour.simulator),
       first: behaviour.first,
+      network: behaviour.network,
     },
     play: (stage) => behaviour.play(stage),
   };

@@ -1,15 +1,18 @@
 // One Holdfast in front of a simulator.
 
 import fs from 'node:fs';
+import { INNER, OUTER } from './media_relay.mjs';
 import { Child, untilListening } from './processes.mjs';
 import { freePort } from './ports.mjs';
+import { until } from './wait.mjs';
 
 export class Proxy {
-  static async start({ program, logFile, upstream, media, mode, settings }) {
+  static async start({ program, logFile, upstream, media, mode, settings, network }) {
     const port = await freePort();
     const args = ['run', '--listen', `127.0.0.1:${port}`, '--upstream', upstream, '--media', media,
       '--restore-mode', mode, '--log-format', 'json', '--log-level', 'debug', '--admin', 'off'];
-    if (media === 'anchor') args.push('--media-listen', '127.0.0.1:0');
+    if (media === 'anchor') args.push('--media-listen', `${INNER}:0`);
+    if (network) args.push('--media-advertise', OUTER);
     if (settings) {
       const file = `${logFile}.toml`;
       fs.writeFileSync(file, settings);
@@ -27,6 +30,13 @@ export class Proxy {
 
   get url() {
     return `ws://127.0.0.1:${this.port}`;
+  }
+
+  /** Its UDP ports for clients, one per worker, as its log tells. */
+  async mediaPorts() {
+    const addresses = await until('the proxy says where its media ports are', () => (
+      this.child.text.match(/"media is anchored here","addresses":"\[([^\]]+)\]"/)?.[1]));
+    return addresses.split(', ').map((address) => Number(address.split(':').at(-1)));
   }
 
   /** Asks it to end and waits for that; returns how it ended. */

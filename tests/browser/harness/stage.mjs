@@ -3,6 +3,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Tab } from './browser.mjs';
+import { startMediaRelay } from './media_relay.mjs';
 import { Proxy } from './proxy.mjs';
 import { startRelay } from './relay.mjs';
 import { Simulator } from './simulator.mjs';
@@ -11,7 +12,7 @@ let streams = 0;
 
 export class Stage {
   /** `wanted`: media, mode, simulator (settings), proxy (text of a configuration), fresh (settings
-   * of a simulator that was started again). */
+   * of a simulator that was started again), network (media passes a relay: `stage.network`). */
   static async set(environment, directory, wanted) {
     fs.mkdirSync(directory, { recursive: true });
     const stage = new Stage(environment, directory, wanted);
@@ -23,7 +24,9 @@ export class Stage {
       stage.proxy = await Proxy.start({
         program: environment.program, logFile: path.join(directory, 'proxy.log'),
         upstream: stage.simulator.url, media: wanted.media, mode: wanted.mode, settings: wanted.proxy,
+        network: wanted.network,
       });
+      if (wanted.network) stage.network = await startMediaRelay(await stage.proxy.mediaPorts());
       stage.context = await environment.browser.newContext();
     } catch (error) {
       await stage.strike();
@@ -89,6 +92,7 @@ export class Stage {
   async strike() {
     await this.context?.close();
     for (const relay of this.relays) relay.close();
+    this.network?.close();
     await this.proxy?.kill();
     await this.simulator?.stop();
   }
