@@ -80,7 +80,8 @@ const changes = (name, title, change) => ({
 
 export const ENCODER = [
   changes('H264 encoder fails', 'Publisher whose H264 encoder fails (a canvas too large): VP8, no page notices',
-    (tab) => showCanvas(tab, 4_096, 4_096)),
+    // Wider than H264 encoders take, and yet few pixels.
+    (tab) => showCanvas(tab, 12_000, 64)),
   changes('page forces VP8', 'Publisher whose page changes from H264 to VP8 itself: no page notices', (tab) => (
     tab.page.evaluate(async () => {
       for (const { peer } of window.__watch.peers) {
