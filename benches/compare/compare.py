@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the cost of Holdfast with nginx, HAProxy and no proxy at all, side by side in one run.
 
-    benches/compare/compare.py [--rounds 5] [--quick] [--out benches/compare/RESULTS.md]
+    benches/compare/compare.py [--rounds 5] [--quick] [--only PART]... [--out benches/compare/RESULTS.md]
 
 Installs nginx and HAProxy from Debian if they are missing (as root). Every proxy runs with one worker
 pinned to the first core; the load and the simulated server share the second one. The rounds are
@@ -203,14 +203,19 @@ class Bench:
             after, counted_after = (cpu_ns(proxy.pid) if proxy else 0), self.count(per)
             load.communicate()
             units = max(counted_after - counted, 1)
+            if counted_after - counted < seconds * 10:
+                raise SystemExit(f"{name}: {label}: only {counted_after - counted} units in {seconds} s")
             return {label: (after - before) / units / 1000}
 
         return self.with_target(name, work, ping_ms)
 
     def count(self, verbs):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.control}/state") as answer:
-            asked = json.load(answer).get("asked", {})
+        asked = self.summary()["counters"]["asked"]
         return sum(asked.get(verb, 0) for verb in verbs)
+
+    def summary(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.control}/summary") as answer:
+            return json.load(answer)
 
     def connects(self, name, secure):
         sessions = 400 if self.quick else 1500
@@ -275,9 +280,7 @@ class Bench:
             listening = time.monotonic()
             restored = None
             while time.monotonic() - listening < 10:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.control}/summary") as answer:
-                    now = json.load(answer)
-                if now.get("established", now.get("sessions", 0)) >= sessions:
+                if self.summary()["now"]["sessions"] >= sessions:
                     restored = time.monotonic() - listening
                     break
                 time.sleep(0.02)
@@ -292,24 +295,28 @@ class Bench:
         finally:
             self.stop(proxy, upstream)
 
-    def measurements(self, name):
+    def measurements(self, name, only):
         data = ("sendData",)
         result = {}
-        steps = [
-            lambda: self.steady(name, "CPU per 200 B message and answer (µs)", "echo", data, "--rate", 4000),
-            lambda: self.steady(name, "CPU per 6 KB message and answer (µs)", "echo", data, "--rate", 2000, "--message-bytes", 6000),
-            lambda: self.steady(name, "CPU per message and answer, 8 in flight (µs)", "echo", data, "--rate", 8000, "--in-flight", 8),
-            lambda: self.steady(name, "CPU per publish cycle (µs)", "publish", ("publishStream",), "--rate", 600),
-            lambda: self.steady(name, "CPU per ping-pong (µs)", "idle", ("pong",), ping_ms=100, sessions=200),
-            lambda: self.connects(name, False),
-            lambda: self.connects(name, True),
-            lambda: self.memory(name, False),
-            lambda: self.memory(name, True),
-            lambda: self.latency(name),
-            lambda: self.storm(name),
-        ]
-        for step in steps:
-            result.update(step())
+        steps = {
+            "200": lambda: self.steady(name, "CPU per 200 B message and answer (µs)", "echo", data, "--rate", 4000),
+            "6k": lambda: self.steady(name, "CPU per 6 KB message and answer (µs)", "echo", data, "--rate", 2000, "--message-bytes", 6000),
+            "8": lambda: self.steady(name, "CPU per message and answer, 8 in flight (µs)", "echo", data, "--rate", 8000, "--in-flight", 8),
+            "publish": lambda: self.steady(name, "CPU per publish cycle (µs)", "publish", ("publishStream",), "--rate", 600),
+            "ping": lambda: self.steady(name, "CPU per ping-pong (µs)", "idle", ("pong",), ping_ms=100, sessions=200),
+            "ws": lambda: self.connects(name, False),
+            "wss": lambda: self.connects(name, True),
+            "memory-ws": lambda: self.memory(name, False),
+            "memory-wss": lambda: self.memory(name, True),
+            "latency": lambda: self.latency(name),
+            "storm": lambda: self.storm(name),
+        }
+        unknown = set(only) - set(steps)
+        if unknown:
+            raise SystemExit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(steps)}")
+        for part, step in steps.items():
+            if not only or part in only:
+                result.update(step())
         return result
 
 
@@ -361,6 +368,8 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--quick", action="store_true", help="small loads: shows that it runs, measures little")
+    arguments.add_argument("--only", action="append", default=[], metavar="PART", help="only this measurement (repeatable)")
+    arguments.add_argument("--target", action="append", default=[], choices=TARGETS, help="only this target (repeatable)")
     arguments.add_argument("--out", type=pathlib.Path, default=HERE / "RESULTS.md")
     options = arguments.parse_args()
     install()
@@ -370,9 +379,9 @@ def main():
     rounds = []
     for number in range(options.rounds):
         one = {}
-        for target in TARGETS:
+        for target in options.target or TARGETS:
             say(f"round {number + 1} of {options.rounds}: {target}")
-            one[target] = bench.measurements(target)
+            one[target] = bench.measurements(target, options.only)
         rounds.append(one)
         options.out.write_text(table(rounds, options.quick))
     print(options.out.read_text())

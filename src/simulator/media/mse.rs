@@ -5,6 +5,12 @@
 //! (0 configuration, 1 frame), three bytes composition time. The demuxer cuts its fragments at
 //! configuration records, so one precedes every key frame. There is no audio: browsers publish
 //! opus and the player wants AAC.
+//!
+//! Key frames are asked for from time to time: where two frames are further apart than twice the
+//! usual distance, as on a busy machine, the browser drops what the player appends up to the next
+//! random access point (Media Source Extensions, coded frame processing), however long that is.
+
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use str0m::format::Codec;
@@ -42,6 +48,8 @@ pub(crate) struct MseFeed {
     assembler: Assembler,
     ssrc: Option<u32>,
     clock: Clock,
+    /// When the last key frame was sent.
+    key_frame_at: Option<Instant>,
 }
 
 impl MseFeed {
@@ -70,6 +78,13 @@ impl MseFeed {
     pub(crate) fn waits(&self) -> bool {
         !self.players.is_empty()
             && (self.assembler.needs_key_frame() || self.players.iter().any(|player| player.waits))
+    }
+
+    /// Whether the last key frame is longer ago than `every`; zero: never.
+    pub(crate) fn wants_another(&self, every: Duration) -> bool {
+        !self.players.is_empty()
+            && !every.is_zero()
+            && self.key_frame_at.is_some_and(|at| at.elapsed() >= every)
     }
 
     /// Takes one video packet of the publisher.
@@ -105,6 +120,9 @@ impl MseFeed {
         let timestamp_ms = self.clock.milliseconds(frame.timestamp);
         let message = message(frame, timestamp_ms, sps, pps);
         let records = if frame.key { 2 } else { 1 };
+        if frame.key {
+            self.key_frame_at = Some(Instant::now());
+        }
         for player in &mut self.players {
             if player.waits && !frame.key {
                 continue;
@@ -236,5 +254,9 @@ mod tests {
         assert_eq!(sent.records, 2, "still waiting");
         feed.send(&frame(true), &mut sent);
         assert_eq!(sent.records, 4);
+        assert!(feed.wants_another(Duration::from_nanos(1)));
+        assert!(!feed.wants_another(Duration::from_secs(60)) && !feed.wants_another(Duration::ZERO));
+        feed.detach("p");
+        assert!(!feed.wants_another(Duration::from_nanos(1)), "nobody watches");
     }
 }

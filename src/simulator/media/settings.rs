@@ -1,6 +1,9 @@
 //! What the simulated media server is told: at its start, and per answer.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use str0m::format::Codec;
@@ -46,6 +49,9 @@ pub struct MediaSettings {
     /// Records waiting for one MSE player; when full, records are dropped up to the next key
     /// frame. Default: 256.
     pub mse_records_max: usize,
+    /// A key frame is asked for when an MSE player has had none for this long; zero: only when one
+    /// is needed. Default: 2 s.
+    pub mse_key_frame: Duration,
 }
 
 impl Default for MediaSettings {
@@ -61,6 +67,7 @@ impl Default for MediaSettings {
             streams_max: 4096,
             resend_packets: 256,
             mse_records_max: 256,
+            mse_key_frame: Duration::from_secs(2),
         }
     }
 }

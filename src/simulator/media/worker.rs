@@ -362,7 +362,11 @@ impl Worker {
             .channels
             .iter()
             .filter(|(_, channel)| channel.publisher.is_some())
-            .filter(|(_, channel)| channel.mse.waits() || self.any_waits(&channel.players))
+            .filter(|(_, channel)| {
+                channel.mse.waits()
+                    || channel.mse.wants_another(self.settings.mse_key_frame)
+                    || self.any_waits(&channel.players)
+            })
             .map(|(name, _)| name.clone())
             .collect();
         for name in &waiting {

@@ -1,6 +1,6 @@
 //! Where answers and media come from.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub struct MediaServerSettings {
     pub silent: bool,
     /// Streams at once. Default: 4096.
     pub streams_max: usize,
+    /// A key frame is asked for when an MSE player has had none for this many milliseconds; 0: only
+    /// when one is needed. Default: 2000.
+    pub mse_key_frame_ms: u64,
 }
 
 impl Default for MediaServerSettings {
@@ -58,6 +61,7 @@ impl Default for MediaServerSettings {
             jitter_ms: 0,
             silent: false,
             streams_max: media.streams_max,
+            mse_key_frame_ms: 2_000,
         }
     }
 }
@@ -77,6 +81,7 @@ impl MediaServerSettings {
             network: self.network(),
             dtls_role: self.dtls_role,
             streams_max: self.streams_max,
+            mse_key_frame: Duration::from_millis(self.mse_key_frame_ms),
             ..MediaSettings::default()
         }
     }

@@ -111,6 +111,8 @@
   window.addEventListener('error', (event) => records.errors.push(String(event.message)));
   window.addEventListener('unhandledrejection', (event) => records.errors.push(String(event.reason)));
 
+  const ranges = (times) => Array.from({ length: times.length }, (_, index) => [times.start(index), times.end(index)]);
+
   // What the media does: cumulated over all peer connections that are not closed.
   Object.defineProperty(window, '__media', {
     value: async () => {
@@ -135,6 +137,7 @@
         result.videos.push({
           id: video.id, parent: video.parentElement?.id, time: video.currentTime, paused: video.paused,
           width: video.videoWidth, frames: video.getVideoPlaybackQuality().totalVideoFrames,
+          ready: video.readyState, buffered: ranges(video.buffered), error: video.error?.message,
         });
       }
       return result;
