@@ -77,6 +77,26 @@ async fn the_player_stays_and_is_spliced_at_a_message_boundary() {
 }
 
 #[tokio::test]
+async fn a_pong_that_comes_too_late_is_not_given_to_the_next_server() {
+    let (proxy, mut upstream) = proxy_and_upstream().await;
+    let ((_client, server), (mut player, mut media)) = with_media(&proxy, &mut upstream, "t1").await;
+    send(&mut media, r#"{"message":"ping"}"#).await;
+    assert_eq!(next_text(&mut player).await, r#"{"message":"ping"}"#);
+    drop((server, media));
+    let _server = restored(&mut upstream, "t2").await;
+    let (mut media, _) = upstream.accept().await;
+    assert_eq!(next_text(&mut media).await, connect_media("t2"));
+    // The answer to the lost server's ping, then something the next one should see.
+    send(&mut player, r#"{"message":"pong"}"#).await;
+    send(&mut player, r#"{"message":"other"}"#).await;
+    assert_eq!(next_text(&mut media).await, r#"{"message":"other"}"#);
+    send(&mut media, r#"{"message":"ping"}"#).await;
+    assert_eq!(next_text(&mut player).await, r#"{"message":"ping"}"#);
+    send(&mut player, r#"{"message":"pong"}"#).await;
+    assert_eq!(next_text(&mut media).await, r#"{"message":"pong"}"#);
+}
+
+#[tokio::test]
 async fn a_player_that_comes_in_an_outage_waits_for_the_session() {
     let (proxy, mut upstream) = proxy_and_upstream().await;
     let (_client, server) = established(&proxy, &mut upstream, "t1").await;

@@ -54,12 +54,22 @@ pub(super) struct Pump {
     pub(super) flows: bool,
     /// What the player sees of time, across upstreams.
     pub(super) timeline: Timeline,
+    /// Pings of the present upstream that the client has not answered yet.
+    pings_due: u32,
     bounds: Bounds,
 }
 
 impl Pump {
     pub(super) fn new(client: Side, bounds: Bounds) -> Self {
-        Self { client, upstream: None, flows: false, timeline: Timeline::default(), bounds }
+        Self { client, upstream: None, flows: false, timeline: Timeline::default(), pings_due: 0, bounds }
+    }
+
+    /// Goes on with another upstream; returns the one before.
+    pub(super) fn change_upstream(&mut self, upstream: Side) -> Option<Side> {
+        self.flows = false;
+        self.pings_due = 0;
+        self.timeline.begin_anew();
+        self.upstream.replace(upstream)
     }
 
     /// Moves what can be moved; ready when the pump stopped.
@@ -133,8 +143,13 @@ impl Pump {
             buffer,
             &mut run,
             self.bounds.message_bytes_max,
-            |message| {
-                self.timeline.rewrite(message);
+            |message, binary| {
+                if binary {
+                    self.timeline.rewrite(message);
+                } else if is_named(message, "ping") {
+                    self.pings_due = self.pings_due.saturating_add(1);
+                }
+                true
             },
         );
         self.client.send(cx, run.take(buffer), now);
@@ -172,8 +187,17 @@ impl Pump {
         };
         let mut run = Run::default();
         let to = self.upstream.as_mut();
+        let pings_due = &mut self.pings_due;
         let (stopped, _) =
-            pass_on(&mut self.client, to, buffer, &mut run, self.bounds.message_bytes_max, |_| {});
+            pass_on(&mut self.client, to, buffer, &mut run, self.bounds.message_bytes_max, |message, binary| {
+                if binary || !is_named(message, "pong") {
+                    return true;
+                }
+                // The answer to a ping of an upstream that is gone is nothing to the present one.
+                let due = *pings_due > 0;
+                *pings_due = pings_due.saturating_sub(1);
+                due
+            });
         if let Some(upstream) = &mut self.upstream {
             upstream.send(cx, run.take(buffer), now);
         }
@@ -190,15 +214,15 @@ enum End {
 }
 
 /// Passes on the messages in `buffer`; whether one of them was binary. Without a receiver they
-/// are dropped, and a player's ping is answered here. `rewrite` may change binary messages in
-/// place.
+/// are dropped, and a player's ping is answered here. `look` sees each message and whether it is
+/// binary, may change it in place if it is, and says whether it goes on.
 fn pass_on(
     from: &mut Side,
     mut to: Option<&mut Side>,
     buffer: &mut [u8],
     run: &mut Run,
     bytes_max: usize,
-    mut rewrite: impl FnMut(&mut [u8]),
+    mut look: impl FnMut(&mut [u8], bool) -> bool,
 ) -> (Option<End>, bool) {
     let mut at: usize = 0;
     let mut any_binary = false;
@@ -226,11 +250,9 @@ fn pass_on(
             Step::Close { code } => return (Some(End::Closed(code)), any_binary),
         };
         any_binary |= is_binary;
-        let received = received.map(|mut received| {
-            if is_binary {
-                rewrite(received.payload_mut(buffer));
-            }
-            received
+        let received = received.and_then(|mut received| {
+            let goes_on = look(received.payload_mut(buffer), is_binary);
+            (goes_on || to.is_none()).then_some(received)
         });
         match (received, &mut to) {
             (Some(received), Some(to)) => run.add(buffer, &received, is_binary, to),
@@ -244,7 +266,11 @@ fn pass_on(
 
 /// The answer has no `data`, as a server's has none (protocol S2.9).
 fn answer_ping(from: &mut Side, message: &[u8]) {
-    if signaling::peek(message).is_ok_and(|peek| peek.name == "ping") {
+    if is_named(message, "ping") {
         from.queue_message(Opcode::Text, br#"{"message":"pong"}"#);
     }
+}
+
+fn is_named(message: &[u8], name: &str) -> bool {
+    signaling::peek(message).is_ok_and(|peek| peek.name == name)
 }

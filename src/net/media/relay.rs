@@ -297,14 +297,11 @@ impl Relay {
 
     fn take_over(&mut self, dialed: Dialed) {
         let Some(dialing) = self.dialing.take() else { return };
-        let old = self.pump.upstream.take();
+        let old = self.pump.change_upstream(Side::new(dialed.socket, Role::Server, &dialed.leftover));
         self.drop_upstream(old);
         self.epoch = dialing.epoch;
         self.wait_until = None;
         self.retry_at = None;
-        self.pump.flows = false;
-        self.pump.timeline.begin_anew();
-        self.pump.upstream = Some(Side::new(dialed.socket, Role::Server, &dialed.leftover));
         let message = with_token(&self.message, &dialing.token);
         self.present(&message);
         tracing::info!(session = %self.id, epoch = self.epoch.0, "media socket: upstream connected");
