@@ -188,8 +188,13 @@ impl Pump {
         let mut run = Run::default();
         let to = self.upstream.as_mut();
         let pings_due = &mut self.pings_due;
-        let (stopped, _) =
-            pass_on(&mut self.client, to, buffer, &mut run, self.bounds.message_bytes_max, |message, binary| {
+        let (stopped, _) = pass_on(
+            &mut self.client,
+            to,
+            buffer,
+            &mut run,
+            self.bounds.message_bytes_max,
+            |message, binary| {
                 if binary || !is_named(message, "pong") {
                     return true;
                 }
@@ -197,7 +202,8 @@ impl Pump {
                 let due = *pings_due > 0;
                 *pings_due = pings_due.saturating_sub(1);
                 due
-            });
+            },
+        );
         if let Some(upstream) = &mut self.upstream {
             upstream.send(cx, run.take(buffer), now);
         }
