@@ -22,7 +22,7 @@ const IMPATIENT = { pings: { interval_ms: 1_000, missed_max: 5 } };
 /**
  * `noticeMs`: how long after the server is ready again a client may have to wait for its verdict.
  * `processes`: how many server processes see the clients, `epochs` how many connections of a
- * session they see together.
+ * session they see together. `neverReady`: the server is back at no certain moment.
  */
 export const OUTAGES = [
   { name: 'kill', title: 'kill -9, restart after 2 s', run: kill(2_000), processes: 2, epochs: 2 },
@@ -31,7 +31,7 @@ export const OUTAGES = [
   { name: 'rst', title: 'TCP RST', run: fault('drop', { how: 'rst' }), processes: 1, epochs: 2 },
   {
     name: 'silence', title: 'silent black hole', run: fault('black_hole'), processes: 1, epochs: 2, noticeMs: 30_000,
-    simulator: IMPATIENT, silent: true,
+    simulator: IMPATIENT, silent: true, neverReady: true,
   },
   {
     // Straight at the server browsers bear 30 s: the picture stands still and goes on with the thaw.

@@ -10,6 +10,7 @@ import { NETWORK } from './behaviours/network.mjs';
 import { OWN_TESTS } from './behaviours/own_tests.mjs';
 import { PENDING } from './behaviours/pending.mjs';
 import { REFUSALS } from './behaviours/refusals.mjs';
+import { SERVERS } from './behaviours/servers.mjs';
 import { twoWayStreaming } from './pages/two_way_streaming.mjs';
 import { streamer } from './pages/streamer.mjs';
 import { player } from './pages/player.mjs';
@@ -23,7 +24,7 @@ export const PAGES = [twoWayStreaming, player, streamer, autoRestore, twoPlayers
 const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS];
 
 // Stories that only anchored media can tell.
-const ANCHORED = [...ENCODER, ...NETWORK];
+const ANCHORED = [...ENCODER, ...NETWORK, ...SERVERS];
 
 // outage: pages; the first one has the control beside it.
 const DEFAULT = {
@@ -42,11 +43,16 @@ const DEFAULT = {
 // The same with anchored media, where no page may notice anything. Without controls: those above
 // show that the outages are real.
 const DEFAULT_ANCHORED = {
+  long: [twoWayStreaming, conference],
+  freeze: [player, autoRestore],
+  five: [twoWayStreaming, autoRestore],
+  silence: [twoWayStreaming, msePlayer],
   kill: [twoWayStreaming, twoPlayers],
   fin: [conference, player],
-  rst: [streamer, twoWayStreaming],
-  five: [twoWayStreaming, autoRestore],
+  rst: [streamer, msePlayer],
+  close_1001: [streamer, twoPlayers],
   close_1012: [player, conference],
+  slow: [twoWayStreaming, streamer],
 };
 
 function chosen(selection, media, control) {
@@ -62,6 +68,9 @@ export function select({ full, media }) {
     : media === 'anchor' ? chosen(DEFAULT_ANCHORED, 'anchor', false) : chosen(DEFAULT, 'direct', true);
   if (!full && media === undefined) cases.push(...chosen(DEFAULT_ANCHORED, 'anchor', false));
   for (const behaviour of BEHAVIOURS) cases.push(behaviourCase(behaviour, { media: kind }));
-  if (media !== 'direct') cases.push(...ANCHORED.map((behaviour) => behaviourCase(behaviour, { media: 'anchor' })));
+  if (media !== 'direct') {
+    cases.push(...ANCHORED.filter((behaviour) => full || !behaviour.full)
+      .map((behaviour) => behaviourCase(behaviour, { media: 'anchor' })));
+  }
   return cases.sort((one, other) => other.weight - one.weight);
 }

@@ -16,6 +16,7 @@ export function outageCase(page, outage, { control, media = 'direct' }) {
   return {
     name: `${page.name} / ${outage.name}${media === 'anchor' ? ' / anchored' : ''}`,
     page: page.name,
+    media,
     outage: outage.name,
     control,
     weight: outage.long || outage.repeated || outage.silent ? 2 : 1,
@@ -41,6 +42,7 @@ export function behaviourCase(behaviour, { media: asked }) {
       mode: media === 'anchor' ? 'auto' : behaviour.mode ?? 'notify',
       simulator: merge(behaviour.page?.simulator, behaviour.simulator),
       first: behaviour.first,
+      again: behaviour.again,
       network: behaviour.network,
     },
     play: (stage) => behaviour.play(stage),

@@ -16,6 +16,34 @@ const mark = (result) => {
   return `${result.ok ? 'ok' : 'FAILED'}${gap}${result.case.control ? ' + control' : ''}`;
 };
 
+/** The value that a share of the sorted ones does not exceed. */
+const quantile = (sorted, share) => sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)];
+
+const distribution = (title, gaps) => {
+  const sorted = [...gaps].sort((one, other) => one - other);
+  return `| ${title} | ${sorted.length} | ${quantile(sorted, 0.5)} | ${quantile(sorted, 0.9)} | ${sorted.at(-1)} |`;
+};
+
+/** How long pictures stood still after the server was back: all together, and per outage. */
+export function distributions(results) {
+  const gapsOf = (of) => of.flatMap((result) => (result.ok ? result.notes.gapsMs ?? [] : []));
+  const matrix = results.filter((result) => result.case.outage && result.case.media === 'anchor');
+  const timed = (result) => !OUTAGES.find((outage) => outage.name === result.case.outage).neverReady;
+  const all = gapsOf(matrix.filter(timed));
+  if (all.length === 0) return [];
+  const rows = OUTAGES.map((outage) => [outage, gapsOf(matrix.filter((result) => result.case.outage === outage.name))])
+    .filter(([, gaps]) => gaps.length > 0);
+  return [
+    '| from the server being ready to the first new frame, ms | videos | median | p90 | worst |',
+    '|---|---|---|---|---|',
+    ...rows.map(([outage, gaps]) => distribution(`${outage.title}${outage.neverReady ? ' (the whole pause)' : ''}`, gaps)),
+    distribution('all', all),
+    '',
+    'Pauses under 250 ms are not noted and count as 0. FIN, RST and close frames: from the moment of the loss.',
+    '',
+  ];
+}
+
 export function table(results, { program, version, media }) {
   const holdfast = execFileSync(program, ['--version'], { encoding: 'utf8' }).trim();
   const matrix = results.filter((result) => result.case.outage);
@@ -36,6 +64,7 @@ export function table(results, { program, version, media }) {
     `|---|${pages.map(() => '---|').join('')}`,
     ...outages.map((outage) => `| ${outage.title} | ${pages.map((page) => mark(find(page, outage))).join(' | ')} |`),
     '',
+    ...distributions(results),
     ...(results.length > matrix.length ? [
       '| other cases | result |',
       '|---|---|',

@@ -26,6 +26,8 @@ export class Simulator {
   /** Starts the process; resolves when it answers and has its settings. */
   async boot(settings = {}) {
     const args = ['simulate', '--listen', `127.0.0.1:${this.port}`, '--control', `127.0.0.1:${this.controlPort}`];
+    // What a life draws at random the next one draws anew.
+    args.push('--set', `media_server.seed=${this.past.length + 1}`);
     for (const [key, value] of flat({ media: 'real', ...settings })) args.push('--set', `${key}=${value}`);
     this.child = new Child(this.program, args, this.logFile);
     await untilListening(this.child, this.controlPort, 'the simulator');

@@ -11,8 +11,8 @@ import { Simulator } from './simulator.mjs';
 let streams = 0;
 
 export class Stage {
-  /** `wanted`: media, mode, simulator (settings), proxy (text of a configuration), fresh (settings
-   * of a simulator that was started again), network (media passes a relay: `stage.network`). */
+  /** `wanted`: media, mode, simulator (settings), proxy (text of a configuration), first and again (more
+   * settings of the simulator's first life, or of those after it), network (media passes a relay: `stage.network`). */
   static async set(environment, directory, wanted) {
     fs.mkdirSync(directory, { recursive: true });
     const stage = new Stage(environment, directory, wanted);
@@ -65,7 +65,7 @@ export class Stage {
   }
 
   restart(downMs) {
-    return this.simulator.restart({ downMs, settings: this.wanted.simulator });
+    return this.simulator.restart({ downMs, settings: { ...this.wanted.simulator, ...this.wanted.again } });
   }
 
   /** Keeps what helps to understand a failure. */
