@@ -1,5 +1,5 @@
-//! UDP sockets of the workers: batched receiving, sending from the address that was hit, and
-//! one kind of address whether the socket is IPv4 or dual-stack.
+//! UDP sockets of the workers: receiving and sending in batches, sending from the address that
+//! was hit, and one kind of address whether the socket is IPv4 or dual-stack.
 
 use std::{
     io::{self, IoSliceMut},
@@ -15,6 +15,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Bytes the kernel may queue per socket of client legs: a few hundred streams share it.
 const CLIENT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most bytes handed to the kernel in one call: what fits into the length field of IP.
+const SENT_AT_ONCE_BYTES_MAX: usize = 60_000;
 
 /// A socket that never blocks.
 pub(crate) struct Socket {
@@ -85,16 +88,52 @@ impl Socket {
         &mut self.socket
     }
 
-    /// Sends a datagram. What the system cannot take now is dropped, as networks do.
-    pub(crate) fn send(&self, destination: SocketAddr, from: Option<IpAddr>, bytes: &[u8]) -> bool {
-        let transmit = Transmit {
-            destination: self.outward(destination),
-            ecn: None,
-            contents: bytes,
-            segment_size: None,
-            src_ip: from.map(|ip| if self.is_v6 { to_v6(ip).into() } else { ip }),
-        };
-        self.state.try_send(UdpSockRef::from(&self.socket), &transmit).is_ok()
+    /// Sends a datagram, soon: it may wait in the outbox for others of the same size to the same
+    /// destination, which the system takes in one call (UDP segmentation offload). What the system
+    /// cannot take now is dropped, as networks do.
+    pub(crate) fn send(&self, outbox: &mut Outbox, to: SocketAddr, from: Option<IpAddr>, bytes: &[u8]) {
+        if !outbox.takes((to, from), bytes.len(), self.state.max_gso_segments()) {
+            self.flush(outbox);
+        }
+        if outbox.count == 0 {
+            outbox.way = Some((to, from));
+            outbox.segment_bytes = bytes.len();
+        }
+        outbox.bytes.extend_from_slice(bytes);
+        outbox.count += 1;
+        outbox.last_bytes = bytes.len();
+    }
+
+    /// Sends what waits. Required after the last [`Self::send`] of a turn, before the outbox is used
+    /// for another socket.
+    pub(crate) fn flush(&self, outbox: &mut Outbox) {
+        let Some((to, from)) = outbox.way.take() else { return };
+        let Outbox { bytes, segment_bytes, count, .. } = outbox;
+        match self.transmit(to, from, bytes, (*count > 1).then_some(*segment_bytes)) {
+            Ok(()) => outbox.sent += *count as u64,
+            // A device or a route that does not segment: one by one, which also tells the reason
+            // why none can be sent.
+            Err(error) if *count > 1 && error.kind() != io::ErrorKind::WouldBlock => {
+                for datagram in bytes.chunks((*segment_bytes).max(1)) {
+                    outbox.sent += u64::from(self.transmit(to, from, datagram, None).is_ok());
+                }
+            }
+            Err(_) => {}
+        }
+        outbox.bytes.clear();
+        outbox.count = 0;
+    }
+
+    fn transmit(
+        &self,
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        contents: &[u8],
+        segment_size: Option<usize>,
+    ) -> io::Result<()> {
+        let src_ip = from.map(|ip| if self.is_v6 { to_v6(ip).into() } else { ip });
+        let transmit = Transmit { destination: self.outward(to), ecn: None, contents, segment_size, src_ip };
+        self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
     }
 
     fn outward(&self, address: SocketAddr) -> SocketAddr {
@@ -104,8 +143,8 @@ impl Socket {
         }
     }
 
-    /// Receives what is there, at most one batch, and hands out each datagram. False: nothing
-    /// was there.
+    /// Receives what is there, at most one batch, and hands out each datagram. False: there is
+    /// nothing left.
     pub(crate) fn receive(&self, buffers: &mut Buffers, mut take: impl FnMut(Arrival<'_>)) -> bool {
         let mut slices: Vec<IoSliceMut<'_>> = buffers.bytes.iter_mut().map(|b| IoSliceMut::new(b)).collect();
         let Ok(count) = self.state.recv(UdpSockRef::from(&self.socket), &mut slices, &mut buffers.metas)
@@ -120,7 +159,31 @@ impl Socket {
                 take(Arrival { source, local, bytes });
             }
         }
-        count > 0
+        // Less than a batch: the system had no more.
+        count == buffers.bytes.len()
+    }
+}
+
+/// Datagrams that leave together: all of one size but the last, which may be smaller. One per worker.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    way: Option<(SocketAddr, Option<IpAddr>)>,
+    segment_bytes: usize,
+    last_bytes: usize,
+    count: usize,
+    /// Datagrams that the system took.
+    pub(crate) sent: u64,
+}
+
+impl Outbox {
+    fn takes(&self, way: (SocketAddr, Option<IpAddr>), length: usize, segments_max: usize) -> bool {
+        self.count == 0
+            || (self.way == Some(way)
+                && self.count < segments_max
+                && self.last_bytes == self.segment_bytes
+                && length <= self.segment_bytes
+                && self.bytes.len() + length <= SENT_AT_ONCE_BYTES_MAX)
     }
 }
 
@@ -160,4 +223,56 @@ pub(crate) fn local_address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
     let probe = std::net::UdpSocket::bind(any)?;
     probe.connect(peer)?;
     Ok(probe.local_addr()?.ip())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn receiver() -> (std::net::UdpSocket, SocketAddr) {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    fn received(socket: &std::net::UdpSocket) -> Vec<u8> {
+        let mut buffer = [0; 2_000];
+        let count = socket.recv(&mut buffer).unwrap();
+        buffer[..count].to_vec()
+    }
+
+    #[test]
+    fn datagrams_that_leave_together_arrive_one_by_one_and_in_order() {
+        let (sender, mut outbox) = (Socket::ephemeral().unwrap(), Outbox::default());
+        let receivers = [receiver(), receiver()];
+        // A run, its smaller end, larger ones, one elsewhere, more than one call takes.
+        let sizes = [1000, 1000, 1000, 300, 1000, 1200, 1200, 12, 12].into_iter().chain([1_100; 70]);
+        let datagrams: Vec<(usize, Vec<u8>)> = sizes
+            .enumerate()
+            .map(|(number, size)| (usize::from(number == 6), vec![number as u8; size]))
+            .collect();
+        for (to, bytes) in &datagrams {
+            sender.send(&mut outbox, receivers[*to].1, None, bytes);
+        }
+        sender.flush(&mut outbox);
+        assert_eq!(outbox.sent, datagrams.len() as u64);
+        for (to, bytes) in &datagrams {
+            assert_eq!(&received(&receivers[*to].0), bytes);
+        }
+    }
+
+    #[test]
+    fn datagrams_of_one_size_share_a_call() {
+        let mut outbox = Outbox { count: 1, segment_bytes: 100, last_bytes: 100, ..Outbox::default() };
+        let to = (SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), None);
+        outbox.way = Some(to);
+        assert!(outbox.takes(to, 100, 64));
+        assert!(outbox.takes(to, 99, 64), "a smaller one is the last");
+        assert!(!outbox.takes(to, 101, 64));
+        assert!(!outbox.takes(to, 100, 1), "the system does not segment");
+        outbox.last_bytes = 99;
+        assert!(!outbox.takes(to, 99, 64), "after the last one");
+    }
 }

@@ -24,7 +24,7 @@ use super::{
     demux::{Datagram, classify},
     framing::{Connections, Frame},
     routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoutes},
-    socket::{Arrival, Buffers, Socket},
+    socket::{Arrival, Buffers, Outbox, Socket},
     stream::{CheckTarget, Context, Opening, Stream},
     transport::TransportEvent,
 };
@@ -81,6 +81,7 @@ struct Tables {
     upstreams: UpstreamRoutes,
     tally: Tally,
     events: Vec<(usize, TransportEvent)>,
+    outbox: Outbox,
 }
 
 impl Worker {
@@ -106,6 +107,7 @@ impl Worker {
                 upstreams,
                 tally: Tally::default(),
                 events: Vec::new(),
+                outbox: Outbox::default(),
             },
             streams: HashMap::new(),
             touched: Vec::new(),
@@ -161,6 +163,7 @@ impl Worker {
             upstream_routes: &mut self.tables.upstreams,
             tally: &mut self.tables.tally,
             events: &mut self.tables.events,
+            outbox: &mut self.tables.outbox,
             now,
         };
         (&mut self.streams, context)
@@ -186,7 +189,7 @@ impl Worker {
         for _ in 0..BATCHES_MAX {
             let now = Instant::now();
             let Self { parts, socket, tables, streams, touched, .. } = self;
-            let Tables { tcp, clients, upstreams, tally, events } = tables;
+            let Tables { tcp, clients, upstreams, tally, events, outbox } = tables;
             let more = socket.receive(buffers, |arrival| {
                 tally.datagrams_received += 1;
                 let mut context = Context {
@@ -198,6 +201,7 @@ impl Worker {
                     upstream_routes: upstreams,
                     tally,
                     events,
+                    outbox,
                     now,
                 };
                 match client_datagram(

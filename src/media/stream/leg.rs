@@ -15,7 +15,7 @@ use crate::{
         framing::Connections,
         routes::{ClientRoute, Origin},
         sdp::{Codec, Credentials, Sources},
-        socket::Socket,
+        socket::{Outbox, Socket},
         transport::Transport,
     },
     session::Epoch,
@@ -99,11 +99,12 @@ impl ClientLeg {
         let mut events = Vec::new();
         for (number, transport) in self.transports.iter_mut().enumerate() {
             transport.close();
-            let Context { client_socket, client_tcp, .. } = ctx;
+            let Context { client_socket, client_tcp, outbox, .. } = ctx;
             let mut send = |t: &Transmit, local: Option<IpAddr>| {
-                send_to_client(client_socket, client_tcp.as_deref_mut(), t, local);
+                send_to_client(client_socket, client_tcp.as_deref_mut(), outbox, t, local);
             };
             transport.drive(ctx.now, &mut send, &mut events, number);
+            client_socket.flush(outbox);
             let route = ClientRoute { stream: key, transport: number };
             for address in transport.addresses().collect::<Vec<_>>() {
                 ctx.client_routes.remove_address(address, route);
@@ -115,17 +116,20 @@ impl ClientLeg {
     }
 }
 
-/// Sends a datagram of a client leg. False: it was dropped.
+/// Sends a datagram of a client leg. Flush the outbox afterwards.
 pub(super) fn send_to_client(
     socket: &Socket,
     connections: Option<&mut Connections>,
+    outbox: &mut Outbox,
     transmit: &Transmit,
     local: Option<IpAddr>,
-) -> bool {
+) {
     if transmit.proto == Protocol::Tcp {
-        return connections.is_some_and(|c| c.send(transmit.destination, &transmit.contents));
+        let sent = connections.is_some_and(|c| c.send(transmit.destination, &transmit.contents));
+        outbox.sent += u64::from(sent);
+    } else {
+        socket.send(outbox, transmit.destination, local, &transmit.contents);
     }
-    socket.send(transmit.destination, local, &transmit.contents)
 }
 
 /// An upstream leg that was offered: sockets and names, no transport yet. What the upstream
@@ -177,14 +181,9 @@ impl UpstreamLeg {
         for (number, transport) in self.transports.iter_mut().enumerate() {
             transport.close();
             if let Some((socket, _)) = self.sockets.get(number) {
-                transport.drive(
-                    ctx.now,
-                    &mut |t, _| {
-                        let _ = socket.send(t.destination, None, &t.contents);
-                    },
-                    &mut events,
-                    number,
-                );
+                let mut send = |t: &Transmit, _| socket.send(ctx.outbox, t.destination, None, &t.contents);
+                transport.drive(ctx.now, &mut send, &mut events, number);
+                socket.flush(ctx.outbox);
             }
         }
         for (_, token) in self.sockets {

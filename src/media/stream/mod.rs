@@ -27,7 +27,7 @@ use super::{
     framing::Connections,
     routes::{ClientRoutes, Origin, UpstreamRoutes},
     sdp::Description,
-    socket::Socket,
+    socket::{Outbox, Socket},
     transport::TransportEvent,
     watchdog::Watchdog,
 };
@@ -50,6 +50,8 @@ pub(crate) struct Context<'a> {
     pub(crate) tally: &'a mut Tally,
     /// Scratch, empty between calls.
     pub(crate) events: &'a mut Vec<(usize, TransportEvent)>,
+    /// Empty between calls.
+    pub(crate) outbox: &'a mut Outbox,
     pub(crate) now: Instant,
 }
 

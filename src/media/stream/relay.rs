@@ -33,15 +33,15 @@ impl Stream {
     /// Lets one transport speak, and acts on what it says.
     pub(super) fn drive(&mut self, side: Side, number: usize, ctx: &mut Context<'_>) {
         let mut events = std::mem::take(ctx.events);
-        let mut sent = 0;
         match side {
             Side::Client => {
                 if let Some(transport) = self.client.as_mut().and_then(|c| c.transports.get_mut(number)) {
-                    let Context { client_socket, client_tcp, .. } = ctx;
+                    let Context { client_socket, client_tcp, outbox, .. } = ctx;
                     let mut send = |t: &Transmit, local: Option<IpAddr>| {
-                        sent += u64::from(send_to_client(client_socket, client_tcp.as_deref_mut(), t, local));
+                        send_to_client(client_socket, client_tcp.as_deref_mut(), outbox, t, local);
                     };
                     transport.drive(ctx.now, &mut send, &mut events, number);
+                    client_socket.flush(outbox);
                 }
             }
             Side::Upstream => {
@@ -50,12 +50,13 @@ impl Stream {
                         (leg.transports.get_mut(number), leg.sockets.get(number))
                 {
                     let mut send =
-                        |t: &Transmit, _| sent += u64::from(socket.send(t.destination, None, &t.contents));
+                        |t: &Transmit, _| socket.send(ctx.outbox, t.destination, None, &t.contents);
                     transport.drive(ctx.now, &mut send, &mut events, number);
+                    socket.flush(ctx.outbox);
                 }
             }
         }
-        ctx.tally.datagrams_sent += sent;
+        ctx.tally.datagrams_sent += std::mem::take(&mut ctx.outbox.sent);
         for (number, event) in events.drain(..) {
             match event {
                 TransportEvent::Rtc(event) => self.on_event(side, number, event, ctx),
