@@ -6,13 +6,14 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
-        mpsc::{SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
 };
 
 use mio::Waker;
 use parking_lot::Mutex;
+// Unlike that of std it takes memory for what waits, not for all that may wait.
+use tokio::sync::mpsc::{Sender, channel, error::TrySendError};
 
 use super::{
     MediaSettings, Order, StreamKey,
@@ -43,7 +44,7 @@ struct Shared {
 /// The way to one worker.
 #[derive(Debug)]
 struct Lane {
-    orders: Option<SyncSender<Order>>,
+    orders: Option<Sender<Order>>,
     waker: Waker,
     address: SocketAddr,
 }
@@ -64,7 +65,7 @@ impl MediaHandle {
         let mut threads = Vec::new();
         for number in 0..settings.workers.max(1) {
             let address = worker_address(settings.listen, number)?;
-            let (sender, orders) = sync_channel(ORDERS_WAITING_MAX);
+            let (sender, orders) = channel(ORDERS_WAITING_MAX);
             let published = Arc::new(Published::default());
             let parts = Parts {
                 settings: settings.clone(),
@@ -116,7 +117,7 @@ impl MediaHandle {
             Some(Err(TrySendError::Full(_))) => {
                 tracing::error!(%stream, "a media worker does not take orders: one is lost")
             }
-            Some(Err(TrySendError::Disconnected(_))) => {
+            Some(Err(TrySendError::Closed(_))) => {
                 tracing::error!(%stream, "a media worker has ended: an order is lost")
             }
             None => {}

@@ -10,12 +10,12 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
-        mpsc::{Receiver, TryRecvError},
     },
     time::{Duration, Instant},
 };
 
 use mio::{Events, Interest, Poll, Token, Waker};
+use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 
 use super::{
     MediaSettings, Order, StreamKey,
