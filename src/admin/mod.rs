@@ -72,6 +72,7 @@ async fn answer(proxy: &Proxy, request: &Request<Incoming>, begun: Instant) -> R
                     "places": facts.places,
                     "handshakes_held": facts.held,
                     "outages": outages,
+                    "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
                     "nodes": proxy.nodes(),
                     "media": proxy.media().map(crate::media::MediaHandle::counters),
                     "shown": sessions,
