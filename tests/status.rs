@@ -37,17 +37,10 @@ async fn sessions_and_streams_are_shown() {
     let (running, mut all_run) = watch::channel(0);
     let clients = tokio::spawn(load::run(
         LoadSettings {
-            url: format!("ws://{}", proxy.address()).parse().unwrap(),
-            ca: None,
             scenario: Scenario::Publish,
             sessions: 3,
-            ramp_per_s: 100,
             hold: Duration::from_secs(60),
-            rate_per_s: 0.0,
-            message_bytes: 200,
-            in_flight: 1,
-            local_addresses: Vec::new(),
-            connect_timeout: Duration::from_secs(10),
+            ..LoadSettings::new(format!("ws://{}", proxy.address()).parse().unwrap())
         },
         stopped,
         move |progress| {

@@ -23,17 +23,12 @@ const STORM_TIME_MAX: Duration = Duration::from_secs(120);
 
 fn load_settings(address: std::net::SocketAddr) -> LoadSettings {
     LoadSettings {
-        url: format!("ws://{address}").parse().unwrap(),
-        ca: None,
         scenario: Scenario::Storm,
         sessions: SESSIONS,
         ramp_per_s: 1_000,
         hold: STORM_TIME_MAX,
-        rate_per_s: 0.0,
-        message_bytes: 200,
-        in_flight: 1,
-        local_addresses: Vec::new(),
         connect_timeout: Duration::from_secs(60),
+        ..LoadSettings::new(format!("ws://{address}").parse().unwrap())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::config::{
     AdminAddress, Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, Overrides, RestoreMode,
     UpstreamUrl,
 };
-use crate::load::Scenario;
+use crate::load::{Media, Scenario};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -260,8 +260,26 @@ pub struct SimulateArgs {
     pub log_level: Option<LogLevel>,
 }
 
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  holdfast load ws://proxy:8080 --scenario echo --sessions 1000 --rate 2000
+      2,000 messages per second over 1,000 sessions, each timed until its answer.
+
+  holdfast load ws://proxy:8080 --scenario publish-play --media real --sessions 30 --players 2
+      10 publishers and 20 players of their streams, with audio and video.
+
+  holdfast load ws://proxy:8080 --scenario storm --sessions 500 --hold 60
+      500 publishers that watch: restart the server yourself meanwhile.
+
+  holdfast load ws://proxy:8080 --scenario storm --sessions 500 --upstream-listens 127.0.0.1:8081 \\
+      --upstream-command 'holdfast simulate --listen 127.0.0.1:8081'
+      The same with a server that is started, killed (SIGKILL) and started again, and the time to
+      restore counted from the moment it listens. For a server that runs already as
+      `holdfast simulate`: --upstream-control http://127.0.0.1:8082.";
+
 /// `holdfast load`.
 #[derive(Args, Debug)]
+#[command(after_help = LOAD_EXAMPLES)]
 pub struct LoadArgs {
     /// What to load: ws://HOST:PORT or wss://HOST:PORT, any server or proxy.
     #[arg(value_name = "URL")]
@@ -279,7 +297,7 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub ramp: u32,
 
-    /// Seconds to stay after the last client came.
+    /// Seconds to stay after the last client came, or after the last outage of --upstream-*.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     pub hold: u64,
 
@@ -307,6 +325,52 @@ pub struct LoadArgs {
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     pub connect_timeout_ms: u64,
 
+    /// Players of each published stream (publish-play, storm); they are among --sessions.
+    /// [default: 1 in publish-play, 0 in storm]
+    #[arg(long, value_name = "N", help_heading = "Streams")]
+    pub players: Option<usize>,
+
+    /// What streams carry.
+    #[arg(long, value_name = "MEDIA", default_value = "signaling", help_heading = "Streams")]
+    pub media: Media,
+
+    /// Video of each publisher (real media), in kbit/s.
+    #[arg(long, value_name = "KBPS", default_value_t = 500, help_heading = "Streams")]
+    pub video_kbps: u32,
+
+    /// Threads that carry real media.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Streams")]
+    pub media_threads: usize,
+
+    /// Server to start, to kill (SIGKILL to its process group) and to start again: a command line
+    /// for the shell that stays in the foreground.
+    #[arg(long, value_name = "COMMAND", help_heading = "Storm", conflicts_with = "upstream_control")]
+    pub upstream_command: Option<String>,
+
+    /// Where the server of --upstream-command listens when it is ready.
+    #[arg(long, value_name = "HOST:PORT", help_heading = "Storm", requires = "upstream_command")]
+    pub upstream_listens: Option<String>,
+
+    /// Control port of a `holdfast simulate` to restart instead: http://IP:PORT.
+    #[arg(long, value_name = "URL", help_heading = "Storm")]
+    pub upstream_control: Option<http::Uri>,
+
+    /// Seconds from when all streams run to the first kill.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, help_heading = "Storm")]
+    pub kill_after: f64,
+
+    /// Seconds from a kill to the start.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds, help_heading = "Storm")]
+    pub down: f64,
+
+    /// How many kills.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Storm")]
+    pub kills: u32,
+
+    /// Seconds from a kill to the next one, at least.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20.0, value_parser = seconds, help_heading = "Storm")]
+    pub kill_every: f64,
+
     /// Pass the bounds that keep a server from being melted by accident.
     #[arg(long)]
     pub no_limit: bool,
@@ -319,4 +383,9 @@ pub struct LoadArgs {
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate >= 0.0);
     rate.ok_or_else(|| "expected a number that is not negative".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds.ok_or_else(|| "expected seconds, 0 to 86400".to_owned())
 }

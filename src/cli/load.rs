@@ -1,6 +1,9 @@
 //! `holdfast load`: protocol-true clients against any URL, with progress and a summary.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
@@ -8,35 +11,65 @@ use super::{Failure, args::LoadArgs, signals::Signals, told};
 use crate::{
     config::{LogFormat, LogLevel, LogSettings},
     limits,
-    load::{self, LoadSettings, Progress},
+    load::{self, LoadSettings, Media, Outages, Progress, Scenario, Upstream},
     telemetry,
 };
 
 pub(super) fn run(args: &LoadArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let settings = LoadSettings {
-        url: args.url.clone(),
-        ca: args.ca.clone(),
-        scenario: args.scenario,
-        sessions: args.sessions,
-        ramp_per_s: args.ramp,
-        hold: std::time::Duration::from_secs(args.hold),
-        rate_per_s: args.rate,
-        message_bytes: args.message_bytes,
-        in_flight: args.in_flight,
-        local_addresses: args.from.clone(),
-        connect_timeout: std::time::Duration::from_millis(args.connect_timeout_ms),
-    };
+    let settings = settings(args)?;
     settings.check(args.no_limit).map_err(Failure::Usage)?;
     telemetry::init(&LogSettings { format: LogFormat::Text, level: LogLevel::Warn })?;
     super::install_crypto_provider();
     let open_files = limits::raise_open_files();
-    if u64::try_from(settings.sessions).is_ok_and(|sessions| sessions >= open_files) {
+    let each = if settings.media == Media::Real { 2 } else { 1 };
+    if u64::try_from(settings.sessions).is_ok_and(|sessions| sessions.saturating_mul(each) >= open_files) {
         return Err(Failure::Usage(format!(
-            "--sessions {}: only {open_files} files may be open (ulimit -n), and each session is one",
+            "--sessions {}: only {open_files} files may be open (ulimit -n), and each session needs {each}",
             settings.sessions
         )));
     }
     super::on_runtime(load(settings, args.json, out))
+}
+
+fn settings(args: &LoadArgs) -> Result<LoadSettings, Failure> {
+    let seconds = Duration::from_secs_f64;
+    let upstream = match (&args.upstream_command, &args.upstream_listens, &args.upstream_control) {
+        (Some(command), Some(listens), _) => {
+            Some(Upstream::Command { command: command.clone(), listens: listens.clone() })
+        }
+        (Some(_), None, _) => {
+            return Err(Failure::Usage(
+                "--upstream-command needs --upstream-listens HOST:PORT, to know when it is ready".to_owned(),
+            ));
+        }
+        (None, _, Some(control)) => Some(Upstream::Control(control.clone())),
+        (None, _, None) => None,
+    };
+    let players = args.players.unwrap_or(usize::from(args.scenario == Scenario::PublishPlay));
+    Ok(LoadSettings {
+        ca: args.ca.clone(),
+        scenario: args.scenario,
+        sessions: args.sessions,
+        ramp_per_s: args.ramp,
+        hold: Duration::from_secs(args.hold),
+        rate_per_s: args.rate,
+        message_bytes: args.message_bytes,
+        in_flight: args.in_flight,
+        local_addresses: args.from.clone(),
+        connect_timeout: Duration::from_millis(args.connect_timeout_ms),
+        players_per_stream: players,
+        media: args.media,
+        video_kbps: args.video_kbps,
+        media_threads: args.media_threads,
+        upstream,
+        outages: Outages {
+            after: seconds(args.kill_after),
+            down: seconds(args.down),
+            count: args.kills,
+            every: seconds(args.kill_every),
+        },
+        ..LoadSettings::new(args.url.clone())
+    })
 }
 
 async fn load(settings: LoadSettings, json: bool, out: &mut impl Write) -> Result<(), Failure> {
@@ -76,8 +109,13 @@ async fn load(settings: LoadSettings, json: bool, out: &mut impl Write) -> Resul
 
 /// One line per second for people; stderr, so that the summary can be piped on.
 fn show(progress: Progress) {
+    let pictures = progress
+        .pictures
+        .map(|(moving, all)| format!(", {moving} of {all} pictures move"))
+        .unwrap_or_default();
+    let upstream = if progress.upstream_is_down { ", server down" } else { "" };
     let line = format!(
-        "{:>5} s  {} started, {} open, {} streams, {} messages received, {} errors",
+        "{:>5} s  {} started, {} open, {} streams, {} messages received, {} errors{pictures}{upstream}",
         progress.elapsed.as_secs(),
         progress.started,
         progress.open,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::load::{
-    Caller, LoadSettings, Scenario,
+    Caller, LoadSettings,
     webrtc_client::{ClientOptions, ClientPool, PoolSettings},
 };
 
@@ -98,19 +98,8 @@ async fn running(caller: &mut Caller, word: &str) -> io::Result<()> {
 }
 
 fn url(address: SocketAddr) -> io::Result<LoadSettings> {
-    Ok(LoadSettings {
-        url: format!("ws://{address}").parse().map_err(io::Error::other)?,
-        ca: None,
-        scenario: Scenario::Idle,
-        sessions: 1,
-        ramp_per_s: 1,
-        hold: Duration::ZERO,
-        rate_per_s: 0.0,
-        message_bytes: 0,
-        in_flight: 1,
-        local_addresses: Vec::new(),
-        connect_timeout: STEP_TIME_MAX,
-    })
+    let url = format!("ws://{address}").parse().map_err(io::Error::other)?;
+    Ok(LoadSettings { connect_timeout: STEP_TIME_MAX, ..LoadSettings::new(url) })
 }
 
 fn frames(caller: &Caller) -> u64 {

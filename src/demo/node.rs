@@ -7,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, body::Bytes};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::spawn_blocking, time::timeout};
+use tokio::{task::spawn_blocking, time::timeout};
 
 /// How long the simulated server may take to start.
 const START_TIME_MAX: Duration = Duration::from_secs(10);
@@ -63,23 +60,7 @@ impl Node {
 
     /// Asks the running server for a fault or a switch.
     pub(super) async fn control(&self, path: &str, body: serde_json::Value) -> io::Result<()> {
-        let stream = TokioIo::new(TcpStream::connect(self.control).await?);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(stream).await.map_err(io::Error::other)?;
-        let connection = tokio::spawn(connection);
-        let request = Request::post(path)
-            .header("host", self.control.to_string())
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))
-            .map_err(io::Error::other)?;
-        let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let status = response.status();
-        let text = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-        connection.abort();
-        if status.is_success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!("the server says {status}: {}", String::from_utf8_lossy(&text))))
+        crate::load::http::post(&self.control.to_string(), path, &body).await
     }
 }
 

@@ -1,4 +1,5 @@
-//! One protocol-true client: it connects, answers pings, and does what its scenario says.
+//! One protocol-true client: it connects, answers pings, and does what its scenario says. What
+//! becomes of its stream is in `stream.rs`.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -9,49 +10,48 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::signaling::{Peek, peek, synthetic};
+use crate::signaling::{Peek, peek};
 
 use super::{
     LoadSettings, Scenario, messages,
     socket::{Socket, Target},
+    stream::Stream,
+    studio::Studio,
     tally::{Tally, add, take},
+    upstream::Outage,
 };
 
 /// Times of unanswered `sendData` that are remembered per client.
 const UNANSWERED_MAX: usize = 1_024;
-/// How long a client waits before it publishes again what was reported FAILED, at most: pages
-/// with restart code do not come back all in the same instant.
-const REPUBLISH_SPREAD: Duration = Duration::from_millis(500);
+/// How long a client waits before it asks again whether its session is back.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What all clients share.
 pub(super) struct Run {
     pub(super) settings: LoadSettings,
     pub(super) target: Target,
     pub(super) tally: Tally,
+    /// Real media, if there is any.
+    pub(super) studio: Option<Arc<Studio>>,
+    /// Per group of players: whether its stream is published.
+    pub(super) published: Vec<watch::Sender<bool>>,
+    /// The outage that we make.
+    pub(super) outage: watch::Receiver<Outage>,
     /// True when the clients shall go.
     pub(super) stop: watch::Receiver<bool>,
 }
 
 pub(super) struct Client {
-    run: Arc<Run>,
-    number: usize,
-    socket: Socket,
-    stream: StreamState,
+    pub(super) run: Arc<Run>,
+    pub(super) number: usize,
+    pub(super) socket: Socket,
+    pub(super) stream: Stream,
     /// When each unanswered `sendData` was due.
     due: VecDeque<Instant>,
-    next_turn: Option<Instant>,
-    published_at: Instant,
-    failed_at: Option<Instant>,
-    publish_at: Option<Instant>,
-    publishes: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum StreamState {
-    None,
-    Asked,
-    Running,
-    Stopping,
+    pub(super) next_turn: Option<Instant>,
+    /// Since when the server listens again, until this session is known to be back.
+    asks_since: Option<Instant>,
+    ask_at: Option<Instant>,
 }
 
 /// Runs client `number` until the run stops or its socket ends.
@@ -77,9 +77,7 @@ pub(super) async fn run(run: Arc<Run>, number: usize) {
         Err(error) => {
             take(&run.tally.open);
             add(&run.tally.lost);
-            if client.stream == StreamState::Running {
-                take(&run.tally.running);
-            }
+            client.stream_lost();
             run.tally.error(&error);
         }
     }
@@ -89,6 +87,14 @@ pub(super) async fn run(run: Arc<Run>, number: usize) {
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that nobody is left who could stop us: then the run is over as well.
     let _ = stop.wait_for(|stopped| *stopped).await;
+}
+
+/// Waits until the publisher of the group publishes.
+async fn is_published(published: &mut Option<watch::Receiver<bool>>) {
+    if let Some(published) = published {
+        // The senders live as long as the run.
+        let _ = published.wait_for(|published| *published).await;
+    }
 }
 
 async fn connect(run: &Run, number: usize) -> Result<Socket, String> {
@@ -115,39 +121,52 @@ async fn connect(run: &Run, number: usize) -> Result<Socket, String> {
 
 impl Client {
     fn new(run: Arc<Run>, number: usize, socket: Socket) -> Self {
-        let now = Instant::now();
+        let stream = Stream::new(run.settings.publishes(number), run.settings.group(number));
         Self {
             run,
             number,
             socket,
-            stream: StreamState::None,
+            stream,
             due: VecDeque::new(),
             next_turn: None,
-            published_at: now,
-            failed_at: None,
-            publish_at: None,
-            publishes: 0,
+            asks_since: None,
+            ask_at: None,
         }
     }
 
     async fn live(&mut self) -> Result<(), String> {
         let mut stop = self.run.stop.clone();
+        let mut outage = self.run.outage.clone();
+        let controlled = self.run.settings.upstream.is_some();
+        let mut published = self.run.published.get(self.stream.group).map(watch::Sender::subscribe);
         self.begin();
         loop {
-            let wake = self.next_turn.into_iter().chain(self.publish_at).min();
+            let wake = [self.next_turn, self.stream.start_at, self.ask_at].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => return Ok(()),
                 message = self.socket.next() => self.received(message).await?,
+                Ok(()) = outage.changed(), if controlled => {
+                    let outage = *outage.borrow_and_update();
+                    self.outage_moved(outage);
+                }
+                () = is_published(&mut published), if self.stream.waits => self.stream.publisher_is_there(),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.turn().await?,
             }
         }
     }
 
+    /// As soon as the server listens, the client asks for something, and goes on asking until it gets
+    /// it: then its session is back.
+    fn outage_moved(&mut self, outage: Outage) {
+        self.asks_since = outage.listening;
+        self.ask_at = outage.listening;
+    }
+
     fn begin(&mut self) {
         let settings = &self.run.settings;
-        if matches!(settings.scenario, Scenario::Publish | Scenario::Storm) {
-            self.publish_at = Some(Instant::now());
+        if settings.scenario.has_streams() {
+            self.stream.start_at = Some(Instant::now());
         }
         if settings.scenario == Scenario::Echo && settings.rate_per_s > 0.0 {
             // Spread over one period, so that clients do not speak in step.
@@ -157,7 +176,7 @@ impl Client {
     }
 
     /// Time between two turns of this client.
-    fn period(&self) -> Duration {
+    pub(super) fn period(&self) -> Duration {
         let settings = &self.run.settings;
         let turns_per_s = settings.rate_per_s / (settings.sessions as f64 * settings.in_flight as f64);
         Duration::try_from_secs_f64(1.0 / turns_per_s).unwrap_or(Duration::from_secs(3_600))
@@ -165,9 +184,14 @@ impl Client {
 
     async fn turn(&mut self) -> Result<(), String> {
         let now = Instant::now();
-        if self.publish_at.is_some_and(|at| at <= now) {
-            self.publish_at = None;
-            self.publish().await?;
+        if self.stream.start_at.is_some_and(|at| at <= now) {
+            self.stream.start_at = None;
+            self.start_stream().await?;
+        }
+        if self.ask_at.is_some_and(|at| at <= now) {
+            self.ask_at = None;
+            self.due.push_back(now);
+            self.send(messages::send_data(self.run.settings.message_bytes)).await?;
         }
         if let Some(due) = self.next_turn.filter(|due| *due <= now) {
             self.next_turn = Some(due + self.period());
@@ -191,26 +215,7 @@ impl Client {
         self.socket.flush().await.map_err(|error| error.to_string())
     }
 
-    async fn publish(&mut self) -> Result<(), String> {
-        self.publishes += 1;
-        self.published_at = Instant::now();
-        self.stream = StreamState::Asked;
-        let id = messages::stream_id(self.number, self.publishes);
-        self.send(messages::publish(&id, &messages::stream_name(self.number))).await
-    }
-
-    async fn stop_stream(&mut self) -> Result<(), String> {
-        if self.stream != StreamState::Running {
-            return Ok(());
-        }
-        self.stream = StreamState::Stopping;
-        take(&self.run.tally.running);
-        let id = messages::stream_id(self.number, self.publishes);
-        let stop = synthetic::stop_stream(&id, &messages::stream_name(self.number), true, "PUBLISHING");
-        self.send(String::from_utf8(stop).unwrap_or_default()).await
-    }
-
-    async fn send(&mut self, text: String) -> Result<(), String> {
+    pub(super) async fn send(&mut self, text: String) -> Result<(), String> {
         add(&self.run.tally.sent);
         self.socket.send(Message::text(text)).await.map_err(|error| error.to_string())
     }
@@ -253,12 +258,14 @@ impl Client {
                 Ok(())
             }
             "DataStatusEvent" => {
-                add(&tally.answered);
-                if peek.string("status").as_deref() != Some("ACCEPTED") {
-                    add(&tally.answered_failed);
-                }
-                if let Some(due) = self.due.pop_front() {
-                    tally.answer.record(due.elapsed());
+                self.data_answered(peek.string("status").as_deref() == Some("ACCEPTED"));
+                Ok(())
+            }
+            "setRemoteSDP" => {
+                if let Some((media, sdp)) = self.remote_description(peek)
+                    && let Err(error) = media.apply_answer(&sdp).await
+                {
+                    self.run.tally.error(&error.to_string());
                 }
                 Ok(())
             }
@@ -270,54 +277,19 @@ impl Client {
         }
     }
 
-    fn stream_status(&mut self, peek: &Peek<'_>) {
+    fn data_answered(&mut self, accepted: bool) {
         let tally = &self.run.tally;
-        let mine = messages::stream_id(self.number, self.publishes);
-        if peek.string("mediaSessionId").as_deref() != Some(&*mine) {
-            return;
+        add(&tally.answered);
+        if let Some(due) = self.due.pop_front() {
+            tally.answer.record(due.elapsed());
         }
-        match peek.string("status").as_deref() {
-            Some("PUBLISHING") if self.stream == StreamState::Asked => {
-                self.stream = StreamState::Running;
-                add(&tally.publishing);
-                add(&tally.running);
-                tally.publish.record(self.published_at.elapsed());
-                if let Some(failed) = self.failed_at.take() {
-                    add(&tally.back);
-                    tally.restore.record(failed.elapsed());
-                }
-                self.plan_next_cycle();
+        if accepted {
+            if let Some(since) = self.asks_since.take() {
+                tally.session_restored.record(since.elapsed());
             }
-            Some("FAILED") => self.stream_failed(),
-            Some("UNPUBLISHED") => {
-                self.stream = StreamState::None;
-                self.publish_at = Some(Instant::now());
-            }
-            _ => {}
-        }
-    }
-
-    fn plan_next_cycle(&mut self) {
-        let settings = &self.run.settings;
-        if settings.scenario == Scenario::Publish && settings.rate_per_s > 0.0 {
-            self.next_turn = Some(self.next_turn.unwrap_or_else(Instant::now) + self.period());
-        }
-    }
-
-    fn stream_failed(&mut self) {
-        let tally = &self.run.tally;
-        let now = Instant::now();
-        if self.stream == StreamState::Running {
-            add(&tally.reported);
-            take(&tally.running);
-            self.failed_at = Some(now);
         } else {
-            add(&tally.refused);
-        }
-        self.stream = StreamState::None;
-        if self.run.settings.scenario == Scenario::Storm {
-            let share = (self.number % 997) as f64 / 997.0;
-            self.publish_at = Some(now + REPUBLISH_SPREAD.mul_f64(share));
+            add(&tally.answered_failed);
+            self.ask_at = self.asks_since.map(|_| Instant::now() + ASK_AGAIN);
         }
     }
 }

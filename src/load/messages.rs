@@ -5,8 +5,8 @@ use serde_json::json;
 /// The answer to a ping.
 pub(super) const PONG: &str = r#"{"message":"pong","data":[null]}"#;
 
-/// An offer as Chromium makes it, so that sizes are true: about 5 KB.
-const OFFER: &str = include_str!("offer.sdp");
+/// An offer as Chromium makes it, so that sizes are true: about 5 KB. No media will come of it.
+pub(super) const OFFER: &str = include_str!("offer.sdp");
 
 /// `connection` of client `number`.
 pub(super) fn connection(number: usize) -> String {
@@ -28,14 +28,9 @@ pub(super) fn stream_id(number: usize, n: u32) -> String {
     format!("{number:08x}-{:04x}-11ef-8000-{:012x}", n & 0xffff, std::process::id())
 }
 
-/// The name a client publishes.
-pub(super) fn stream_name(number: usize) -> String {
-    format!("load-{}-{number}", std::process::id())
-}
-
-/// `publishStream` with a whole offer, of which no media will come.
-pub(super) fn publish(id: &str, name: &str) -> String {
-    stream(true, id, name, OFFER)
+/// The name that the publisher of a group publishes and its players play.
+pub(super) fn stream_name(group: usize) -> String {
+    format!("load-{}-{group}", std::process::id())
 }
 
 /// `publishStream` or `playStream` with this offer.
@@ -80,7 +75,7 @@ mod tests {
         assert_eq!(send_data(200).len(), 200);
         assert_eq!(send_data(6_000).len(), 6_000);
         serde_json::from_str::<serde_json::Value>(&send_data(1)).unwrap();
-        let publish = publish(&stream_id(1, 1), &stream_name(1));
+        let publish = stream(true, &stream_id(1, 1), &stream_name(1), OFFER);
         assert!((4_500..8_000).contains(&publish.len()), "{}", publish.len());
         assert!(uuid::Uuid::parse_str(&stream_id(70_000, 3)).is_ok());
     }

@@ -6,11 +6,15 @@
 
 mod caller;
 mod client;
+pub(crate) mod http;
 mod messages;
 mod settings;
 mod socket;
+mod stream;
+mod studio;
 mod summary;
 mod tally;
+mod upstream;
 pub mod webrtc_client;
 
 use std::{io, sync::Arc, time::Duration};
@@ -22,12 +26,18 @@ use tokio::{
 };
 
 pub use caller::{Caller, Told};
-pub use settings::{LoadSettings, MESSAGE_BYTES_MAX, RAMP_MAX, RATE_MAX, SESSIONS_MAX, Scenario};
-pub use summary::{Percentiles, Summary};
+pub use settings::{
+    LoadSettings, MEDIA_KBPS_MAX, MEDIA_SESSIONS_MAX, MEDIA_THREADS_MAX, MESSAGE_BYTES_MAX, Media,
+    OUTAGES_MAX, Outages, RAMP_MAX, RATE_MAX, SESSIONS_MAX, Scenario, Upstream,
+};
+pub use studio::MediaSummary;
+pub use summary::{Percentiles, Summary, UpstreamSummary};
 
 use client::Run;
 use socket::Target;
+use studio::Studio;
 use tally::{Tally, read};
+use upstream::{Control, Outage};
 
 /// How long the sockets may take to close at the end.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
@@ -47,35 +57,104 @@ pub struct Progress {
     pub received: u64,
     /// Errors of any kind.
     pub errors: u64,
+    /// With real media: how many pictures move, of how many players.
+    pub pictures: Option<(u64, u64)>,
+    /// Whether the upstream that we control is away.
+    pub upstream_is_down: bool,
 }
 
 /// Runs the load until its time is over or `stop` becomes true, and sums it up.
 ///
 /// # Errors
-/// The URL cannot be used: it does not resolve, or its certificates cannot be read. What goes
-/// wrong with single clients is counted, not an error.
+/// The URL cannot be used (it does not resolve, or its certificates cannot be read), there are no
+/// means for real media, or the upstream cannot be controlled. What goes wrong with single clients
+/// is counted, not an error.
 pub async fn run(
     settings: LoadSettings,
     mut stop: watch::Receiver<bool>,
     progress: impl Fn(Progress) + Send + 'static,
 ) -> io::Result<Summary> {
     let target = Target::resolve(&settings).await?;
+    let mut control = match &settings.upstream {
+        None => None,
+        Some(upstream) => tokio::select! {
+            control = Control::start(upstream) => Some(control.map_err(upstream_failed)?),
+            () = client::stopped(&mut stop) => None,
+        },
+    };
+    let bind_ip = settings.local_addresses.first().copied().map_or_else(|| target.local_ip(), Ok)?;
+    let studio = Studio::start(&settings, bind_ip)?.map(Arc::new);
     let (end, ended) = watch::channel(false);
-    let run = Arc::new(Run { settings, target, tally: Tally::new(), stop: ended });
+    let (outage, outage_seen) = watch::channel(Outage::default());
+    let groups = if settings.players_per_stream > 0 { settings.group(settings.sessions) + 1 } else { 0 };
+    let published = (0..groups).map(|_| watch::Sender::new(false)).collect();
+    let tally = Tally::new();
+    let run = Arc::new(Run { settings, target, tally, studio, published, outage: outage_seen, stop: ended });
     let reporter = tokio::spawn(report(Arc::clone(&run), progress));
+    let pictures = tokio::spawn(watch_pictures(Arc::clone(&run)));
     let begun = Instant::now();
     let mut clients = JoinSet::new();
     tokio::select! {
-        () = bring_clients(&run, &mut clients) => {}
+        () = work(&run, &mut clients, control.as_mut(), &outage) => {}
         () = client::stopped(&mut stop) => {}
     }
-    let _ = tokio::time::timeout(run.settings.hold, client::stopped(&mut stop)).await;
-    let summary = Summary::of(&run.tally, begun.elapsed());
+    let summary = Summary::of(&run, begun.elapsed());
+    pictures.abort();
     let _ = end.send(true);
     let _ =
         tokio::time::timeout(CLOSE_TIME_MAX, async { while clients.join_next().await.is_some() {} }).await;
     reporter.abort();
+    if let Some(control) = control {
+        control.finish().await;
+    }
     Ok(summary)
+}
+
+fn upstream_failed(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("the upstream cannot be controlled: {error}"))
+}
+
+/// The run itself: clients come, the upstream goes and comes back if that is ours to do, and the
+/// clients stay for their time.
+async fn work(
+    run: &Arc<Run>,
+    clients: &mut JoinSet<()>,
+    control: Option<&mut Control>,
+    outage: &watch::Sender<Outage>,
+) {
+    bring_clients(run, clients).await;
+    if let Some(control) = control {
+        until_all_run(run).await;
+        let note = |away: Duration| {
+            run.tally.outages_ms.lock().push(u64::try_from(away.as_millis()).unwrap_or(u64::MAX));
+        };
+        if let Err(error) = control.storm(&run.settings.outages, outage, note).await {
+            run.tally.error(&upstream_failed(error).to_string());
+        }
+    }
+    sleep(run.settings.hold).await;
+}
+
+/// Waits until every stream runs and every picture moves, or until that has taken too long: an outage
+/// before is no measurement.
+async fn until_all_run(run: &Run) {
+    let wanted = read(&run.tally.established);
+    let patience = Instant::now() + run.settings.connect_timeout;
+    let pictures_move = || run.studio.as_ref().is_none_or(|studio| studio.moving_all());
+    while (read(&run.tally.running) < wanted || !pictures_move()) && Instant::now() < patience {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Looks at all pictures again and again, until it is aborted.
+async fn watch_pictures(run: Arc<Run>) {
+    let Some(studio) = &run.studio else { return };
+    let mut looks = interval(studio::LOOK_INTERVAL);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        looks.tick().await;
+        studio.look(*run.outage.borrow());
+    }
 }
 
 /// Lets the clients come at their rate. Ends when all are there.
@@ -109,6 +188,8 @@ async fn report(run: Arc<Run>, progress: impl Fn(Progress)) {
             running: read(&run.tally.running),
             received: read(&run.tally.received),
             errors: run.tally.errors().values().sum(),
+            pictures: run.studio.as_ref().map(|studio| studio.moving()),
+            upstream_is_down: run.outage.borrow().is_down(),
         });
     }
 }

@@ -83,6 +83,16 @@ impl Target {
         })
     }
 
+    /// The local address from which the server is reached.
+    pub(super) fn local_ip(&self) -> io::Result<IpAddr> {
+        let any: SocketAddr =
+            if self.address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let probe = std::net::UdpSocket::bind(any)?;
+        // Sends nothing; it only asks the system for the way.
+        probe.connect(self.address)?;
+        Ok(probe.local_addr()?.ip())
+    }
+
     async fn tcp(&self, from: Option<IpAddr>) -> io::Result<TcpStream> {
         let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         if let Some(from) = from {

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::tally::{Tally, read};
+use super::{
+    client::Run,
+    studio::{MediaSummary, Studio},
+    tally::read,
+};
 
 /// Percentiles of a kind of time, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -25,7 +29,7 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    fn of(times: &Histogram<u64>) -> Self {
+    pub(super) fn of(times: &Histogram<u64>) -> Self {
         let ms = |quantile: f64| times.value_at_quantile(quantile) as f64 / 1_000.0;
         if times.is_empty() {
             return Self::default();
@@ -41,6 +45,20 @@ impl Percentiles {
     }
 }
 
+/// What came of outages that the run made itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct UpstreamSummary {
+    /// How long the server was away each time, from the kill until it listened, in milliseconds.
+    pub outages_ms: Vec<u64>,
+    /// From the server listening to an answer to a request: per session and outage. Each session
+    /// asks again 100 ms after an answer that said no.
+    pub session_restored: Percentiles,
+    /// From the server listening to a reported stream running again.
+    pub stream_restored: Percentiles,
+    /// From the server listening to a picture moving again (real media).
+    pub picture_restored: Percentiles,
+}
+
 /// What came of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
@@ -54,8 +72,10 @@ pub struct Summary {
     pub lost: u64,
     /// Sockets on which ESTABLISHED came again.
     pub established_again: u64,
-    /// Streams that started.
+    /// Publishes that started.
     pub publishing: u64,
+    /// Plays that started.
+    pub playing: u64,
     /// Streams reported FAILED after they ran.
     pub reported: u64,
     /// Streams running again after that.
@@ -82,16 +102,24 @@ pub struct Summary {
     pub answer: Percentiles,
     /// `publishStream` to PUBLISHING.
     pub publish: Percentiles,
+    /// `playStream` to PLAYING.
+    pub play: Percentiles,
     /// A client's FAILED to its stream running again.
     pub restore: Percentiles,
+    /// With real media.
+    pub media: Option<MediaSummary>,
+    /// With an upstream that the run killed and started.
+    pub upstream: Option<UpstreamSummary>,
     /// Measured time, in seconds.
     pub seconds: f64,
 }
 
 impl Summary {
-    pub(super) fn of(tally: &Tally, measured: Duration) -> Self {
+    pub(super) fn of(run: &Run, measured: Duration) -> Self {
+        let tally = &run.tally;
         let seconds = measured.as_secs_f64();
         let (sent, received) = (read(&tally.sent), read(&tally.received));
+        let studio = run.studio.as_deref();
         Self {
             started: read(&tally.started),
             established: read(&tally.established),
@@ -99,6 +127,7 @@ impl Summary {
             lost: read(&tally.lost),
             established_again: read(&tally.established_again),
             publishing: read(&tally.publishing),
+            playing: read(&tally.playing),
             reported: read(&tally.reported),
             back: read(&tally.back),
             refused: read(&tally.refused),
@@ -109,10 +138,18 @@ impl Summary {
             answered_failed: read(&tally.answered_failed),
             messages_per_s: if seconds > 0.0 { (sent + received) as f64 / seconds } else { 0.0 },
             errors: tally.errors(),
-            connect: Percentiles::of(&tally.connect.read()),
-            answer: Percentiles::of(&tally.answer.read()),
-            publish: Percentiles::of(&tally.publish.read()),
-            restore: Percentiles::of(&tally.restore.read()),
+            connect: tally.connect.percentiles(),
+            answer: tally.answer.percentiles(),
+            publish: tally.publish.percentiles(),
+            play: tally.play.percentiles(),
+            restore: tally.restore.percentiles(),
+            media: studio.map(Studio::summary),
+            upstream: run.settings.upstream.as_ref().map(|_| UpstreamSummary {
+                outages_ms: tally.outages_ms.lock().clone(),
+                session_restored: tally.session_restored.percentiles(),
+                stream_restored: tally.stream_restored.percentiles(),
+                picture_restored: studio.map(|studio| studio.restored.percentiles()).unwrap_or_default(),
+            }),
             seconds,
         }
     }
@@ -128,30 +165,88 @@ impl fmt::Display for Summary {
         writeln!(
             f,
             "streams    {} started, {} refused, {} reported, {} of them back, {} running",
-            self.publishing, self.refused, self.reported, self.back, self.running
+            self.publishing + self.playing,
+            self.refused,
+            self.reported,
+            self.back,
+            self.running
         )?;
         writeln!(
             f,
             "messages   {} sent, {} received in {:.1} s ({:.0}/s)",
             self.sent, self.received, self.seconds, self.messages_per_s
         )?;
-        for (name, times) in [
+        let times = [
             ("connect", self.connect),
             ("answer", self.answer),
             ("publish", self.publish),
+            ("play", self.play),
             ("restore", self.restore),
-        ] {
-            if times.count > 0 {
-                writeln!(
-                    f,
-                    "{name:<10} p50 {:.1} ms, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, max {:.1} ({})",
-                    times.p50_ms, times.p90_ms, times.p99_ms, times.p999_ms, times.max_ms, times.count
-                )?;
-            }
+        ];
+        times.into_iter().try_for_each(|(name, times)| line(f, name, times))?;
+        if let Some(media) = &self.media {
+            media.fmt(f)?;
+        }
+        if let Some(upstream) = &self.upstream {
+            upstream.fmt(f)?;
         }
         for (kind, count) in &self.errors {
             writeln!(f, "error      {count} × {kind}")?;
         }
         Ok(())
+    }
+}
+
+/// A line of percentiles, if there are any.
+fn line(f: &mut fmt::Formatter<'_>, name: &str, times: Percentiles) -> fmt::Result {
+    if times.count == 0 {
+        return Ok(());
+    }
+    writeln!(
+        f,
+        "{name:<10} p50 {:.1} ms, p90 {:.1}, p99 {:.1}, p99.9 {:.1}, max {:.1} ({})",
+        times.p50_ms, times.p90_ms, times.p99_ms, times.p999_ms, times.max_ms, times.count
+    )
+}
+
+impl fmt::Display for MediaSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "pictures   {} players: {} move, {} stand still, {} never came; {} publishers",
+            self.players,
+            self.players_moving,
+            self.players_still,
+            self.players_without_picture,
+            self.publishers
+        )?;
+        writeln!(
+            f,
+            "frames     {} received, {} missing, {} key frames; {} gaps of half a second or more",
+            self.frames_received, self.frames_missing, self.key_frames_received, self.gaps
+        )?;
+        writeln!(
+            f,
+            "packets    {} sent, {} received, {} missing; delay p50 below {:.1} ms, p99 below {:.1}",
+            self.packets_sent,
+            self.packets_received,
+            self.packets_missing,
+            self.delay_p50_ms,
+            self.delay_p99_ms
+        )?;
+        line(f, "first", self.first_picture)?;
+        line(f, "gap", self.gap)
+    }
+}
+
+impl fmt::Display for UpstreamSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let away: Vec<String> =
+            self.outages_ms.iter().map(|ms| format!("{:.1} s", *ms as f64 / 1_000.0)).collect();
+        writeln!(f, "upstream   killed {} times, away {}", away.len(), away.join(", "))?;
+        writeln!(f, "restored after the server listens:")?;
+        line(f, "  sessions", self.session_restored)?;
+        line(f, "  streams", self.stream_restored)?;
+        line(f, "  pictures", self.picture_restored)
     }
 }

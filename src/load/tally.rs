@@ -9,6 +9,8 @@ use std::{
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use super::summary::Percentiles;
+
 /// Kinds of errors kept apart; what comes after is counted as `other`.
 const ERROR_KINDS_MAX: usize = 32;
 /// Longest time that a histogram tells apart: ten minutes, in microseconds.
@@ -19,7 +21,7 @@ const TIME_US_MAX: u64 = 600_000_000;
 pub(super) struct Times(Mutex<Histogram<u64>>);
 
 impl Times {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         // These bounds are valid: low 1, high above 2, three digits. `new(3)` cannot fail either.
         let histogram = Histogram::new_with_bounds(1, TIME_US_MAX, 3).or_else(|_| Histogram::new(3));
         Self(Mutex::new(histogram.unwrap_or_else(|_| unreachable!("three digits are always accepted"))))
@@ -30,8 +32,8 @@ impl Times {
         self.0.lock().saturating_record(us.clamp(1, TIME_US_MAX));
     }
 
-    pub(super) fn read(&self) -> Histogram<u64> {
-        self.0.lock().clone()
+    pub(super) fn percentiles(&self) -> Percentiles {
+        Percentiles::of(&self.0.lock())
     }
 }
 
@@ -47,8 +49,16 @@ macro_rules! counters {
             pub(super) answer: Times,
             /// From `publishStream` to PUBLISHING.
             pub(super) publish: Times,
+            /// From `playStream` to PLAYING.
+            pub(super) play: Times,
             /// From the first sign of an outage at a client to its stream running again.
             pub(super) restore: Times,
+            /// From the server listening again to the answer of a request sent at that moment.
+            pub(super) session_restored: Times,
+            /// From the server listening again to a reported stream running again.
+            pub(super) stream_restored: Times,
+            /// How long the server was away, per outage that we made, in milliseconds.
+            pub(super) outages_ms: Mutex<Vec<u64>>,
             errors: Mutex<BTreeMap<String, u64>>,
         }
 
@@ -59,7 +69,11 @@ macro_rules! counters {
                     connect: Times::new(),
                     answer: Times::new(),
                     publish: Times::new(),
+                    play: Times::new(),
                     restore: Times::new(),
+                    session_restored: Times::new(),
+                    stream_restored: Times::new(),
+                    outages_ms: Mutex::default(),
                     errors: Mutex::new(BTreeMap::new()),
                 }
             }
@@ -90,6 +104,8 @@ counters! {
     answered_failed,
     /// PUBLISHING received.
     publishing,
+    /// PLAYING received.
+    playing,
     /// Streams reported FAILED that had been running.
     reported,
     /// Streams that failed before they ran.
@@ -147,6 +163,6 @@ mod tests {
         let times = Times::new();
         times.record(Duration::from_secs(10_000));
         times.record(Duration::ZERO);
-        assert_eq!(times.read().len(), 2);
+        assert_eq!(times.percentiles().count, 2);
     }
 }

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::simulator::media::{NetworkConditions, VideoCodec};
 
-pub use stats::{ClientStats, Delays, TrackStats};
+pub use stats::{ClientStats, Delays, PICTURE_STILL, PictureMoments, TrackStats};
 
 use worker::{Command, Worker};
 
@@ -190,6 +190,12 @@ impl WebRtcClient {
     /// What was counted so far.
     pub fn stats(&self) -> ClientStats {
         self.stats.lock().clone()
+    }
+
+    /// When its picture moved, without a copy of all numbers.
+    pub fn picture(&self) -> PictureMoments {
+        let stats = self.stats.lock();
+        PictureMoments { resumed: stats.video.resumed, last: stats.video.last_packet }
     }
 
     /// Waits until the numbers satisfy `condition`.

@@ -1,6 +1,6 @@
 //! What a synthetic client has sent and received.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use str0m::format::Codec;
@@ -11,6 +11,18 @@ use crate::simulator::media::starts_key_frame;
 
 /// Buckets of [`Delays`]: bucket n counts delays below 2^n microseconds.
 const DELAY_BUCKETS: usize = 32;
+
+/// A picture without a packet for this long stands still.
+pub const PICTURE_STILL: Duration = Duration::from_millis(500);
+
+/// When a picture moved.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PictureMoments {
+    /// The first packet of all, or the first one after [`PICTURE_STILL`] without any.
+    pub resumed: Option<Instant>,
+    /// The last packet.
+    pub last: Option<Instant>,
+}
 
 /// Numbers of one client.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -58,6 +70,8 @@ pub struct TrackStats {
     pub codec: Option<String>,
     /// Number of the last synthetic frame received.
     pub frame: Option<u64>,
+    /// Synthetic frames whose first packet came.
+    pub frames_received: u64,
     /// Synthetic frames whose first packet is missing.
     pub frames_missing: u64,
     /// The longest time between two received packets, milliseconds.
@@ -65,6 +79,11 @@ pub struct TrackStats {
     /// When the last packet came.
     #[serde(skip)]
     pub last_packet: Option<Instant>,
+    /// When the first packet came, or the first one after [`PICTURE_STILL`] without any.
+    #[serde(skip)]
+    pub resumed: Option<Instant>,
+    #[serde(skip)]
+    last_stamp: Option<u64>,
     #[serde(skip)]
     highest: Option<(u64, u32)>,
     #[serde(skip)]
@@ -87,6 +106,14 @@ impl Delays {
             *slot += 1;
         }
         self.largest_us = self.largest_us.max(delay_us);
+    }
+
+    /// Adds those of another client.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for (slot, count) in self.buckets.iter_mut().zip(other.buckets) {
+            *slot += count;
+        }
+        self.largest_us = self.largest_us.max(other.largest_us);
     }
 
     /// An upper bound of the delay that a share (0 to 1) of all packets stays below, microseconds.
@@ -120,10 +147,12 @@ impl TrackStats {
         self.packets_received += 1;
         self.bytes_received += packet.payload.len() as u64;
         let now = packet.timestamp;
-        if let Some(last) = self.last_packet.replace(now) {
-            let silence = now.saturating_duration_since(last).as_millis();
-            self.longest_silence_ms = self.longest_silence_ms.max(u64::try_from(silence).unwrap_or(u64::MAX));
+        let silence = self.last_packet.replace(now).map(|last| now.saturating_duration_since(last));
+        if silence.is_none_or(|silence| silence >= PICTURE_STILL) {
+            self.resumed = Some(now);
         }
+        let silence_ms = u64::try_from(silence.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+        self.longest_silence_ms = self.longest_silence_ms.max(silence_ms);
         let (ssrc, timestamp) = (*packet.header.ssrc, packet.header.timestamp);
         let changed = self.ssrc.replace(ssrc).is_some_and(|previous| previous != ssrc);
         if changed {
@@ -142,6 +171,7 @@ impl TrackStats {
             self.key_frames += 1;
         }
         let stamp = Stamp::find(&packet.payload)?;
+        self.frames_received += u64::from(self.last_stamp.replace(stamp.number) != Some(stamp.number));
         if let Some(last) = self.frame
             && stamp.number > last
         {

@@ -1,0 +1,232 @@
+//! The server behind what is loaded: killed and started again at set moments, so that the time to
+//! restore can be counted from the moment it listens.
+//!
+//! Only what it started itself is ever killed.
+
+use std::{
+    io,
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::json;
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    http,
+    settings::{Outages, Upstream},
+};
+
+/// How long a started server may take until it listens.
+const START_TIME_MAX: Duration = Duration::from_secs(120);
+/// How often it is looked whether it listens.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How long one look may take.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(1);
+/// A simulated server comes back by itself so long after it should have been told to, in case
+/// nobody is left to tell it.
+const RETURN_MARGIN: Duration = Duration::from_secs(30);
+
+/// Where the latest outage stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outage {
+    pub(super) killed: Option<Instant>,
+    /// When the server listened again; `None` while it is away.
+    pub(super) listening: Option<Instant>,
+}
+
+impl Outage {
+    pub(super) const fn is_down(&self) -> bool {
+        self.killed.is_some() && self.listening.is_none()
+    }
+}
+
+/// The server under control.
+pub(super) enum Control {
+    Command { command: String, listens: String, child: Option<Child> },
+    Simulator { authority: String },
+}
+
+impl Control {
+    /// Starts the server, if it is ours to start, and waits until it listens.
+    pub(super) async fn start(upstream: &Upstream) -> io::Result<Self> {
+        let mut control = match upstream {
+            Upstream::Command { command, listens } => {
+                if timeout(LOOK_TIME_MAX, TcpStream::connect(listens)).await.is_ok_and(|found| found.is_ok())
+                {
+                    return Err(io::Error::new(
+                        io::ErrorKind::AddrInUse,
+                        format!("somebody listens at {listens} already"),
+                    ));
+                }
+                Self::Command { command: command.clone(), listens: listens.clone(), child: None }
+            }
+            Upstream::Control(url) => {
+                let authority = url.authority().filter(|_| url.scheme_str() == Some("http"));
+                let wrong = || io::Error::new(io::ErrorKind::InvalidInput, "expected http://IP:PORT");
+                Self::Simulator { authority: authority.ok_or_else(wrong)?.to_string() }
+            }
+        };
+        // The simulated server is told as well: it may be away, and a wrong address shows at once.
+        control.bring_back().await?;
+        Ok(control)
+    }
+
+    /// Makes all outages, one after the other, and tells where each stands.
+    pub(super) async fn storm(
+        &mut self,
+        plan: &Outages,
+        tell: &watch::Sender<Outage>,
+        mut note: impl FnMut(Duration),
+    ) -> io::Result<()> {
+        sleep(plan.after).await;
+        for number in 1..=plan.count {
+            let killed = Instant::now();
+            self.kill(plan.down).await?;
+            tell.send_replace(Outage { killed: Some(killed), listening: None });
+            sleep(plan.down).await;
+            self.bring_back().await?;
+            let listening = Instant::now();
+            tell.send_replace(Outage { killed: Some(killed), listening: Some(listening) });
+            note(listening - killed);
+            if number < plan.count {
+                sleep((killed + plan.every).saturating_duration_since(listening)).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the world as it was: a command ended, a simulated server listening.
+    pub(super) async fn finish(mut self) {
+        if matches!(self, Self::Simulator { .. }) {
+            // If it is gone by now, that is as good.
+            let _ = self.bring_back().await;
+        }
+    }
+
+    async fn kill(&mut self, down: Duration) -> io::Result<()> {
+        match self {
+            Self::Command { child, .. } => {
+                if let Some(status) = child.as_mut().map(Child::try_wait).transpose()?.flatten() {
+                    return Err(io::Error::other(format!("the command ended by itself: {status}")));
+                }
+                let Some(child) = child.take() else { return Ok(()) };
+                tokio::task::spawn_blocking(move || end(child)).await.map_err(io::Error::other)?
+            }
+            Self::Simulator { authority } => {
+                let down_ms = u64::try_from((down + RETURN_MARGIN).as_millis()).unwrap_or(u64::MAX);
+                let fault = json!({"fault": "restart", "down_ms": down_ms});
+                http::post(authority, "/fault", &fault).await
+            }
+        }
+    }
+
+    async fn bring_back(&mut self) -> io::Result<()> {
+        match self {
+            Self::Simulator { authority } => {
+                http::post(authority, "/fault", &json!({"fault": "listen"})).await.map_err(|error| {
+                    io::Error::new(error.kind(), format!("the control port {authority}: {error}"))
+                })
+            }
+            Self::Command { command, listens, child } => {
+                let child = child.insert(spawn(command)?);
+                let deadline = Instant::now() + START_TIME_MAX;
+                loop {
+                    let look = timeout(LOOK_TIME_MAX, TcpStream::connect(listens.as_str())).await;
+                    if matches!(look, Ok(Ok(_))) {
+                        return Ok(());
+                    }
+                    if let Some(status) = child.try_wait()? {
+                        return Err(io::Error::other(format!("the command ended at its start: {status}")));
+                    }
+                    if Instant::now() >= deadline {
+                        let text = format!("nobody listens at {listens} after {START_TIME_MAX:?}");
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                    }
+                    sleep(LOOK_INTERVAL).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        if let Self::Command { child, .. } = self
+            && let Some(child) = child.take()
+        {
+            // It may have ended already; then there is nothing to kill.
+            let _ = end(child);
+        }
+    }
+}
+
+/// In a process group of its own, so that all of it can be killed, and Ctrl-C leaves it to us.
+fn spawn(command: &str) -> io::Result<Child> {
+    // stdout is for the summary.
+    Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+}
+
+/// Kills the child and what it started in its group, as `kill -9` does. The child is not waited for
+/// before, so its id cannot belong to another process.
+fn end(mut child: Child) -> io::Result<()> {
+    kill_process_group(Pid::from_child(&child), Signal::KILL)?;
+    child.wait().map(drop)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_cannot_be_controlled_is_told() {
+        let command = |command: &str, listens: &str| Upstream::Command {
+            command: command.to_owned(),
+            listens: listens.to_owned(),
+        };
+        // A port of loopback that refuses: nobody may bind below 1024 but root, and 1 is unused.
+        let error = Control::start(&command("exit 3", "127.0.0.1:1")).await.err().unwrap().to_string();
+        assert!(error.contains("ended at its start") && error.contains('3'), "{error}");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listens = taken.local_addr().unwrap().to_string();
+        let error = Control::start(&command("sleep 60", &listens)).await.err().unwrap().to_string();
+        assert!(error.contains("already"), "{error}");
+        let control = Upstream::Control("http://127.0.0.1:1".parse().unwrap());
+        let error = Control::start(&control).await.err().unwrap().to_string();
+        assert!(error.contains("control port 127.0.0.1:1"), "{error}");
+        assert!(Control::start(&Upstream::Control("ws://127.0.0.1:1".parse().unwrap())).await.is_err());
+    }
+
+    #[test]
+    fn a_kill_reaches_what_the_command_started() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 600 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        let grandchild = format!("/proc/{}/stat", line.trim());
+        assert!(std::path::Path::new(&grandchild).exists());
+        end(child).unwrap();
+        // Its end is the end of the pipe it had inherited.
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut output, &mut rest).unwrap();
+        let state = std::fs::read_to_string(&grandchild).unwrap_or_default();
+        assert!(state.is_empty() || state.contains(") Z"), "{state}");
+    }
+}
