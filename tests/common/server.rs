@@ -64,6 +64,11 @@ impl Server {
         Self::start(changes).await
     }
 
+    /// Its HTTP control port.
+    pub fn control(&self) -> SocketAddr {
+        self.control
+    }
+
     /// Another value of a section of the settings for the next start.
     pub fn set(&mut self, section: &str, value: &Value) {
         let prefix = format!("--set={section}=");

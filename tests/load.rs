@@ -1,0 +1,323 @@
+//! `holdfast load` at small size against the bare simulator, against Holdfast and against nginx: what
+//! works works without an error, an outage is survived behind Holdfast alone, and the summary says so.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use common::{
+    proxy_with,
+    server::{Server, free_port},
+    wait_until,
+};
+use holdfast::{
+    config::{KeepaliveSettings, MediaMode},
+    net::Proxy,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_holdfast");
+
+/// nginx with one upstream, in a directory of its own. No part of it needs to be root.
+struct Nginx {
+    child: Child,
+    address: SocketAddr,
+    directory: PathBuf,
+}
+
+impl Nginx {
+    async fn start(upstream: SocketAddr) -> Self {
+        let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
+            .into_iter()
+            .find(|path| PathBuf::from(path).exists())
+            .expect("nginx is missing; `scripts/install test` installs it");
+        let address = free_port();
+        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", address.port()));
+        fs::create_dir_all(&directory).unwrap();
+        let dir = directory.display();
+        let config = format!(
+            "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log crit;
+             events {{ worker_connections 1000; }}
+             http {{
+               access_log off;
+               client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
+               uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+               server {{
+                 listen {address};
+                 location / {{
+                   proxy_pass http://{upstream};
+                   proxy_http_version 1.1;
+                   proxy_set_header Upgrade $http_upgrade;
+                   proxy_set_header Connection \"upgrade\";
+                   proxy_read_timeout 1h;
+                 }}
+               }}
+             }}"
+        );
+        let file = directory.join("nginx.conf");
+        fs::write(&file, config).unwrap();
+        let child = Command::new(program)
+            .arg("-p")
+            .arg(&directory)
+            .arg("-e")
+            .arg(directory.join("error.log"))
+            .arg("-c")
+            .arg(&file)
+            .spawn()
+            .unwrap();
+        let mut nginx = Self { child, address, directory };
+        wait_until("nginx listens", || {
+            assert_eq!(nginx.child.try_wait().unwrap(), None, "nginx ended: {}", nginx.errors());
+            TcpStream::connect(address).is_ok()
+        })
+        .await;
+        nginx
+    }
+
+    fn errors(&self) -> String {
+        fs::read_to_string(self.directory.join("error.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Holdfast with the keepalive it has by default: the machine may be busy.
+async fn holdfast(upstream: SocketAddr, media: MediaMode) -> Proxy {
+    proxy_with(upstream, media, |config| {
+        config.session.keepalive = KeepaliveSettings::default();
+        config.net.upstream.restore_rate = 0;
+    })
+    .await
+}
+
+fn command(address: SocketAddr, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(["load", &format!("ws://{address}"), "--json", "--connect-timeout-ms", "60000"]);
+    command.args(arguments);
+    command
+}
+
+/// Runs `holdfast load` to its end; its summary.
+async fn load(address: SocketAddr, arguments: &[&str]) -> Value {
+    let mut command = command(address, arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert!(errors.contains("started") && errors.contains("open"), "progress is told: {errors}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 1, "one line of JSON: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What is true of every run in which nothing goes wrong.
+fn assert_clean(summary: &Value, sessions: u64, who: &str) {
+    for (key, wanted) in
+        [("started", sessions), ("established", sessions), ("survived", sessions), ("lost", 0)]
+    {
+        assert_eq!(summary[key], wanted, "{who}, {key}: {summary:#}");
+    }
+    assert_eq!(summary["errors"], json!({}), "{who}: {summary:#}");
+    assert_eq!(summary["connect"]["count"], sessions, "{who}: {summary:#}");
+}
+
+async fn echoes(address: SocketAddr, who: &str) {
+    let arguments =
+        ["--scenario", "echo", "--sessions", "20", "--rate", "200", "--in-flight", "2", "--hold", "3"];
+    let summary = load(address, &arguments).await;
+    assert_clean(&summary, 20, who);
+    let answered = summary["answered"].as_u64().unwrap();
+    assert!(answered >= 100, "{who}: {summary:#}");
+    assert_eq!(summary["answered_failed"], 0, "{who}: {summary:#}");
+    let times = &summary["answer"];
+    assert_eq!(times["count"], answered, "{who}: {summary:#}");
+    let at = |key: &str| times[key].as_f64().unwrap();
+    assert!(at("p50_ms") > 0.0 && at("p50_ms") <= at("p99_ms") && at("p999_ms") <= at("max_ms"), "{times}");
+}
+
+async fn publishes(address: SocketAddr, who: &str) {
+    let arguments = ["--scenario", "publish", "--sessions", "10", "--rate", "20", "--hold", "3"];
+    let summary = load(address, &arguments).await;
+    assert_clean(&summary, 10, who);
+    assert!(summary["publishing"].as_u64().unwrap() > 10, "{who}: they publish again: {summary:#}");
+    assert_eq!((&summary["refused"], &summary["reported"]), (&json!(0), &json!(0)), "{who}: {summary:#}");
+    assert!(summary["publish"]["p50_ms"].as_f64().unwrap() > 0.0, "{who}: {summary:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn echo_and_publish_have_no_errors_at_the_server_behind_holdfast_and_behind_nginx() {
+    let server = Server::fake(json!({})).await;
+    let proxy = holdfast(server.address, MediaMode::Direct).await;
+    let nginx = Nginx::start(server.address).await;
+    for (address, who) in
+        [(server.address, "the bare server"), (proxy.address(), "Holdfast"), (nginx.address, "nginx")]
+    {
+        echoes(address, who).await;
+        publishes(address, who).await;
+    }
+}
+
+/// A simulated server as somebody would type it, for `--upstream-command`.
+fn simulate(address: SocketAddr, media: &str) -> String {
+    let control = free_port();
+    format!("{PROGRAM} simulate --listen {address} --control {control} --set media={media} --log-level error")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_is_survived_behind_holdfast() {
+    let upstream = free_port();
+    let proxy = holdfast(upstream, MediaMode::Direct).await;
+    let (server, listens) = (simulate(upstream, "fake"), upstream.to_string());
+    let storm =
+        ["--scenario", "storm", "--sessions", "20", "--hold", "8", "--kill-after", "1", "--down", "1"];
+    let controlled = ["--upstream-command", &server, "--upstream-listens", &listens];
+    let summary = load(proxy.address(), &[&storm[..], &controlled].concat()).await;
+    assert_clean(&summary, 20, "Holdfast");
+    // Media that went past the proxy is gone: each stream is reported, and starts again.
+    assert_eq!((&summary["reported"], &summary["back"]), (&json!(20), &json!(20)), "{summary:#}");
+    assert_eq!(summary["running"], 20, "{summary:#}");
+    let outage = &summary["upstream"];
+    let away = outage["outages_ms"].as_array().unwrap();
+    assert!(away.len() == 1 && away[0].as_u64().unwrap() >= 1_000, "{outage:#}");
+    for kind in ["session_restored", "stream_restored"] {
+        assert_eq!(outage[kind]["count"], 20, "{kind}: {summary:#}");
+    }
+    assert!(outage["session_restored"]["p50_ms"].as_f64().unwrap() > 0.0, "{outage:#}");
+    assert!(TcpStream::connect(upstream).is_err(), "the server is gone with its load");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_kills_the_sockets_behind_nginx_and_the_summary_says_so() {
+    let upstream = free_port();
+    let nginx = Nginx::start(upstream).await;
+    let (server, listens) = (simulate(upstream, "fake"), upstream.to_string());
+    let storm =
+        ["--scenario", "storm", "--sessions", "20", "--hold", "2", "--kill-after", "1", "--down", "1"];
+    let controlled = ["--upstream-command", &server, "--upstream-listens", &listens];
+    let summary = load(nginx.address, &[&storm[..], &controlled].concat()).await;
+    assert_eq!((&summary["established"], &summary["survived"]), (&json!(20), &json!(0)), "{summary:#}");
+    assert_eq!((&summary["lost"], &summary["running"]), (&json!(20), &json!(0)), "{summary:#}");
+    let errors: u64 =
+        summary["errors"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(errors, 20, "{summary:#}");
+    assert_eq!(summary["upstream"]["session_restored"]["count"], 0, "{summary:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pictures_survive_a_storm_with_real_media() {
+    let server = Server::start(json!({"pings": {"interval_ms": 5_000}})).await;
+    let proxy = holdfast(server.address, MediaMode::Anchor).await;
+    let control = format!("http://{}", server.control());
+    let summary = load(
+        proxy.address(),
+        &[
+            "--scenario",
+            "storm",
+            "--media",
+            "real",
+            "--video-kbps",
+            "200",
+            "--sessions",
+            "6",
+            "--players",
+            "2",
+            "--kill-after",
+            "1",
+            "--down",
+            "1",
+            "--hold",
+            "10",
+            "--upstream-control",
+            &control,
+        ],
+    )
+    .await;
+    assert_clean(&summary, 6, "Holdfast");
+    assert_eq!((&summary["publishing"], &summary["playing"]), (&json!(2), &json!(4)), "{summary:#}");
+    assert_eq!(
+        (&summary["reported"], &summary["running"]),
+        (&json!(0), &json!(6)),
+        "nobody is told: {summary:#}"
+    );
+    let media = &summary["media"];
+    assert_eq!((&media["players"], &media["players_moving"]), (&json!(4), &json!(4)), "{summary:#}");
+    assert_eq!(media["publishers"], 2, "{summary:#}");
+    for key in ["packets_sent", "packets_received", "frames_received", "bytes_received"] {
+        assert!(media[key].as_u64().unwrap() > 100, "{key}: {summary:#}");
+    }
+    assert!(media["key_frames_received"].as_u64().unwrap() >= 8, "one before and one after: {summary:#}");
+    assert!(media["gaps"].as_u64().unwrap() >= 4, "each picture stood: {summary:#}");
+    assert!(media["gap"]["max_ms"].as_f64().unwrap() >= 900.0, "{summary:#}");
+    assert_eq!(summary["upstream"]["session_restored"]["count"], 6, "{summary:#}");
+    assert!(summary["upstream"]["picture_restored"]["count"].as_u64().unwrap() >= 4, "{summary:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn players_see_the_publishers_of_their_group_and_ctrl_c_ends_with_the_summary() {
+    let server = Server::start(json!({})).await;
+    let mut child = command(
+        server.address,
+        &[
+            "--scenario",
+            "publish-play",
+            "--media",
+            "real",
+            "--video-kbps",
+            "100",
+            "--sessions",
+            "4",
+            "--hold",
+            "3600",
+        ],
+    )
+    .stdout(Stdio::piped())
+    .stderr(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut progress = BufReader::new(child.stderr.take().unwrap());
+    let output = tokio::task::spawn_blocking(move || {
+        let mut line = String::new();
+        while !line.contains("4 streams") || !line.contains("2 of 2 pictures move") {
+            line.clear();
+            assert!(progress.read_line(&mut line).unwrap() > 0, "it ended");
+        }
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        child.wait_with_output().unwrap()
+    })
+    .await
+    .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_clean(&summary, 4, "the bare server");
+    assert_eq!((&summary["publishing"], &summary["playing"]), (&json!(2), &json!(2)), "{summary:#}");
+    assert_eq!((&summary["media"]["publishers"], &summary["media"]["players"]), (&json!(2), &json!(2)));
+    assert_eq!(summary["media"]["first_picture"]["count"], 2, "{summary:#}");
+}
+
+#[test]
+fn what_does_not_fit_together_is_told_before_anybody_connects() {
+    for (arguments, word) in [
+        (&["--media", "real"][..], "publish-play"),
+        (&["--scenario", "publish-play", "--sessions", "2", "--players", "5"], "--players"),
+        (&["--scenario", "storm", "--upstream-command", "true"], "--upstream-listens"),
+        (&["--scenario", "publish", "--media", "real", "--sessions", "5000"], "--no-limit"),
+    ] {
+        let output = command(SocketAddr::from(([127, 0, 0, 1], 1)), arguments).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {errors}");
+        assert!(errors.contains(word), "{arguments:?}: {errors}");
+    }
+}
