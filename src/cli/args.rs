@@ -184,6 +184,11 @@ pub struct DemoArgs {
     /// Who carries WebRTC media.
     #[arg(long, value_name = "MODE", default_value = "anchor")]
     pub media: MediaMode,
+
+    /// Directory of the npm package @flashphoner/websdk: the page can then be switched to the
+    /// vendor's SDK. [default: looked for in node_modules and tests/browser/node_modules]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "headless")]
+    pub sdk: Option<PathBuf>,
 }
 
 /// `holdfast check`.

@@ -15,7 +15,7 @@ pub(super) fn run(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> 
 async fn page(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let (stop, stopped) = watch::channel(false);
-    let settings = DemoSettings { listen: args.listen, media: args.media };
+    let settings = DemoSettings { listen: args.listen, media: args.media, sdk: args.sdk.clone() };
     let show = demo::run(&settings, stopped, |address| {
         told(writeln!(out, "Open http://{address}/ in a browser; Ctrl-C ends the demo."));
         told(out.flush());

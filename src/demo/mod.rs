@@ -7,9 +7,10 @@
 mod board;
 mod headless;
 mod node;
+mod sdk;
 mod web;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc, sync::watch, time::sleep};
@@ -22,6 +23,7 @@ use crate::{
 
 use board::Board;
 use node::Node;
+use sdk::Sdk;
 
 pub use headless::Report;
 
@@ -37,6 +39,9 @@ pub struct DemoSettings {
     pub listen: SocketAddr,
     /// Who carries the media: with `anchor` nobody notices, with `direct` streams are reported.
     pub media: MediaMode,
+    /// Directory of the npm package `@flashphoner/websdk`; `None` looks into `node_modules` and
+    /// goes without it if it is not there.
+    pub sdk: Option<PathBuf>,
 }
 
 /// What a button does to the server.
@@ -125,6 +130,7 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
     ready: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
+    let sdk = settings.sdk.as_deref().map_or_else(|| Ok(Sdk::find()), |path| Sdk::open(path).map(Some))?;
     let mut stage = Stage::set(settings.media).await?;
     let listener = TcpListener::bind(settings.listen).await?;
     let address = listener.local_addr()?;
@@ -134,6 +140,7 @@ pub async fn run(
         actions,
         proxy: stage.proxy.address(),
         server: stage.node.address,
+        sdk,
     };
     let page = tokio::spawn(web::serve(listener, site));
     ready(address);

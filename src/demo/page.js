@@ -1,10 +1,10 @@
-// The demo page: a small client of our own that speaks the signaling of a Web Call Server. It has
-// no restart code: whatever comes back comes back because of the proxy.
+// The demo page: a small client of our own that speaks the signaling of a Web Call Server, or the
+// vendor's SDK (sdk.js). Neither has restart code: whatever comes back comes back because of the proxy.
 
 const config = await (await fetch('/config')).json();
 const $ = (id) => document.getElementById(id);
 
-class Client {
+class SmallClient {
   constructor(url, onStatus) {
     this.url = url;
     this.onStatus = onStatus;
@@ -65,7 +65,11 @@ class Client {
     return this.start('publishStream', name, (pc) => media.getTracks().forEach((track) => pc.addTrack(track, media)));
   }
 
-  play(name, video) {
+  play(name, display, onVideo) {
+    const video = document.createElement('video');
+    Object.assign(video, { autoplay: true, muted: true, playsInline: true });
+    display.replaceChildren(video);
+    onVideo(video);
     return this.start('playStream', name, (pc) => {
       pc.addTransceiver('video', { direction: 'recvonly' });
       pc.ontrack = ({ streams, track }) => { video.srcObject = streams[0] ?? new MediaStream([track]); };
@@ -103,19 +107,17 @@ function show(who, word, info) {
 }
 
 const frames = { held: { count: 0, last: 0 }, bare: { count: 0, last: 0 } };
-function watch(who) {
+function watch(who, video) {
   const seen = () => {
     const now = Date.now();
     const gap = now - frames[who].last;
     if (frames[who].count > 0 && gap > 400) note('frame', `${who}: picture again after ${(gap / 1000).toFixed(1)} s`, { who, gap });
     frames[who].count += 1;
     frames[who].last = now;
-    $(who).requestVideoFrameCallback(seen);
+    video.requestVideoFrameCallback(seen);
   };
-  $(who).requestVideoFrameCallback(seen);
+  video.requestVideoFrameCallback(seen);
 }
-watch('held');
-watch('bare');
 setInterval(() => {
   for (const who of ['held', 'bare']) {
     const age = Date.now() - frames[who].last;
@@ -179,6 +181,14 @@ function drawTimeline(now) {
 
 // === Start.
 
+const withSdk = new URLSearchParams(location.search).get('client') === 'sdk';
+const Client = withSdk ? (await import('/sdk.js')).SdkClient : SmallClient;
+$('clients').innerHTML = config.sdk
+  ? `Clients: ${withSdk ? '<a href="/">our own small one</a> · <b>the vendor\u2019s SDK</b>'
+    : '<b>our own small one</b> · <a href="/?client=sdk">the vendor\u2019s SDK</a>'}`
+  : 'Clients: our own small one. For the vendor\u2019s SDK: <code>npm install @flashphoner/websdk</code>, then '
+    + '<code>holdfast demo --sdk node_modules/@flashphoner/websdk</code>';
+
 const name = 'demo';
 const publisher = new Client(config.proxy, (word, info) => show('publisher', word, info));
 await publisher.connect();
@@ -191,11 +201,11 @@ async function connectBare() {
   const bare = new Client(config.server, (word, info) => show('bare', word, info));
   try {
     await bare.connect();
-    await bare.play(name, $('bare'));
+    await bare.play(name, $('bare'), (video) => watch('bare', video));
   } catch { show('bare', 'not connected'); }
 }
 while (status.publisher?.word !== 'PUBLISHING') await new Promise((wait) => setTimeout(wait, 50));
-await held.play(name, $('held'));
+await held.play(name, $('held'), (video) => watch('held', video));
 await connectBare();
 $('again').onclick = connectBare;
 for (const button of document.querySelectorAll('[data-action]')) {

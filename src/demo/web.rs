@@ -16,13 +16,14 @@ use tokio::{
     sync::{Semaphore, broadcast::error::RecvError, mpsc},
 };
 
-use super::{Action, board::Board};
+use super::{Action, board::Board, sdk::Sdk};
 
 /// Browsers connected at once.
 const CONNECTIONS_MAX: usize = 64;
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
+const SDK_SCRIPT: &str = include_str!("sdk.js");
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -33,6 +34,8 @@ pub(super) struct Site {
     pub(super) actions: mpsc::Sender<Action>,
     pub(super) proxy: SocketAddr,
     pub(super) server: SocketAddr,
+    /// The vendor's SDK, if it is there.
+    pub(super) sdk: Option<Sdk>,
 }
 
 /// Serves the page until the task is aborted.
@@ -44,8 +47,8 @@ pub(super) async fn serve(listener: TcpListener, site: Site) -> io::Result<()> {
         let site = site.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let answer = answer(&site, &request);
-                async move { Ok::<_, Infallible>(answer) }
+                let site = site.clone();
+                async move { Ok::<_, Infallible>(answer(&site, &request).await) }
             });
             // A browser that goes away in the middle of an answer is no event.
             let _ = hyper::server::conn::http1::Builder::new()
@@ -56,18 +59,33 @@ pub(super) async fn serve(listener: TcpListener, site: Site) -> io::Result<()> {
     }
 }
 
-fn answer(site: &Site, request: &Request<Incoming>) -> Response<Body> {
+async fn answer(site: &Site, request: &Request<Incoming>) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/") => text("text/html; charset=utf-8", PAGE),
         (&Method::GET, "/page.js") => text("text/javascript", SCRIPT),
         (&Method::GET, "/config") => {
-            let config =
-                json!({"proxy": format!("ws://{}", site.proxy), "server": format!("ws://{}", site.server)});
+            let url = |address| format!("ws://{address}");
+            let config = json!({
+                "proxy": url(site.proxy), "server": url(site.server), "sdk": site.sdk.is_some(),
+            });
             text("application/json", config.to_string())
+        }
+        (&Method::GET, "/sdk.js") => text("text/javascript", SDK_SCRIPT),
+        (&Method::GET, path) if path.starts_with("/sdk/") => {
+            sdk_file(site.sdk.clone(), path.trim_start_matches("/sdk/")).await
         }
         (&Method::GET, "/events") => events(&site.board),
         (&Method::POST, path) => act(site, path.trim_start_matches("/action/")),
         _ => plain(StatusCode::NOT_FOUND, "nothing here; the demo is at /"),
+    }
+}
+
+async fn sdk_file(sdk: Option<Sdk>, name: &str) -> Response<Body> {
+    let name = name.to_owned();
+    let read = tokio::task::spawn_blocking(move || sdk.and_then(|sdk| sdk.file(&name).ok()));
+    match read.await {
+        Ok(Some(content)) => text("text/javascript", content),
+        _ => plain(StatusCode::NOT_FOUND, "no such file of the SDK"),
     }
 }
 
