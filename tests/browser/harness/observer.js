@@ -85,22 +85,42 @@
     }
   }).observe(document, { childList: true, subtree: true });
 
-  // Pauses of a video's picture: from the last frame before to the first one after.
+  // Pauses of a video's picture: from the last frame before to the first one after. Tracks are read
+  // beside the element, as the tab may be behind another one, where pictures are painted once a second.
   const GAP_MS = 250;
   const GAPS_MAX = 1_000;
   const followed = new WeakSet();
   function follow(video) {
+    const track = video.srcObject?.getVideoTracks?.()[0];
+    if (!track && !video.src) return;
     followed.add(video);
+    const { id, parentElement } = video;
     let last = null;
     const frame = () => {
       const present = now();
       if (last !== null && present - last >= GAP_MS && records.gaps.length < GAPS_MAX) {
-        records.gaps.push({ video: video.id, parent: video.parentElement?.id, from: last, to: present });
+        records.gaps.push({ video: id, parent: parentElement?.id, from: last, to: present });
       }
       last = present;
-      video.requestVideoFrameCallback(frame);
     };
-    video.requestVideoFrameCallback(frame);
+    if (track) {
+      read(track, frame);
+    } else {
+      const painted = () => {
+        frame();
+        video.requestVideoFrameCallback(painted);
+      };
+      video.requestVideoFrameCallback(painted);
+    }
+  }
+  async function read(track, frame) {
+    const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      value.close();
+      frame();
+    }
   }
   setInterval(() => {
     for (const video of document.querySelectorAll('video')) {
