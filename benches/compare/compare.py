@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import socket
 import statistics
@@ -60,6 +61,18 @@ def install():
                 policy.unlink()
 
 
+def raise_open_files():
+    """Files that a process may open from now on; each proxied session takes two."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (200_000, hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, soft), max(wanted, hard)))
+            break
+        except (OSError, ValueError):
+            pass
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
 def pinned(core, *command, **options):
     return subprocess.Popen(["taskset", "-c", core, *map(str, command)], **options)
 
@@ -72,7 +85,7 @@ def wait_for(port):
             return
         except OSError:
             time.sleep(0.05)
-    raise SystemExit(f"nothing listens on port {port}")
+    raise SystemExit(f"nothing listens on port {port}; run the proxy by hand to see why")
 
 
 def tree(pid):
@@ -118,9 +131,9 @@ class Bench:
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="holdfast-bench-"))
         self.binary = ROOT / "target" / "release" / "holdfast"
         self.cert, self.key = self.dir / "cert.pem", self.dir / "key.pem"
-        subprocess.run([self.binary, "certificate", "--dir", self.dir], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([self.binary, "certificate", "--directory", self.dir], check=True, stdout=subprocess.DEVNULL)
         (self.dir / "bundle.pem").write_bytes(self.cert.read_bytes() + self.key.read_bytes())
-        self.ping_ms = 5000
+        self.files = raise_open_files()
 
     # === processes
 
@@ -136,7 +149,8 @@ class Bench:
     def proxy(self, name):
         ws, wss = free_port(), free_port()
         put_in = {"@DIR@": self.dir, "@CERT@": self.cert, "@KEY@": self.key, "@BUNDLE@": self.dir / "bundle.pem",
-                  "@WS@": ws, "@WSS@": wss, "@UPSTREAM@": self.up_port}
+                  "@WS@": ws, "@WSS@": wss, "@UPSTREAM@": self.up_port,
+                  "@FILES@": self.files, "@CONNECTIONS@": min(60_000, (self.files - 100) // 2)}
 
         def config(source):
             text = (HERE / source).read_text()
@@ -370,11 +384,13 @@ def main():
     arguments.add_argument("--quick", action="store_true", help="small loads: shows that it runs, measures little")
     arguments.add_argument("--only", action="append", default=[], metavar="PART", help="only this measurement (repeatable)")
     arguments.add_argument("--target", action="append", default=[], choices=TARGETS, help="only this target (repeatable)")
+    arguments.add_argument("--no-build", action="store_true", help="measure target/release/holdfast as it is")
     arguments.add_argument("--out", type=pathlib.Path, default=HERE / "RESULTS.md")
     options = arguments.parse_args()
     install()
-    say("building")
-    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+    if not options.no_build:
+        say("building")
+        subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
     bench = Bench(options.quick)
     rounds = []
     for number in range(options.rounds):
