@@ -1,12 +1,13 @@
 //! The envelope of a message: its name and where its arguments lie.
 //!
-//! Runs on every message in both directions. It walks the text once, allocates only when the
-//! name is written with escapes, and looks into nothing but the outermost object.
+//! Runs on every message in both directions. It walks the text once and allocates only when the
+//! name is written with escapes. On the way it notes where the members of the first argument lie,
+//! so that asking for one of them does not walk over the text again.
 
 use std::borrow::Cow;
 
-use super::scan::{Cursor, Fault, Span};
-use super::value::{Key, element, fields_at, string};
+use super::scan::{Cursor, Fault, Span, StringToken};
+use super::value::{Key, element, fields, string};
 
 /// Why a text is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,10 +35,59 @@ impl From<Fault> for PeekError {
     }
 }
 
+/// Members of the first argument that are noted; an object with more is walked over again. The
+/// SDK's `publishStream` has about 25.
+const MEMBERS_MAX: usize = 32;
+
+/// Where the members of the first argument lie, as far as they are noted.
+#[derive(Clone, Copy, Debug)]
+struct Members {
+    /// Start and end of the key without its quotes, start and end of the value.
+    spans: [[u32; 4]; MEMBERS_MAX],
+    /// How many there are; more than [`MEMBERS_MAX`] if not all could be noted.
+    count: usize,
+}
+
+impl Members {
+    const NONE: Self = Self { spans: [[0; 4]; MEMBERS_MAX], count: 0 };
+    /// The object is not JSON, or has to be walked over again.
+    const UNKNOWN: usize = MEMBERS_MAX + 1;
+
+    fn note(&mut self, key: StringToken, value: Span) {
+        // Keys with escapes are rare: they are left to the walk, which resolves them.
+        let noted = (!key.may_hold_escapes).then(|| key.inner_span()).and_then(|key| {
+            let [a, b, c, d] = [key.start, key.end, value.start, value.end].map(u32::try_from);
+            Some([a.ok()?, b.ok()?, c.ok()?, d.ok()?])
+        });
+        match (noted, self.spans.get_mut(self.count)) {
+            (Some(noted), Some(slot)) => {
+                *slot = noted;
+                self.count += 1;
+            }
+            _ => self.count = Self::UNKNOWN,
+        }
+    }
+
+    /// `None` if the object has to be walked over.
+    fn find<const N: usize>(&self, text: &[u8], keys: [&str; N]) -> Option<[Option<Span>; N]> {
+        let mut found = [None; N];
+        for &[start, end, value, value_end] in self.spans.get(..self.count)? {
+            let written = text.get(start as usize..end as usize).unwrap_or_default();
+            for (key, slot) in keys.iter().zip(found.iter_mut()) {
+                if written == key.as_bytes() {
+                    *slot = Some(Span { start: value as usize, end: value_end as usize });
+                }
+            }
+        }
+        Some(found)
+    }
+}
+
 /// A message whose envelope has been found.
 #[derive(Clone, Debug)]
 pub struct Peek<'a> {
     text: &'a [u8],
+    members: Members,
     /// The name of the message, as `ping` or `publishStream`.
     pub name: Cow<'a, str>,
     /// Where the value of `data` lies, of whatever type it is. `None` if there is none: the
@@ -60,21 +110,31 @@ pub fn peek(text: &[u8]) -> Result<Peek<'_>, PeekError> {
     }
     let mut name = None;
     let mut data = None;
+    let mut members = Members::NONE;
     let mut walk = cursor;
-    walk.walk_object(|key, value| {
+    walk.walk_object_with(|walk, key| {
         let key = Key::of(text, key);
-        if key.is("message") {
-            name = Some(value);
-        } else if key.is("data") {
+        if key.is("data") {
+            members.count = 0;
+            let (value, is_known) = walk.take_arguments(|key, value| members.note(key, value))?;
+            if !is_known {
+                members.count = Members::UNKNOWN;
+            }
             data = Some(value);
+        } else {
+            let value = walk.take_value()?;
+            if key.is("message") {
+                name = Some(value);
+            }
         }
+        Ok(())
     })?;
     walk.skip_space();
     if walk.byte().is_some() {
         return Err(PeekError::NotJson);
     }
     let name = name.and_then(|span| string(text, span)).ok_or(PeekError::NoName)?;
-    Ok(Peek { text, name, data })
+    Ok(Peek { text, members, name, data })
 }
 
 impl<'a> Peek<'a> {
@@ -106,15 +166,9 @@ impl<'a> Peek<'a> {
     /// The values of several keys of the first argument, found in a single walk.
     #[must_use]
     pub fn fields<const N: usize>(&self, keys: [&str; N]) -> [Option<Span>; N] {
-        // Not by way of `argument(0)`, which would walk over the object once more.
-        let Some(mut cursor) = self.data.and_then(|data| Cursor::within(self.text, data)) else {
-            return [None; N];
-        };
-        if !cursor.take(b'[') {
-            return [None; N];
-        }
-        cursor.skip_space();
-        fields_at(self.text, &mut cursor, keys)
+        self.members.find(self.text, keys).unwrap_or_else(|| {
+            self.argument(0).map_or([None; N], |argument| fields(self.text, argument, keys))
+        })
     }
 
     /// The string at `key` of the first argument, unescaped.

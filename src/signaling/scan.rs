@@ -41,16 +41,27 @@ pub(super) enum Fault {
     TooDeep,
 }
 
+/// Strings are searched byte by byte up to here, in bytes: most keys and statuses are shorter, and
+/// for those a plain loop beats starting a vector search.
+const NEAR_BYTES: usize = 24;
+
 /// A string token: where it is, quotes included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StringToken {
     pub(super) span: Span,
+    /// False if it surely holds no escapes.
+    pub(super) may_hold_escapes: bool,
 }
 
 impl StringToken {
+    /// Where the bytes between the quotes lie.
+    pub(super) const fn inner_span(self) -> Span {
+        Span { start: self.span.start.saturating_add(1), end: self.span.end.saturating_sub(1) }
+    }
+
     /// The bytes between the quotes.
     pub(super) fn inner(self, text: &[u8]) -> &[u8] {
-        text.get(self.span.start.saturating_add(1)..self.span.end.saturating_sub(1)).unwrap_or_default()
+        self.inner_span().of(text)
     }
 }
 
@@ -104,19 +115,32 @@ impl<'a> Cursor<'a> {
         if !self.take(b'"') {
             return Err(Fault::Syntax);
         }
-        self.skip_to_closing_quote()?;
-        Ok(StringToken { span: Span { start, end: self.at } })
+        let may_hold_escapes = self.skip_to_closing_quote()?;
+        Ok(StringToken { span: Span { start, end: self.at }, may_hold_escapes })
     }
 
-    /// Moves behind the closing quote of the string the cursor is in.
-    ///
+    /// Moves behind the closing quote of the string the cursor is in. False if the string surely
+    /// holds no escapes.
+    fn skip_to_closing_quote(&mut self) -> Result<bool, Fault> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        for (offset, &byte) in rest.iter().take(NEAR_BYTES).enumerate() {
+            if byte == b'"' {
+                self.at += offset + 1;
+                return Ok(false);
+            }
+            if byte == b'\\' {
+                break;
+            }
+        }
+        self.skip_to_far_quote()?;
+        Ok(true)
+    }
+
     /// Looks for quotes only: an SDP in a message has two escapes on each line, but no quote.
-    fn skip_to_closing_quote(&mut self) -> Result<(), Fault> {
+    fn skip_to_far_quote(&mut self) -> Result<(), Fault> {
         loop {
             let rest = self.text.get(self.at..).unwrap_or_default();
-            // Keys and statuses are short: a plain loop beats starting a vector search.
-            let near = rest.iter().take(16).position(|&byte| byte == b'"');
-            let offset = near.or_else(|| memchr(b'"', rest)).ok_or(Fault::Syntax)?;
+            let offset = memchr(b'"', rest).ok_or(Fault::Syntax)?;
             let before = self.text.get(..self.at + offset).unwrap_or_default();
             // The run of backslashes ends at the latest at the quote before.
             let backslashes = before.iter().rev().take_while(|&&byte| byte == b'\\').count();
@@ -130,12 +154,18 @@ impl<'a> Cursor<'a> {
     /// Consumes one value of any kind and tells where it was. The cursor must stand at its
     /// first byte.
     pub(super) fn take_value(&mut self) -> Result<Span, Fault> {
+        self.take_value_within(0)
+    }
+
+    /// As [`take_value`](Self::take_value), for a value inside this many containers which count
+    /// against [`MAX_DEPTH`].
+    fn take_value_within(&mut self, containers: u32) -> Result<Span, Fault> {
         let start = self.at;
         match self.byte() {
             Some(b'"') => {
                 self.take_string()?;
             }
-            Some(b'{' | b'[') => self.skip_container()?,
+            Some(b'{' | b'[') => self.skip_container(containers)?,
             _ => self.skip_scalar()?,
         }
         Ok(Span { start, end: self.at })
@@ -163,11 +193,14 @@ impl<'a> Cursor<'a> {
     }
 
     /// Skips an array or object with all it holds. Brackets must match; separators between
-    /// values are not looked at.
-    fn skip_container(&mut self) -> Result<(), Fault> {
+    /// values are not looked at. `containers`: how many more it lies in.
+    fn skip_container(&mut self, containers: u32) -> Result<(), Fault> {
         // One bit per open level, the innermost lowest: 1 for an object, 0 for an array.
-        let mut kinds: u128 = 0;
-        let mut depth: u32 = 0;
+        self.skip_levels(0, 0, containers)
+    }
+
+    /// Skips up to the end of the outermost of `depth` open levels.
+    fn skip_levels(&mut self, mut kinds: u128, mut depth: u32, containers: u32) -> Result<(), Fault> {
         loop {
             let byte = self.byte().ok_or(Fault::Syntax)?;
             self.at += 1;
@@ -177,7 +210,7 @@ impl<'a> Cursor<'a> {
                 }
                 b'{' | b'[' => {
                     depth += 1;
-                    if depth > MAX_DEPTH {
+                    if depth + containers > MAX_DEPTH {
                         return Err(Fault::TooDeep);
                     }
                     kinds = (kinds << 1) | u128::from(byte == b'{');
@@ -197,9 +230,41 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Consumes a value as [`take_value`](Self::take_value) does. If it is an array whose first
+    /// element is an object, `visit` is called with each key and value of that. True if that object
+    /// is JSON as far as it was looked at, or if there is none.
+    pub(super) fn take_arguments(
+        &mut self,
+        visit: impl FnMut(StringToken, Span),
+    ) -> Result<(Span, bool), Fault> {
+        let start = *self;
+        self.take(b'[');
+        self.skip_space();
+        if start.byte() != Some(b'[') || self.byte() != Some(b'{') {
+            *self = start;
+            return Ok((self.take_value()?, true));
+        }
+        if self.walk_members(2, visit).is_err() {
+            // What lies inside is skipped without being judged.
+            *self = start;
+            return Ok((self.take_value()?, false));
+        }
+        // The array is still open.
+        self.skip_levels(0, 1, 0)?;
+        Ok((Span { start: start.at, end: self.at }, true))
+    }
+
     /// Walks the members of an object at the cursor and calls `visit` with each key and value.
     /// Leaves the cursor behind the closing brace.
-    pub(super) fn walk_object(&mut self, mut visit: impl FnMut(StringToken, Span)) -> Result<(), Fault> {
+    pub(super) fn walk_object(&mut self, visit: impl FnMut(StringToken, Span)) -> Result<(), Fault> {
+        self.walk_members(0, visit)
+    }
+
+    /// As [`walk_object`](Self::walk_object); `visit` consumes the value itself.
+    pub(super) fn walk_object_with(
+        &mut self,
+        mut visit: impl FnMut(&mut Self, StringToken) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         if !self.take(b'{') {
             return Err(Fault::Syntax);
         }
@@ -215,8 +280,7 @@ impl<'a> Cursor<'a> {
                 return Err(Fault::Syntax);
             }
             self.skip_space();
-            let value = self.take_value()?;
-            visit(key, value);
+            visit(self, key)?;
             self.skip_space();
             if self.take(b'}') {
                 return Ok(());
@@ -225,5 +289,17 @@ impl<'a> Cursor<'a> {
                 return Err(Fault::Syntax);
             }
         }
+    }
+
+    /// As [`walk_object`](Self::walk_object), for an object that is the innermost of `containers`.
+    fn walk_members(
+        &mut self,
+        containers: u32,
+        mut visit: impl FnMut(StringToken, Span),
+    ) -> Result<(), Fault> {
+        self.walk_object_with(|walk, key| {
+            visit(key, walk.take_value_within(containers)?);
+            Ok(())
+        })
     }
 }

@@ -70,11 +70,17 @@ pub fn elements(text: &[u8], array: Span) -> impl Iterator<Item = Span> + '_ {
 /// invalid UTF-8 become U+FFFD.
 #[must_use]
 pub fn string(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
-    if !value.fits(text) {
-        return None;
+    let inner = value.of(text).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if memchr::memchr2(b'\\', b'"', inner).is_none() {
+        return Some(plain(inner));
     }
     let token = Cursor::within(text, value)?.take_string().ok()?;
-    (token.span == value).then(|| unescape(token.inner(text)))
+    (token.span == value).then(|| unescape(inner))
+}
+
+/// What was written without escapes.
+fn plain(inner: &[u8]) -> Cow<'_, str> {
+    std::str::from_utf8(inner).map_or_else(|_| String::from_utf8_lossy(inner), Cow::Borrowed)
 }
 
 /// The boolean at `value`.
@@ -123,7 +129,7 @@ pub(super) struct Key<'a> {
 impl<'a> Key<'a> {
     pub(super) fn of(text: &'a [u8], token: StringToken) -> Self {
         let inner = token.inner(text);
-        Self { inner, escaped: inner.contains(&b'\\') }
+        Self { inner, escaped: token.may_hold_escapes }
     }
 
     /// True if it reads `key` once unescaped.
@@ -135,7 +141,7 @@ impl<'a> Key<'a> {
 /// Resolves the escapes of a string token without its quotes.
 pub(super) fn unescape(inner: &[u8]) -> Cow<'_, str> {
     let Some(first) = memchr::memchr(b'\\', inner) else {
-        return String::from_utf8_lossy(inner);
+        return plain(inner);
     };
     let mut plain = Vec::with_capacity(inner.len());
     plain.extend_from_slice(inner.get(..first).unwrap_or_default());
