@@ -13,19 +13,10 @@ use holdfast::{
 };
 use tokio::sync::mpsc::channel;
 
-use media_support::{Anchored, LIMIT, anchor, assert_continuous, flowing, pair, pool, server, settings};
+use media_support::{Anchored, anchor, assert_continuous, flowing, pair, pool, server, settings, wait_until};
 
 fn counter(handle: &MediaHandle, name: &str) -> u64 {
     handle.counters().get(name).and_then(serde_json::Value::as_u64).unwrap()
-}
-
-/// Workers publish their counters now and then; nothing can be awaited.
-async fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + LIMIT;
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline, "{what} did not happen");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
 }
 
 async fn refusal(handle: &MediaHandle, kind: Kind, offer: &str) -> String {

@@ -1,15 +1,24 @@
-//! Clients whose network lets no UDP pass reach the anchor over TCP, on the same port number.
+//! Media over TCP: clients whose network lets no UDP pass reach the anchor on the same port number,
+//! and the anchor connects to a server that answers with TCP candidates.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod media_support;
 
 use holdfast::{
     load::webrtc_client::ClientOptions,
-    media::{Fact, MediaHandle, MediaSettings},
-    simulator::media::{AnswerOptions, Media, MediaSettings as ServerSettings},
+    media::{Fact, MediaHandle, MediaSettings, Order},
+    simulator::media::{AnswerOptions, AnswerShape, Media, MediaSettings as ServerSettings},
 };
 
-use media_support::{Anchored, anchor, assert_continuous, flowing, pool, server, settings};
+use media_support::{Anchored, anchor, assert_continuous, flowing, pair, pool, server, settings};
+
+fn over_tcp(shape: AnswerShape) -> AnswerOptions {
+    AnswerOptions { transport_tcp: true, ..AnswerOptions::shape(shape) }
+}
+
+async fn upstream_failure(anchored: &mut Anchored) -> String {
+    anchored.expect(|f| if let Fact::UpstreamFailed { reason, .. } = f { Some(reason) } else { None }).await
+}
 
 /// Starts a client that is told the TCP candidates alone.
 async fn start_over_tcp(handle: &MediaHandle, server: &Media, options: ClientOptions) -> Anchored {
@@ -49,4 +58,71 @@ async fn it_can_be_switched_off() {
     player.attach_to(&server, AnswerOptions::default()).await;
     let sdp = player.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await;
     assert!(!sdp.contains(" tcp "), "{sdp}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_with_tcp_is_reached_and_reached_again_after_its_death() {
+    let (handle, pool, mut server) = (anchor(), pool(), server());
+    // Own ports and bundled; the server as server and as client of the DTLS handshake.
+    let shapes = [AnswerShape::C, AnswerShape::A, AnswerShape::E];
+    let (mut publisher, mut player) = pair(&handle, &pool, &server, "n", &over_tcp(AnswerShape::C)).await;
+    player.until("media", flowing).await;
+    for (round, shape) in shapes.into_iter().enumerate() {
+        drop(server);
+        // Unlike in UDP, the death of a server is seen at once.
+        for anchored in [&mut publisher, &mut player] {
+            let reason = upstream_failure(anchored).await;
+            assert!(reason.contains("TCP"), "{reason}");
+        }
+        let seed = round as u64;
+        server = Media::start(ServerSettings { randomise: true, seed, ..ServerSettings::default() }).unwrap();
+        let before = player.client.stats();
+        publisher.restore(&server, over_tcp(shape)).await;
+        player.restore(&server, over_tcp(shape)).await;
+        assert!(publisher.proof().await && player.proof().await);
+        let after = player
+            .until("media after the restart", |s| {
+                s.video.key_frames > before.video.key_frames
+                    && s.video.packets_received > before.video.packets_received + 60
+                    && s.audio.packets_received > before.audio.packets_received + 20
+            })
+            .await;
+        assert_continuous(&after, &format!("{shape:?} over TCP"));
+        assert_eq!(after.video.missing, 0, "no hole where the sources meet: {after:#?}");
+    }
+    assert!(!publisher.client.stats().failed && !player.client.stats().failed);
+}
+
+#[tokio::test]
+async fn tcp_is_taken_where_udp_leads_nowhere() {
+    let (handle, server) = (anchor(), server());
+    let mut publisher = Anchored::open(&handle, &pool(), "n", ClientOptions::publish()).await;
+    let offer = publisher.upstream_offer().await;
+    let answer = server.publish("p", "n", &offer, over_tcp(AnswerShape::A)).await.unwrap();
+    // Somebody who never says a word.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let dead =
+        format!("candidate:9 1 udp 2130706431 127.0.0.1 {} typ host", silent.local_addr().unwrap().port());
+    let sdp = answer.replace("a=candidate:1 1 tcp", &format!("a={dead}\r\na=candidate:1 1 tcp"));
+    assert!(sdp.contains(&dead), "{sdp}");
+    publisher.order(Order::UpstreamAnswer { stream: publisher.key, epoch: publisher.epoch, sdp });
+    let sdp = publisher.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await;
+    publisher.client.apply_answer(&sdp).await.unwrap();
+    assert!(publisher.proof().await, "a key frame went up");
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_is_reported_at_once() {
+    let (handle, server) = (anchor(), server());
+    let mut publisher = Anchored::open(&handle, &pool(), "n", ClientOptions::publish()).await;
+    let offer = publisher.upstream_offer().await;
+    let sdp = server.publish("p", "n", &offer, over_tcp(AnswerShape::A)).await.unwrap();
+    drop(server);
+    let port = sdp.lines().find_map(|l| l.strip_prefix("a=rtcp:")?.split(' ').next()?.parse().ok()).unwrap();
+    // The server's thread ends in its own time.
+    media_support::wait_until("a closed port", || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .await;
+    publisher.order(Order::UpstreamAnswer { stream: publisher.key, epoch: publisher.epoch, sdp });
+    let reason = upstream_failure(&mut publisher).await;
+    assert!(reason.contains("TCP"), "{reason}");
 }

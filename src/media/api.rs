@@ -276,6 +276,9 @@ pub struct MediaSettings {
     pub tcp: bool,
     /// Most TCP connections of clients per worker.
     pub tcp_connections_max: usize,
+    /// Most bytes that wait on a TCP connection, of a client or to the upstream, whose peer does
+    /// not read; datagrams past it are dropped whole, as UDP would drop them.
+    pub tcp_output_bytes_max: usize,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Most streams at once; past it a stream is unanchorable.
@@ -319,6 +322,7 @@ impl Default for MediaSettings {
             advertise: Vec::new(),
             tcp: true,
             tcp_connections_max: 10_000,
+            tcp_output_bytes_max: 256 * 1024,
             workers: 2,
             streams_max: 10_000,
             rtx_cache_bytes_max: 300_000,

@@ -1,212 +1,102 @@
-//! Datagrams over TCP, for clients whose network lets no UDP pass (RFC 6544 passive candidates,
-//! RFC 4571 framing).
+//! Datagrams over a TCP stream: each with its length before it (RFC 4571), never blocking.
 //!
-//! Connections are accepted on the same port number as UDP. Who does not pass a connectivity
-//! check within a few seconds is let go.
+//! What a peer does not take is dropped in whole frames, as UDP would drop it; what a peer sends
+//! is read in bounded turns.
 
-use std::{
-    collections::HashMap,
-    io::{self, ErrorKind, Read as _, Write as _},
-    net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
-};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 
-use mio::{
-    Interest, Registry, Token,
-    net::{TcpListener, TcpStream},
-};
-
-/// Most bytes that wait for a client that does not read; frames past it are dropped whole, as
-/// UDP would drop them.
-const OUTPUT_BYTES_MAX: usize = 256 * 1024;
-
-/// Time to pass a connectivity check.
-const CHECK_MAX: Duration = Duration::from_secs(10);
-
-/// Silence after which a connection that passed one is let go: its leg has moved elsewhere, or
-/// was given up.
-const SILENCE_MAX: Duration = Duration::from_secs(90);
-
-/// Connections accepted per turn.
-const ACCEPTS_MAX: usize = 64;
+use mio::net::TcpStream;
 
 /// A frame header: the length of what follows.
 const HEADER: usize = 2;
 
-/// A connection of a client.
+/// Bytes read before others have their turn.
+const READ_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes asked of the system at once.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// It is on its way, or waits for room.
+    Taken,
+    /// Too much waits already, or it is too long for a frame.
+    Dropped,
+    /// The connection has ended.
+    Ended,
+}
+
+/// How reading went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Nothing more is there now.
+    Drained,
+    /// There may be more: nobody will announce it again.
+    More,
+    /// The connection has ended.
+    Ended,
+}
+
+/// A connection that carries datagrams.
 #[derive(Debug)]
-struct Connection {
+pub(crate) struct Framed {
     stream: TcpStream,
-    peer: SocketAddr,
-    local: Option<IpAddr>,
+    /// The beginning of a frame: at most 64 KiB and what one read brings.
     input: Vec<u8>,
     output: Vec<u8>,
-    /// Passed a check, and when anything last came.
-    checked: bool,
-    heard: Instant,
+    output_bytes_max: usize,
 }
 
-/// All connections of one worker.
-#[derive(Debug)]
-pub(crate) struct Connections {
-    listener: TcpListener,
-    registry: Registry,
-    by_token: HashMap<usize, Connection>,
-    by_peer: HashMap<SocketAddr, usize>,
-    first: usize,
-    next: usize,
-    connections_max: usize,
-}
-
-/// A whole frame.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) source: SocketAddr,
-    pub(crate) local: Option<IpAddr>,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Connections {
-    /// Listens on an address. Tokens are given out from `first`.
-    ///
-    /// # Errors
-    ///
-    /// If the port is taken or the address is not ours.
-    pub(crate) fn listen(
-        address: SocketAddr,
-        registry: Registry,
-        listener_token: Token,
-        first: usize,
-        connections_max: usize,
-    ) -> io::Result<Self> {
-        let mut listener = TcpListener::bind(address)?;
-        registry.register(&mut listener, listener_token, Interest::READABLE)?;
-        let (by_token, by_peer) = (HashMap::new(), HashMap::new());
-        Ok(Self { listener, registry, by_token, by_peer, first, next: first, connections_max })
+impl Framed {
+    /// Takes over a connection, which need not stand yet. At most `output_bytes_max` bytes wait
+    /// for a peer that does not read.
+    pub(crate) fn new(stream: TcpStream, output_bytes_max: usize) -> Self {
+        // Best effort: without it frames are late, not lost.
+        let _ = stream.set_nodelay(true);
+        Self { stream, input: Vec::new(), output: Vec::new(), output_bytes_max }
     }
 
-    /// Is this the token of a connection?
-    pub(crate) const fn owns(&self, token: Token) -> bool {
-        token.0 >= self.first
+    pub(crate) const fn source(&mut self) -> &mut TcpStream {
+        &mut self.stream
     }
 
-    /// Takes new connections. True: there may be more.
-    pub(crate) fn accept(&mut self, now: Instant) -> bool {
-        for _ in 0..ACCEPTS_MAX {
-            match self.listener.accept() {
-                Ok((stream, peer)) => self.admit(stream, peer, now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) => {
-                    tracing::debug!(%error, "no connection accepted for media");
-                    return false;
+    /// Sends a datagram.
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Sent {
+        let Ok(length) = u16::try_from(bytes.len()) else { return Sent::Dropped };
+        if self.output.len() + HEADER + bytes.len() > self.output_bytes_max {
+            return if self.flush() { Sent::Dropped } else { Sent::Ended };
+        }
+        self.output.extend_from_slice(&length.to_be_bytes());
+        self.output.extend_from_slice(bytes);
+        if self.flush() { Sent::Taken } else { Sent::Ended }
+    }
+
+    /// Sends what waits and reads what is there, handing out whole frames. Call it whenever the
+    /// system announces the connection.
+    pub(crate) fn read(&mut self, frames: &mut Vec<Vec<u8>>) -> Reading {
+        if !self.flush() {
+            return Reading::Ended;
+        }
+        let mut chunk = [0; CHUNK_BYTES];
+        let mut total = 0;
+        while total < READ_BYTES_MAX {
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Reading::Ended,
+                Ok(count) => {
+                    total += count;
+                    self.input.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                    take_frames(&mut self.input, frames);
                 }
+                Err(error) if is_later(&error) => return Reading::Drained,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Reading::Ended,
             }
         }
-        true
+        Reading::More
     }
 
-    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr, now: Instant) {
-        if self.by_token.len() >= self.connections_max {
-            return;
-        }
-        let token = self.next;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.registry.register(&mut stream, Token(token), interest).is_err() {
-            return;
-        }
-        self.next += 1;
-        let _ = stream.set_nodelay(true);
-        let local = stream.local_addr().ok().map(|a| a.ip().to_canonical());
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let connection = Connection {
-            stream,
-            peer,
-            local,
-            input: Vec::new(),
-            output: Vec::new(),
-            checked: false,
-            heard: now,
-        };
-        self.by_token.insert(token, connection);
-        self.by_peer.insert(peer, token);
-    }
-
-    /// Reads what is there and hands out whole frames.
-    pub(crate) fn read(&mut self, token: Token, now: Instant) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        let Some(connection) = self.by_token.get_mut(&token.0) else { return frames };
-        connection.heard = now;
-        let mut chunk = [0; 16 * 1024];
-        let alive = connection.flush()
-            && loop {
-                match connection.stream.read(&mut chunk) {
-                    Ok(0) => break false,
-                    Ok(count) => {
-                        connection.input.extend_from_slice(chunk.get(..count).unwrap_or_default());
-                        connection.take_frames(&mut frames);
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(_) => break false,
-                }
-            };
-        if !alive {
-            self.remove(token.0);
-        }
-        frames
-    }
-
-    /// A connection passed a connectivity check.
-    pub(crate) fn checked(&mut self, peer: SocketAddr) {
-        let token = self.by_peer.get(&peer);
-        if let Some(connection) = token.and_then(|t| self.by_token.get_mut(t)) {
-            connection.checked = true;
-        }
-    }
-
-    /// Sends a datagram to a connected client. False: it was dropped.
-    pub(crate) fn send(&mut self, peer: SocketAddr, bytes: &[u8]) -> bool {
-        let Some(token) = self.by_peer.get(&peer).copied() else { return false };
-        let Some(connection) = self.by_token.get_mut(&token) else { return false };
-        let Ok(length) = u16::try_from(bytes.len()) else { return false };
-        if connection.output.len() + HEADER + bytes.len() > OUTPUT_BYTES_MAX {
-            return false;
-        }
-        connection.output.extend_from_slice(&length.to_be_bytes());
-        connection.output.extend_from_slice(bytes);
-        if !connection.flush() {
-            self.remove(token);
-        }
-        true
-    }
-
-    /// Lets go whoever passed no check in time, or has long been silent.
-    pub(crate) fn sweep(&mut self, now: Instant) {
-        let stale = |c: &Connection| {
-            now.saturating_duration_since(c.heard) > if c.checked { SILENCE_MAX } else { CHECK_MAX }
-        };
-        let gone: Vec<usize> =
-            self.by_token.iter().filter(|(_, c)| stale(c)).map(|(token, _)| *token).collect();
-        for token in gone {
-            self.remove(token);
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_token.len()
-    }
-
-    fn remove(&mut self, token: usize) {
-        if let Some(connection) = self.by_token.remove(&token)
-            && self.by_peer.get(&connection.peer) == Some(&token)
-        {
-            self.by_peer.remove(&connection.peer);
-        }
-    }
-}
-
-impl Connection {
-    /// False: the connection has ended.
+    /// Sends what waits. False: the connection has ended.
     fn flush(&mut self) -> bool {
         let mut written = 0;
         let alive = loop {
@@ -215,7 +105,7 @@ impl Connection {
                 Some(rest) => match self.stream.write(rest) {
                     Ok(0) => break false,
                     Ok(count) => written += count,
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
+                    Err(error) if is_later(&error) => break true,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(_) => break false,
                 },
@@ -225,89 +115,106 @@ impl Connection {
         alive
     }
 
-    fn take_frames(&mut self, frames: &mut Vec<Frame>) {
-        let mut taken = 0;
-        while let Some((header, rest)) = self.input.get(taken..).and_then(|i| i.split_first_chunk::<HEADER>())
-        {
-            let Some(bytes) = rest.get(..usize::from(u16::from_be_bytes(*header))) else { break };
-            taken += HEADER + bytes.len();
-            frames.push(Frame { source: self.peer, local: self.local, bytes: bytes.to_vec() });
-        }
-        self.input.drain(..taken);
+    #[cfg(test)]
+    pub(crate) const fn waiting_bytes(&self) -> usize {
+        self.output.len()
     }
+}
+
+/// A connection that is still being made counts as one that is busy.
+fn is_later(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
+}
+
+/// Moves every whole frame out of `input`.
+pub(crate) fn take_frames(input: &mut Vec<u8>, frames: &mut Vec<Vec<u8>>) {
+    let mut taken = 0;
+    while let Some((header, rest)) = input.get(taken..).and_then(|i| i.split_first_chunk::<HEADER>()) {
+        let Some(bytes) = rest.get(..usize::from(u16::from_be_bytes(*header))) else { break };
+        taken += HEADER + bytes.len();
+        frames.push(bytes.to_vec());
+    }
+    input.drain(..taken);
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
-    use std::{io::Write as _, net::Ipv4Addr};
+    use proptest::prelude::*;
 
     use super::*;
 
-    fn connections(connections_max: usize) -> (mio::Poll, Connections, SocketAddr) {
-        let poll = mio::Poll::new().unwrap();
-        let registry = poll.registry().try_clone().unwrap();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let connections = Connections::listen(address, registry, Token(0), 1, connections_max).unwrap();
-        let address = connections.listener.local_addr().unwrap();
-        (poll, connections, address)
-    }
-
-    /// Works until the condition holds.
-    fn until(
-        poll: &mut mio::Poll,
-        connections: &mut Connections,
-        mut done: impl FnMut(&Connections, Vec<Frame>) -> bool,
-    ) {
-        let mut events = mio::Events::with_capacity(8);
-        loop {
-            connections.accept(Instant::now());
-            let tokens: Vec<usize> = connections.by_token.keys().copied().collect();
-            let frames =
-                tokens.into_iter().flat_map(|t| connections.read(Token(t), Instant::now())).collect();
-            if done(connections, frames) {
-                return;
-            }
-            poll.poll(&mut events, Some(Duration::from_millis(50))).unwrap();
-        }
+    fn framed(output_bytes_max: usize) -> (Framed, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (Framed::new(stream, output_bytes_max), listener.accept().unwrap().0)
     }
 
     #[test]
-    fn frames_are_found_however_they_are_cut() {
-        let (mut poll, mut connections, address) = connections(10);
-        let mut client = std::net::TcpStream::connect(address).unwrap();
-        let wire = [&[0, 3][..], b"abc", &[0, 0], &[0, 2], b"de"].concat();
-        let mut seen: Vec<Vec<u8>> = Vec::new();
-        for byte in wire {
-            client.write_all(&[byte]).unwrap();
-            connections.accept(Instant::now());
-        }
-        until(&mut poll, &mut connections, |_, frames| {
-            seen.extend(frames.into_iter().map(|f| f.bytes));
-            seen.len() == 3
-        });
-        assert_eq!(seen, [b"abc".to_vec(), Vec::new(), b"de".to_vec()]);
-        drop(client);
-        until(&mut poll, &mut connections, |c, _| c.len() == 0);
-        assert!(connections.by_peer.is_empty());
-    }
-
-    #[test]
-    fn connections_and_what_waits_for_them_are_bounded() {
-        let (mut poll, mut connections, address) = connections(1);
-        let first = std::net::TcpStream::connect(address).unwrap();
-        until(&mut poll, &mut connections, |c, _| c.len() == 1);
-        let second = std::net::TcpStream::connect(address).unwrap();
-        until(&mut poll, &mut connections, |c, _| !c.by_peer.contains_key(&second.local_addr().unwrap()));
-        let peer = first.local_addr().unwrap();
+    fn what_waits_for_a_peer_that_does_not_read_is_bounded() {
+        let (mut framed, peer) = framed(10_000);
         let packet = [0; 1200];
         let mut sent = 0_u32;
-        while connections.send(peer, &packet) {
+        while framed.send(&packet) == Sent::Taken {
             sent += 1;
             assert!(sent < 100_000, "nobody reads, and it never ends");
         }
-        assert!(connections.by_token[&1].output.len() <= OUTPUT_BYTES_MAX);
-        connections.sweep(Instant::now() + CHECK_MAX + Duration::from_secs(1));
-        assert_eq!(connections.len(), 0, "it never passed a check");
+        assert!(framed.waiting_bytes() <= 10_000, "whole frames, and no more than allowed");
+        drop(peer);
+        let mut last = Sent::Dropped;
+        for _ in 0..1000 {
+            last = framed.send(&packet);
+            if last == Sent::Ended {
+                break;
+            }
+        }
+        assert_eq!(last, Sent::Ended, "a peer that closed is noticed while sending");
+    }
+
+    #[test]
+    fn a_flood_is_read_in_turns() {
+        let (mut framed, mut peer) = framed(10_000);
+        let writer = std::thread::spawn(move || {
+            let frame = [&[4, 0][..], &[7; 1024]].concat();
+            for _ in 0..2_000 {
+                peer.write_all(&frame).unwrap();
+            }
+        });
+        let (mut poll, mut events) = (mio::Poll::new().unwrap(), mio::Events::with_capacity(8));
+        poll.registry().register(framed.source(), mio::Token(0), mio::Interest::READABLE).unwrap();
+        let mut count = 0;
+        loop {
+            let mut frames = Vec::new();
+            let reading = framed.read(&mut frames);
+            assert!(frames.len() * 1026 <= READ_BYTES_MAX + CHUNK_BYTES + 1026, "a turn is bounded");
+            assert!(frames.iter().all(|f| f.len() == 1024));
+            count += frames.len();
+            match reading {
+                Reading::Ended => break,
+                Reading::More => {}
+                Reading::Drained => poll.poll(&mut events, None).unwrap(),
+            }
+        }
+        writer.join().unwrap();
+        assert_eq!(count, 2_000);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_found_however_the_stream_is_cut(
+            packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..10),
+            cuts in prop::collection::vec(0_usize..3000, 0..10),
+        ) {
+            let wire: Vec<u8> = packets.iter().flat_map(|p| [&(p.len() as u16).to_be_bytes(), p.as_slice()].concat()).collect();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(wire.len())).chain([0, wire.len()]).collect();
+            cuts.sort_unstable();
+            let (mut input, mut frames) = (Vec::new(), Vec::new());
+            for pair in cuts.windows(2) {
+                input.extend_from_slice(&wire[pair[0]..pair[1]]);
+                take_frames(&mut input, &mut frames);
+            }
+            prop_assert_eq!(frames, packets);
+            prop_assert!(input.is_empty());
+        }
     }
 }

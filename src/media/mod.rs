@@ -9,6 +9,7 @@ mod api;
 mod certificate;
 mod clock;
 mod configure;
+mod connections;
 mod continuity;
 mod counters;
 mod demux;

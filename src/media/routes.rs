@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, io, net::SocketAddr};
 
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Registry, Token, event::Source};
 use str0m::net::Protocol;
 
-use super::{StreamKey, socket::Socket};
+use super::StreamKey;
 
 /// Where a datagram came from: an address means another peer in TCP than in UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +84,8 @@ pub(crate) struct UpstreamRoute {
     /// Tells the legs of a stream apart.
     pub(crate) generation: u32,
     pub(crate) transport: usize,
+    /// A connection in TCP, not a UDP socket.
+    pub(crate) tcp: bool,
 }
 
 /// The sockets of upstream legs.
@@ -100,15 +102,16 @@ impl UpstreamRoutes {
         Self { registry, by_token: HashMap::new(), next: first }
     }
 
-    /// Watches a socket.
+    /// Watches a socket or connection.
     ///
     /// # Errors
     ///
     /// If the system cannot.
-    pub(crate) fn add(&mut self, socket: &mut Socket, route: UpstreamRoute) -> io::Result<Token> {
+    pub(crate) fn add(&mut self, source: &mut impl Source, route: UpstreamRoute) -> io::Result<Token> {
         let token = Token(self.next);
         self.next += 1;
-        self.registry.register(socket.source(), token, Interest::READABLE)?;
+        let interest = if route.tcp { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        self.registry.register(source, token, interest)?;
         self.by_token.insert(token.0, route);
         Ok(token)
     }

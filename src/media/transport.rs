@@ -53,6 +53,8 @@ pub(crate) struct TransportSpec<'a> {
     pub(crate) local: SocketAddr,
     /// The same in TCP, if the peer may connect to it.
     pub(crate) local_tcp: Option<SocketAddr>,
+    /// Our connections to TCP candidates of the peer.
+    pub(crate) dialed: Vec<Dialed>,
     pub(crate) local_credentials: &'a Credentials,
     pub(crate) remote_credentials: &'a Credentials,
     pub(crate) remote_fingerprint: &'a str,
@@ -63,6 +65,13 @@ pub(crate) struct TransportSpec<'a> {
     /// Packets kept for retransmission per sending video section.
     pub(crate) rtx_packets: usize,
     pub(crate) stats_interval: Option<Duration>,
+}
+
+/// The ends of a connection that we made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dialed {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
 }
 
 /// A section of a transport.
@@ -117,6 +126,7 @@ pub(crate) enum TransportEvent {
 pub(crate) struct Transport {
     rtc: Rtc,
     local: SocketAddr,
+    dialed: Vec<Dialed>,
     sections: Vec<Section>,
     sources: Vec<Source>,
     /// Addresses the peer was heard from with valid credentials, newest last, and the local
@@ -165,12 +175,8 @@ impl Transport {
             }
         }
         let mut rtc = config.build(now);
-        let local = Candidate::host(spec.local, Protocol::Udp)
-            .map_err(|e| format!("local address {}: {e}", spec.local))?;
-        rtc.add_local_candidate(local);
-        if let Some(address) = spec.local_tcp {
-            let tcp = Candidate::builder().tcp().host(address).tcptype(TcpType::Passive).build();
-            rtc.add_local_candidate(tcp.map_err(|e| format!("local address {address}: {e}"))?);
+        for candidate in local_candidates(spec)? {
+            rtc.add_local_candidate(candidate);
         }
         let fingerprint = Fingerprint::from_str(&normal_fingerprint(spec.remote_fingerprint))?;
         let mut api = rtc.direct_api();
@@ -185,6 +191,7 @@ impl Transport {
         let mut transport = Self {
             rtc,
             local: spec.local,
+            dialed: spec.dialed.clone(),
             sections: Vec::new(),
             sources: Vec::new(),
             addresses: Vec::new(),
@@ -284,6 +291,12 @@ impl Transport {
         self.sections.iter().find(|s| s.mid == mid).map(|s| s.index)
     }
 
+    /// Our end of the way a datagram came.
+    fn local_of(&self, from: Origin) -> SocketAddr {
+        let dialed = self.dialed.iter().find(|dialed| from.tcp && dialed.remote == from.address);
+        dialed.map_or(self.local, |dialed| dialed.local)
+    }
+
     /// Is this STUN request signed with our credentials?
     pub(crate) fn accepts(&self, from: Origin, bytes: &[u8], now: Instant) -> bool {
         Receive::new(from.protocol(), from.address, self.local, bytes)
@@ -303,7 +316,7 @@ impl Transport {
             self.bind_unknown(ssrc, payload_type);
         }
         // What cannot be parsed was sent by somebody else, or damaged: not our peer's end.
-        let Ok(receive) = Receive::new(from.protocol(), from.address, self.local, bytes) else {
+        let Ok(receive) = Receive::new(from.protocol(), from.address, self.local_of(from), bytes) else {
             return Ok(());
         };
         self.heard = Some(now);
@@ -457,6 +470,26 @@ impl Transport {
             self.dirty = true;
         }
     }
+}
+
+fn local_candidates(spec: &TransportSpec<'_>) -> Result<Vec<Candidate>, String> {
+    let says = |address: SocketAddr, e: &dyn std::fmt::Display| format!("local address {address}: {e}");
+    let tcp = |address: SocketAddr, kind| {
+        let candidate = Candidate::builder().tcp().host(address).tcptype(kind).build();
+        candidate.map_err(|e| says(address, &e))
+    };
+    let mut candidates = Vec::new();
+    // A peer that gave only TCP candidates is not reached by UDP.
+    if spec.dialed.is_empty() || spec.remote_candidates.iter().any(|c| c.proto() == Protocol::Udp) {
+        candidates.push(Candidate::host(spec.local, Protocol::Udp).map_err(|e| says(spec.local, &e))?);
+    }
+    if let Some(address) = spec.local_tcp {
+        candidates.push(tcp(address, TcpType::Passive)?);
+    }
+    for dialed in &spec.dialed {
+        candidates.push(tcp(dialed.local, TcpType::Active)?);
+    }
+    Ok(candidates)
 }
 
 fn extension_map(spec: &TransportSpec<'_>) -> ExtensionMap {

@@ -20,9 +20,9 @@ use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 use super::{
     MediaSettings, Order, StreamKey,
     certificate::Identity,
+    connections::{Connections, Frame, Limits},
     counters::{Published, Tally},
     demux::{Datagram, classify},
-    framing::{Connections, Frame},
     routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoutes},
     socket::{Arrival, Buffers, Outbox, Socket},
     stream::{CheckTarget, Context, Opening, Stream},
@@ -225,7 +225,7 @@ impl Worker {
 
     fn read_connection(&mut self, token: Token) -> bool {
         let now = Instant::now();
-        let frames = self.tables.tcp.as_mut().map(|tcp| tcp.read(token, now)).unwrap_or_default();
+        let (frames, more) = self.tables.tcp.as_mut().map(|tcp| tcp.read(token, now)).unwrap_or_default();
         for Frame { source, local, bytes } in frames {
             let (streams, mut context) = self.context(now);
             context.tally.datagrams_received += 1;
@@ -234,13 +234,19 @@ impl Worker {
                 None => context.tally.datagrams_foreign += 1,
             }
         }
-        // Read to the end.
-        false
+        more
     }
 
     fn read_upstream(&mut self, token: Token, buffers: &mut Buffers) -> bool {
+        let Some(route) = self.tables.upstreams.find(token) else { return false };
+        if route.tcp {
+            let (streams, mut context) = self.context(Instant::now());
+            let Some(stream) = streams.get_mut(&route.stream) else { return false };
+            let more = stream.read_upstream_connection(route, token, &mut context);
+            touch(&mut self.touched, route.stream);
+            return more;
+        }
         for _ in 0..BATCHES_MAX {
-            let Some(route) = self.tables.upstreams.find(token) else { return false };
             let now = Instant::now();
             let (streams, mut context) = self.context(now);
             let Some(stream) = streams.get_mut(&route.stream) else { return false };
@@ -250,7 +256,13 @@ impl Worker {
             let more = socket.receive(buffers, |arrival| {
                 context.tally.datagrams_received += 1;
                 let Arrival { source, bytes, .. } = arrival;
-                stream.upstream_datagram(route.generation, route.transport, source, bytes, &mut context);
+                stream.upstream_datagram(
+                    route.generation,
+                    route.transport,
+                    Origin::udp(source),
+                    bytes,
+                    &mut context,
+                );
             });
             touch(&mut self.touched, route.stream);
             if !more {
@@ -423,8 +435,11 @@ fn bind(
             return Ok((socket, None));
         }
         let registry = poll.registry().try_clone()?;
-        let connections_max = settings.tcp_connections_max;
-        match Connections::listen(socket.local(), registry, CLIENTS_TCP, FIRST_CONNECTION, connections_max) {
+        let limits = Limits {
+            connections_max: settings.tcp_connections_max,
+            output_bytes_max: settings.tcp_output_bytes_max,
+        };
+        match Connections::listen(socket.local(), registry, CLIENTS_TCP, FIRST_CONNECTION, limits) {
             Ok(connections) => return Ok((socket, Some(connections))),
             // The system chose a port that somebody has in TCP.
             Err(error)

@@ -46,6 +46,15 @@ pub fn server() -> Media {
     Media::start(ServerSettings::default()).unwrap()
 }
 
+/// Waits for what nothing announces, such as the counters that workers publish now and then.
+pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + LIMIT;
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "{what} did not happen");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// A client whose media is anchored.
 pub struct Anchored {
     pub client: WebRtcClient,
@@ -63,12 +72,35 @@ impl Anchored {
         Self::open_with(handle, pool, name, options, false).await
     }
 
+    /// For a client whose TCP connection arrived at this address.
+    pub async fn open_at(
+        handle: &MediaHandle,
+        pool: &ClientPool,
+        name: &str,
+        options: ClientOptions,
+        local_ip: IpAddr,
+    ) -> Self {
+        Self::open_any(handle, pool, name, options, false, local_ip).await
+    }
+
     pub async fn open_with(
         handle: &MediaHandle,
         pool: &ClientPool,
         name: &str,
         options: ClientOptions,
         refuse_h264: bool,
+    ) -> Self {
+        let local_ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self::open_any(handle, pool, name, options, refuse_h264, local_ip).await
+    }
+
+    async fn open_any(
+        handle: &MediaHandle,
+        pool: &ClientPool,
+        name: &str,
+        options: ClientOptions,
+        refuse_h264: bool,
+        local_ip: IpAddr,
     ) -> Self {
         let kind = if options.publish { Kind::Publish } else { Kind::Play };
         let client = pool.client(options).await.unwrap();
@@ -79,7 +111,7 @@ impl Anchored {
             kind,
             epoch: Epoch(0),
             client_offer: client.offer().to_owned(),
-            local_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            local_ip,
             refuse_h264,
             facts: sender,
         });

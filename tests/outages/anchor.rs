@@ -110,6 +110,24 @@ async fn in_each_outage_the_picture_goes_on_and_nobody_is_told() {
     }
 }
 
+/// Here the death of a server is seen by the media as well, before or after the signaling sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tcp_the_picture_goes_on_as_well() {
+    let mut server = Server::start(json!({"streams": {"answer_shape": "C"}})).await;
+    let proxy = anchor(server.address).await;
+    let pair = Pair::start(proxy.address(), &pool(), "cam").await;
+    for round in 0..2 {
+        let before = pair.screen.stats();
+        Outage::Kill(Duration::from_secs(1)).strike(&mut server).await;
+        pair.media_goes_on(&format!("over TCP, restart {round}"), &before).await;
+        pair.assert_unaware(&format!("over TCP, restart {round}"));
+    }
+    assert_intents_once(&server.journal().await, "over TCP");
+    assert_no_violation(&server, "over TCP").await;
+    drop(pair);
+    assert_nothing_left(&proxy, "over TCP").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_restarts_and_slow_publishes_are_survived() {
     let mut server = Server::start(json!({"streams": {"publish_delay_ms": 700}})).await;

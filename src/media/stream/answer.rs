@@ -1,8 +1,11 @@
 //! From the upstream's answer to a leg, and to the answer for the client.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
-use str0m::Candidate;
+use str0m::{
+    Candidate,
+    net::{Protocol, TcpType},
+};
 
 use crate::{
     media::{
@@ -23,6 +26,7 @@ use crate::{
 use super::{
     Context, Stream, Upstream,
     leg::{ClientLeg, Offered, UpstreamLeg},
+    link::{Link, dial},
     offer::{new_sources, rtx_packets},
     path::Format,
 };
@@ -64,8 +68,13 @@ impl Stream {
         if accepted.iter().all(Option::is_none) {
             return Err("no common codec".to_owned());
         }
-        if self.client.is_none() {
-            self.make_client_leg(&accepted, ctx)?;
+        // An answer that is of no use is no reason to answer the client: it may get this one.
+        let leg = self.make_upstream_leg(offered, &answer, &accepted, ctx)?;
+        if self.client.is_none()
+            && let Err(reason) = self.make_client_leg(&accepted, ctx)
+        {
+            leg.release(ctx);
+            return Err(reason);
         }
         for (index, path) in self.paths.iter_mut().enumerate() {
             let Some(path) = path else { continue };
@@ -74,7 +83,6 @@ impl Stream {
                 accepted.get(index).and_then(Option::as_ref).map(|a| a.codecs.as_slice()).unwrap_or_default();
             path.allowed = allowed(self.kind, path.media, codecs, &path.formats);
         }
-        let leg = self.make_upstream_leg(offered, &answer, &accepted, ctx)?;
         self.stats.attached += 1;
         self.upstream = Upstream::Live(Box::new(leg));
         self.drive_all(ctx);
@@ -113,7 +121,7 @@ impl Stream {
             epoch: offered.epoch,
             generation: self.generation,
             transports: Vec::new(),
-            sockets: Vec::new(),
+            links: Vec::new(),
             transport_of: vec![None; self.client_offer.media.len()],
             created: ctx.now,
             connected_at: None,
@@ -125,10 +133,10 @@ impl Stream {
         let mut sockets: Vec<_> = offered.sockets.drain(..).map(Some).collect();
         for group in groups {
             match self.make_upstream_transport(&offered, &group, bundle, accepted, &mut sockets, &leg, ctx) {
-                Ok((transport, socket)) => {
+                Ok((transport, link)) => {
                     let number = leg.transports.len();
                     leg.transports.push(transport);
-                    leg.sockets.push(socket);
+                    leg.links.push(link);
                     for index in group {
                         if let Some(slot) = leg.transport_of.get_mut(index) {
                             *slot = Some(number);
@@ -154,7 +162,7 @@ impl Stream {
         sockets: &mut [Option<Socket>],
         leg: &UpstreamLeg,
         ctx: &mut Context<'_>,
-    ) -> Result<(Transport, (Arc<Socket>, mio::Token)), String> {
+    ) -> Result<(Transport, Link), String> {
         let first = group.first().copied().unwrap_or_default();
         let section =
             offered.sections.get(first).and_then(Option::as_ref).ok_or("a section that was not offered")?;
@@ -162,11 +170,16 @@ impl Stream {
             accepted.get(first).and_then(Option::as_ref).map(|a| a.media).ok_or("a rejected section")?;
         let credentials = remote.credentials.as_ref().ok_or("the answer has no ICE credentials")?;
         let fingerprint = remote.fingerprint.as_deref().ok_or("the answer has no fingerprint")?;
-        let candidates = candidates(remote)?;
-        let peer = candidates.first().map(Candidate::addr).ok_or("the answer has no candidate for UDP")?;
-        let mut socket =
+        let candidates = candidates(remote);
+        let peer = candidates.first().map(Candidate::addr).ok_or("the answer has no candidate to send to")?;
+        let socket =
             sockets.get_mut(section.transport).and_then(Option::take).ok_or("no socket for the section")?;
         let local_ip = local_address_towards(peer).map_err(|e| format!("no route to the upstream: {e}"))?;
+        let dialing = dial(&candidates);
+        let by_udp = candidates.iter().any(|c| c.proto() == Protocol::Udp);
+        if dialing.is_empty() && !by_udp {
+            return Err("no TCP candidate of the answer can be connected to".to_owned());
+        }
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.upstream_extensions(*i, accepted, bundle)).collect();
         let mids: Vec<String> = group
@@ -190,6 +203,7 @@ impl Stream {
             ice_lite: false,
             local: SocketAddr::new(local_ip, socket.local().port()),
             local_tcp: None,
+            dialed: dialing.iter().map(|(_, ends)| *ends).collect(),
             local_credentials: &section.credentials,
             remote_credentials: credentials,
             remote_fingerprint: fingerprint,
@@ -201,10 +215,11 @@ impl Stream {
             stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
         };
         let transport = Transport::new(&spec, ctx.identity, ctx.now)?;
-        let route =
-            UpstreamRoute { stream: self.key, generation: leg.generation, transport: leg.transports.len() };
-        let token = ctx.upstream_routes.add(&mut socket, route).map_err(|e| e.to_string())?;
-        Ok((transport, (Arc::new(socket), token)))
+        let (stream, generation) = (self.key, leg.generation);
+        let route = UpstreamRoute { stream, generation, transport: leg.transports.len(), tcp: false };
+        let udp = Some(socket).filter(|_| by_udp);
+        let link = Link::watch(udp, dialing, route, ctx.upstream_routes, ctx.settings);
+        Ok((transport, link.map_err(|e| e.to_string())?))
     }
 
     /// Extensions that we offered and the upstream took.
@@ -337,6 +352,7 @@ impl Stream {
             ice_lite: true,
             local,
             local_tcp: leg.tcp.then_some(local),
+            dialed: Vec::new(),
             local_credentials: given,
             remote_credentials: first
                 .credentials
@@ -447,29 +463,30 @@ fn allowed(kind: Kind, media: sdp::MediaType, accepted: &[Codec], formats: &[For
     }
 }
 
-/// The candidates of an answer that we can reach: UDP, component 1, literal addresses.
-fn candidates(media: &Media) -> Result<Vec<Candidate>, String> {
+/// The candidates of an answer that we can reach: component 1, literal addresses; in TCP those
+/// where the upstream listens.
+fn candidates(media: &Media) -> Vec<Candidate> {
     // Component 2 repeats component 1 where RTCP is multiplexed.
     let first_component = media.candidates.iter().filter(|line| line.split_whitespace().nth(1) == Some("1"));
     let parsed =
         first_component.take(CANDIDATES_MAX).filter_map(|line| Candidate::from_sdp_string(line).ok());
     let mut usable: Vec<Candidate> = Vec::new();
     for candidate in parsed {
-        let is_udp = candidate.proto() == str0m::net::Protocol::Udp;
-        let is_new = !usable.iter().any(|u| u.addr() == candidate.addr());
-        if is_udp && is_new {
+        let reachable = match candidate.proto() {
+            Protocol::Udp => true,
+            // Without a type it can only be meant so: the offer had no candidate to come from.
+            Protocol::Tcp => matches!(candidate.tcptype(), None | Some(TcpType::Passive | TcpType::So)),
+            _ => false,
+        };
+        let is_new = !usable.iter().any(|u| u.addr() == candidate.addr() && u.proto() == candidate.proto());
+        if reachable && is_new {
             usable.push(candidate);
         }
     }
-    if usable.is_empty()
-        && media.candidates.is_empty()
+    if media.candidates.is_empty()
         && let Some(ip) = media.connection
     {
-        let address = SocketAddr::new(ip, media.port);
-        usable.extend(Candidate::host(address, str0m::net::Protocol::Udp).ok());
+        usable.extend(Candidate::host(SocketAddr::new(ip, media.port), Protocol::Udp).ok());
     }
-    if usable.is_empty() && !media.candidates.is_empty() {
-        return Err("the answer has candidates for TCP alone".to_owned());
-    }
-    Ok(usable)
+    usable
 }

@@ -2,17 +2,15 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Instant,
 };
 
-use mio::Token;
 use str0m::net::{Protocol, Transmit};
 
 use crate::{
     media::{
         StreamKey,
-        framing::Connections,
+        connections::Connections,
         routes::{ClientRoute, Origin},
         sdp::{Codec, Credentials, Sources},
         socket::{Outbox, Socket},
@@ -21,7 +19,7 @@ use crate::{
     session::Epoch,
 };
 
-use super::{CheckTarget, Context};
+use super::{CheckTarget, Context, link::Link};
 
 /// The side of the client: lives as long as the stream.
 #[derive(Debug)]
@@ -158,8 +156,8 @@ pub(super) struct UpstreamLeg {
     pub(super) epoch: Epoch,
     pub(super) generation: u32,
     pub(super) transports: Vec<Transport>,
-    /// Shared with the worker while it reads.
-    pub(super) sockets: Vec<(Arc<Socket>, Token)>,
+    /// By transport.
+    pub(super) links: Vec<Link>,
     /// By section: its transport; None: rejected.
     pub(super) transport_of: Vec<Option<usize>>,
     pub(super) created: Instant,
@@ -180,14 +178,14 @@ impl UpstreamLeg {
         let mut events = Vec::new();
         for (number, transport) in self.transports.iter_mut().enumerate() {
             transport.close();
-            if let Some((socket, _)) = self.sockets.get(number) {
-                let mut send = |t: &Transmit, _| socket.send(ctx.outbox, t.destination, None, &t.contents);
+            if let Some(link) = self.links.get_mut(number) {
+                let mut send = |t: &Transmit, _| link.send(ctx.outbox, t);
                 transport.drive(ctx.now, &mut send, &mut events, number);
-                socket.flush(ctx.outbox);
+                link.flush(ctx.outbox);
             }
         }
-        for (_, token) in self.sockets {
-            ctx.upstream_routes.remove(token);
+        for link in self.links {
+            link.release(ctx.upstream_routes);
         }
     }
 }

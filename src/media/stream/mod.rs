@@ -5,6 +5,7 @@
 
 mod answer;
 mod leg;
+mod link;
 mod offer;
 mod path;
 mod relay;
@@ -23,9 +24,10 @@ use super::{
     Kind, MediaSettings, StreamKey, StreamStats,
     certificate::Identity,
     clock::SenderClock,
+    connections::Connections,
     counters::Tally,
-    framing::Connections,
-    routes::{ClientRoutes, Origin, UpstreamRoutes},
+    framing::Reading,
+    routes::{ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes},
     sdp::Description,
     socket::{Outbox, Socket},
     transport::TransportEvent,
@@ -208,7 +210,7 @@ impl Stream {
         &mut self,
         generation: u32,
         transport: usize,
-        from: std::net::SocketAddr,
+        from: Origin,
         bytes: &[u8],
         ctx: &mut Context<'_>,
     ) {
@@ -217,7 +219,7 @@ impl Stream {
             return;
         }
         let Some(found) = leg.transports.get_mut(transport) else { return };
-        if let Err(reason) = found.receive(Origin::udp(from), bytes, ctx.now) {
+        if let Err(reason) = found.receive(from, bytes, ctx.now) {
             ctx.events.push((transport, TransportEvent::Failed(reason)));
         }
         self.drive(Side::Upstream, transport, ctx);
@@ -226,10 +228,34 @@ impl Stream {
     /// The socket of a transport of the upstream leg, if that is still this one.
     pub(crate) fn upstream_socket(&self, generation: u32, transport: usize) -> Option<Arc<Socket>> {
         match &self.upstream {
-            Upstream::Live(leg) if leg.generation == generation => {
-                leg.sockets.get(transport).map(|(socket, _)| socket.clone())
-            }
+            Upstream::Live(leg) if leg.generation == generation => leg.links.get(transport)?.socket(),
             _ => None,
         }
+    }
+
+    /// A connection to the upstream has something to say. True: there may be more.
+    pub(crate) fn read_upstream_connection(
+        &mut self,
+        route: UpstreamRoute,
+        token: mio::Token,
+        ctx: &mut Context<'_>,
+    ) -> bool {
+        let UpstreamRoute { generation, transport, .. } = route;
+        let Upstream::Live(leg) = &mut self.upstream else { return false };
+        let link = leg.links.get_mut(transport).filter(|_| leg.generation == generation);
+        let mut frames = Vec::new();
+        let Some(link) = link else { return false };
+        let Some((remote, reading)) = link.read(token, &mut frames, ctx.upstream_routes) else {
+            return false;
+        };
+        let dead = link.is_dead();
+        for bytes in frames {
+            ctx.tally.datagrams_received += 1;
+            self.upstream_datagram(generation, transport, Origin::tcp(remote), &bytes, ctx);
+        }
+        if dead && self.live_upstream().is_some_and(|leg| leg.generation == generation) {
+            self.on_failed(Side::Upstream, "the TCP connection has ended".to_owned(), ctx);
+        }
+        reading == Reading::More
     }
 }

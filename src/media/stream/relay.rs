@@ -46,13 +46,12 @@ impl Stream {
             }
             Side::Upstream => {
                 if let Upstream::Live(leg) = &mut self.upstream
-                    && let (Some(transport), Some((socket, _))) =
-                        (leg.transports.get_mut(number), leg.sockets.get(number))
+                    && let (Some(transport), Some(link)) =
+                        (leg.transports.get_mut(number), leg.links.get_mut(number))
                 {
-                    let mut send =
-                        |t: &Transmit, _| socket.send(ctx.outbox, t.destination, None, &t.contents);
+                    let mut send = |t: &Transmit, _| link.send(ctx.outbox, t);
                     transport.drive(ctx.now, &mut send, &mut events, number);
-                    socket.flush(ctx.outbox);
+                    link.flush(ctx.outbox);
                 }
             }
         }
@@ -165,7 +164,7 @@ impl Stream {
         self.timers_at = ctx.now;
     }
 
-    fn on_failed(&mut self, side: Side, reason: String, ctx: &mut Context<'_>) {
+    pub(super) fn on_failed(&mut self, side: Side, reason: String, ctx: &mut Context<'_>) {
         match side {
             Side::Upstream => {
                 if let Some(epoch) = self.epoch() {
