@@ -70,6 +70,11 @@ fn datagram() {
 }
 
 #[test]
+fn framing() {
+    run("frames", media::framing);
+}
+
+#[test]
 fn payload() {
     run("packets", media::payload);
 }

@@ -10,6 +10,7 @@ use super::{
     continuity::Continuity,
     demux::{Datagram, classify},
     descriptor::{starts_key_frame, vp8_numbers, vp8_patch},
+    framing::take_frames,
     sdp::{self, Codec, CodecKind, Description, MEDIA_SECTIONS_MAX},
 };
 
@@ -51,6 +52,27 @@ pub fn datagram(data: &[u8]) {
         Datagram::StunOther => assert!(data.len() >= 20),
         Datagram::Dtls | Datagram::Rtcp => assert!(!data.is_empty()),
         Datagram::Unknown => {}
+    }
+}
+
+/// A TCP stream of frames: the same frames come out however the network cuts it, and nothing
+/// more is kept than the beginning of one. The first byte says where it is cut.
+pub fn framing(data: &[u8]) {
+    let Some((cut, stream)) = data.split_first() else { return };
+    let mut at_once = Vec::new();
+    let mut input = stream.to_vec();
+    take_frames(&mut input, &mut at_once);
+    let (mut rest, mut in_pieces) = (Vec::new(), Vec::new());
+    for piece in stream.chunks(usize::from(*cut).max(1)) {
+        rest.extend_from_slice(piece);
+        take_frames(&mut rest, &mut in_pieces);
+    }
+    assert_eq!(at_once, in_pieces, "frames do not depend on how they are cut");
+    assert_eq!(input, rest, "nor does what is left");
+    let framed: usize = at_once.iter().map(|frame| 2 + frame.len()).sum();
+    assert_eq!(framed + rest.len(), stream.len(), "nothing is lost or made up");
+    for frame in &at_once {
+        datagram(frame);
     }
 }
 
