@@ -1,0 +1,108 @@
+//! Where clients are told to send their media: IPv6, and the addresses that an operator advertises.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod media_support;
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use holdfast::{
+    load::webrtc_client::{ClientOptions, ClientPool, PoolSettings},
+    media::{Fact, MediaHandle, MediaSettings},
+    simulator::media::{AnswerOptions, Media, MediaSettings as ServerSettings},
+};
+
+use media_support::{Anchored, LIMIT, assert_continuous, flowing, pool, server, settings};
+
+const LOOPBACK: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// Address and transport of each candidate of the first section, in order.
+fn candidates(sdp: &str) -> Vec<(String, String)> {
+    let section = sdp.split("\r\nm=").nth(1).unwrap();
+    let lines = section.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+    lines
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (words[2].to_owned(), words[4].to_owned())
+        })
+        .collect()
+}
+
+fn v6_server(seed: u64) -> Media {
+    let settings = ServerSettings { bind_ip: LOOPBACK, randomise: true, seed, ..ServerSettings::default() };
+    Media::start(settings).unwrap()
+}
+
+async fn client_answer(anchored: &mut Anchored) -> String {
+    anchored.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await
+}
+
+#[tokio::test]
+async fn media_flows_over_ipv6_and_through_a_restart() {
+    for listen in [SocketAddr::new(LOOPBACK, 0), SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0)] {
+        let handle = MediaHandle::start(MediaSettings { listen, ..settings() }).unwrap();
+        let pool = ClientPool::start(PoolSettings { bind_ip: LOOPBACK, ..PoolSettings::default() }).unwrap();
+        let server = v6_server(0);
+        let mut pair = Vec::new();
+        for options in [ClientOptions::publish(), ClientOptions::play()] {
+            let mut anchored = Anchored::open_at(&handle, &pool, "n", options, LOOPBACK).await;
+            anchored.attach_to(&server, AnswerOptions::default()).await;
+            let sdp = client_answer(&mut anchored).await;
+            assert!(candidates(&sdp).iter().all(|(_, ip)| ip == "::1"), "{sdp}");
+            assert!(sdp.contains("c=IN IP6 ::1\r\n"), "{sdp}");
+            anchored.client.apply_answer(&sdp).await.unwrap();
+            assert!(anchored.proof().await);
+            pair.push(anchored);
+        }
+        pair[1].until("media", flowing).await;
+        drop(server);
+        let server = v6_server(1);
+        let before = pair[1].client.stats();
+        for anchored in &mut pair {
+            anchored.restore(&server, AnswerOptions::default()).await;
+        }
+        for anchored in &mut pair {
+            assert!(anchored.proof().await);
+        }
+        let after = pair[1]
+            .until("media after the restart", |s| {
+                s.video.key_frames > before.video.key_frames
+                    && s.video.packets_received > before.video.packets_received + 60
+            })
+            .await;
+        assert_continuous(&after, &format!("IPv6 at {listen}"));
+    }
+}
+
+#[tokio::test]
+async fn a_server_on_the_other_family_is_no_matter() {
+    let (handle, pool, server) = (MediaHandle::start(settings()).unwrap(), pool(), v6_server(0));
+    let options = ClientOptions::publish();
+    let mut publisher =
+        Anchored::start(&handle, &pool, &server, "n", options, AnswerOptions::default()).await;
+    assert!(publisher.proof().await, "from a client on IPv4 to a server on IPv6");
+}
+
+#[tokio::test]
+async fn clients_are_given_the_advertised_addresses_and_no_other() {
+    let advertise: Vec<IpAddr> =
+        ["203.0.113.7", "127.0.0.1", "2001:db8::7"].iter().map(|ip| ip.parse().unwrap()).collect();
+    let listen = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+    let settings = MediaSettings { listen, advertise: advertise.clone(), ..settings() };
+    let handle = MediaHandle::start(settings).unwrap();
+    let server = server();
+    let mut publisher = Anchored::open(&handle, &pool(), "n", ClientOptions::publish()).await;
+    publisher.attach_to(&server, AnswerOptions::default()).await;
+    let sdp = client_answer(&mut publisher).await;
+    let expected: Vec<(String, String)> = ["udp", "tcp"]
+        .iter()
+        .flat_map(|transport| advertise.iter().map(|ip| ((*transport).to_owned(), ip.to_string())))
+        .collect();
+    assert_eq!(candidates(&sdp), expected, "{sdp}");
+    let port = handle.addresses()[0].port();
+    let ports = sdp.lines().filter(|l| l.starts_with("a=candidate:")).map(|l| l.split(' ').nth(5).unwrap());
+    assert!(ports.into_iter().all(|p| p == port.to_string()), "{sdp}");
+    // One of them is where we are: a client finds it.
+    publisher.client.apply_answer(&sdp).await.unwrap();
+    publisher.until("media goes up", |s| s.connected && s.video.packets_sent > 60).await;
+    assert!(tokio::time::timeout(LIMIT, publisher.proof()).await.unwrap());
+}
