@@ -213,7 +213,7 @@ pub enum Fact {
 }
 
 /// Numbers of one stream.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct StreamStats {
     /// Direction; absent only in the default value.
     pub kind: Option<Kind>,
@@ -233,6 +233,8 @@ pub struct StreamStats {
     pub key_frame_requests: u64,
     /// Packets not forwarded: before a key frame, without a leg, of a foreign payload type.
     pub dropped: u64,
+    /// Gaps that restores left in the forwarded media.
+    pub gaps: u64,
     /// Lengths of the gaps that restores left in the forwarded media, in milliseconds, newest
     /// last, at most 16.
     pub gaps_ms: Vec<u64>,
@@ -241,7 +243,7 @@ pub struct StreamStats {
 }
 
 /// Numbers of one leg, counted in RTP packets and their payload bytes.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LegStats {
     /// RTP packets received.
     pub packets_received: u64,

@@ -17,6 +17,7 @@ mod descriptor;
 mod framing;
 pub mod fuzzing;
 mod handle;
+pub(crate) mod resend;
 mod routes;
 mod sdp;
 mod socket;

@@ -13,12 +13,13 @@ use str0m::{
     format::{Codec as RtcCodec, FormatParams},
     media::{Frequency, KeyframeRequestKind, MediaKind, Mid, Pt},
     net::{Protocol, Receive, TcpType, Transmit},
-    rtp::{Extension as RtcExtension, ExtensionMap, RtpWrite, Ssrc, StreamRx},
+    rtp::{Extension as RtcExtension, ExtensionMap, RawPacket, Ssrc, StreamRx, rtcp::Rtcp},
 };
 
 use super::{
     certificate::Identity,
     demux::{Datagram, classify},
+    resend::{Packet, Resender},
     routes::Origin,
     sdp::{Codec, Credentials, Extension, MediaType, Sources},
 };
@@ -89,6 +90,14 @@ pub(crate) struct MediaSpec<'a> {
     pub(crate) receive: Option<Sources>,
 }
 
+impl MediaSpec<'_> {
+    /// The peer may ask for packets again, and knows no RTX to get them by.
+    fn resends_plainly(&self) -> bool {
+        let asks = |c: &Codec| c.feedback.iter().any(|f| f == "nack");
+        self.send.is_some() && self.codecs.iter().all(|c| c.repair.is_none()) && self.codecs.iter().any(asks)
+    }
+}
+
 /// A source of the peer.
 #[derive(Clone, Copy, Debug)]
 struct Source {
@@ -111,6 +120,8 @@ struct Section {
     /// Where we receive main packets from now.
     source: Option<u32>,
     sends: Option<Ssrc>,
+    /// What is sent again without RTX.
+    resender: Option<Resender>,
 }
 
 /// What a transport reports while it is driven.
@@ -168,7 +179,9 @@ impl Transport {
             .set_dtls_cert(identity.certificate.clone())
             .set_crypto_provider(identity.provider.clone())
             .set_local_ice_credentials(creds(spec.local_credentials))
-            .set_stats_interval(spec.stats_interval);
+            .set_stats_interval(spec.stats_interval)
+            // The one way to hear of NACKs; it costs copies, so only where it is needed.
+            .enable_raw_packets(spec.media.iter().any(MediaSpec::resends_plainly));
         for media in &spec.media {
             for codec in media.codecs {
                 add_codec(&mut config, codec)?;
@@ -232,6 +245,7 @@ impl Transport {
             nack,
             source: None,
             sends,
+            resender: media.resends_plainly().then(|| Resender::new(rtx_packets)),
         });
         if let (Some(Sources { main, repair }), Some(section)) =
             (media.receive, self.sections.len().checked_sub(1))
@@ -350,6 +364,7 @@ impl Transport {
                     let hit = self.addresses.iter().find(|(origin, _)| *origin == destination);
                     send(&transmit, hit.and_then(|(_, local)| *local));
                 }
+                Ok(Output::Event(Event::RawPacket(raw))) => self.send_again(&raw, now),
                 Ok(Output::Event(event)) => {
                     match event {
                         Event::Connected => {
@@ -381,6 +396,20 @@ impl Transport {
                     return;
                 }
             }
+        }
+    }
+
+    /// Sends again what the peer asks for, where RTX does not.
+    fn send_again(&mut self, raw: &RawPacket, now: Instant) {
+        let RawPacket::RtcpRx(Rtcp::Nack(nack)) = raw else { return };
+        let section = self.sections.iter_mut().find(|s| s.sends == Some(nack.ssrc));
+        let Some(resender) = section.and_then(|s| s.resender.as_mut()) else { return };
+        // The last sequence number is of no interest: 16 bits are enough to find a packet.
+        let lost = nack.reports.iter().flat_map(|entry| entry.into_iter(u64::from(entry.pid).into()));
+        let again: Vec<Packet> = lost.filter_map(|sequence| resender.again(*sequence as u16, now)).collect();
+        if let Some(stream) = self.rtc.direct_api().stream_tx(&nack.ssrc) {
+            self.dirty |= !again.is_empty();
+            again.into_iter().for_each(|packet| stream.write_rtp(packet.into_write()));
         }
     }
 
@@ -425,14 +454,16 @@ impl Transport {
     }
 
     /// Sends a packet on a section. Drive the transport afterwards.
-    pub(crate) fn write(&mut self, index: usize, packet: RtpWrite) -> bool {
-        let Some(ssrc) = self.sections.iter().find(|s| s.index == index).and_then(|s| s.sends) else {
-            return false;
-        };
+    pub(crate) fn write(&mut self, index: usize, packet: Packet) -> bool {
+        let Some(section) = self.sections.iter_mut().find(|s| s.index == index) else { return false };
+        let Some(ssrc) = section.sends else { return false };
         self.dirty = true;
         match self.rtc.direct_api().stream_tx(&ssrc) {
             Some(stream) => {
-                stream.write_rtp(packet);
+                if let Some(resender) = &mut section.resender {
+                    resender.keep(packet.clone());
+                }
+                stream.write_rtp(packet.into_write());
                 true
             }
             None => false,
@@ -494,9 +525,13 @@ fn local_candidates(spec: &TransportSpec<'_>) -> Result<Vec<Candidate>, String> 
 
 fn extension_map(spec: &TransportSpec<'_>) -> ExtensionMap {
     let mut map = ExtensionMap::empty();
+    // A packet that is sent again plainly must be the same to the byte.
+    let changing =
+        [RtcExtension::AbsoluteSendTime, RtcExtension::TransportSequenceNumber, RtcExtension::RtpMid];
+    let same = spec.media.iter().any(MediaSpec::resends_plainly);
     let all = || spec.media.iter().flat_map(|media| media.extensions);
     for extension in all() {
-        if let Some(known) = rtc_extension(&extension.uri) {
+        if let Some(known) = rtc_extension(&extension.uri).filter(|e| !(same && changing.contains(e))) {
             map.set(extension.id, known);
         }
     }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
+use str0m::bwe::BweKind;
 use str0m::format::{Codec, PayloadParams};
 use str0m::media::{MediaKind, Mid};
 use str0m::net::TcpType;
-use str0m::rtp::RtpWrite;
+use str0m::rtp::ExtensionValues;
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Rtc};
 
 use super::offer::Sources;
 use super::stats::ClientStats;
 use super::synthetic::{Stamp, audio_packet, now_us, video_frame};
 use super::{ClientError, ClientOptions};
-use crate::simulator::media::engine::TransportId;
+use crate::media::resend::Packet;
+use crate::simulator::media::engine::{Engine, TransportId};
 use crate::simulator::media::sdp::MediaSection;
 use crate::simulator::media::transport::{BindingLine, LateBinding};
 
@@ -69,6 +71,9 @@ impl Client {
                     track.key_wanted = true;
                 }
             }
+            Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
+                self.stats.lock().estimate_bps = Some(estimate.as_u64());
+            }
             Event::RtpPacket(packet) => {
                 let payload_type = packet.header.payload_type;
                 let found = self.tracks.iter_mut().filter(|t| t.transport == transport).find_map(|track| {
@@ -97,7 +102,7 @@ impl Track {
 
     pub(super) fn send(
         &mut self,
-        rtc: &mut Rtc,
+        engine: &mut Engine,
         options: &ClientOptions,
         stats: &mut ClientStats,
         now: Instant,
@@ -124,13 +129,19 @@ impl Track {
         for (index, payload) in payloads.into_iter().enumerate() {
             counts.packets_sent += 1;
             counts.bytes_sent += payload.len() as u64;
-            let write = RtpWrite::new(params.pt(), self.sequence.into(), self.timestamp, now, payload)
-                .marker(!self.audio && index + 1 == last)
-                .nackable(self.repair && params.resend().is_some());
+            let packet = Packet {
+                payload_type: params.pt(),
+                sequence: self.sequence,
+                timestamp: self.timestamp,
+                wallclock: now,
+                marker: !self.audio && index + 1 == last,
+                extensions: ExtensionValues::default(),
+                payload: payload.into(),
+                vp8_patch: None,
+                repairable: self.repair && params.resend().is_some(),
+            };
             self.sequence += 1;
-            if let Some(stream) = rtc.direct_api().stream_tx(&ssrc.into()) {
-                stream.write_rtp(write);
-            }
+            engine.write(self.transport, ssrc, packet);
         }
         self.frame += 1;
         self.since_key = if key { 0 } else { self.since_key + 1 };

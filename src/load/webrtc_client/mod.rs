@@ -46,6 +46,8 @@ pub struct ClientOptions {
     pub bitrate_bps: u32,
     /// A key frame at least every so many frames, besides those asked for. Default: 3000.
     pub key_frame_interval: u64,
+    /// Offer RTX. Without it lost packets are sent again on their own SSRC. Default: true.
+    pub repair: bool,
 }
 
 impl ClientOptions {
@@ -58,6 +60,7 @@ impl ClientOptions {
             frames_per_second: 30,
             bitrate_bps: 500_000,
             key_frame_interval: 3000,
+            repair: true,
         }
     }
 
@@ -223,6 +226,11 @@ impl WebRtcClient {
     /// Asks the server for a key frame (player).
     pub fn request_key_frame(&self) {
         self.pool.inner.send(Command::RequestKeyFrame(self.id));
+    }
+
+    /// Tells the server by REMB how many bits per second of video may come (player).
+    pub fn request_bitrate(&self, bits_per_second: u64) {
+        self.pool.inner.send(Command::RequestBitrate(self.id, bits_per_second));
     }
 
     /// Stops or resumes sending media; the transport stays up.

@@ -59,7 +59,8 @@ pub(super) fn write(parameters: &Parameters<'_>) -> String {
 }
 
 fn section(out: &mut String, parameters: &Parameters<'_>, index: usize, audio: bool) {
-    let lines = if audio { audio_lines() } else { video_lines(&parameters.options.video) };
+    let lines =
+        if audio { audio_lines() } else { video_lines(&parameters.options.video, parameters.options.repair) };
     let kind = if audio { "audio" } else { "video" };
     let _ = write!(out, "m={kind} 9 UDP/TLS/RTP/SAVPF");
     for line in &lines {
@@ -83,6 +84,8 @@ fn section(out: &mut String, parameters: &Parameters<'_>, index: usize, audio: b
         let sources = parameters.sources;
         if audio {
             let _ = write!(out, "a=ssrc:{} cname:synthetic\r\n", sources.audio);
+        } else if !parameters.options.repair {
+            let _ = write!(out, "a=ssrc:{} cname:synthetic\r\n", sources.video);
         } else {
             let (main, repair) = (sources.video, sources.video_repair);
             let _ = write!(
@@ -127,11 +130,14 @@ fn audio_lines() -> Vec<Line> {
     ]
 }
 
-fn video_lines(codecs: &[VideoCodec]) -> Vec<Line> {
+fn video_lines(codecs: &[VideoCodec], with_rtx: bool) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut with_repair = |payload_type: u8, repair: u8, map, fmtp: Option<&str>| {
         lines.push(Line { payload_type, map, fmtp: fmtp.map(str::to_owned) });
         let fmtp = Some(format!("apt={payload_type}"));
+        if !with_rtx {
+            return;
+        }
         lines.push(Line { payload_type: repair, map: "rtx/90000", fmtp });
     };
     for codec in codecs {

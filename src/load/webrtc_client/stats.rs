@@ -37,6 +37,8 @@ pub struct ClientStats {
     pub video: TrackStats,
     /// Key-frame requests received (publisher).
     pub key_frame_requests: u64,
+    /// What the receiver last said it can take (REMB; publisher), bits per second.
+    pub estimate_bps: Option<u64>,
     /// From sending a frame's first packet to receiving it, when both ends are in this process.
     pub delays: Delays,
 }

@@ -15,6 +15,7 @@ use str0m::config::{CryptoProvider, DtlsCert, Fingerprint};
 use str0m::format::CodecConfig;
 use str0m::media::KeyframeRequestKind;
 use str0m::net::Protocol;
+use str0m::rtp::StreamRx;
 use str0m::{IceCreds, Rtc, RtcConfig};
 use tokio::sync::oneshot;
 
@@ -45,6 +46,7 @@ pub(super) enum Command {
         reply: oneshot::Sender<Result<(), ClientError>>,
     },
     RequestKeyFrame(u64),
+    RequestBitrate(u64, u64),
     SetSending {
         id: u64,
         audio: bool,
@@ -135,6 +137,9 @@ impl Worker {
                 let _ = reply.send(result);
             }
             Command::RequestKeyFrame(id) => self.request_key_frame(id),
+            Command::RequestBitrate(id, bits_per_second) => {
+                self.with_video_source(id, |stream| stream.request_remb(bits_per_second.into()));
+            }
             Command::SetSending { id, audio, video } => {
                 for track in self.clients.get_mut(&id).into_iter().flat_map(|c| &mut c.tracks) {
                     track.sending = if track.audio { audio } else { video };
@@ -242,6 +247,7 @@ impl Worker {
     fn connect(&mut self, id: u64, group: &[(usize, &MediaSection)]) -> Result<(), ClientError> {
         let Some((_, first)) = group.first() else { return Ok(()) };
         let Some(client) = self.clients.get(&id) else { return Err(ClientError::Ended) };
+        let resends = !client.options.repair;
         let socket = |error: io::Error| ClientError::Socket(error.to_string());
         let candidates = remote_candidates(first);
         let remote = candidates.first().ok_or_else(|| ClientError::Answer("no candidate".to_owned()))?;
@@ -260,7 +266,7 @@ impl Worker {
             .iter()
             .map(|(index, section)| declare(&mut rtc, &mut binding, client, *index, section))
             .collect();
-        let transport = self.engine.add(rtc, link, local, binding).map_err(socket)?;
+        let transport = self.engine.add(rtc, link, local, binding, resends).map_err(socket)?;
         self.by_transport.insert(transport, id);
         if let Some(client) = self.clients.get_mut(&id) {
             for track in &mut tracks {
@@ -289,7 +295,8 @@ impl Worker {
             .set_dtls_cert(self.certificate.clone())
             .set_local_ice_credentials(client.credentials.clone())
             .set_extension_map(extension_map(extensions))
-            .set_stats_interval(None);
+            .set_stats_interval(None)
+            .enable_raw_packets(!client.options.repair);
         *config.codec_config() = CodecConfig::new_from_payload_params(params);
         let mut rtc = config.build(Instant::now());
         let mut api = rtc.direct_api();
@@ -306,13 +313,17 @@ impl Worker {
     }
 
     fn request_key_frame(&mut self, id: u64) {
+        self.with_video_source(id, |stream| stream.request_keyframe(KeyframeRequestKind::Pli));
+    }
+
+    fn with_video_source(&mut self, id: u64, act: impl FnOnce(&mut StreamRx)) {
         let Some(client) = self.clients.get(&id) else { return };
         let Some(track) = client.tracks.iter().find(|track| !track.audio) else { return };
         let (Some(ssrc), transport) = (track.ssrc, track.transport) else { return };
         if let Some(rtc) = self.engine.rtc(transport)
             && let Some(stream) = rtc.direct_api().stream_rx(&ssrc.into())
         {
-            stream.request_keyframe(KeyframeRequestKind::Pli);
+            act(stream);
         }
     }
 
@@ -364,11 +375,8 @@ impl Worker {
                 Duration::from_secs(1) / client.options.frames_per_second.max(1)
             };
             if track.sending {
-                let rtc = self.engine.rtc(track.transport);
-                if let Some(rtc) = rtc {
-                    let mut stats = client.stats.lock();
-                    track.send(rtc, &client.options, &mut stats, now);
-                }
+                let mut stats = client.stats.lock();
+                track.send(&mut self.engine, &client.options, &mut stats, now);
             }
             track.timestamp = track.timestamp.wrapping_add(if audio {
                 AUDIO_TICKS

@@ -2,17 +2,13 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use str0m::{
-    Event, IceConnectionState,
-    bwe::BweKind,
-    net::Transmit,
-    rtp::{RtpPacket, RtpWrite},
-};
+use str0m::{Event, IceConnectionState, bwe::BweKind, net::Transmit, rtp::RtpPacket};
 
 use crate::media::{
     Fact, Kind,
     clock::Report,
     descriptor::{starts_key_frame, vp8_numbers, vp8_patch},
+    resend::Packet,
     sdp::{CodecKind, MediaType},
     transport::TransportEvent,
 };
@@ -273,28 +269,26 @@ impl Stream {
             self.stats.key_frames += 1;
         }
         let capture = clock.capture(path.report.filter(|_| all_reported), timestamp, format.clock_rate, now);
-        let mut values = packet.header.ext_vals.clone();
-        values.mid = None;
-        values.rid = None;
-        values.rid_repair = None;
-        values.transport_cc = None;
-        values.abs_send_time = None;
-        let mut write = RtpWrite::new(
-            packet.header.payload_type,
-            numbers.sequence.into(),
-            numbers.timestamp,
-            capture,
-            packet.payload.clone(),
-        )
-        .marker(packet.header.marker)
-        .ext_vals(values)
-        .nackable(format.repairable);
-        if format.kind == CodecKind::Vp8
-            && let Some((descriptor, numbers)) = vp8_numbers(&packet.payload)
-            && let Some(patch) = vp8_patch(&descriptor, path.continuity.map_vp8(numbers))
-        {
-            write = write.vp8_patch(patch);
-        }
+        let mut extensions = packet.header.ext_vals.clone();
+        extensions.mid = None;
+        extensions.rid = None;
+        extensions.rid_repair = None;
+        extensions.transport_cc = None;
+        extensions.abs_send_time = None;
+        let vp8 = if format.kind == CodecKind::Vp8 { vp8_numbers(&packet.payload) } else { None };
+        let vp8_patch =
+            vp8.and_then(|(descriptor, numbers)| vp8_patch(&descriptor, path.continuity.map_vp8(numbers)));
+        let write = Packet {
+            payload_type: packet.header.payload_type,
+            sequence: numbers.sequence,
+            timestamp: numbers.timestamp,
+            wallclock: capture,
+            marker: packet.header.marker,
+            extensions,
+            payload: packet.payload.clone(),
+            vp8_patch,
+            repairable: format.repairable,
+        };
         if !target.write(index, write) {
             return false;
         }
@@ -304,6 +298,7 @@ impl Stream {
             path.flowed = true;
             path.ever_flowed = true;
             if let Some(gap) = gap {
+                self.stats.gaps += 1;
                 self.stats.gaps_ms.push(u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
                 if self.stats.gaps_ms.len() > GAPS_MAX {
                     self.stats.gaps_ms.remove(0);

@@ -93,6 +93,8 @@ pub struct TrackCounters {
     pub nacks: u64,
     /// Key-frame requests sent (publish) or received (play).
     pub key_frame_requests: u64,
+    /// What a player last said it can take (REMB), bits per second.
+    pub estimate_bps: Option<u64>,
     /// Packets without a payload type in this player's answer, not forwarded.
     pub unsendable: u64,
 }

@@ -13,17 +13,22 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
 use str0m::net::Receive;
+use str0m::rtp::RawPacket;
+use str0m::rtp::rtcp::Rtcp;
 use str0m::{Event, Input, Output, Rtc};
 
 use super::network::{Direction, Fate, Network, NetworkConditions, Packet};
 use super::tcp::FramedStream;
 use super::transport::{Handshake, LateBinding, Link, Socket, Transport};
+use crate::media::resend::{Packet as MediaPacket, Resender};
 
 const WAKE: Token = Token(0);
 /// Packets read from one socket before the others get their turn.
 const READ_BURST: usize = 64;
 /// The most TCP connections one transport accepts.
 const CONNECTIONS_MAX: usize = 4;
+/// Packets kept per SSRC that is sent again without RTX.
+const RESEND_PACKETS: usize = 256;
 /// Key of a transport inside its engine; never reused.
 pub(crate) type TransportId = usize;
 
@@ -79,13 +84,15 @@ impl Engine {
         self.network.set(conditions);
     }
 
-    /// Takes over a configured transport. `local` is the address of its candidate.
+    /// Takes over a configured transport. `local` is the address of its candidate; with `resends`
+    /// packets are sent again without RTX, which takes a transport that reports raw packets.
     pub(crate) fn add(
         &mut self,
         rtc: Rtc,
         link: Link,
         local: SocketAddr,
         binding: LateBinding,
+        resends: bool,
     ) -> io::Result<TransportId> {
         let id = self.next_id;
         self.next_id += 1;
@@ -119,6 +126,8 @@ impl Engine {
             local,
             binding,
             silent: false,
+            resends,
+            resenders: HashMap::new(),
             handshake: Handshake::WaitsForIce,
             deadline: None,
             scheduled: None,
@@ -135,6 +144,35 @@ impl Engine {
             self.touched.push(id);
         }
         Some(&mut transport.rtc)
+    }
+
+    /// Sends a media packet from this SSRC. False: the transport does not know it.
+    pub(crate) fn write(&mut self, id: TransportId, ssrc: u32, packet: MediaPacket) -> bool {
+        let keeps = self.transports.get(&id).is_some_and(|transport| transport.resends);
+        let kept = keeps.then(|| packet.clone());
+        let Some(rtc) = self.rtc(id) else { return false };
+        let mut api = rtc.direct_api();
+        let Some(stream) = api.stream_tx(&ssrc.into()) else { return false };
+        stream.write_rtp(packet.into_write());
+        if let (Some(packet), Some(transport)) = (kept, self.transports.get_mut(&id)) {
+            let resender = transport.resenders.entry(ssrc).or_insert_with(|| Resender::new(RESEND_PACKETS));
+            resender.keep(packet);
+        }
+        true
+    }
+
+    /// The peer asks for packets again.
+    fn resend(&mut self, id: TransportId, raw: &RawPacket) {
+        let RawPacket::RtcpRx(Rtcp::Nack(nack)) = raw else { return };
+        let Some(transport) = self.transports.get_mut(&id) else { return };
+        let Some(resender) = transport.resenders.get_mut(&nack.ssrc) else { return };
+        let now = Instant::now();
+        let lost = nack.reports.iter().flat_map(|entry| entry.into_iter(u64::from(entry.pid).into()));
+        let again: Vec<MediaPacket> = lost.filter_map(|n| resender.again(*n as u16, now)).collect();
+        let Some(rtc) = self.rtc(id) else { return };
+        if let Some(stream) = rtc.direct_api().stream_tx(&nack.ssrc) {
+            again.into_iter().for_each(|packet| stream.write_rtp(packet.into_write()));
+        }
     }
 
     /// Cuts one transport off, or joins it again.
@@ -352,12 +390,14 @@ impl Engine {
         let Some(input) = make(transport) else { return };
         let mut result = transport.rtc.handle_input(input);
         let mut sends = Vec::new();
+        let mut feedback = Vec::new();
         while result.is_ok() {
             match transport.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
                     transport.deadline = Some(at);
                     break;
                 }
+                Ok(Output::Event(Event::RawPacket(raw))) => feedback.push(raw),
                 Ok(Output::Event(event)) => {
                     if matches!(event, Event::Connected) {
                         transport.handshake = Handshake::Done;
@@ -383,7 +423,10 @@ impl Engine {
             self.network.hold(now + time, packet);
         }
         match result {
-            Ok(()) => self.schedule(id),
+            Ok(()) => {
+                self.schedule(id);
+                feedback.iter().for_each(|raw| self.resend(id, raw));
+            }
             Err(error) => {
                 // A failed DTLS handshake leaves the transport unusable: feeding it again is not
                 // safe, so it goes.

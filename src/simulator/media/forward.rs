@@ -6,9 +6,10 @@ use std::time::Instant;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use str0m::format::{Codec, PayloadParams};
-use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Vp8Descriptor, Vp8Patch};
+use str0m::rtp::{ExtensionValues, RtpPacket, Vp8Descriptor, Vp8Patch};
 
 use super::engine::TransportId;
+use crate::media::resend::Packet;
 
 /// Longer payloads cannot have come from a WebRTC sender and would not fit a datagram again.
 const PAYLOAD_BYTES_MAX: usize = 1500;
@@ -55,7 +56,7 @@ impl Outgoing {
         packet: &RtpPacket,
         params: &PayloadParams,
         key_frame: bool,
-    ) -> Result<RtpWrite, Unsent> {
+    ) -> Result<Packet, Unsent> {
         let target = self.payload_type_for(params).ok_or(Unsent::NoPayloadType)?;
         let codec = params.spec().codec;
         if packet.payload.len() > PAYLOAD_BYTES_MAX || (codec.is_video() && !self.started && !key_frame) {
@@ -74,18 +75,19 @@ impl Outgoing {
             .ok_or(Unsent::NotYet)?;
         self.started = true;
         // str0m may resend only when the answer names a retransmission stream.
-        let nackable = self.repair.is_some() && target.resend().is_some();
-        let mut write =
-            RtpWrite::new(target.pt(), sequence.into(), timestamp, packet.timestamp, packet.payload.clone())
-                .marker(packet.header.marker)
-                .ext_vals(forwarded_extensions(&packet.header.ext_vals))
-                .nackable(nackable);
-        if codec == Codec::Vp8
-            && let Some(patch) = self.numbers.vp8_patch(&packet.payload)
-        {
-            write = write.vp8_patch(patch);
-        }
-        Ok(write)
+        let repairable = self.repair.is_some() && target.resend().is_some();
+        let vp8_patch = if codec == Codec::Vp8 { self.numbers.vp8_patch(&packet.payload) } else { None };
+        Ok(Packet {
+            payload_type: target.pt(),
+            sequence,
+            timestamp,
+            wallclock: packet.timestamp,
+            marker: packet.header.marker,
+            extensions: forwarded_extensions(&packet.header.ext_vals),
+            payload: packet.payload.clone(),
+            vp8_patch,
+            repairable,
+        })
     }
 
     fn payload_type_for(&self, params: &PayloadParams) -> Option<PayloadParams> {

@@ -169,7 +169,10 @@ impl Builder<'_> {
                 *slot = Some(text(&mut rtc));
             }
         }
-        let id = self.engine.add(rtc, link, address, binding).map_err(|error| failed(&error))?;
+        let id = self
+            .engine
+            .add(rtc, link, address, binding, self.request.options.without_repair)
+            .map_err(|error| failed(&error))?;
         self.opened.push(id);
         for mut line in lines {
             line.transport = id;
@@ -196,7 +199,8 @@ impl Builder<'_> {
             .set_crypto_provider(Arc::clone(&self.identity.provider))
             .set_dtls_cert(self.identity.certificate.clone())
             .set_extension_map(extension_map(extensions))
-            .set_stats_interval(Some(STATS_INTERVAL));
+            .set_stats_interval(Some(STATS_INTERVAL))
+            .enable_raw_packets(!repair);
         // Codecs are fixed once the transport is built.
         *config.codec_config() = CodecConfig::new_from_payload_params(params);
         let mut rtc = config.build(Instant::now());

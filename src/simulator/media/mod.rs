@@ -170,6 +170,11 @@ impl Media {
         self.inner.send(Command::RequestKeyFrame { name: name.to_owned() });
     }
 
+    /// Tells the publisher of a name (REMB) how many bits per second its video may take.
+    pub fn request_bitrate(&self, name: &str, bits_per_second: u64) {
+        self.inner.send(Command::RequestBitrate { name: name.to_owned(), bits_per_second });
+    }
+
     /// Gives a publish or play new ICE credentials under the same DTLS and SRTP state, as a server
     /// that lets a silent client come back would; `None` for unknown ids. The description returned
     /// can be sent as another `setRemoteSDP`.

@@ -13,6 +13,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::{Input, Rtc};
 
 use super::tcp::FramedStream;
+use crate::media::resend::Resender;
 
 /// Receive buffer asked of the kernel per UDP socket, bytes.
 const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
@@ -163,6 +164,10 @@ pub(super) struct Transport {
     pub(super) binding: LateBinding,
     /// Its cable is cut: nothing passes either way.
     pub(super) silent: bool,
+    /// Packets are sent again on their own SSRC.
+    pub(super) resends: bool,
+    /// By SSRC.
+    pub(super) resenders: HashMap<u32, Resender>,
     pub(super) handshake: Handshake,
     pub(super) deadline: Option<Instant>,
     /// The earliest entry of this transport in the timer heap.

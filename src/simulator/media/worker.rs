@@ -10,6 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use str0m::bwe::BweKind;
 use str0m::media::{KeyframeRequestKind, Mid};
 use str0m::rtp::RtpPacket;
 use str0m::{Event, IceConnectionState, IceCreds};
@@ -53,6 +54,10 @@ pub(crate) enum Command {
     SetNetwork(NetworkConditions),
     RequestKeyFrame {
         name: String,
+    },
+    RequestBitrate {
+        name: String,
+        bits_per_second: u64,
     },
     RenewIce {
         id: String,
@@ -167,6 +172,9 @@ impl Worker {
             Command::Close { id } => self.close(&id),
             Command::SetNetwork(conditions) => self.engine.set_network(conditions),
             Command::RequestKeyFrame { name } => self.request_key_frame(&name),
+            Command::RequestBitrate { name, bits_per_second } => {
+                self.request_bitrate(&name, bits_per_second);
+            }
             Command::RenewIce { id, reply } => {
                 let _ = reply.send(self.renew_ice(&id));
             }
@@ -298,6 +306,9 @@ impl Worker {
                     stream.ice = leg.worst_ice();
                 }
             }
+            Event::EgressBitrateEstimate(BweKind::Remb { estimate, mid }) => {
+                self.with_track(counters, id, mid, |track| track.estimate_bps = Some(estimate.as_u64()));
+            }
             Event::MediaIngressStats(stats) => {
                 self.with_track(counters, id, stats.mid, |track| track.nacks = stats.nacks);
             }
@@ -353,6 +364,18 @@ impl Worker {
         direct.stream_rx(&ssrc)?.request_keyframe(KeyframeRequestKind::Pli);
         channel.last_request = Some(now);
         Some(publisher)
+    }
+
+    /// Tells the publisher of a name by REMB how much its video may take.
+    fn request_bitrate(&mut self, name: &str, bits_per_second: u64) {
+        let publisher = self.channels.get(name).and_then(|channel| channel.publisher.as_ref());
+        let line = publisher.and_then(|id| self.legs.get(id)?.lines.iter().find(|line| !line.audio));
+        let Some((transport, Some(ssrc))) = line.map(|line| (line.transport, line.ssrc)) else { return };
+        if let Some(rtc) = self.engine.rtc(transport)
+            && let Some(stream) = rtc.direct_api().stream_rx(&ssrc.into())
+        {
+            stream.request_remb(bits_per_second.into());
+        }
     }
 
     /// Asks again for players that still wait; true if any does.
@@ -437,18 +460,14 @@ impl Worker {
             };
             match outgoing.translate(packet, &params, key_frame) {
                 Ok(write) => {
-                    let ssrc = outgoing.ssrc.into();
-                    let Some(rtc) = self.engine.rtc(outgoing.transport) else {
-                        continue;
-                    };
-                    if let Some(out) = rtc.direct_api().stream_tx(&ssrc) {
-                        out.write_rtp(write);
+                    let ssrc = outgoing.ssrc;
+                    if self.engine.write(outgoing.transport, ssrc, write) {
                         counters.totals.packets_sent += 1;
                         counters.totals.bytes_sent += bytes;
                         stream.packets_sent += 1;
                         stream.bytes_sent += bytes;
                         note_packet(stream, packet, audio, (*payload_type, codec), new_key_frame);
-                        stream.track(audio).ssrc = Some(outgoing.ssrc);
+                        stream.track(audio).ssrc = Some(ssrc);
                     }
                 }
                 Err(Unsent::NoPayloadType) => stream.track(audio).unsendable += 1,
