@@ -4,7 +4,7 @@
 
 use crate::{
     config::{CheckBitrate, RestoreMode},
-    media::{Fact, Kind as MediaKind},
+    media::{Fact, Kind as MediaKind, StreamStats},
     signaling::{Peek, synthetic},
 };
 
@@ -94,6 +94,7 @@ impl Session {
             Fact::ClientGone { .. } => self.client_media_closed(index),
             Fact::CodecChanged { epoch, codec } if epoch == self.epoch => self.codec_changed(index, codec),
             Fact::NoVideo { never_sent, had_h264 } => self.no_video(index, never_sent, had_h264),
+            Fact::Stats(numbers) => self.counted(index, numbers),
             _ => {}
         }
     }
@@ -299,6 +300,21 @@ impl Session {
         self.anchored_stream_is_over(index, INFO_NO_VIDEO, "the publisher sends no video");
     }
 
+    /// The workers' numbers of a stream, kept for whoever looks. Each gap that a restore left is
+    /// told once.
+    fn counted(&mut self, index: usize, numbers: Box<StreamStats>) {
+        let name = self.name_of(index);
+        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
+        let known = stream.numbers.as_ref().map_or(0, |before| before.gaps);
+        let new = usize::try_from(numbers.gaps.saturating_sub(known)).unwrap_or(usize::MAX);
+        let skip = numbers.gaps_ms.len().saturating_sub(new);
+        let gaps: Vec<u64> = numbers.gaps_ms.iter().skip(skip).copied().collect();
+        stream.numbers = Some(numbers);
+        for gap_ms in gaps {
+            self.event(Event::MediaGap { name: name.clone(), gap: std::time::Duration::from_millis(gap_ms) });
+        }
+    }
+
     /// The upstream's answer is for our leg, not for the client.
     pub(super) fn upstream_answer(&mut self, key: MediaKey, peek: &Peek<'_>) {
         if let Some(sdp) = peek.string_argument(1) {
@@ -328,7 +344,11 @@ impl Session {
 
     /// Takes a stream out of the ledger, and its legs down.
     pub(super) fn remove_stream(&mut self, index: usize) -> super::ledger::Stream {
-        let stream = self.ledger.streams.swap_remove(index);
+        let mut stream = self.ledger.streams.swap_remove(index);
+        if let Some(numbers) = stream.numbers.take() {
+            let (name, restored) = (stream.name.to_string(), stream.restored);
+            self.event(Event::MediaSummary { name, restored, numbers });
+        }
         if !stream.kind.is_publish() {
             self.registry.names().stop_waiting(&stream.name, self.id);
         }

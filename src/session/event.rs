@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use crate::media::StreamStats;
+
 use super::{DialError, LossCause};
 
 /// How a stream left an outage.
@@ -26,7 +28,7 @@ impl fmt::Display for Outcome {
 }
 
 /// Something worth a line in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The first `getUserData` reached the client.
     SessionUp {
@@ -136,6 +138,23 @@ pub enum Event {
         name: String,
         /// It never sent any; false: it did and pauses.
         never_sent: bool,
+    },
+    /// How long media stood still at the receiver of an anchored stream because of a restore.
+    MediaGap {
+        /// Stream name.
+        name: String,
+        /// From the last packet of the old upstream to the first (for video: of a key frame) of
+        /// the new one.
+        gap: Duration,
+    },
+    /// An anchored stream is over: what its media came to.
+    MediaSummary {
+        /// Stream name.
+        name: String,
+        /// Outages it was restored from.
+        restored: u32,
+        /// What the media workers counted last.
+        numbers: Box<StreamStats>,
     },
     /// The server no longer lets the client into a room it had joined.
     RoomLost {

@@ -3,6 +3,8 @@
 //!
 //! Holds and finds; decides nothing.
 
+use crate::media::StreamStats;
+
 use super::{Timestamp, packed::Packed};
 
 /// Publish or play.
@@ -148,6 +150,11 @@ pub(super) struct Stream {
     pub(super) media_closed_until: Option<Timestamp>,
     /// `webRTCMetricsClientDescription`, to be repeated on a new upstream (protocol S4.1).
     pub(super) metrics: Option<Packed>,
+    /// Outages it was restored from, and how long the last of them was.
+    pub(super) restored: u32,
+    pub(super) last_outage_ms: Option<u64>,
+    /// What the media workers last counted.
+    pub(super) numbers: Option<Box<StreamStats>>,
 }
 
 impl Stream {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::media::StreamStats;
+
 use super::{
     core::Session,
     ledger::{Stream, StreamState, Transport},
@@ -42,6 +44,12 @@ pub struct StreamSnapshot {
     pub kind: &'static str,
     /// `direct`, `anchored` or `socket`.
     pub media: &'static str,
+    /// Outages it was restored from.
+    pub restored: u32,
+    /// How long the last of them was, in milliseconds, until the proof.
+    pub last_outage_ms: Option<u64>,
+    /// What the media workers counted, a few seconds old at most; anchored streams only.
+    pub numbers: Option<StreamStats>,
     /// `requested`, `live`, `held`, `lost`, `replayed`, `retry` and so on.
     pub state: &'static str,
 }
@@ -93,6 +101,9 @@ fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
             Transport::Anchored(_) => "anchored",
             Transport::Socket => "socket",
         },
+        restored: stream.restored,
+        last_outage_ms: stream.last_outage_ms,
+        numbers: stream.numbers.as_deref().cloned(),
         state: match stream.state {
             StreamState::Requested => "requested",
             StreamState::Live => "live",

@@ -59,6 +59,9 @@ impl Session {
             without_h264: false,
             refusal: None,
             metrics: None,
+            restored: 0,
+            last_outage_ms: None,
+            numbers: None,
         });
         drop(self.take_lever());
         if up {

@@ -113,12 +113,15 @@ impl Session {
         stream.refusal = None;
         stream.request =
             stream.request.take().filter(|_| stream.transport != Transport::Direct).map(Packed::pack);
+        let after = self.now.since(stream.since);
+        stream.restored = stream.restored.saturating_add(1);
+        stream.last_outage_ms = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
         let outcome = Event::StreamOutcome {
             name: stream.name.to_string(),
             stream: stream.client_id.to_string(),
             kind: if stream.kind.is_publish() { "publish" } else { "play" },
             outcome: Outcome::Restored,
-            after: self.now.since(stream.since),
+            after,
         };
         self.event(outcome);
         self.hold_name(index);

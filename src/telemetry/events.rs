@@ -21,6 +21,8 @@
 //! | `client_leg_revived` | info | a client's media is back after a silence | `stream`, `silence_ms` |
 //! | `codec_changed` | info | a publisher changed its codec | `stream`, `codec` |
 //! | `no_video` | warn | a publisher sends no video | `stream`, `never_sent` |
+//! | `media_gap` | info | media stood still because of a restore | `stream`, `gap_ms` |
+//! | `media_summary` | info | an anchored stream is over | `stream`, `kind`, codecs, `key_frames`, `restored`, `gaps_ms`, `revivals`, per leg packets, bytes, loss (%) and round trip |
 //! | `room_lost` | warn | a room did not take the client back | `room`, `cause` |
 //! | `client_dead` | info | no sign of life from a client | `cause` |
 //! | `limit_reached` | warn | a setting bounded a client | `limit` |
@@ -35,6 +37,7 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use tracing::{error, info, warn};
 
+use crate::media::{Kind, LegStats, StreamStats};
 use crate::session::{DialError, Event, LossCause, Outcome, SessionId};
 
 /// Longest text of a client or server that gets into a line, in characters.
@@ -71,7 +74,9 @@ pub fn report(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
         | Event::MediaLost { .. }
         | Event::ClientLegRevived { .. }
         | Event::CodecChanged { .. }
-        | Event::NoVideo { .. } => report_media(session, event),
+        | Event::NoVideo { .. }
+        | Event::MediaGap { .. }
+        | Event::MediaSummary { .. } => report_media(session, event),
         Event::UpstreamLost { .. }
         | Event::AttemptFailed { .. }
         | Event::ReplayRefused { .. }
@@ -148,6 +153,11 @@ fn report_media(session: SessionId, event: &Event) {
             let (stream, codec) = (clean(name), clean(codec));
             info!(event = "codec_changed", %session, stream, codec, "publisher changed its codec");
         }
+        Event::MediaGap { name, gap } => {
+            let (stream, gap_ms) = (clean(name), ms(*gap));
+            info!(event = "media_gap", %session, stream, gap_ms, "media stood still");
+        }
+        Event::MediaSummary { name, restored, numbers } => summary(session, name, *restored, numbers),
         Event::NoVideo { name, never_sent } => {
             let stream = clean(name);
             warn!(event = "no_video", %session, stream, never_sent, "publisher sends no video");
@@ -180,6 +190,39 @@ fn report_outage(session: SessionId, upstream: &dyn fmt::Display, event: &Event)
         }
         _ => {}
     }
+}
+
+/// Codec names come from descriptions of clients, so they are cleaned as well.
+fn summary(session: SessionId, name: &str, restored: u32, numbers: &StreamStats) {
+    let leg = |leg: &LegStats| {
+        let share = |loss: Option<f32>| loss.map_or_else(|| "?".to_owned(), |l| format!("{:.1}", l * 100.0));
+        format!(
+            "in {} packets {} bytes, out {} packets {} bytes, loss in {} out {} %, round trip {} ms",
+            leg.packets_received,
+            leg.bytes_received,
+            leg.packets_sent,
+            leg.bytes_sent,
+            share(leg.loss_received),
+            share(leg.loss_sent),
+            leg.round_trip_ms.map_or_else(|| "?".to_owned(), |ms| format!("{ms:.0}")),
+        )
+    };
+    let codec = |name: &Option<String>| name.as_deref().map(clean).unwrap_or_default();
+    info!(
+        event = "media_summary",
+        %session,
+        stream = clean(name),
+        kind = if numbers.kind == Some(Kind::Publish) { "publish" } else { "play" },
+        video = codec(&numbers.video_codec),
+        audio = codec(&numbers.audio_codec),
+        client = leg(&numbers.client),
+        upstream = leg(&numbers.upstream),
+        key_frames = numbers.key_frames,
+        restored,
+        gaps_ms = ?numbers.gaps_ms,
+        revivals = numbers.revivals,
+        "media of a stream is over"
+    );
 }
 
 fn loss(cause: LossCause) -> String {
@@ -234,6 +277,15 @@ mod tests {
             ("client_leg_revived", Event::ClientLegRevived { name: text(), silence: second }),
             ("codec_changed", Event::CodecChanged { name: text(), codec: text() }),
             ("no_video", Event::NoVideo { name: text(), never_sent: true }),
+            ("media_gap", Event::MediaGap { name: text(), gap: second }),
+            (
+                "media_summary",
+                Event::MediaSummary {
+                    name: text(),
+                    restored: 1,
+                    numbers: Box::new(StreamStats { video_codec: Some(text()), ..StreamStats::default() }),
+                },
+            ),
             ("passed_through", Event::PassedThrough { reason: "SFU" }),
             ("upstream_lost", Event::UpstreamLost { cause: LossCause::Closed(1001), streams: 2 }),
             ("attempt_failed", Event::AttemptFailed { tries: 1, error: DialError::Refused(502) }),

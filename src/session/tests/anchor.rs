@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    media::Fact,
+    media::{Fact, StreamStats},
     session::{MediaCommand, MediaKey, Outcome},
 };
 
@@ -211,4 +211,32 @@ fn a_stop_whose_media_ends_before_its_request_comes_is_a_stop() {
         }
         assert_eq!(bed.statuses(), ["a UNPUBLISHED Stopped by user"]);
     }
+}
+
+#[test]
+fn what_the_workers_count_is_shown_and_told() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    let numbers = |gaps_ms: &[u64], gaps| {
+        let numbers = StreamStats { gaps, gaps_ms: gaps_ms.to_vec(), ..StreamStats::default() };
+        Fact::Stats(Box::new(numbers))
+    };
+    bed.fact(numbers(&[], 0));
+    bed.fact(numbers(&[250, 400], 2));
+    bed.fact(numbers(&[250, 400], 2));
+    let gaps = |bed: &Bed| {
+        let gap = |event: &Event| match event {
+            Event::MediaGap { gap, .. } => Some(gap.as_millis()),
+            _ => None,
+        };
+        bed.events.iter().filter_map(gap).collect::<Vec<_>>()
+    };
+    assert_eq!(gaps(&bed), [250, 400], "each once");
+    bed.fact(numbers(&[400, 700], 3));
+    assert_eq!(gaps(&bed), [250, 400, 700]);
+    let shown = bed.session.describe();
+    assert_eq!(shown.streams[0].numbers.as_ref().map(|n| n.gaps), Some(3));
+    bed.client("unPublishStream", publish("a", "cam"));
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "UNPUBLISHED", None));
+    assert!(bed.events.iter().any(|event| matches!(event, Event::MediaSummary { .. })), "told at the end");
 }
