@@ -109,6 +109,29 @@ fn check_tells_whether_certificate_and_key_belong_together() {
 }
 
 #[test]
+fn check_warns_where_clients_may_not_reach_their_media() {
+    let check = |arguments: &[&str]| {
+        let answer = holdfast(&[&["check", "--upstream=ws://127.0.0.1:8080"], arguments].concat());
+        assert_eq!(answer.code, 0, "{}", answer.err);
+        answer.out
+    };
+    let private = "--listen=10.1.2.3:8080";
+    let warned = check(&[private]);
+    assert!(warned.contains("warning") && warned.contains("private one (10.1.2.3)"), "{warned}");
+    for silenced in
+        [&[private, "--media-advertise=203.0.113.7,2001:db8::7"][..], &[private, "--media=direct"]]
+    {
+        let told = check(silenced);
+        assert!(!told.contains("warning"), "{told}");
+    }
+    let listen = "--listen=[2001:db8::1]:8080";
+    let warned = check(&[listen, "--media-listen=0.0.0.0:30900"]);
+    assert!(warned.contains("takes IPv4 alone"), "{warned}");
+    let told = check(&[listen]);
+    assert!(!told.contains("warning"), "{told}");
+}
+
+#[test]
 fn check_shows_every_setting_on_request() {
     let shown = holdfast(&["check", "-u", "ws://127.0.0.1:8080", "--restore-rate=7", "--print-settings"]);
     assert_eq!(shown.code, 0, "{}", shown.err);

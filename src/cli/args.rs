@@ -107,7 +107,7 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "MODE", help_heading = "Media")]
     pub media: Option<MediaMode>,
 
-    /// UDP address for the media of clients (anchor). [default: 0.0.0.0:30900]
+    /// UDP address for the media of clients (anchor). [default: [::]:30900, which is IPv4 as well]
     #[arg(long, value_name = "IP:PORT", help_heading = "Media")]
     pub media_listen: Option<SocketAddr>,
 

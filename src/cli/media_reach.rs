@@ -9,8 +9,31 @@ const ELSEWHERE: &str = "192.0.2.1:9";
 
 /// What an operator should hear who did not say which addresses clients get for their media.
 pub(super) fn warning(config: &Config) -> Option<String> {
-    let listeners = config.net.listen.listeners().map(|(address, _)| address);
-    advice(config.media.mode, &config.media.advertise, listeners, primary_address())
+    let listeners = || config.net.listen.listeners().map(|(address, _)| address);
+    let media = &config.media;
+    advice(media.mode, &media.advertise, listeners(), primary_address())
+        .or_else(|| family(media.mode, media.listen, &media.advertise, listeners()))
+}
+
+/// Clients that come by IPv6 are told an IPv6 address: the media port must be there.
+fn family(
+    mode: MediaMode,
+    media: SocketAddr,
+    advertise: &[IpAddr],
+    mut listeners: impl Iterator<Item = SocketAddr>,
+) -> Option<String> {
+    let told = if advertise.is_empty() {
+        listeners.any(|listener| listener.is_ipv6())
+    } else {
+        advertise.iter().any(IpAddr::is_ipv6)
+    };
+    (mode == MediaMode::Anchor && media.is_ipv4() && told).then(|| {
+        format!(
+            "clients that come by IPv6 are told an IPv6 address for their media, but the media port \
+             {media} takes IPv4 alone: give [::]:{} as --media-listen (media.listen), which takes both",
+            media.port()
+        )
+    })
 }
 
 fn advice(
@@ -58,6 +81,23 @@ mod tests {
         let advertise: Vec<IpAddr> = advertise.split_whitespace().map(|ip| ip.parse().unwrap()).collect();
         let listen: SocketAddr = listen.parse().unwrap();
         advice(mode, &advertise, std::iter::once(listen), primary.parse().ok())
+    }
+
+    #[test]
+    fn media_ports_of_the_wrong_family_are_told() {
+        use MediaMode::{Anchor, Direct};
+        let family_for = |mode, media: &str, advertise: &[&str], listen: &str| {
+            let advertise: Vec<IpAddr> = advertise.iter().map(|ip| ip.parse().unwrap()).collect();
+            let listen: SocketAddr = listen.parse().unwrap();
+            family(mode, media.parse().unwrap(), &advertise, std::iter::once(listen))
+        };
+        let v4 = "0.0.0.0:30900";
+        assert!(family_for(Anchor, v4, &[], "[::]:8080").unwrap().contains("[::]:30900"));
+        assert!(family_for(Anchor, v4, &["2001:db8::1"], "0.0.0.0:8080").is_some());
+        assert_eq!(family_for(Anchor, v4, &["203.0.113.5"], "[::]:8080"), None);
+        assert_eq!(family_for(Anchor, v4, &[], "0.0.0.0:8080"), None);
+        assert_eq!(family_for(Anchor, "[::]:30900", &[], "[::]:8080"), None);
+        assert_eq!(family_for(Direct, v4, &[], "[::]:8080"), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 use serde::{Deserialize, Serialize};
@@ -30,8 +30,9 @@ impl fmt::Display for MediaMode {
 pub struct MediaSettings {
     /// Default `anchor`.
     pub mode: MediaMode,
-    /// UDP address of the client legs; worker *n* takes this port + *n*. Default `0.0.0.0:30900`,
-    /// below the ports that WCS uses for media. Only used with `anchor`.
+    /// UDP address of the client legs; worker *n* takes this port + *n*. Default `[::]:30900`
+    /// (IPv6 and IPv4, or IPv4 alone on a system without IPv6), below the ports that WCS uses for
+    /// media. Only used with `anchor`.
     pub listen: SocketAddr,
     /// Addresses to give to clients instead of the one their TCP connection arrived at.
     /// Default none. Only used with `anchor`.
@@ -42,7 +43,7 @@ impl Default for MediaSettings {
     fn default() -> Self {
         Self {
             mode: MediaMode::Anchor,
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 30_900)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 30_900)),
             advertise: Vec::new(),
         }
     }

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -423,8 +423,27 @@ impl Worker {
     }
 }
 
-/// Binds the port in UDP, and in TCP if that is on.
+/// Binds the port in UDP, and in TCP if that is on. The IPv6 wildcard takes IPv4 as well, and
+/// nothing else on a system without IPv6.
 fn bind(
+    address: SocketAddr,
+    settings: &MediaSettings,
+    poll: &Poll,
+) -> io::Result<(Socket, Option<Connections>)> {
+    let unknown = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    let wildcard = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    match bind_one(address, settings, poll) {
+        Err(error)
+            if wildcard
+                && (error.raw_os_error() == unknown || error.kind() == io::ErrorKind::AddrNotAvailable) =>
+        {
+            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), settings, poll)
+        }
+        bound => bound,
+    }
+}
+
+fn bind_one(
     address: SocketAddr,
     settings: &MediaSettings,
     poll: &Poll,

@@ -1,10 +1,15 @@
 //! Anchored media: the client's transport ends at the proxy. In every outage the media goes on
 //! there, nobody is told anything, and the receiver sees one continuous stream.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use holdfast::{
-    load::webrtc_client::{ClientOptions, ClientPool, ClientStats, WebRtcClient},
+    config::{ListenAddress, MediaMode, MediaSettings},
+    load::webrtc_client::{ClientOptions, ClientPool, ClientStats, PoolSettings, WebRtcClient},
     net::Proxy,
 };
 use serde_json::json;
@@ -15,7 +20,7 @@ use crate::{
         checks::{assert_intents_once, assert_no_violation, count},
         outage::{OUTAGES, Outage},
         page::{Page, media_until},
-        pool,
+        pool, proxy_with,
         server::Server,
         wait_until,
     },
@@ -126,6 +131,27 @@ async fn over_tcp_the_picture_goes_on_as_well() {
     assert_no_violation(&server, "over TCP").await;
     drop(pair);
     assert_nothing_left(&proxy, "over TCP").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_ipv6_the_picture_goes_on_as_well() {
+    let mut server = Server::start(json!({"media_server": {"bind_ip": "::1"}})).await;
+    let loopback = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let proxy = proxy_with(server.address, MediaMode::Anchor, |config| {
+        config.net.listen.address = vec![ListenAddress { address: loopback, tls: None }];
+        // As by default, but for the port.
+        config.media.listen = SocketAddr::new(MediaSettings::default().listen.ip(), 0);
+    })
+    .await;
+    let address = proxy.address();
+    assert!(address.is_ipv6());
+    let pool = ClientPool::start(PoolSettings { bind_ip: loopback.ip(), ..PoolSettings::default() }).unwrap();
+    let pair = Pair::start(address, &pool, "cam").await;
+    let before = pair.screen.stats();
+    Outage::Kill(Duration::from_secs(1)).strike(&mut server).await;
+    pair.media_goes_on("IPv6", &before).await;
+    pair.assert_unaware("IPv6");
+    assert_no_violation(&server, "IPv6").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
