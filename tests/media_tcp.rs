@@ -69,7 +69,7 @@ async fn a_server_that_answers_with_tcp_is_reached_and_reached_again_after_its_d
     player.until("media", flowing).await;
     for (round, shape) in shapes.into_iter().enumerate() {
         drop(server);
-        // Unlike in UDP, the death of a server is seen at once.
+        // Unlike in UDP, the death of a server is seen by its media soon.
         for anchored in [&mut publisher, &mut player] {
             let reason = upstream_failure(anchored).await;
             assert!(reason.contains("TCP"), "{reason}");

@@ -233,7 +233,7 @@ pub struct StreamStats {
     pub key_frame_requests: u64,
     /// Packets not forwarded: before a key frame, without a leg, of a foreign payload type.
     pub dropped: u64,
-    /// Gaps that restores left in the forwarded media.
+    /// Gaps that restores left in the forwarded video, or audio where there is no video.
     pub gaps: u64,
     /// Lengths of the gaps that restores left in the forwarded media, in milliseconds, newest
     /// last, at most 16.

@@ -125,6 +125,7 @@ impl Stream {
             transport_of: vec![None; self.client_offer.media.len()],
             created: ctx.now,
             connected_at: None,
+            ended_at: None,
             said_first: false,
             said_complete: false,
             said_silent: false,

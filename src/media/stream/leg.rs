@@ -162,6 +162,8 @@ pub(super) struct UpstreamLeg {
     pub(super) transport_of: Vec<Option<usize>>,
     pub(super) created: Instant,
     pub(super) connected_at: Option<Instant>,
+    /// When the last connection of a transport ended that has no other way.
+    pub(super) ended_at: Option<Instant>,
     pub(super) said_first: bool,
     pub(super) said_complete: bool,
     pub(super) said_silent: bool,

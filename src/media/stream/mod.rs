@@ -254,7 +254,7 @@ impl Stream {
             self.upstream_datagram(generation, transport, Origin::tcp(remote), &bytes, ctx);
         }
         if dead && self.live_upstream().is_some_and(|leg| leg.generation == generation) {
-            self.on_failed(Side::Upstream, "the TCP connection has ended".to_owned(), ctx);
+            self.connection_ended(ctx);
         }
         reading == Reading::More
     }

@@ -297,7 +297,9 @@ impl Stream {
         if !path.flowed {
             path.flowed = true;
             path.ever_flowed = true;
-            if let Some(gap) = gap {
+            // The picture's gap is the one that is seen; without a picture it is that of the sound.
+            let leads = path.media == MediaType::Video || flowed(&self.paths, MediaType::Video).is_empty();
+            if let Some(gap) = gap.filter(|_| leads) {
                 self.stats.gaps += 1;
                 self.stats.gaps_ms.push(u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
                 if self.stats.gaps_ms.len() > GAPS_MAX {

@@ -9,6 +9,12 @@ use super::{Context, Side, Stream, Upstream};
 /// How often a stream looks at its clocks.
 const PACE: Duration = Duration::from_millis(50);
 
+/// How long the loss of a connection is kept back. A server that dies takes its signaling with it,
+/// and whoever hears of both wants to hear of that first.
+const CONNECTION_END_GRACE: Duration = Duration::from_millis(500);
+
+const CONNECTION_ENDED: &str = "the TCP connection has ended";
+
 impl Stream {
     /// When [`Self::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Instant {
@@ -61,10 +67,25 @@ impl Stream {
         }
     }
 
+    /// A transport of the upstream leg has no connection any more.
+    pub(super) fn connection_ended(&mut self, ctx: &mut Context<'_>) {
+        let now = ctx.now;
+        let Some(leg) = self.live_upstream() else { return };
+        if leg.connected_at.is_none() {
+            self.on_failed(Side::Upstream, CONNECTION_ENDED.to_owned(), ctx);
+        } else {
+            leg.ended_at.get_or_insert(now);
+        }
+    }
+
     fn watch_upstream(&mut self, ctx: &mut Context<'_>) {
         let now = ctx.now;
         let Upstream::Live(leg) = &mut self.upstream else { return };
         let epoch = leg.epoch;
+        if leg.ended_at.is_some_and(|at| now.saturating_duration_since(at) >= CONNECTION_END_GRACE) {
+            self.on_failed(Side::Upstream, CONNECTION_ENDED.to_owned(), ctx);
+            return;
+        }
         if leg.connected_at.is_none()
             && now.saturating_duration_since(leg.created) > ctx.settings.upstream_connect_max
         {
