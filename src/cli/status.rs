@@ -101,13 +101,38 @@ fn screen(status: &Value) -> String {
         }
         for stream in list(session, "streams") {
             let (kind, name) = (word(stream, "kind"), word(stream, "name"));
-            let _ = write!(text, " · {kind} {name}: {} ({})", word(stream, "state"), word(stream, "media"));
+            let _ = write!(text, " · {kind} {name}: {} ({}", word(stream, "state"), word(stream, "media"));
+            let _ = write!(text, "{})", media_words(stream));
         }
         text.push('\n');
     }
     if sessions.len() > LINES_MAX {
         let _ =
             writeln!(text, "… and {} more; --json shows up to 1,000", number("sessions") - LINES_MAX as u64);
+    }
+    text
+}
+
+/// Codec, bitrate and last gap of an anchored stream, once there are numbers.
+fn media_words(stream: &Value) -> String {
+    let Some(numbers) = stream.get("numbers").filter(|numbers| numbers.is_object()) else {
+        return String::new();
+    };
+    let mut text = String::new();
+    for codec in
+        ["video_codec", "audio_codec"].iter().filter(|c| numbers.get(**c).is_some_and(Value::is_string))
+    {
+        let _ = write!(text, ", {}", word(numbers, codec));
+    }
+    // Only one side receives.
+    let bits = ["client", "upstream"]
+        .iter()
+        .filter_map(|leg| numbers.get(*leg)?.get("bitrate_received")?.as_u64())
+        .max()
+        .unwrap_or_default();
+    let _ = write!(text, ", {:.2} Mbit/s", bits as f64 / 1_000_000.0);
+    if let Some(gap_ms) = list(numbers, "gaps_ms").last().and_then(Value::as_u64) {
+        let _ = write!(text, ", last gap {:.1} s", gap_ms as f64 / 1_000.0);
     }
     text
 }
@@ -119,4 +144,20 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 /// A word from outside, without control characters.
 fn word(value: &Value, key: &str) -> String {
     crate::telemetry::events::clean(value.get(key).and_then(Value::as_str).unwrap_or("?"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn media_is_told_in_words() {
+        let stream = json!({"numbers": {"video_codec": "VP8", "audio_codec": null, "gaps_ms": [3000, 1250],
+            "client": {"bitrate_received": 2_500_000}, "upstream": {"bitrate_received": 0}}});
+        assert_eq!(media_words(&stream), ", VP8, 2.50 Mbit/s, last gap 1.2 s");
+        assert_eq!(media_words(&json!({"numbers": null})), "");
+    }
 }

@@ -4,20 +4,23 @@
 use std::{
     net::{Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use holdfast::{
     config::{ListenAddress, MediaMode, MediaSettings},
     load::webrtc_client::{ClientOptions, ClientPool, ClientStats, PoolSettings, WebRtcClient},
+    media::{Kind, LegStats, StreamStats},
     net::Proxy,
+    session::StreamSnapshot,
 };
 use serde_json::json;
 
 use crate::{
     common::{
-        anchor,
+        PATIENCE, anchor,
         checks::{assert_intents_once, assert_no_violation, count},
+        let_pass,
         outage::{OUTAGES, Outage},
         page::{Page, media_until},
         pool, proxy_with,
@@ -89,6 +92,39 @@ pub async fn assert_nothing_left(proxy: &Proxy, what: &str) {
     wait_until(&format!("{what}: all sessions are gone"), || proxy.facts().places_taken == 0).await;
 }
 
+/// What the proxy shows of all streams, as soon as it counts so many gaps in each.
+async fn shown_with_gaps(proxy: &Proxy, gaps: u64) -> Vec<StreamSnapshot> {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        let streams: Vec<StreamSnapshot> =
+            proxy.describe(10).await.into_iter().flat_map(|session| session.streams).collect();
+        if streams.len() == 2 && streams.iter().all(|stream| is_counted(stream, gaps)) {
+            return streams;
+        }
+        assert!(Instant::now() < limit, "in vain: {streams:#?}");
+        let_pass(Duration::from_millis(50)).await;
+    }
+}
+
+/// The reports that tell loss and round trip come every few seconds.
+fn is_counted(stream: &StreamSnapshot, gaps: u64) -> bool {
+    stream.numbers.as_ref().is_some_and(|numbers| {
+        let (from, to) = from_and_to(numbers);
+        numbers.gaps == gaps
+            && from.loss_received.is_some()
+            && to.loss_sent.is_some()
+            && to.round_trip_ms.is_some()
+    })
+}
+
+fn from_and_to(numbers: &StreamStats) -> (&LegStats, &LegStats) {
+    if numbers.kind == Some(Kind::Publish) {
+        (&numbers.client, &numbers.upstream)
+    } else {
+        (&numbers.upstream, &numbers.client)
+    }
+}
+
 async fn the_picture_goes_on(outage: Outage) {
     let mut server = Server::start(json!({"pings": {"interval_ms": 200, "missed_max": 5}})).await;
     let proxy = anchor(server.address).await;
@@ -129,6 +165,17 @@ async fn over_tcp_the_picture_goes_on_as_well() {
     }
     assert_intents_once(&server.journal().await, "over TCP");
     assert_no_violation(&server, "over TCP").await;
+    for stream in shown_with_gaps(&proxy, 2).await {
+        let numbers = stream.numbers.unwrap();
+        assert_eq!((stream.restored, numbers.attached), (2, 3), "{numbers:?}");
+        assert!(stream.last_outage_ms.is_some_and(|ms| ms >= 900), "{:?}", stream.last_outage_ms);
+        assert!(numbers.gaps_ms.len() == 2 && numbers.gaps_ms.iter().all(|ms| *ms >= 900), "{numbers:?}");
+        assert_eq!(numbers.video_codec.as_deref(), Some("VP8"));
+        assert_eq!(numbers.audio_codec.as_deref(), Some("opus"));
+        assert!(numbers.key_frames >= 3, "{numbers:?}");
+        let (from, to) = from_and_to(&numbers);
+        assert!(from.packets_received > 100 && to.packets_sent > 100, "{numbers:?}");
+    }
     drop(pair);
     assert_nothing_left(&proxy, "over TCP").await;
 }

@@ -118,6 +118,51 @@ proptest! {
         }
     }
 
+    /// The seam is as long as the time that passed, within what the clock can count.
+    #[test]
+    fn a_seam_is_as_long_as_the_pause(
+        first in any::<u32>(), second in any::<u32>(), pause_us in 0_u64..3_600_000_000, rate in prop::sample::select(vec![8_000_u32, 48_000, 90_000]),
+    ) {
+        let start = Instant::now();
+        let mut continuity = Continuity::new(0);
+        let before = continuity.map(7, first, rate, start).unwrap();
+        continuity.rebase();
+        let after = continuity.map(0, second, rate, start + Duration::from_micros(pause_us)).unwrap();
+        let expected = u128::from(pause_us) * u128::from(rate) / 1_000_000;
+        prop_assert_eq!(u128::from(after.timestamp.wrapping_sub(before.timestamp)), expected.max(1));
+    }
+
+    /// In any order: equal numbers stay equal, distances within a source are kept, and no picture
+    /// of a new source takes the number of one of the last source's newest pictures.
+    #[test]
+    fn vp8_pictures_keep_their_distances_in_any_order(epochs in prop::collection::vec(epoch(), 1..12)) {
+        let mut continuity = Continuity::new(0);
+        let mut newest: Option<u16> = None;
+        for epoch in epochs {
+            continuity.rebase();
+            let mut given: BTreeMap<u64, Vp8Numbers> = BTreeMap::new();
+            for picture in &epoch.arrivals {
+                let id = (u64::from(epoch.picture) + picture) as u16 & PICTURE_BITS;
+                let mapped = continuity.map_vp8(numbers(id, (u64::from(epoch.picture) + picture) as u8));
+                let (mapped_id, tl0) = (mapped.picture_id.unwrap(), mapped.tl0.unwrap());
+                if let (true, Some(newest)) = (given.is_empty(), newest) {
+                    prop_assert_eq!(mapped_id, (newest + 1) & PICTURE_BITS);
+                }
+                if let Some((other, known)) = given.iter().next() {
+                    let distance = picture.wrapping_sub(*other);
+                    prop_assert_eq!(mapped_id.wrapping_sub(known.picture_id.unwrap()) & PICTURE_BITS, distance as u16 & PICTURE_BITS);
+                    prop_assert_eq!(tl0.wrapping_sub(known.tl0.unwrap()), distance as u8);
+                }
+                let again = given.insert(*picture, mapped);
+                prop_assert!(again.is_none_or(|again| again == mapped));
+                let is_ahead = |n: u16| (mapped_id.wrapping_sub(n) & PICTURE_BITS) <= PICTURE_BITS / 2;
+                if newest.is_none_or(is_ahead) {
+                    newest = Some(mapped_id);
+                }
+            }
+        }
+    }
+
     /// At a seam the picture number goes on by one, inside a source distances are kept.
     #[test]
     fn vp8_pictures_are_continuous(epochs in prop::collection::vec(epoch(), 1..12)) {
