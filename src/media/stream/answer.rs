@@ -2,10 +2,7 @@
 
 use std::net::SocketAddr;
 
-use str0m::{
-    Candidate,
-    net::{Protocol, TcpType},
-};
+use str0m::{Candidate, net::Protocol};
 
 use crate::{
     media::{
@@ -26,13 +23,10 @@ use crate::{
 use super::{
     Context, Stream, Upstream,
     leg::{ClientLeg, Offered, UpstreamLeg},
-    link::{Link, dial},
+    link::{Link, candidates, dial},
     offer::{new_sources, rtx_packets},
     path::Format,
 };
-
-/// Most candidates of an upstream that are tried.
-const CANDIDATES_MAX: usize = 16;
 
 /// The mid of a section whose description has none.
 fn mid_of(media: &Media, index: usize) -> String {
@@ -462,32 +456,4 @@ fn allowed(kind: Kind, media: sdp::MediaType, accepted: &[Codec], formats: &[For
         (Kind::Play, _) if accepted.is_empty() => Vec::new(),
         (Kind::Play, _) => formats.iter().map(|f| f.payload_type).collect(),
     }
-}
-
-/// The candidates of an answer that we can reach: component 1, literal addresses; in TCP those
-/// where the upstream listens.
-fn candidates(media: &Media) -> Vec<Candidate> {
-    // Component 2 repeats component 1 where RTCP is multiplexed.
-    let first_component = media.candidates.iter().filter(|line| line.split_whitespace().nth(1) == Some("1"));
-    let parsed =
-        first_component.take(CANDIDATES_MAX).filter_map(|line| Candidate::from_sdp_string(line).ok());
-    let mut usable: Vec<Candidate> = Vec::new();
-    for candidate in parsed {
-        let reachable = match candidate.proto() {
-            Protocol::Udp => true,
-            // Without a type it can only be meant so: the offer had no candidate to come from.
-            Protocol::Tcp => matches!(candidate.tcptype(), None | Some(TcpType::Passive | TcpType::So)),
-            _ => false,
-        };
-        let is_new = !usable.iter().any(|u| u.addr() == candidate.addr() && u.proto() == candidate.proto());
-        if reachable && is_new {
-            usable.push(candidate);
-        }
-    }
-    if media.candidates.is_empty()
-        && let Some(ip) = media.connection
-    {
-        usable.extend(Candidate::host(SocketAddr::new(ip, media.port), Protocol::Udp).ok());
-    }
-    usable
 }

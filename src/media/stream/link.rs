@@ -6,16 +6,20 @@ use std::{net::SocketAddr, sync::Arc};
 use mio::{Token, net::TcpStream};
 use str0m::{
     Candidate,
-    net::{Protocol, Transmit},
+    net::{Protocol, TcpType, Transmit},
 };
 
 use crate::media::{
     MediaSettings,
     framing::{Framed, Reading, Sent},
     routes::{UpstreamRoute, UpstreamRoutes},
+    sdp::Media,
     socket::{Outbox, Socket},
     transport::Dialed,
 };
+
+/// Most candidates of an upstream that are tried.
+const CANDIDATES_MAX: usize = 16;
 
 /// Most TCP candidates of a transport that are connected to.
 const CONNECTIONS_MAX: usize = 4;
@@ -140,5 +144,79 @@ impl Link {
     pub(super) fn release(self, routes: &mut UpstreamRoutes) {
         let tokens = self.connections.iter().map(|c| c.token).chain(self.udp.iter().map(|(_, t)| *t));
         tokens.for_each(|token| routes.remove(token));
+    }
+}
+
+/// The candidates of an answer that we can reach: component 1, literal addresses; in TCP those
+/// where the upstream listens.
+pub(super) fn candidates(media: &Media) -> Vec<Candidate> {
+    // Component 2 repeats component 1 where RTCP is multiplexed.
+    let first_component = media.candidates.iter().filter(|line| line.split_whitespace().nth(1) == Some("1"));
+    let parsed =
+        first_component.take(CANDIDATES_MAX).filter_map(|line| Candidate::from_sdp_string(line).ok());
+    let mut usable: Vec<Candidate> = Vec::new();
+    for candidate in parsed {
+        let reachable = match candidate.proto() {
+            Protocol::Udp => true,
+            // Without a type it can only be meant so: the offer had no candidate to come from.
+            Protocol::Tcp => matches!(candidate.tcptype(), None | Some(TcpType::Passive | TcpType::So)),
+            _ => false,
+        };
+        let is_new = !usable.iter().any(|u| u.addr() == candidate.addr() && u.proto() == candidate.proto());
+        if reachable && is_new {
+            usable.push(candidate);
+        }
+    }
+    if media.candidates.is_empty()
+        && let Some(ip) = media.connection
+    {
+        usable.extend(Candidate::host(SocketAddr::new(ip, media.port), Protocol::Udp).ok());
+    }
+    usable
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn media(lines: &str) -> Media {
+        let text = format!("v=0\r\nm=video 5004 RTP/SAVPF 96\r\nc=IN IP4 192.0.2.9\r\n{lines}");
+        crate::media::sdp::parse(&text).unwrap().media.remove(0)
+    }
+
+    fn told(lines: &str) -> Vec<(Protocol, String)> {
+        candidates(&media(lines)).iter().map(|c| (c.proto(), c.addr().to_string())).collect()
+    }
+
+    #[test]
+    fn only_what_can_be_reached_is_tried() {
+        let found = told(
+            "a=candidate:1 1 tcp 2130706431 127.0.0.1 7000 typ host tcptype passive\r\n\
+             a=candidate:1 2 tcp 2130706431 127.0.0.1 7000 typ host tcptype passive\r\n\
+             a=candidate:2 1 tcp 2130706431 127.0.0.1 9 typ host tcptype active\r\n\
+             a=candidate:3 1 udp 2130706431 127.0.0.1 7000 typ host\r\n\
+             a=candidate:4 1 udp 2130706431 somewhere.local 7002 typ host\r\n\
+             a=candidate:1 1 tcp 2130706431 127.0.0.1 7000 typ host tcptype passive\r\n",
+        );
+        let at = "127.0.0.1:7000".to_owned();
+        assert_eq!(found, [(Protocol::Tcp, at.clone()), (Protocol::Udp, at)]);
+        assert_eq!(told(""), [(Protocol::Udp, "192.0.2.9:5004".to_owned())], "the address of the section");
+        let many: String =
+            (0..40).map(|n| format!("a=candidate:1 1 udp 1 127.0.0.1 {} typ host\r\n", 7000 + n)).collect();
+        assert_eq!(told(&many).len(), CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn the_number_of_connections_is_bounded() {
+        let listeners: Vec<_> = (0..6).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let lines: String = listeners
+            .iter()
+            .map(|l| l.local_addr().unwrap().port())
+            .map(|port| format!("a=candidate:1 1 tcp 1 127.0.0.1 {port} typ host tcptype passive\r\n"))
+            .collect();
+        let dialing = dial(&candidates(&media(&lines)));
+        assert_eq!(dialing.len(), CONNECTIONS_MAX);
+        assert!(dialing.iter().all(|(stream, ends)| stream.local_addr().unwrap() == ends.local));
     }
 }
