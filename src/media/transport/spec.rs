@@ -1,0 +1,144 @@
+//! What a transport is built from, and how `str0m` is told.
+
+use std::{net::SocketAddr, time::Duration};
+
+use str0m::{
+    Candidate, RtcConfig,
+    format::{Codec as RtcCodec, FormatParams},
+    media::{Frequency, Pt},
+    net::{Protocol, TcpType},
+    rtp::{Extension as RtcExtension, ExtensionMap},
+};
+
+use crate::media::sdp::{Codec, Credentials, Extension, MediaType, Sources};
+
+/// Everything a transport is built from.
+#[derive(Debug)]
+pub(crate) struct TransportSpec<'a> {
+    /// We answer checks and send none (client legs).
+    pub(crate) ice_lite: bool,
+    /// Our side of the candidate pair, nominal if the socket is bound to a wildcard.
+    pub(crate) local: SocketAddr,
+    /// The same in TCP, if the peer may connect to it.
+    pub(crate) local_tcp: Option<SocketAddr>,
+    /// Our connections to TCP candidates of the peer.
+    pub(crate) dialed: Vec<Dialed>,
+    pub(crate) local_credentials: &'a Credentials,
+    pub(crate) remote_credentials: &'a Credentials,
+    pub(crate) remote_fingerprint: &'a str,
+    pub(crate) dtls_active: bool,
+    /// Where the peer listens; empty if it comes to us.
+    pub(crate) remote_candidates: Vec<Candidate>,
+    pub(crate) media: Vec<MediaSpec<'a>>,
+    /// Packets kept for retransmission per sending video section.
+    pub(crate) rtx_packets: usize,
+    pub(crate) stats_interval: Option<Duration>,
+}
+
+/// The ends of a connection that we made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dialed {
+    pub(crate) local: SocketAddr,
+    pub(crate) remote: SocketAddr,
+}
+
+/// A section of a transport.
+#[derive(Debug)]
+pub(crate) struct MediaSpec<'a> {
+    /// Index in the description.
+    pub(crate) index: usize,
+    pub(crate) mid: &'a str,
+    pub(crate) kind: MediaType,
+    pub(crate) codecs: &'a [Codec],
+    pub(crate) extensions: &'a [Extension],
+    /// What we send, if we do.
+    pub(crate) send: Option<Sources>,
+    /// What the peer announced to send.
+    pub(crate) receive: Option<Sources>,
+}
+
+impl MediaSpec<'_> {
+    /// The peer may ask for packets again, and knows no RTX to get them by.
+    pub(super) fn resends_plainly(&self) -> bool {
+        let asks = |c: &Codec| c.feedback.iter().any(|f| f == "nack");
+        self.send.is_some() && self.codecs.iter().all(|c| c.repair.is_none()) && self.codecs.iter().any(asks)
+    }
+}
+
+pub(super) fn local_candidates(spec: &TransportSpec<'_>) -> Result<Vec<Candidate>, String> {
+    let says = |address: SocketAddr, e: &dyn std::fmt::Display| format!("local address {address}: {e}");
+    let tcp = |address: SocketAddr, kind| {
+        let candidate = Candidate::builder().tcp().host(address).tcptype(kind).build();
+        candidate.map_err(|e| says(address, &e))
+    };
+    let mut candidates = Vec::new();
+    // A peer that gave only TCP candidates is not reached by UDP.
+    if spec.dialed.is_empty() || spec.remote_candidates.iter().any(|c| c.proto() == Protocol::Udp) {
+        candidates.push(Candidate::host(spec.local, Protocol::Udp).map_err(|e| says(spec.local, &e))?);
+    }
+    if let Some(address) = spec.local_tcp {
+        candidates.push(tcp(address, TcpType::Passive)?);
+    }
+    for dialed in &spec.dialed {
+        candidates.push(tcp(dialed.local, TcpType::Active)?);
+    }
+    Ok(candidates)
+}
+
+pub(super) fn extension_map(spec: &TransportSpec<'_>) -> ExtensionMap {
+    let mut map = ExtensionMap::empty();
+    // A packet that is sent again plainly must be the same to the byte.
+    let changing =
+        [RtcExtension::AbsoluteSendTime, RtcExtension::TransportSequenceNumber, RtcExtension::RtpMid];
+    let same = spec.media.iter().any(MediaSpec::resends_plainly);
+    let all = || spec.media.iter().flat_map(|media| media.extensions);
+    for extension in all() {
+        if let Some(known) = rtc_extension(&extension.uri).filter(|e| !(same && changing.contains(e))) {
+            map.set(extension.id, known);
+        }
+    }
+    map
+}
+
+fn rtc_extension(uri: &str) -> Option<RtcExtension> {
+    use RtcExtension::{
+        AbsoluteCaptureTime, AbsoluteSendTime, AudioLevel, PlayoutDelay, RtpMid, TransmissionTimeOffset,
+        TransportSequenceNumber, VideoContentType, VideoOrientation, VideoTiming,
+    };
+    let known = [
+        AbsoluteCaptureTime,
+        AbsoluteSendTime,
+        AudioLevel,
+        PlayoutDelay,
+        RtpMid,
+        TransmissionTimeOffset,
+        TransportSequenceNumber,
+        VideoContentType,
+        VideoOrientation,
+        VideoTiming,
+    ];
+    known.into_iter().find(|extension| extension.as_uri() == uri)
+}
+
+pub(super) fn add_codec(config: &mut RtcConfig, codec: &Codec) -> Result<(), String> {
+    let clock_rate = Frequency::new(codec.clock_rate).ok_or("a clock rate of zero")?;
+    let kind = RtcCodec::from(codec.name.as_str());
+    let pt = Pt::from(codec.payload_type);
+    config.codec_config().add_config(
+        pt,
+        codec.repair.map(Pt::from),
+        kind,
+        clock_rate,
+        codec.channels,
+        FormatParams::default(),
+    );
+    Ok(())
+}
+
+/// Browsers write upper case hex, servers may not; the name of the hash must be lower case.
+pub(super) fn normal_fingerprint(text: &str) -> String {
+    text.split_once(' ').map_or_else(
+        || text.to_owned(),
+        |(hash, hex)| format!("{} {}", hash.to_ascii_lowercase(), hex.trim()),
+    )
+}
