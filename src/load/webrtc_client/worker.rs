@@ -383,9 +383,31 @@ impl Worker {
             } else {
                 VIDEO_CLOCK_HZ / client.options.frames_per_second.max(1)
             });
-            // Lost time is not made up for in a burst.
-            let next = (at + interval).max(now);
-            self.due.push(Reverse((next, id, audio)));
+            self.due.push(Reverse((next_turn(at, interval, now), id, audio)));
         }
+    }
+}
+
+/// When a sender whose turn was due at `at` is due again. Lost time is not made up for in a burst, and
+/// senders keep their distance from each other: set to one moment they would stay in step for good.
+fn next_turn(at: Instant, interval: Duration, now: Instant) -> Instant {
+    let next = at + interval;
+    let late = now.saturating_duration_since(next).as_nanos().checked_div(interval.as_nanos());
+    next + interval * u32::try_from(late.unwrap_or(0)).unwrap_or(0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_turns_are_skipped_and_the_distance_stays() {
+        let (at, interval) = (Instant::now(), Duration::from_millis(20));
+        let next = |late_ms| next_turn(at, interval, at + Duration::from_millis(late_ms)) - at;
+        assert_eq!(next(0), interval);
+        assert_eq!(next(25), interval, "late, but none is lost");
+        assert_eq!(next(39), interval);
+        assert_eq!(next(95), interval * 4);
     }
 }
