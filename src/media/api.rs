@@ -285,7 +285,8 @@ pub struct MediaSettings {
     pub workers: usize,
     /// Most streams at once; past it a stream is unanchorable.
     pub streams_max: usize,
-    /// Bytes of sent packets kept per stream for retransmission.
+    /// Bytes of sent packets kept per stream for retransmission. The default is almost half a second of
+    /// 2.5 Mbit/s.
     pub rtx_cache_bytes_max: usize,
     /// Most payload bits per second accepted per stream in either direction, over one second;
     /// packets past it are dropped. 0 = no limit.
@@ -327,7 +328,7 @@ impl Default for MediaSettings {
             tcp_output_bytes_max: 256 * 1024,
             workers: 2,
             streams_max: 10_000,
-            rtx_cache_bytes_max: 300_000,
+            rtx_cache_bytes_max: 200_000,
             bitrate_max: 50_000_000,
             check_bitrate: true,
             bitrate_check_interval: Duration::from_millis(500),

@@ -114,8 +114,9 @@ impl Stream {
         let mut leg = UpstreamLeg {
             epoch: offered.epoch,
             generation: self.generation,
-            transports: Vec::new(),
-            links: Vec::new(),
+            // Exactly: a transport is large.
+            transports: Vec::with_capacity(groups.len()),
+            links: Vec::with_capacity(groups.len()),
             transport_of: vec![None; self.client_offer.media.len()],
             created: ctx.now,
             connected_at: None,
@@ -249,7 +250,7 @@ impl Stream {
             if bundle { vec![taken.clone()] } else { taken.iter().map(|i| vec![*i]).collect() };
         let sections = self.client_offer.media.len();
         let mut leg = ClientLeg {
-            transports: Vec::new(),
+            transports: Vec::with_capacity(groups.len()),
             transport_of: vec![None; sections],
             credentials: groups.iter().map(|_| vec![credentials()]).collect(),
             codecs: vec![Vec::new(); sections],
