@@ -3,7 +3,8 @@
 
 import { delay, until } from './harness/wait.mjs';
 
-const kill = (downMs) => async (stage) => {
+/** Kills the server, and starts it again after `downMs`. */
+export const kill = (downMs) => async (stage) => {
   stage.notes.lostAt = Date.now();
   await stage.restart(downMs);
   stage.notes.readyAt = Date.now();

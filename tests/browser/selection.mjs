@@ -23,6 +23,9 @@ export const PAGES = [twoWayStreaming, player, streamer, autoRestore, twoPlayers
 
 const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS];
 
+// Those whose anchored side CI has to see as well.
+const BOTH = ['H264 refused'];
+
 // Stories that only anchored media can tell.
 const ANCHORED = [...ENCODER, ...NETWORK, ...SERVERS];
 
@@ -67,7 +70,10 @@ export function select({ full, media }) {
     ? OUTAGES.flatMap((outage) => PAGES.map((page) => outageCase(page, outage, { control: true, media: kind })))
     : media === 'anchor' ? chosen(DEFAULT_ANCHORED, 'anchor', false) : chosen(DEFAULT, 'direct', true);
   if (!full && media === undefined) cases.push(...chosen(DEFAULT_ANCHORED, 'anchor', false));
-  for (const behaviour of BEHAVIOURS) cases.push(behaviourCase(behaviour, { media: kind }));
+  for (const behaviour of BEHAVIOURS) {
+    cases.push(behaviourCase(behaviour, { media: kind }));
+    if (media === undefined && BOTH.includes(behaviour.name)) cases.push(behaviourCase(behaviour, { media: 'anchor' }));
+  }
   if (media !== 'direct') {
     cases.push(...ANCHORED.filter((behaviour) => full || !behaviour.full)
       .map((behaviour) => behaviourCase(behaviour, { media: 'anchor' })));

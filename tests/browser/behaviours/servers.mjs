@@ -1,6 +1,6 @@
 // Servers of every kind that browsers know, killed once: with anchored media no page notices.
 
-import { OUTAGES } from '../outages.mjs';
+import { OUTAGES, kill } from '../outages.mjs';
 import { player } from '../pages/player.mjs';
 import { twoWayStreaming } from '../pages/two_way_streaming.mjs';
 import { undisturbed } from '../pages/undisturbed.mjs';
@@ -11,7 +11,7 @@ const KILL = OUTAGES.find((outage) => outage.name === 'kill');
 const RANDOM = { randomise: true };
 
 /** `codec`: what the server takes first; `server`: its media settings; `shape`: of its answers. */
-const kill = (name, title, { page = twoWayStreaming, codec = 'VP8', shape = 'A', server = {}, ...rest }) => ({
+const killed = (name, title, { page = twoWayStreaming, codec = 'VP8', shape = 'A', server = {}, run = KILL.run, ...rest }) => ({
   name,
   title: `${title}, ${codec}: killed once, no page notices`,
   media: 'anchor',
@@ -20,7 +20,7 @@ const kill = (name, title, { page = twoWayStreaming, codec = 'VP8', shape = 'A',
   async play(stage) {
     const scene = await page.open(stage, 'proxy');
     await page.start(scene);
-    await KILL.run(stage);
+    await run(stage);
     await undisturbed(scene, KILL);
     for (const tab of scene.tabs) {
       const { peers } = await tab.media();
@@ -34,7 +34,7 @@ const kill = (name, title, { page = twoWayStreaming, codec = 'VP8', shape = 'A',
 });
 
 const each = (name, title, wanted) => ['VP8', 'H264'].map((codec) => (
-  kill(`${name} ${codec}`, title, { ...wanted, codec, full: true })));
+  killed(`${name} ${codec}`, title, { ...wanted, codec, full: true })));
 
 /** How long the network is watched before the outage and after it. */
 const WATCH_MS = 8_000;
@@ -72,15 +72,16 @@ const FREEZE_MS = 500;
 const FREEZE_GROWTH_MS = 1_500;
 
 export const SERVERS = [
-  kill('unbundled server', 'Unbundled answers without mid and setup, RSA, server as DTLS client, random numbers', {
+  killed('unbundled server', 'Unbundled answers without mid and setup, RSA, server as DTLS client, random numbers', {
     shape: 'B', server: { rsa_certificate: true, ...RANDOM },
   }),
-  kill('RSA server', 'RSA, server as DTLS server, random numbers', {
+  killed('RSA server', 'RSA, server as DTLS server, random numbers', {
     codec: 'H264', server: { rsa_certificate: true, dtls_role: 'passive', ...RANDOM },
   }),
-  kill('publish processed late', 'Publisher and player in different pages, publish processed 1.5 s late', {
+  killed('publish processed late', 'Publisher and player in different pages, publish processed 1.5 s late', {
     page: player, again: { streams: { publish_delay_ms: 1_500 } },
   }),
+  killed('outage of 45 s', 'Server gone for 45 s, random numbers', { server: RANDOM, run: kill(45_000), weight: 2 }),
   bad('bad client network', "Client's network", {
     network: true, impair: (stage) => stage.network.set({ lossPercent: 3, jitterMs: 50 }),
   }),

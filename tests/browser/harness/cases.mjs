@@ -34,7 +34,7 @@ export function outageCase(page, outage, { control, media = 'direct' }) {
 export function behaviourCase(behaviour, { media: asked }) {
   const media = behaviour.media ?? asked;
   return {
-    name: behaviour.name,
+    name: `${behaviour.name}${media !== behaviour.media && media === 'anchor' ? ' / anchored' : ''}`,
     title: behaviour.title,
     weight: behaviour.weight ?? 1,
     wanted: {
