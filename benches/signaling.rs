@@ -1,0 +1,53 @@
+//! What it costs to look at a message: the peek that every message passes, and the fields that a
+//! publish is read for.
+//! ```sh
+//! cargo bench --bench signaling
+//! ```
+
+mod messages;
+
+use std::time::Duration;
+
+use divan::{Bencher, black_box, counter::BytesCount};
+use holdfast::signaling::peek;
+
+fn main() {
+    divan::Divan::default().min_time(Duration::from_millis(300)).config_with_args().main();
+}
+
+fn peek_at(bencher: Bencher<'_, '_>, message: &str) {
+    bencher
+        .counter(BytesCount::of_str(message))
+        .bench(|| peek(black_box(message.as_bytes())).map(|peek| peek.name.len()));
+}
+
+#[divan::bench]
+fn peek_ping(bencher: Bencher<'_, '_>) {
+    peek_at(bencher, &messages::ping());
+}
+
+#[divan::bench]
+fn peek_data_200_b(bencher: Bencher<'_, '_>) {
+    peek_at(bencher, &messages::data(200));
+}
+
+#[divan::bench]
+fn peek_data_6_kb(bencher: Bencher<'_, '_>) {
+    peek_at(bencher, &messages::data(6_000));
+}
+
+#[divan::bench]
+fn peek_publish_2_kb(bencher: Bencher<'_, '_>) {
+    peek_at(bencher, &messages::publish_2_kb("0a0b0c0d-9a1c-11ef-8000-0242ac120002", "camera-1"));
+}
+
+/// The peek, and the four fields of it that the core asks for.
+#[divan::bench]
+fn read_publish_2_kb(bencher: Bencher<'_, '_>) {
+    let message = messages::publish_2_kb("0a0b0c0d-9a1c-11ef-8000-0242ac120002", "camera-1");
+    bencher.counter(BytesCount::of_str(&message)).bench(|| {
+        let peek = peek(black_box(message.as_bytes())).ok()?;
+        let read = |key| peek.string(key).map(|text| text.len());
+        Some(read("mediaSessionId")? + read("name")? + read("mediaProvider")? + read("sdp")?)
+    });
+}
