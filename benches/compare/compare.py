@@ -197,9 +197,9 @@ class Bench:
     # === measurements: each returns {name: value} for one target in one round
 
     def with_target(self, name, work, ping_ms=5000):
-        upstream = self.upstream(ping_ms)
-        proxy, ws, wss = self.proxy(name)
+        proxy, upstream = None, self.upstream(ping_ms)
         try:
+            proxy, ws, wss = self.proxy(name)
             return work(proxy, ws, wss)
         finally:
             self.stop(proxy, upstream)
@@ -278,9 +278,9 @@ class Bench:
 
     def storm(self, name):
         sessions = 500 if self.quick else 2000
-        upstream = self.upstream()
-        proxy, ws, _ = self.proxy(name)
+        proxy, upstream = None, self.upstream()
         try:
+            proxy, ws, _ = self.proxy(name)
             command = self.load_command(ws, False, "storm", "--sessions", sessions, "--ramp", 500, "--hold", 20)
             load = pinned(LOAD_CORE, *command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             time.sleep(sessions / 500 + 4)

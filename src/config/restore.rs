@@ -23,7 +23,7 @@ pub enum RestoreMode {
     Notify,
     /// The client's socket is closed as the upstream's was.
     Passthrough,
-    /// Media continues on the same client transport. Not available yet.
+    /// Media goes on over the same client transport; needs `media.mode = "anchor"`.
     Anchor,
 }
 

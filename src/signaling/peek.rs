@@ -53,9 +53,10 @@ impl Members {
     /// The object is not JSON, or has to be walked over again.
     const UNKNOWN: usize = MEMBERS_MAX + 1;
 
-    fn note(&mut self, key: StringToken, value: Span) {
+    fn note(&mut self, text: &[u8], key: StringToken, value: Span) {
         // Keys with escapes are rare: they are left to the walk, which resolves them.
-        let noted = (!key.may_hold_escapes).then(|| key.inner_span()).and_then(|key| {
+        let escaped = key.may_hold_escapes && key.inner(text).contains(&b'\\');
+        let noted = (!escaped).then(|| key.inner_span()).and_then(|key| {
             let [a, b, c, d] = [key.start, key.end, value.start, value.end].map(u32::try_from);
             Some([a.ok()?, b.ok()?, c.ok()?, d.ok()?])
         });
@@ -116,7 +117,7 @@ pub fn peek(text: &[u8]) -> Result<Peek<'_>, PeekError> {
         let key = Key::of(text, key);
         if key.is("data") {
             members.count = 0;
-            let (value, is_known) = walk.take_arguments(|key, value| members.note(key, value))?;
+            let (value, is_known) = walk.take_arguments(|key, value| members.note(text, key, value))?;
             if !is_known {
                 members.count = Members::UNKNOWN;
             }

@@ -172,3 +172,31 @@ proptest! {
         let _ = peek(&bytes);
     }
 }
+
+#[test]
+fn every_member_is_found_however_many_and_however_written() {
+    for count in [0, 1, MEMBERS_MAX - 1, MEMBERS_MAX, MEMBERS_MAX + 1, 3 * MEMBERS_MAX] {
+        let members: Vec<String> = (0..count).map(|index| format!(r#""key{index}": {index}"#)).collect();
+        let text = format!(r#"{{"data": [{{{}}}, 1], "message": "m"}}"#, members.join(", "));
+        let peek = peek(text.as_bytes()).unwrap();
+        for index in 0..count {
+            let value = peek.field(&format!("key{index}")).unwrap();
+            assert_eq!(value.of(text.as_bytes()), index.to_string().as_bytes(), "{count}");
+        }
+        assert_eq!(peek.field(&format!("key{count}")), None);
+    }
+    let text = br#"{"message":"m","data":[{"k\u0065y":1,"a name of more than twenty-four bytes":2,"twice":3,"twice":4}]}"#;
+    let found = peek(text).unwrap().fields(["key", "a name of more than twenty-four bytes", "twice"]);
+    assert_eq!(found.map(|value| value.unwrap().of(text)), [b"1", b"2", b"4"]);
+}
+
+#[test]
+fn what_follows_the_first_argument_is_skipped_unjudged() {
+    let text = br#"{"message":"m","data":[{"a":[1,{"b":2}]} {"a" 9}, [}], "x":1}"#;
+    assert_eq!(peek(text).unwrap_err(), PeekError::NotJson, "brackets must match");
+    let text = br#"{"message":"m","data":[{"a":[1,{"b":2}]} {"a" 9}, []], "x":1}"#;
+    let peeked = peek(text).unwrap();
+    assert_eq!(peeked.field("a").unwrap().of(text), br#"[1,{"b":2}]"#);
+    let text = br#"{"message":"m","data":[{"a" 9}]}"#;
+    assert_eq!(peek(text).unwrap().field("a"), None, "an argument that is no JSON has no members");
+}
