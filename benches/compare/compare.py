@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the cost of Holdfast with nginx, HAProxy and no proxy at all, side by side in one run.
 
-    benches/compare/compare.py [--rounds 5] [--quick] [--only PART]... [--out benches/compare/RESULTS.md]
+    benches/compare/compare.py [--rounds 5] [--quick] [--only PART]... [--once PART]... [--out benches/compare/RESULTS.md]
 
 Installs nginx and HAProxy from Debian if they are missing (as root). Every proxy runs with one worker
 pinned to the first core; the load and the simulated server share the second one. The rounds are
@@ -309,7 +309,7 @@ class Bench:
         finally:
             self.stop(proxy, upstream)
 
-    def measurements(self, name, only):
+    def measurements(self, name, only, skipped=()):
         data = ("sendData",)
         result = {}
         steps = {
@@ -325,11 +325,11 @@ class Bench:
             "latency": lambda: self.latency(name),
             "storm": lambda: self.storm(name),
         }
-        unknown = set(only) - set(steps)
+        unknown = (set(only) | set(skipped)) - set(steps)
         if unknown:
             raise SystemExit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(steps)}")
         for part, step in steps.items():
-            if not only or part in only:
+            if (not only or part in only) and part not in skipped:
                 result.update(step())
         return result
 
@@ -383,6 +383,8 @@ def main():
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--quick", action="store_true", help="small loads: shows that it runs, measures little")
     arguments.add_argument("--only", action="append", default=[], metavar="PART", help="only this measurement (repeatable)")
+    arguments.add_argument("--once", action="append", default=[], metavar="PART",
+                           help="this measurement in the first round only (repeatable)")
     arguments.add_argument("--target", action="append", default=[], choices=TARGETS, help="only this target (repeatable)")
     arguments.add_argument("--no-build", action="store_true", help="measure target/release/holdfast as it is")
     arguments.add_argument("--out", type=pathlib.Path, default=HERE / "RESULTS.md")
@@ -397,7 +399,7 @@ def main():
         one = {}
         for target in options.target or TARGETS:
             say(f"round {number + 1} of {options.rounds}: {target}")
-            one[target] = bench.measurements(target, options.only)
+            one[target] = bench.measurements(target, options.only, options.once if number > 0 else ())
         rounds.append(one)
         options.out.write_text(table(rounds, options.quick))
     print(options.out.read_text())
