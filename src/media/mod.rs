@@ -14,7 +14,7 @@ mod continuity;
 mod counters;
 mod demux;
 mod descriptor;
-mod framing;
+pub(crate) mod framing;
 pub mod fuzzing;
 mod handle;
 pub(crate) mod resend;

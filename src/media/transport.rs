@@ -355,9 +355,7 @@ impl Transport {
         let RawPacket::RtcpRx(Rtcp::Nack(nack)) = raw else { return };
         let section = self.sections.iter_mut().find(|s| s.sends == Some(nack.ssrc));
         let Some(resender) = section.and_then(|s| s.resender.as_mut()) else { return };
-        // The last sequence number is of no interest: 16 bits are enough to find a packet.
-        let lost = nack.reports.iter().flat_map(|entry| entry.into_iter(u64::from(entry.pid).into()));
-        let again: Vec<Packet> = lost.filter_map(|sequence| resender.again(*sequence as u16, now)).collect();
+        let again = resender.asked_for(nack, now);
         if let Some(stream) = self.rtc.direct_api().stream_tx(&nack.ssrc) {
             self.dirty |= !again.is_empty();
             again.into_iter().for_each(|packet| stream.write_rtp(packet.into_write()));

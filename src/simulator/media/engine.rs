@@ -18,15 +18,19 @@ use str0m::rtp::rtcp::Rtcp;
 use str0m::{Event, Input, Output, Rtc};
 
 use super::network::{Direction, Fate, Network, NetworkConditions, Packet};
-use super::tcp::FramedStream;
 use super::transport::{Handshake, LateBinding, Link, Socket, Transport};
-use crate::media::resend::{Packet as MediaPacket, Resender};
+use crate::media::{
+    framing::{Framed, Reading},
+    resend::{Packet as MediaPacket, Resender},
+};
 
 const WAKE: Token = Token(0);
 /// Packets read from one socket before the others get their turn.
 const READ_BURST: usize = 64;
 /// The most TCP connections one transport accepts.
 const CONNECTIONS_MAX: usize = 4;
+/// The most bytes waiting on a TCP connection whose peer does not read.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// Packets kept per SSRC that is sent again without RTX.
 const RESEND_PACKETS: usize = 256;
 /// Key of a transport inside its engine; never reused.
@@ -112,7 +116,7 @@ impl Engine {
             }
             Link::TcpActive(mut stream, remote) => {
                 registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-                connections.insert(remote, (token, FramedStream::new(stream)));
+                connections.insert(remote, (token, Framed::new(stream, OUTPUT_BYTES_MAX)));
                 peer = Some(remote);
                 Socket::None
             }
@@ -166,9 +170,7 @@ impl Engine {
         let RawPacket::RtcpRx(Rtcp::Nack(nack)) = raw else { return };
         let Some(transport) = self.transports.get_mut(&id) else { return };
         let Some(resender) = transport.resenders.get_mut(&nack.ssrc) else { return };
-        let now = Instant::now();
-        let lost = nack.reports.iter().flat_map(|entry| entry.into_iter(u64::from(entry.pid).into()));
-        let again: Vec<MediaPacket> = lost.filter_map(|n| resender.again(*n as u16, now)).collect();
+        let again = resender.asked_for(nack, Instant::now());
         let Some(rtc) = self.rtc(id) else { return };
         if let Some(stream) = rtc.direct_api().stream_tx(&nack.ssrc) {
             again.into_iter().for_each(|packet| stream.write_rtp(packet.into_write()));
@@ -193,7 +195,7 @@ impl Engine {
                 Socket::None => Ok(()),
             };
             for (token, stream) in transport.connections.values_mut() {
-                let _ = registry.deregister(stream.stream_mut());
+                let _ = registry.deregister(stream.source());
                 self.tokens.remove(token);
             }
         }
@@ -295,7 +297,7 @@ impl Engine {
             if self.poll.registry().register(&mut stream, token, interest).is_ok() {
                 self.next_token += 1;
                 self.tokens.insert(token, (id, Some(peer)));
-                transport.connections.insert(peer, (token, FramedStream::new(stream)));
+                transport.connections.insert(peer, (token, Framed::new(stream, OUTPUT_BYTES_MAX)));
             }
         }
     }
@@ -308,13 +310,16 @@ impl Engine {
             return;
         };
         let mut packets = Vec::new();
-        let alive = stream.flush().is_ok() && stream.read(&mut packets).unwrap_or(false);
-        if !alive {
-            let _ = self.poll.registry().deregister(stream.stream_mut());
-            self.tokens.remove(token);
-            transport.connections.remove(&peer);
+        match stream.read(&mut packets) {
+            Reading::Drained => {}
+            Reading::More => self.unread.push(*token),
+            Reading::Ended => {
+                let _ = self.poll.registry().deregister(stream.source());
+                self.tokens.remove(token);
+                transport.connections.remove(&peer);
+            }
         }
-        for bytes in packets {
+        for bytes in packets.into_iter().filter(|bytes| !bytes.is_empty()) {
             self.through_network(Packet { transport: id, direction: Direction::In, peer, bytes });
         }
     }

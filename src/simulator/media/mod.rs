@@ -17,7 +17,6 @@ mod mse;
 mod network;
 pub mod sdp;
 mod settings;
-mod tcp;
 pub(crate) mod transport;
 mod worker;
 

@@ -12,8 +12,7 @@ use str0m::media::Mid;
 use str0m::net::{Protocol, Receive};
 use str0m::{Input, Rtc};
 
-use super::tcp::FramedStream;
-use crate::media::resend::Resender;
+use crate::media::{framing::Framed, resend::Resender};
 
 /// Receive buffer asked of the kernel per UDP socket, bytes.
 const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
@@ -158,7 +157,7 @@ pub(super) struct Transport {
     pub(super) socket: Socket,
     pub(super) token: Token,
     /// TCP connections by the peer's address.
-    pub(super) connections: HashMap<SocketAddr, (Token, FramedStream)>,
+    pub(super) connections: HashMap<SocketAddr, (Token, Framed)>,
     /// The address that stands in our candidate.
     pub(super) local: SocketAddr,
     pub(super) binding: LateBinding,
