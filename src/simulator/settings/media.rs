@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::simulator::durations::as_millis;
 use crate::simulator::media::{DtlsRole, MediaSettings, NetworkConditions};
 
 /// Where answers and media come from.
@@ -61,7 +62,7 @@ impl Default for MediaServerSettings {
             jitter_ms: 0,
             silent: false,
             streams_max: media.streams_max,
-            mse_key_frame_ms: 2_000,
+            mse_key_frame_ms: as_millis(media.mse_key_frame),
         }
     }
 }
