@@ -9,6 +9,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod http;
 pub mod limits;
 pub mod load;
 pub mod media;

@@ -1,22 +1,12 @@
 //! `holdfast status`: what a running proxy knows, for people or as JSON.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write},
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{fmt::Write as _, io::Write, net::SocketAddr, time::Duration};
 
-use http_body_util::{BodyExt, Empty};
-use hyper::{Request, body::Bytes};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{
-    net::TcpStream,
-    time::{interval, timeout},
-};
+use tokio::time::{interval, timeout};
 
 use super::{Failure, args::StatusArgs, signals::Signals, told};
+use crate::http;
 
 /// How long the proxy may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -54,25 +44,13 @@ async fn watch(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 async fn ask(admin: SocketAddr) -> Result<Value, Failure> {
-    match timeout(ANSWER_TIME_MAX, fetch(admin)).await {
+    match timeout(ANSWER_TIME_MAX, http::get(&admin.to_string(), "/status")).await {
         Ok(Ok(status)) => Ok(status),
         Ok(Err(error)) => Err(Failure::Unavailable(format!(
             "no status from {admin}: {error}\nIs holdfast running, with admin.listen at this address?"
         ))),
         Err(_) => Err(Failure::Unavailable(format!("{admin} does not answer"))),
     }
-}
-
-async fn fetch(admin: SocketAddr) -> io::Result<Value> {
-    let socket = TokioIo::new(TcpStream::connect(admin).await?);
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(socket).await.map_err(io::Error::other)?;
-    let connection = tokio::spawn(connection);
-    let request = Request::get("/status").header("host", admin.to_string()).body(Empty::<Bytes>::new());
-    let response = sender.send_request(request.map_err(io::Error::other)?).await.map_err(io::Error::other)?;
-    let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-    connection.abort();
-    serde_json::from_slice(&body).map_err(io::Error::other)
 }
 
 fn screen(status: &Value) -> String {

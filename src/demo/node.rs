@@ -60,7 +60,7 @@ impl Node {
 
     /// Asks the running server for a fault or a switch.
     pub(super) async fn control(&self, path: &str, body: serde_json::Value) -> io::Result<()> {
-        crate::load::http::post(&self.control.to_string(), path, &body).await
+        crate::http::post(&self.control.to_string(), path, &body).await
     }
 }
 

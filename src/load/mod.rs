@@ -6,7 +6,6 @@
 
 mod caller;
 mod client;
-pub(crate) mod http;
 mod messages;
 mod settings;
 mod socket;

@@ -18,10 +18,8 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    http,
-    settings::{Outages, Upstream},
-};
+use super::settings::{Outages, Upstream};
+use crate::http;
 
 /// How long a started server may take until it listens.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
