@@ -165,7 +165,8 @@ impl<'a> Cursor<'a> {
             Some(b'"') => {
                 self.take_string()?;
             }
-            Some(b'{' | b'[') => self.skip_container(containers)?,
+            // Brackets must match; separators between values are not looked at.
+            Some(b'{' | b'[') => self.skip_levels(0, 0, containers)?,
             _ => self.skip_scalar()?,
         }
         Ok(Span { start, end: self.at })
@@ -192,14 +193,9 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
-    /// Skips an array or object with all it holds. Brackets must match; separators between
-    /// values are not looked at. `containers`: how many more it lies in.
-    fn skip_container(&mut self, containers: u32) -> Result<(), Fault> {
-        // One bit per open level, the innermost lowest: 1 for an object, 0 for an array.
-        self.skip_levels(0, 0, containers)
-    }
-
-    /// Skips up to the end of the outermost of `depth` open levels.
+    /// Skips up to the end of the outermost of `depth` open levels; with none open, over the array
+    /// or object at the cursor. `kinds` has one bit per open level, the innermost lowest: 1 for an
+    /// object, 0 for an array. `containers`: how many more it all lies in.
     fn skip_levels(&mut self, mut kinds: u128, mut depth: u32, containers: u32) -> Result<(), Fault> {
         loop {
             let byte = self.byte().ok_or(Fault::Syntax)?;

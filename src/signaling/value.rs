@@ -17,15 +17,7 @@ pub fn field(text: &[u8], object: Span, key: &str) -> Option<Span> {
 /// The values of several keys of one object, found in a single walk over it.
 #[must_use]
 pub fn fields<const N: usize>(text: &[u8], object: Span, keys: [&str; N]) -> [Option<Span>; N] {
-    Cursor::within(text, object).map_or([None; N], |mut cursor| fields_at(text, &mut cursor, keys))
-}
-
-/// As [`fields`], for an object that starts at the cursor.
-pub(super) fn fields_at<const N: usize>(
-    text: &[u8],
-    cursor: &mut Cursor<'_>,
-    keys: [&str; N],
-) -> [Option<Span>; N] {
+    let Some(mut cursor) = Cursor::within(text, object) else { return [None; N] };
     let mut found = [None; N];
     let walked = cursor.walk_object(|token, value| {
         let written = Key::of(text, token);
