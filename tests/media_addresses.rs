@@ -11,7 +11,7 @@ use holdfast::{
     simulator::media::{AnswerOptions, Media, MediaSettings as ServerSettings},
 };
 
-use media_support::{Anchored, LIMIT, assert_continuous, flowing, pool, server, settings};
+use media_support::{Anchored, LIMIT, assert_continuous, flowing, flows_again, pool, server, settings};
 
 const LOOPBACK: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
@@ -63,12 +63,7 @@ async fn media_flows_over_ipv6_and_through_a_restart() {
         for anchored in &mut pair {
             assert!(anchored.proof().await);
         }
-        let after = pair[1]
-            .until("media after the restart", |s| {
-                s.video.key_frames > before.video.key_frames
-                    && s.video.packets_received > before.video.packets_received + 60
-            })
-            .await;
+        let after = pair[1].until("media after the restart", flows_again(&before, 60)).await;
         assert_continuous(&after, &format!("IPv6 at {listen}"));
     }
 }

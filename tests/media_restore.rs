@@ -12,7 +12,7 @@ use holdfast::{
     },
 };
 
-use media_support::{Anchored, anchor, assert_continuous, flowing, pair, pool};
+use media_support::{Anchored, anchor, assert_continuous, flowing, flows_again, pair, pool};
 
 fn odd_server(seed: u64) -> Media {
     Media::start(ServerSettings {
@@ -40,13 +40,7 @@ async fn the_picture_goes_on_through_five_restarts() {
         player.restore(&server, answer).await;
         assert!(publisher.proof().await, "a key frame went up after restart {round}");
         assert!(player.proof().await, "a key frame came down after restart {round}");
-        let after = player
-            .until("media after the restart", |s| {
-                s.video.key_frames > before.video.key_frames
-                    && s.video.packets_received > before.video.packets_received + 40
-                    && s.audio.packets_received > before.audio.packets_received + 20
-            })
-            .await;
+        let after = player.until("media after the restart", flows_again(&before, 40)).await;
         assert_continuous(&after, &format!("restart {round} with shape {shape:?}"));
         assert_eq!(after.video.missing, 0, "no hole where the sources meet: {after:#?}");
     }

@@ -10,7 +10,9 @@ use holdfast::{
     simulator::media::{AnswerOptions, AnswerShape, Media, MediaSettings as ServerSettings},
 };
 
-use media_support::{Anchored, anchor, assert_continuous, flowing, pair, pool, server, settings};
+use media_support::{
+    Anchored, anchor, assert_continuous, flowing, flows_again, pair, pool, server, settings,
+};
 
 fn over_tcp(shape: AnswerShape) -> AnswerOptions {
     AnswerOptions { transport_tcp: true, ..AnswerOptions::shape(shape) }
@@ -80,13 +82,7 @@ async fn a_server_that_answers_with_tcp_is_reached_and_reached_again_after_its_d
         publisher.restore(&server, over_tcp(shape)).await;
         player.restore(&server, over_tcp(shape)).await;
         assert!(publisher.proof().await && player.proof().await);
-        let after = player
-            .until("media after the restart", |s| {
-                s.video.key_frames > before.video.key_frames
-                    && s.video.packets_received > before.video.packets_received + 60
-                    && s.audio.packets_received > before.audio.packets_received + 20
-            })
-            .await;
+        let after = player.until("media after the restart", flows_again(&before, 60)).await;
         assert_continuous(&after, &format!("{shape:?} over TCP"));
         assert_eq!(after.video.missing, 0, "no hole where the sources meet: {after:#?}");
     }

@@ -55,6 +55,17 @@ pub async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// Media after a restart: a new key frame, at least so many more packets of video, and sound.
+pub fn flows_again(before: &ClientStats, video_packets: u64) -> impl Fn(&ClientStats) -> bool + use<> {
+    let (key_frames, video) = (before.video.key_frames, before.video.packets_received + video_packets);
+    let audio = before.audio.packets_received + 20;
+    move |s| {
+        s.video.key_frames > key_frames
+            && s.video.packets_received > video
+            && s.audio.packets_received > audio
+    }
+}
+
 /// A client whose media is anchored.
 pub struct Anchored {
     pub client: WebRtcClient,
