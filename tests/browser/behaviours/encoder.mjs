@@ -70,7 +70,7 @@ const changes = (name, title, change) => ({
         (await tab.media()).peers.some((peer) => peer.in_video?.codec === 'VP8')), { seen: () => tab.media() });
       await mediaGoesOn(tab);
       await toldNothing(tab, since);
-      const pauses = (await tab.watch()).gaps.filter((gap) => gap.to >= since && !/local/i.test(gap.parent ?? ''));
+      const pauses = (await tab.pauses()).filter((gap) => gap.to >= since);
       stage.notes.gapsMs.push(Math.max(0, ...pauses.map((gap) => gap.to - gap.from)));
     }
     check(Math.max(...stage.notes.gapsMs) < PAUSE_MS_MAX, 'how long pictures stood still', stage.notes.gapsMs);
@@ -144,7 +144,7 @@ export const ENCODER = [
       for (const tab of scene.tabs) {
         await mediaGoesOn(tab);
         await toldNothing(tab, since);
-        const pauses = (await tab.watch()).gaps.filter((gap) => gap.to >= since && !/local/i.test(gap.parent ?? ''));
+        const pauses = (await tab.pauses()).filter((gap) => gap.to >= since);
         check(pauses.some((gap) => gap.to - gap.from > 5_000), `${tab.name}: the picture stood still meanwhile`, pauses);
       }
       wellMannered(await stage.simulator.lives());

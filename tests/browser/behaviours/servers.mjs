@@ -52,8 +52,8 @@ const bad = (name, title, { impair, ...rest }) => ({
     await twoWayStreaming.start(scene);
     const frozen = async (since) => {
       await delay(WATCH_MS);
-      const { gaps } = await scene.tab.watch();
-      return gaps.filter((gap) => gap.from >= since && !/local/i.test(gap.parent ?? '') && gap.to - gap.from >= FREEZE_MS)
+      return (await scene.tab.pauses())
+        .filter((gap) => gap.from >= since && gap.to - gap.from >= FREEZE_MS)
         .reduce((sum, gap) => sum + gap.to - gap.from, 0);
     };
     const before = await frozen(Date.now());

@@ -58,6 +58,11 @@ export class Tab {
     return this.page.evaluate(() => window.__watch);
   }
 
+  /** Pauses of the pictures that came from the server; a camera's own picture is none of them. */
+  async pauses() {
+    return (await this.watch()).gaps.filter((gap) => !/local/i.test(gap.parent ?? ''));
+  }
+
   /** The texts a label had since `since`, in order. */
   async labels(id, since = 0) {
     const { labels } = await this.watch();

@@ -107,8 +107,7 @@ export async function died(scene, outage) {
 }
 
 async function stoodStill(scene, stillMs) {
-  const longest = async (tab) => Math.max(0, ...(await tab.watch()).gaps
-    .filter((gap) => !/local/i.test(gap.parent ?? '')).map((gap) => gap.to - gap.from));
+  const longest = async (tab) => Math.max(0, ...(await tab.pauses()).map((gap) => gap.to - gap.from));
   const receiving = [];
   for (const tab of scene.tabs) {
     // The SDK's MSE player empties itself when the thawed server's time jumps, and stays empty: what
