@@ -42,23 +42,27 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def install():
-    missing = [name for name in ("nginx", "haproxy") if not shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin")]
-    if missing:
-        say(f"installing {' '.join(missing)}")
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        # Debian starts nginx on install; the benchmark wants its own process only.
-        policy = pathlib.Path("/usr/sbin/policy-rc.d")
-        fresh = not policy.exists()
+def install(packages):
+    """Installs what is missing from Debian; `packages` says by program which package has it."""
+    path = os.environ["PATH"] + ":/usr/sbin"
+    missing = [package for program, package in packages.items() if not shutil.which(program, path=path)]
+    if not missing:
+        return
+    say(f"installing {' '.join(missing)}")
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    # Debian starts services on install; the benchmark wants its own processes only.
+    policy = pathlib.Path("/usr/sbin/policy-rc.d")
+    fresh = not policy.exists()
+    if fresh:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    try:
+        subprocess.run(["apt-get", "update", "-qq"], check=True, env=env)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True, env=env,
+                       stdout=subprocess.DEVNULL)
+    finally:
         if fresh:
-            policy.write_text("#!/bin/sh\nexit 101\n")
-            policy.chmod(0o755)
-        try:
-            subprocess.run(["apt-get", "update", "-qq"], check=True, env=env)
-            subprocess.run(["apt-get", "install", "-y", "-qq", *missing], check=True, env=env, stdout=subprocess.DEVNULL)
-        finally:
-            if fresh:
-                policy.unlink()
+            policy.unlink()
 
 
 def raise_open_files():
@@ -389,7 +393,7 @@ def main():
     arguments.add_argument("--no-build", action="store_true", help="measure target/release/holdfast as it is")
     arguments.add_argument("--out", type=pathlib.Path, default=HERE / "RESULTS.md")
     options = arguments.parse_args()
-    install()
+    install({"nginx": "nginx", "haproxy": "haproxy"})
     if not options.no_build:
         say("building")
         subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)

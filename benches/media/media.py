@@ -38,7 +38,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE.parent / "compare"))
-from compare import LOAD_CORE, PROXY_CORE, cpu_ns, free_port, pinned, pss_bytes, say, version, wait_for  # noqa: E402
+from compare import LOAD_CORE, PROXY_CORE, cpu_ns, free_port, install, pinned, pss_bytes, say, version, wait_for  # noqa: E402
 
 TARGETS = ["relay", "rtpengine", "holdfast"]
 HOLDFAST = ROOT / "target" / "release" / "holdfast"
@@ -53,28 +53,6 @@ PACKET_BYTES_MAX = 1200
 # Most packets in one call.
 RUN_PACKETS_MAX = 64
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-
-
-def install():
-    path = os.environ["PATH"] + ":/usr/sbin"
-    packages = {"rtpengine": "rtpengine-daemon", "tcpdump": "tcpdump"}
-    missing = [package for name, package in packages.items() if not shutil.which(name, path=path)]
-    if not missing:
-        return
-    say(f"installing {' '.join(missing)}")
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    # Debian starts a service on install; the benchmark wants its own process only.
-    policy = pathlib.Path("/usr/sbin/policy-rc.d")
-    fresh = not policy.exists()
-    if fresh:
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-    try:
-        subprocess.run(["apt-get", "update", "-qq"], check=True, env=env)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True, env=env, stdout=subprocess.DEVNULL)
-    finally:
-        if fresh:
-            policy.unlink()
 
 
 def wait_for_rtpengine(control):
@@ -341,7 +319,7 @@ def main():
     arguments.add_argument("--no-build", action="store_true")
     arguments.add_argument("--out", type=pathlib.Path, default=HERE / "RESULTS.md")
     options = arguments.parse_args()
-    install()
+    install({"rtpengine": "rtpengine-daemon", "tcpdump": "tcpdump"})
     if not options.no_build:
         say("building")
         subprocess.run(["cargo", "build", "--release", "--quiet", "--bin", "holdfast", "--example", "media_load"], cwd=ROOT, check=True)
