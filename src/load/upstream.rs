@@ -188,6 +188,9 @@ fn end(mut child: Child) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// Far less than the life of what is killed, far more than a kill takes.
+    const END_TIME_MAX: Duration = Duration::from_secs(60);
+
     #[tokio::test]
     async fn what_cannot_be_controlled_is_told() {
         let command = |command: &str, listens: &str| Upstream::Command {
@@ -219,12 +222,16 @@ mod tests {
         let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
         std::io::BufRead::read_line(&mut output, &mut line).unwrap();
         let grandchild = format!("/proc/{}/stat", line.trim());
-        assert!(std::path::Path::new(&grandchild).exists());
+        assert!(std::path::Path::new(&grandchild).exists(), "it runs before it is killed");
         end(child).unwrap();
-        // Its end is the end of the pipe it had inherited.
-        let mut rest = String::new();
-        std::io::Read::read_to_string(&mut output, &mut rest).unwrap();
-        let state = std::fs::read_to_string(&grandchild).unwrap_or_default();
-        assert!(state.is_empty() || state.contains(") Z"), "{state}");
+        // Its end is the end of the pipe it had inherited; its entry in /proc may stay a while longer.
+        let (ended, end_of_pipe) = std::sync::mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            let mut rest = String::new();
+            ended.send(std::io::Read::read_to_string(&mut output, &mut rest))
+        });
+        let read = end_of_pipe.recv_timeout(END_TIME_MAX);
+        assert!(read.is_ok(), "what the command started still runs after {END_TIME_MAX:?}");
+        read.unwrap().unwrap();
     }
 }
