@@ -32,8 +32,7 @@ impl Session {
             self.say_to_client(stream_failed(&id, &name, published, INFO_NOT_READY));
             return;
         }
-        let transport =
-            self.transport_for(peek.string("mediaProvider").as_deref(), peek.string("sdp").is_some());
+        let transport = self.transport_for(peek.string("mediaProvider").as_deref(), peek.has_string("sdp"));
         let up = self.is_up();
         self.ledger.streams.push(Stream {
             client_id: id.as_ref().into(),

@@ -177,6 +177,12 @@ impl<'a> Peek<'a> {
     pub fn string(&self, key: &str) -> Option<Cow<'a, str>> {
         string(self.text, self.field(key)?)
     }
+
+    /// Whether `key` of the first argument is a string, without looking into it: an SDP is long.
+    #[must_use]
+    pub fn has_string(&self, key: &str) -> bool {
+        self.field(key).is_some_and(|value| value.of(self.text).first() == Some(&b'"'))
+    }
 }
 
 #[cfg(test)]
