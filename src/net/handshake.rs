@@ -31,7 +31,6 @@ use crate::{
 use super::{
     closing,
     driver::{Beginning, Driver},
-    keepalive,
     live::{Note, Place},
     request::{self, Answer},
     shared::Shared,
@@ -68,7 +67,6 @@ pub(super) async fn serve(
 ) {
     let counted = shared.handshakes.enter();
     let deadline = Instant::now() + shared.settings.listen.handshake_timeout;
-    keepalive::configure(&stream);
     let is_tls = tls.is_some();
     let socket = match tls {
         None => Socket::Plain(stream),
