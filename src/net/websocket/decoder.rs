@@ -154,7 +154,7 @@ impl Decoder {
 }
 
 fn check_text(binary: bool, payload: &[u8]) -> Result<(), ProtocolError> {
-    if binary || std::str::from_utf8(payload).is_ok() { Ok(()) } else { Err(ProtocolError::Utf8) }
+    if binary || simdutf8::basic::from_utf8(payload).is_ok() { Ok(()) } else { Err(ProtocolError::Utf8) }
 }
 
 fn close_code(payload: &[u8]) -> Result<Option<u16>, ProtocolError> {
