@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     rustls::{
-        ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion,
+        ClientConfig, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::aws_lc_rs,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName},
         version,
@@ -146,6 +146,38 @@ async fn both_sides_speak_tls_in_both_versions() {
         while let Some(Ok(_)) = in_time("the end", socket.next()).await {}
     }
     wait_until("both are gone", || proxy.facts().places_taken == 0).await;
+}
+
+#[tokio::test]
+async fn clients_resume_if_they_get_tickets() {
+    let front = Identity::new("tickets");
+    let back = Identity::new("behind");
+    let (upstream, _names) = echo(&back).await;
+    for tickets in [true, false] {
+        let mut settings = settings(&[]);
+        settings.upstream.url = vec![format!("wss://localhost:{}", upstream.port()).parse().unwrap()];
+        settings.upstream.ca = Some(back.cert());
+        settings.listen.tls_cert = Some(front.cert());
+        settings.listen.tls_key = Some(front.key_file());
+        settings.listen.tls_tickets = tickets;
+        let proxy = start(settings).await;
+        for versions in [[&version::TLS12], [&version::TLS13]] {
+            let connector = front.connector(&versions);
+            let mut kinds = Vec::new();
+            for _ in 0..2 {
+                let stream = TcpStream::connect(proxy.address()).await.unwrap();
+                let name = ServerName::try_from("localhost").unwrap();
+                let stream = connector.connect(name, stream).await.unwrap();
+                kinds.push(stream.get_ref().1.handshake_kind());
+                // A ticket of TLS 1.3 comes with the first bytes after the handshake.
+                let (mut socket, _) = client_async("wss://localhost/x", stream).await.unwrap();
+                socket.send(Message::text(HELLO)).await.unwrap();
+                in_time("the echo", socket.next()).await.unwrap().unwrap();
+            }
+            let second = if tickets { HandshakeKind::Resumed } else { HandshakeKind::Full };
+            assert_eq!(kinds, [Some(HandshakeKind::Full), Some(second)], "tickets: {tickets}");
+        }
+    }
 }
 
 #[tokio::test]

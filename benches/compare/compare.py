@@ -172,9 +172,7 @@ class Bench:
         elif name == "haproxy":
             process = pinned(PROXY_CORE, shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f", config("haproxy.cfg"), **quiet)
         else:
-            process = pinned(PROXY_CORE, self.binary, "run", "--listen", f"ws://127.0.0.1:{ws}", "--listen", f"wss://127.0.0.1:{wss}",
-                             "--upstream", f"ws://127.0.0.1:{self.up_port}", "--tls-cert", self.cert, "--tls-key", self.key,
-                             "--media", "direct", "--restore-rate", "0", "--log-level", "error",
+            process = pinned(PROXY_CORE, self.binary, "run", "--config", config("holdfast.toml"),
                              env={**os.environ, "TOKIO_WORKER_THREADS": "1"}, **quiet)
         wait_for(ws)
         return process, ws, wss

@@ -23,6 +23,9 @@ pub struct ListenSettings {
     pub tls_cert: Option<PathBuf>,
     /// PEM file with the private key of `tls_cert`.
     pub tls_key: Option<PathBuf>,
+    /// Whether clients get a TLS session ticket, with which they come back by a shorter handshake.
+    /// Default true.
+    pub tls_tickets: bool,
     /// Longest time from accepting a connection to its complete request, TLS handshake included;
     /// the wait for the upstream's answer does not count. Default 10 s.
     #[serde(rename = "handshake_timeout_ms", with = "Ms::<100, 600_000>")]
@@ -67,6 +70,7 @@ impl Default for ListenSettings {
             address: vec![ListenAddress { address: SocketAddr::from(([0, 0, 0, 0], 8080)), tls: None }],
             tls_cert: None,
             tls_key: None,
+            tls_tickets: true,
             handshake_timeout: Duration::from_secs(10),
             header_bytes_max: 16 * 1024,
             idle_before_first_message: Duration::from_secs(30),

@@ -10,10 +10,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        ClientConfig, RootCertStore,
-        pki_types::{CertificateDer, ServerName, pem::PemObject},
-    },
+    rustls::{client::Resumption, pki_types::ServerName},
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
@@ -21,6 +18,7 @@ use tokio_tungstenite::{
 };
 
 use super::LoadSettings;
+use crate::net::tls;
 
 /// Buffer per socket, in bytes: thousands of clients live in one process.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -105,20 +103,8 @@ impl Target {
 }
 
 fn connector(settings: &LoadSettings) -> io::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    match &settings.ca {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(path) => {
-            let wrong =
-                |error: &dyn std::fmt::Display| io::Error::other(format!("{}: {error}", path.display()));
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| wrong(&error))? {
-                let certificate = certificate.map_err(|error| wrong(&error))?;
-                roots.add(certificate).map_err(|error| wrong(&error))?;
-            }
-        }
-    }
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = tls::client(settings.ca.as_deref()).map_err(io::Error::other)?;
     // Each client is a new one for the server: no resumption.
-    config.resumption = tokio_rustls::rustls::client::Resumption::disabled();
+    config.resumption = Resumption::disabled();
     Ok(TlsConnector::from(Arc::new(config)))
 }

@@ -15,7 +15,7 @@ mod scratch;
 mod shared;
 pub(crate) mod side;
 pub(crate) mod socket;
-mod tls;
+pub(crate) mod tls;
 pub mod websocket;
 
 pub use proxy::{Facts, Proxy, StartError};

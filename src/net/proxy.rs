@@ -121,7 +121,7 @@ impl Proxy {
         let files = limits::raise_open_files();
         let places = settings.limits.sessions_max.unwrap_or_else(|| limits::sessions_for(files));
         settings.limits.sessions_max = Some(places);
-        let client_tls = tls::client(settings.upstream.ca.as_deref())?;
+        let client_tls = Arc::new(tls::client(settings.upstream.ca.as_deref())?);
         let pool = Pool::new(&settings.upstream, &client_tls).map_err(StartError::Upstream)?;
         let server_tls = server_tls(&settings)?;
         let listeners = settings
@@ -245,7 +245,7 @@ impl Drop for Proxy {
 
 fn server_tls(settings: &NetSettings) -> Result<Option<Arc<ServerConfig>>, StartError> {
     match (&settings.listen.tls_cert, &settings.listen.tls_key) {
-        (Some(cert), Some(key)) => tls::server(cert, key).map(Some),
+        (Some(cert), Some(key)) => tls::server(cert, key, settings.listen.tls_tickets).map(Some),
         (None, None) => Ok(None),
         _ => Err(StartError::NoCertificate),
     }
