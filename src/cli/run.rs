@@ -66,6 +66,7 @@ impl From<StartError> for Failure {
             StartError::Media(_) => Self::Unavailable(format!(
                 "{error}\nChoose another port with --media-listen, or switch anchored media off with --media direct."
             )),
+            StartError::Unreadable { .. } => Self::Unreadable(error.to_string()),
             _ => Self::Usage(error.to_string()),
         }
     }

@@ -46,6 +46,14 @@ pub enum StartError {
         /// What is wrong with it.
         why: String,
     },
+    /// The file of a certificate or key cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The media workers do not start; the message names the port.
     #[error("{0}")]
     Media(io::Error),

@@ -5,8 +5,12 @@ use std::{path::Path, sync::Arc};
 use tokio_rustls::rustls::{
     CipherSuite, ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
     server::NoServerSessionStorage,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use super::StartError;
@@ -27,14 +31,52 @@ fn bad(path: &Path, why: impl ToString) -> StartError {
     StartError::Tls { path: path.to_owned(), why: why.to_string() }
 }
 
+fn unusable(path: &Path, expected: &str, error: pem::Error) -> StartError {
+    match error {
+        pem::Error::Io(source) => StartError::Unreadable { path: path.to_owned(), source },
+        pem::Error::NoItemsFound => {
+            bad(path, format!("nothing of that kind is in it; expected {expected} as PEM"))
+        }
+        error => bad(path, format!("{error}; expected {expected} as PEM")),
+    }
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| bad(path, error))?;
+    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect)
+        .map_err(|error| unusable(path, "certificates", error))?;
     if certificates.is_empty() {
-        return Err(bad(path, "there is no certificate in it"));
+        return Err(unusable(path, "certificates", pem::Error::NoItemsFound));
     }
     Ok(certificates)
+}
+
+/// A certificate chain and its key.
+///
+/// # Errors
+/// A file cannot be read or holds no certificate or key, or they do not belong together.
+pub(crate) fn identity(cert: &Path, key: &Path) -> Result<CertifiedKey, StartError> {
+    let chain = certificates(cert)?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
+        unusable(key, "a private key (PKCS#8, PKCS#1 or SEC1, without a password)", error)
+    })?;
+    CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
+        bad(cert, format!("it and {} do not belong together or cannot be used: {error}", key.display()))
+    })
+}
+
+/// Certificates to trust.
+///
+/// # Errors
+/// The file cannot be read or holds no usable certificate.
+pub(crate) fn roots(path: &Path) -> Result<RootCertStore, StartError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| bad(path, format!("a certificate in it cannot be used: {error}")))?;
+    }
+    Ok(roots)
 }
 
 /// How clients are answered: with this certificate chain and key; with `tickets` they can resume
@@ -43,14 +85,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError>
 /// # Errors
 /// A file cannot be read or holds no certificate or key, or they do not belong together.
 pub(crate) fn server(cert: &Path, key: &Path, tickets: bool) -> Result<Arc<ServerConfig>, StartError> {
-    let chain = certificates(cert)?;
-    let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, error))?;
+    let identity = SingleCertAndKey::from(identity(cert, key)?);
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| bad(cert, error))?
         .with_no_client_auth()
-        .with_single_cert(chain, key_der)
-        .map_err(|error| bad(cert, error))?;
+        .with_cert_resolver(Arc::new(identity));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     if tickets {
         // Without state on our side, so that all clients that come back after a restart of theirs
@@ -69,16 +109,10 @@ pub(crate) fn server(cert: &Path, key: &Path, tickets: bool) -> Result<Arc<Serve
 /// # Errors
 /// The file cannot be read or holds no usable certificate.
 pub(crate) fn client(ca: Option<&Path>) -> Result<ClientConfig, StartError> {
-    let mut roots = RootCertStore::empty();
-    let place = ca.unwrap_or_else(|| Path::new("public roots"));
-    match ca {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| bad(path, error))?;
-            }
-        }
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-    }
+    let (place, roots) = match ca {
+        Some(path) => (path, roots(path)?),
+        None => (Path::new("public roots"), webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()),
+    };
     let mut config = ClientConfig::builder_with_provider(client_provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| bad(place, error))?

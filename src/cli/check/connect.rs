@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
-    rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
+    rustls::{ClientConfig, pki_types::ServerName},
 };
 use tokio_tungstenite::tungstenite::Error as WebSocketError;
 
@@ -21,24 +21,23 @@ use crate::config::UpstreamUrl;
 /// Opens and closes a connection; returns how long opening took, or why it failed.
 pub(super) async fn handshake(
     url: &UpstreamUrl,
-    roots: RootCertStore,
+    config: ClientConfig,
     limit: Duration,
 ) -> Result<Duration, String> {
     let started = Instant::now();
-    match timeout(limit, dial(url, roots)).await {
+    match timeout(limit, dial(url, config)).await {
         Ok(result) => result.map(|()| started.elapsed()),
         Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
     }
 }
 
-async fn dial(url: &UpstreamUrl, roots: RootCertStore) -> Result<(), String> {
+async fn dial(url: &UpstreamUrl, config: ClientConfig) -> Result<(), String> {
     let socket = TcpStream::connect((url.host(), url.port()))
         .await
         .map_err(|error| format!("no connection: {error}"))?;
     if !url.is_tls() {
         return upgrade(url, socket).await;
     }
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let name = ServerName::try_from(url.host().to_owned()).map_err(|error| error.to_string())?;
     let socket = TlsConnector::from(Arc::new(config))
         .connect(name, socket)

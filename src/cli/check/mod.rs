@@ -1,7 +1,6 @@
 //! `holdfast check`: whether a configuration would work, without starting anything.
 
 mod connect;
-mod files;
 
 use std::{
     fmt::Display,
@@ -10,12 +9,12 @@ use std::{
 };
 
 use serde_json::Value;
-use tokio_rustls::rustls::RootCertStore;
 
 use super::{Failure, args::CheckArgs, install_crypto_provider, media_reach, told};
 use crate::{
     config::{Config, UpstreamUrl},
     limits,
+    net::tls,
 };
 
 pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
@@ -26,7 +25,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
     }
     let mut report = Report { out, unavailable: Vec::new() };
     report.listeners(&config)?;
-    let roots = report.roots(&config)?;
+    report.trust(&config)?;
     report.limits(&config);
     report.say("restore", config.session.restore.mode);
     for (app, settings) in &config.session.apps {
@@ -38,7 +37,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
     for url in &config.net.upstream.url {
         let addresses = report.resolve(url);
         if args.connect && !addresses.is_empty() {
-            report.connect(url, &config, roots.as_ref())?;
+            report.connect(url, &config)?;
         }
     }
     for warning in config.warnings().into_iter().chain(media_reach::warning(&config)) {
@@ -61,7 +60,7 @@ impl<W: Write> Report<'_, W> {
     fn listeners(&mut self, config: &Config) -> Result<(), Failure> {
         let listen = &config.net.listen;
         if let (Some(certificate), Some(key)) = (&listen.tls_cert, &listen.tls_key) {
-            let count = certificates(files::identity(certificate, key)?);
+            let count = certificates(tls::identity(certificate, key)?.cert.len());
             self.say("tls", format!("{} ({count}), key matches", certificate.display()));
         }
         for (address, tls) in listen.listeners() {
@@ -71,12 +70,12 @@ impl<W: Write> Report<'_, W> {
         Ok(())
     }
 
-    fn roots(&mut self, config: &Config) -> Result<Option<RootCertStore>, Failure> {
-        let upstream = &config.net.upstream;
-        let Some(ca) = &upstream.ca else { return Ok(None) };
-        let roots = files::roots(ca)?;
-        self.say("trust", format!("{} ({}) for wss upstreams", ca.display(), certificates(roots.len())));
-        Ok(Some(roots))
+    fn trust(&mut self, config: &Config) -> Result<(), Failure> {
+        if let Some(ca) = &config.net.upstream.ca {
+            let count = certificates(tls::roots(ca)?.len());
+            self.say("trust", format!("{} ({count}) for wss upstreams", ca.display()));
+        }
+        Ok(())
     }
 
     fn limits(&mut self, config: &Config) {
@@ -114,21 +113,14 @@ impl<W: Write> Report<'_, W> {
         }
     }
 
-    fn connect(
-        &mut self,
-        url: &UpstreamUrl,
-        config: &Config,
-        roots: Option<&RootCertStore>,
-    ) -> Result<(), Failure> {
+    fn connect(&mut self, url: &UpstreamUrl, config: &Config) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::Internal(format!("cannot start the runtime: {error}")))?;
-        let roots = roots
-            .cloned()
-            .unwrap_or_else(|| RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() });
-        let limit = config.net.upstream.dial_timeout;
-        match runtime.block_on(connect::handshake(url, roots, limit)) {
+        let upstream = &config.net.upstream;
+        let client = tls::client(upstream.ca.as_deref())?;
+        match runtime.block_on(connect::handshake(url, client, upstream.dial_timeout)) {
             Ok(took) => {
                 self.say("upstream", format!("{url} answers, {} ms", took.as_millis()));
             }
