@@ -3,9 +3,12 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+
+use super::number::{Between, Ms};
 
 /// Who carries the media.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -24,7 +27,7 @@ impl fmt::Display for MediaMode {
     }
 }
 
-/// The media side of the proxy.
+/// The media side of the proxy. All but the mode counts only with `anchor`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MediaSettings {
@@ -32,11 +35,45 @@ pub struct MediaSettings {
     pub mode: MediaMode,
     /// UDP address of the client legs; worker *n* takes this port + *n*. Default `[::]:30900`
     /// (IPv6 and IPv4, or IPv4 alone on a system without IPv6), below the ports that WCS uses for
-    /// media. Only used with `anchor`.
+    /// media.
     pub listen: SocketAddr,
     /// Addresses to give to clients instead of the one their TCP connection arrived at.
-    /// Default none. Only used with `anchor`.
+    /// Default none.
     pub advertise: Vec<IpAddr>,
+    /// Threads that own sockets and legs; never more than there are cores. Default 2.
+    #[serde(with = "Between::<1, 64>")]
+    pub workers: usize,
+    /// Most streams at once; those past it get direct media. Default 10,000.
+    #[serde(with = "Between::<1, 1_000_000>")]
+    pub streams_max: usize,
+    /// Most payload bits per second of a stream in either direction; packets past it are dropped.
+    /// Default 50,000,000; 0 = no limit.
+    #[serde(with = "Between::<0, 100_000_000_000>")]
+    pub stream_bits_per_second_max: u64,
+    /// Bytes of sent packets kept per stream, to be sent again. Default 200,000: almost half a second
+    /// of 2.5 Mbit/s.
+    #[serde(with = "Between::<2_000, 100_000_000>")]
+    pub rtx_cache_bytes_max: usize,
+    /// Most TCP connections of clients per worker. Default 10,000.
+    #[serde(with = "Between::<1, 1_000_000>")]
+    pub tcp_connections_max: usize,
+    /// Most bytes that wait on a TCP connection whose peer does not read; datagrams past it are
+    /// dropped, as UDP would drop them. Default 256 KiB.
+    #[serde(with = "Between::<4_096, 100_000_000>")]
+    pub tcp_output_bytes_max: usize,
+    /// Longest time from the server's answer to a connection of media with it. Default 6 s.
+    #[serde(rename = "upstream_connect_timeout_ms", with = "Ms::<100, 600_000>")]
+    pub upstream_connect_timeout: Duration,
+    /// Longest time from our answer to the first packet of the client. Default 15 s.
+    #[serde(rename = "client_connect_timeout_ms", with = "Ms::<100, 600_000>")]
+    pub client_connect_timeout: Duration,
+    /// Silence of a client after which it gets new transport addresses, and the pause between
+    /// further ones. Default 5 s.
+    #[serde(rename = "client_silence_ms", with = "Ms::<1_000, 600_000>")]
+    pub client_silence: Duration,
+    /// How often it gets them before its stream is given up. Default 12.
+    #[serde(with = "Between::<1, 10_000>")]
+    pub client_revive_tries_max: u32,
 }
 
 impl Default for MediaSettings {
@@ -45,6 +82,16 @@ impl Default for MediaSettings {
             mode: MediaMode::Anchor,
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 30_900)),
             advertise: Vec::new(),
+            workers: 2,
+            streams_max: 10_000,
+            stream_bits_per_second_max: 50_000_000,
+            rtx_cache_bytes_max: 200_000,
+            tcp_connections_max: 10_000,
+            tcp_output_bytes_max: 256 * 1024,
+            upstream_connect_timeout: Duration::from_secs(6),
+            client_connect_timeout: Duration::from_secs(15),
+            client_silence: Duration::from_secs(5),
+            client_revive_tries_max: 12,
         }
     }
 }

@@ -12,18 +12,45 @@ impl MediaSettings {
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
         let video = &config.session.video;
-        let defaults = Self::default();
+        let media = &config.media;
         // Two on one core would make each other's packets wait.
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Self {
-            listen: config.media.listen,
-            advertise: config.media.advertise.clone(),
+            listen: media.listen,
+            advertise: media.advertise.clone(),
+            tcp_connections_max: media.tcp_connections_max,
+            tcp_output_bytes_max: media.tcp_output_bytes_max,
+            workers: media.workers.min(cores),
+            streams_max: media.streams_max,
+            rtx_cache_bytes_max: media.rtx_cache_bytes_max,
+            bitrate_max: media.stream_bits_per_second_max,
             check_bitrate: video.check_bitrate != CheckBitrate::Off,
             bitrate_check_interval: video.bitrate_check_interval,
             bitrate_max_tries: video.bitrate_max_tries,
             change_codec: video.retry_without_h264,
-            workers: defaults.workers.min(cores),
-            ..defaults
+            upstream_connect_max: media.upstream_connect_timeout,
+            client_silence: media.client_silence,
+            client_revive_tries_max: media.client_revive_tries_max,
+            client_connect_max: media.client_connect_timeout,
+            ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Overrides;
+
+    #[test]
+    fn the_defaults_of_both_are_the_same() {
+        let text = "[upstream]\nurl = [\"ws://127.0.0.1:1\"]\n";
+        let config = Config::parse(text, Path::new("x.toml"), &Overrides::default()).unwrap();
+        let (ours, theirs) = (MediaSettings::from_config(&config), MediaSettings::default());
+        let ours = MediaSettings { listen: theirs.listen, workers: theirs.workers, ..ours };
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }
 }

@@ -215,3 +215,15 @@ pub(super) fn rtx_packets(settings: &MediaSettings) -> usize {
     const PACKET_BYTES: usize = 1_700;
     (settings.rtx_cache_bytes_max / PACKET_BYTES).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_holds_what_its_bytes_allow_and_never_nothing() {
+        let packets =
+            |bytes| rtx_packets(&MediaSettings { rtx_cache_bytes_max: bytes, ..Default::default() });
+        assert_eq!([packets(0), packets(17_000), packets(200_000)], [1, 10, 117]);
+    }
+}
