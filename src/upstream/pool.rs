@@ -165,7 +165,7 @@ impl Pool {
         match &result {
             Ok(_) => self.mark_up(node),
             Err(failure) if failure.is_of_the_node() => {
-                self.avoid(node);
+                self.avoid(index, node);
                 tracing::debug!(node = %node.address.url(), %failure, "upstream dial failed");
             }
             Err(_) => {}
@@ -181,10 +181,11 @@ impl Pool {
         node.avoid_until_ms.load(Ordering::Relaxed) > self.now_ms()
     }
 
-    fn avoid(&self, node: &Node) {
+    fn avoid(&self, index: NodeIndex, node: &Node) {
         let span = self.probe_interval.saturating_mul(AVOID_INTERVALS);
         let until = self.now_ms().saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
         node.avoid_until_ms.store(until, Ordering::Relaxed);
+        self.outage.fell(index);
     }
 
     fn mark_up(&self, node: &Node) {
@@ -210,6 +211,14 @@ impl Pool {
     /// The mailbox gets `NodeUp` when a node answers; until then nodes are probed.
     pub(crate) fn wait_for_node(self: &Arc<Self>, session: SessionId, mailbox: Arc<Mailbox>) {
         if self.outage.enter(session, mailbox) {
+            self.start_probes();
+        }
+    }
+
+    /// As [`Pool::wait_for_node`], for a session that has lost a connection which did not last: it
+    /// hears of its node only if that was unreachable in between.
+    pub(crate) fn wait_for_return(self: &Arc<Self>, session: SessionId, mailbox: Arc<Mailbox>) {
+        if self.outage.enter_flapped(session, mailbox) {
             self.start_probes();
         }
     }
@@ -270,7 +279,7 @@ impl Pool {
                 }
                 // It may refuse us for want of an Origin or a cookie, but it answers.
                 Err(failure) if !failure.is_of_the_node() => self.mark_up(node),
-                Err(_) => self.avoid(node),
+                Err(_) => self.avoid(index, node),
             }
         }
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use holdfast::config::MediaMode;
 use serde_json::json;
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
         direct, let_pass,
         outage::{OUTAGES, Outage},
         page::Page,
+        proxy_with,
         server::Server,
     },
     side_by_side,
@@ -64,7 +66,13 @@ async fn each_outage_reports_each_stream_once_on_a_living_session() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_restarts_are_one_outage_each() {
     let mut server = Server::fake(json!({})).await;
-    let proxy = direct(server.address).await;
+    // Restarts soon after each other count as failures, but a server that was away and answers again is
+    // not left to the backoff.
+    let proxy = proxy_with(server.address, MediaMode::Direct, |config| {
+        config.session.restore.backoff_initial = Duration::from_secs(600);
+        config.session.restore.backoff_max = Duration::from_secs(600);
+    })
+    .await;
     let page = Page::establish(proxy.address()).await;
     let callbacks = page.session_callbacks();
     let restarts = 4;

@@ -2,6 +2,7 @@
 
 use std::{
     ops::Range,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -186,6 +187,11 @@ impl Driver {
             self.core.handle(Input::ClientClosed(None), now);
         } else {
             self.tell(Input::UpstreamLost(self.epoch, cause), now);
+            if self.dial.is_none() && self.client.is_some() {
+                // The core waits before its next dial: the last connection did not last.
+                self.waits_for_node = true;
+                self.shared.pool.wait_for_return(self.id(), Arc::clone(&self.registered.mailbox));
+            }
         }
     }
 }
