@@ -3,7 +3,7 @@
 //!
 //! What is run here is small. The long run, which also bounds the growth of the proxy's memory:
 //! ```sh
-//! CHAOS_PUBLISHERS=20 CHAOS_PLAYERS=40 CHAOS_EVERY_S=10 CHAOS_SECONDS=180 \
+//! CHAOS_PUBLISHERS=20 CHAOS_PLAYERS=40 CHAOS_EVERY_S=10 CHAOS_SECONDS=180 CHAOS_TABLE=tests/CHAOS.md \
 //!     cargo test --release --test chaos -- --nocapture
 //! ```
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -211,9 +211,9 @@ async fn every_stream_survives_every_kill_and_nothing_is_left_behind() {
     }
 
     let begun = Instant::now();
-    let (mut kills, mut slowest) = (0, Duration::ZERO);
-    // After each kill.
-    let mut memory_kb = Vec::new();
+    let mut kills = 0;
+    // After each kill: how long the slowest player waited for its picture, and the proxy's memory.
+    let mut rounds: Vec<(Duration, Duration, u64)> = Vec::new();
     while begun.elapsed() < lasts {
         let round = Instant::now();
         let before: Vec<ClientStats> = parties.iter().map(|party| party.media.stats()).collect();
@@ -225,26 +225,46 @@ async fn every_stream_survives_every_kill_and_nothing_is_left_behind() {
         for index in &watching {
             parties[*index].goes_on(&before[*index], &format!("player {index} after kill {kills}")).await;
         }
-        slowest = slowest.max(there.elapsed());
+        let slowest = there.elapsed();
         for (party, before) in parties.iter().zip(&before) {
             party.assert_unaware(before, &format!("kill {kills}"));
         }
-        memory_kb.push((begun.elapsed(), subject.memory_kb()));
+        rounds.push((begun.elapsed(), slowest, subject.memory_kb()));
         let_pass(every.saturating_sub(round.elapsed())).await;
     }
     let revivals: usize = parties.iter().map(|party| party.page.revivals(&party.id)).sum();
-    let after_a_third = memory_kb.iter().find(|(at, _)| *at >= lasts / 3).unwrap().1;
+    let after_a_third = rounds.iter().find(|(at, ..)| *at >= lasts / 3).unwrap().2;
+    let slowest = rounds.iter().map(|(_, slowest, _)| *slowest).max().unwrap();
     let grown_kb = subject.memory_kb().saturating_sub(after_a_third);
-    println!(
+    let summary = format!(
         "{kills} kills, {publishers} publishers, {players} players: all restored, at most {slowest:?} after the \
          server was there, {revivals} legs revived; the proxy, with {after_a_third} KB after a third of the time, \
          grew by {grown_kb} KB until the end"
     );
-    assert!(lasts < LONG || grown_kb < GROWTH_KB_MAX, "{grown_kb} KB; after each kill: {memory_kb:?}");
+    println!("{summary}");
+    assert!(lasts < LONG || grown_kb < GROWTH_KB_MAX, "{grown_kb} KB; after each kill: {rounds:?}");
     checks::assert_no_violation(&server, "chaos").await;
 
     drop(parties);
     drop(pool);
     subject.wait_for("nothing is left behind", |now| now.within(&before_all)).await;
     server.wait_for("no ghost", |state| state["now"]["sessions"] == 0).await;
+    if let Ok(path) = std::env::var("CHAOS_TABLE") {
+        std::fs::write(path, table(&summary, &rounds)).unwrap();
+    }
+}
+
+/// What a run that passed came to, as Markdown.
+fn table(summary: &str, rounds: &[(Duration, Duration, u64)]) -> String {
+    let mut text = format!(
+        "# Result of the long chaos run\n\nWritten by `tests/chaos.rs`, whose head has the command; do not edit.\n\n\
+         {summary}. Afterwards legs, tasks and descriptors were what they had been.\n\n\
+         | kill | at (s) | slowest player's first frame, from the server being there (ms) | memory of the proxy (KB) |\n\
+         |---|---|---|---|\n"
+    );
+    for (number, (at, slowest, kb)) in rounds.iter().enumerate() {
+        let (at, slowest_ms) = (at.as_secs(), slowest.as_millis());
+        text.push_str(&format!("| {} | {at} | {slowest_ms} | {kb} |\n", number + 1));
+    }
+    text
 }
