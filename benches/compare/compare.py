@@ -214,9 +214,9 @@ class Bench:
             command = self.load_command(ws, False, scenario, "--sessions", sessions, "--ramp", 500, "--hold", seconds + 2, *more)
             load = pinned(LOAD_CORE, *command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             time.sleep(1.0 + sessions / 500)
-            before, counted = (cpu_ns(proxy.pid) if proxy else 0), self.count(per)
+            before, counted = cpu_ns(proxy.pid), self.count(per)
             time.sleep(seconds)
-            after, counted_after = (cpu_ns(proxy.pid) if proxy else 0), self.count(per)
+            after, counted_after = cpu_ns(proxy.pid), self.count(per)
             load.communicate()
             units = max(counted_after - counted, 1)
             if counted_after - counted < seconds * 10:
@@ -237,12 +237,9 @@ class Bench:
         sessions = 400 if self.quick else 1500
 
         def work(proxy, ws, wss):
-            port = wss if secure else ws
-            if port is None:
-                return {}
-            before = cpu_ns(proxy.pid) if proxy else 0
-            summary = self.load(port, secure, "idle", "--sessions", sessions, "--ramp", 300, "--hold", 0)
-            after = cpu_ns(proxy.pid) if proxy else 0
+            before = cpu_ns(proxy.pid)
+            summary = self.load(wss if secure else ws, secure, "idle", "--sessions", sessions, "--ramp", 300, "--hold", 0)
+            after = cpu_ns(proxy.pid)
             return {f"CPU per new {'wss' if secure else 'ws'} session (µs)": (after - before) / max(summary["established"], 1) / 1000}
 
         return self.with_target(name, work)
@@ -253,8 +250,6 @@ class Bench:
 
         def work(proxy, ws, wss):
             port = wss if secure else ws
-            if proxy is None:
-                return {}
             result = {}
             # A first few sessions, so that what a process allocates once is not counted per session.
             self.load(port, secure, "publish", "--sessions", 50, "--hold", 1)
