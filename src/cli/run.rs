@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{Failure, args::SettingsArgs, media_reach, signals::Signals};
+use super::{Failure, args::SettingsArgs, media_reach, signals::{self, Signals}};
 use crate::{
     admin,
     config::Config,
@@ -16,6 +16,7 @@ use crate::{
 /// are caught before the first client can connect.
 pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
     let config = args.load()?;
+    signals::ignore_others()?;
     telemetry::init(&config.log)?;
     info!(version = env!("CARGO_PKG_VERSION"), "holdfast starts");
     for warning in config.warnings().into_iter().chain(media_reach::warning(&config)) {

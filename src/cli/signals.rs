@@ -1,7 +1,8 @@
-//! The signals that ask a process to end.
+//! Signals: those that ask a process to end, and those that must not end a proxy.
 
-use std::fmt;
+use std::{fmt, io, thread};
 
+use signal_hook::{consts::signal, iterator::Signals as Caught, low_level::signal_name};
 use tokio::signal::unix::{self, SignalKind};
 
 use super::Failure;
@@ -13,6 +14,8 @@ pub enum Signal {
     Interrupt,
     /// SIGTERM, as service managers send it.
     Terminate,
+    /// SIGQUIT, as some containers and service managers send it.
+    Quit,
 }
 
 impl Signal {
@@ -20,6 +23,7 @@ impl Signal {
     pub(super) const fn exit_code(self) -> u8 {
         match self {
             Self::Interrupt => 130,
+            Self::Quit => 131,
             Self::Terminate => 143,
         }
     }
@@ -30,6 +34,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Self::Interrupt => "SIGINT",
             Self::Terminate => "SIGTERM",
+            Self::Quit => "SIGQUIT",
         })
     }
 }
@@ -38,20 +43,69 @@ impl fmt::Display for Signal {
 pub(super) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
+    quit: unix::Signal,
 }
 
 impl Signals {
     pub(super) fn catch() -> Result<Self, Failure> {
-        let catch = |kind| {
-            unix::signal(kind).map_err(|error| Failure::Internal(format!("cannot catch signals: {error}")))
-        };
-        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+        let catch = |kind| unix::signal(kind).map_err(|error| uncaught(&error));
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+            quit: catch(SignalKind::quit())?,
+        })
     }
 
     pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.quit.recv() => Signal::Quit,
         }
     }
+}
+
+/// Signals that end a process unless it says otherwise, and are no order to end. Those of a fault of the
+/// process itself (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be survived, nor can SIGKILL.
+const HARMLESS: [i32; 12] = [
+    signal::SIGHUP,
+    signal::SIGUSR1,
+    signal::SIGUSR2,
+    signal::SIGPIPE,
+    signal::SIGALRM,
+    signal::SIGVTALRM,
+    signal::SIGPROF,
+    signal::SIGIO,
+    signal::SIGXCPU,
+    signal::SIGXFSZ,
+    signal::SIGTRAP,
+    signal::SIGABRT,
+];
+
+/// SIGSTKFLT and SIGPWR, which Linux alone has, and the realtime signals that the C library leaves to
+/// programs.
+const OF_LINUX: [i32; 2] = [16, 30];
+const REALTIME: std::ops::RangeInclusive<i32> = 34..=64;
+
+/// From now on none of the signals that are no order to end the process ends it; each is told in the log.
+pub(super) fn ignore_others() -> Result<(), Failure> {
+    let numbers = HARMLESS.into_iter().chain(OF_LINUX).chain(REALTIME);
+    let mut caught = Caught::new(numbers).map_err(|error| uncaught(&error))?;
+    let tell = move || caught.forever().for_each(tell);
+    thread::Builder::new().name("signals".to_owned()).spawn(tell).map_err(|error| uncaught(&error))?;
+    Ok(())
+}
+
+fn tell(number: i32) {
+    let signal = signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned);
+    let message = if number == signal::SIGHUP {
+        "nothing is reloaded: restart the proxy to give it new settings"
+    } else {
+        "a signal that means nothing here"
+    };
+    tracing::info!(event = "signal_ignored", signal, "{message}");
+}
+
+fn uncaught(error: &io::Error) -> Failure {
+    Failure::Internal(format!("cannot catch signals: {error}"))
 }

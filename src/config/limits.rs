@@ -34,7 +34,7 @@ pub struct LimitSettings {
     /// upstream (protocol S2.9); then it is closed. Default 5 min.
     #[serde(rename = "media_socket_wait_ms", with = "Ms::<0, 3_600_000>")]
     pub media_socket_wait: Duration,
-    /// Longest time from SIGTERM or SIGINT to the end of the process. Default 5 s.
+    /// Longest time from SIGTERM, SIGINT or SIGQUIT to the end of the process. Default 5 s.
     #[serde(rename = "shutdown_ms_max", with = "Ms::<0, 600_000>")]
     pub shutdown_max: Duration,
 }
