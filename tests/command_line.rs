@@ -125,7 +125,7 @@ fn check_warns_where_clients_may_not_reach_their_media() {
         assert!(!told.contains("warning"), "{told}");
     }
     let listen = "--listen=[2001:db8::1]:8080";
-    let warned = check(&[listen, "--media-listen=0.0.0.0:30900"]);
+    let warned = check(&[listen, "--media-listen=0.0.0.0:20900"]);
     assert!(warned.contains("takes IPv4 alone"), "{warned}");
     let told = check(&[listen]);
     assert!(!told.contains("warning"), "{told}");

@@ -107,7 +107,7 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "MODE", help_heading = "Media")]
     pub media: Option<MediaMode>,
 
-    /// UDP address for the media of clients (anchor). [default: [::]:30900, which is IPv4 as well]
+    /// UDP address for the media of clients (anchor). [default: [::]:20900, which is IPv4 as well]
     #[arg(long, value_name = "IP:PORT", help_heading = "Media")]
     pub media_listen: Option<SocketAddr>,
 
@@ -244,11 +244,11 @@ pub struct SimulateArgs {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Address for clients. Repeatable. [default: 127.0.0.1:8081]
+    /// Address for clients. Repeatable. [default: 127.0.0.1:18080]
     #[arg(long, value_name = "IP:PORT")]
     pub listen: Vec<SocketAddr>,
 
-    /// Address of the HTTP port for faults, switches and counters. [default: 127.0.0.1:8082]
+    /// Address of the HTTP port for faults, switches and counters. [default: 127.0.0.1:18081]
     #[arg(long, value_name = "IP:PORT")]
     pub control: Option<SocketAddr>,
 
@@ -276,11 +276,11 @@ Examples:
   holdfast load ws://proxy:8080 --scenario storm --sessions 500 --hold 60
       500 publishers that watch: restart the server yourself meanwhile.
 
-  holdfast load ws://proxy:8080 --scenario storm --sessions 500 --upstream-listens 127.0.0.1:8081 \\
-      --upstream-command 'holdfast simulate --listen 127.0.0.1:8081'
+  holdfast load ws://proxy:8080 --scenario storm --sessions 500 --upstream-listens 127.0.0.1:18080 \\
+      --upstream-command 'holdfast simulate --listen 127.0.0.1:18080'
       The same with a server that is started, killed (SIGKILL) and started again, and the time to
       restore counted from the moment it listens. For a server that runs already as
-      `holdfast simulate`: --upstream-control http://127.0.0.1:8082.";
+      `holdfast simulate`: --upstream-control http://127.0.0.1:18081.";
 
 /// `holdfast load`.
 #[derive(Args, Debug)]

@@ -91,12 +91,12 @@ mod tests {
             let listen: SocketAddr = listen.parse().unwrap();
             family(mode, media.parse().unwrap(), &advertise, std::iter::once(listen))
         };
-        let v4 = "0.0.0.0:30900";
-        assert!(family_for(Anchor, v4, &[], "[::]:8080").unwrap().contains("[::]:30900"));
+        let v4 = "0.0.0.0:20900";
+        assert!(family_for(Anchor, v4, &[], "[::]:8080").unwrap().contains("[::]:20900"));
         assert!(family_for(Anchor, v4, &["2001:db8::1"], "0.0.0.0:8080").is_some());
         assert_eq!(family_for(Anchor, v4, &["203.0.113.5"], "[::]:8080"), None);
         assert_eq!(family_for(Anchor, v4, &[], "0.0.0.0:8080"), None);
-        assert_eq!(family_for(Anchor, "[::]:30900", &[], "[::]:8080"), None);
+        assert_eq!(family_for(Anchor, "[::]:20900", &[], "[::]:8080"), None);
         assert_eq!(family_for(Direct, v4, &[], "[::]:8080"), None);
     }
 

@@ -4,7 +4,12 @@ use std::sync::Arc;
 
 use tracing::{info, warn};
 
-use super::{Failure, args::SettingsArgs, media_reach, signals::{self, Signals}};
+use super::{
+    Failure,
+    args::SettingsArgs,
+    media_reach,
+    signals::{self, Signals},
+};
 use crate::{
     admin,
     config::Config,

@@ -45,8 +45,8 @@ async fn serve(settings: SimulatorSettings, out: &mut impl Write) -> Result<(), 
 /// Defaults, then the file, then flags, then `--set` in their order.
 fn settings(args: &SimulateArgs) -> Result<SimulatorSettings, Failure> {
     let defaults = json!({
-        "listen": ["127.0.0.1:8081"],
-        "control": "127.0.0.1:8082",
+        "listen": ["127.0.0.1:18080"],
+        "control": "127.0.0.1:18081",
         "media": "real",
     });
     let mut settings = with(SimulatorSettings::default(), &defaults, "default")?;
@@ -102,7 +102,7 @@ mod tests {
         let settings = settings_of(&["sessions.linger_ms=20000", "server_version=5.2.1"]).unwrap();
         assert_eq!(settings.sessions.linger, std::time::Duration::from_secs(20));
         assert_eq!(settings.server_version, "5.2.1");
-        assert_eq!(settings.listen[0].port(), 8081);
+        assert_eq!(settings.listen[0].port(), 18080);
     }
 
     #[test]
@@ -111,5 +111,18 @@ mod tests {
             let error = settings_of(&[wrong]).unwrap_err();
             assert!(error.to_string().contains(wrong), "{error}");
         }
+    }
+
+    /// What WCS listens on by default, by its documentation.
+    #[test]
+    fn default_ports_do_not_meet_those_of_a_real_server() {
+        let wcs = |port: u16| (8080..=8084).contains(&port) || (8443..=8445).contains(&port);
+        let settings = settings_of(&[]).unwrap();
+        let ports = settings.listen.iter().chain(&settings.control).map(std::net::SocketAddr::port);
+        let ports: Vec<u16> =
+            ports.chain([crate::config::AdminSettings::default().listen.0.unwrap().port()]).collect();
+        assert!(ports.len() >= 3 && !ports.iter().copied().any(wcs), "{ports:?}");
+        let media = crate::config::MediaSettings::default().listen.port();
+        assert!(!(30_000..=33_000).contains(&media) && media < 32_768 - 64, "{media}");
     }
 }

@@ -120,7 +120,7 @@ fn join(prefix: &str, name: &str) -> String {
 /// What was probably meant by a key that does not exist, or a word that is not accepted.
 fn hint(key: &str, message: &str) -> Option<String> {
     if message.contains("socket address") {
-        return Some("expected IP:PORT, such as 0.0.0.0:30900".to_owned());
+        return Some("expected IP:PORT, such as 0.0.0.0:20900".to_owned());
     }
     if message.contains("IP address syntax") {
         return Some("expected an IP address, such as 203.0.113.7; names are not resolved".to_owned());

@@ -33,9 +33,9 @@ impl fmt::Display for MediaMode {
 pub struct MediaSettings {
     /// Default `anchor`.
     pub mode: MediaMode,
-    /// UDP address of the client legs; worker *n* takes this port + *n*. Default `[::]:30900`
-    /// (IPv6 and IPv4, or IPv4 alone on a system without IPv6), below the ports that WCS uses for
-    /// media.
+    /// UDP address of the client legs; worker *n* takes this port + *n*. Default `[::]:20900`
+    /// (IPv6 and IPv4, or IPv4 alone on a system without IPv6): none of the ports that WCS uses for
+    /// media and SIP (30000 to 33000), and below those that Linux gives out by itself (from 32768).
     pub listen: SocketAddr,
     /// Addresses to give to clients instead of the one their TCP connection arrived at.
     /// Default none.
@@ -80,7 +80,7 @@ impl Default for MediaSettings {
     fn default() -> Self {
         Self {
             mode: MediaMode::Anchor,
-            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 30_900)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 20_900)),
             advertise: Vec::new(),
             workers: 2,
             streams_max: 10_000,
