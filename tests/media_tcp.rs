@@ -4,6 +4,12 @@
 
 mod media_support;
 
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
 use holdfast::{
     load::webrtc_client::ClientOptions,
     media::{Fact, MediaHandle, MediaSettings, Order},
@@ -121,4 +127,42 @@ async fn a_port_where_nobody_listens_is_reported_at_once() {
     publisher.order(Order::UpstreamAnswer { stream: publisher.key, epoch: publisher.epoch, sdp });
     let reason = upstream_failure(&mut publisher).await;
     assert!(reason.contains("TCP"), "{reason}");
+}
+
+/// The other end has closed.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    !matches!(stream.read(&mut [0; 8]), Err(e) if e.kind() == ErrorKind::WouldBlock)
+}
+
+#[tokio::test]
+async fn strangers_on_tcp_are_few_and_do_not_stay() {
+    let unchecked = Duration::from_secs(2);
+    let handle = MediaHandle::start(MediaSettings { tcp_unchecked_max: unchecked, ..settings() }).unwrap();
+    let port = SocketAddr::from((Ipv4Addr::LOCALHOST, handle.addresses()[0].port()));
+    let started = Instant::now();
+    let mut strangers: Vec<_> = (0..40).map(|_| TcpStream::connect(port).unwrap()).collect();
+    let counter = |name: &str| handle.counters().get(name).and_then(serde_json::Value::as_u64).unwrap();
+    media_support::wait_until("the oldest gave way", || counter("tcp_refused") >= 24).await;
+    let mut open = strangers.iter_mut().map(|s| usize::from(!is_closed(s))).sum::<usize>();
+    assert!(open <= 16, "{open} connections of one address");
+    // Clients of that address come through all the same, and stay.
+    let server = server();
+    let mut publisher = start_over_tcp(&handle, &server, ClientOptions::publish()).await;
+    assert!(publisher.proof().await);
+    // A byte now and then buys no time: a frame that never ends.
+    while open > 0 {
+        assert!(started.elapsed() < media_support::LIMIT, "{open} strangers are still here");
+        for stream in &mut strangers {
+            let _ = stream.write(&[0]);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        open = strangers.iter_mut().map(|s| usize::from(!is_closed(s))).sum();
+    }
+    media_support::wait_until("only the client's connection", || counter("tcp_connections") == 1).await;
+    let before = publisher.client.stats().video.packets_sent;
+    publisher.until("media goes on", |s| s.video.packets_sent > before + 60).await;
+    // Its connection ends with its leg.
+    publisher.order(Order::Close { stream: publisher.key });
+    media_support::wait_until("no connection", || counter("tcp_connections") == 0).await;
 }

@@ -54,6 +54,8 @@ pub struct MediaSettings {
     /// of 2.5 Mbit/s.
     #[serde(with = "Between::<2_000, 100_000_000>")]
     pub rtx_cache_bytes_max: usize,
+    /// Clients may send their media over TCP too, to the same port numbers. Default true.
+    pub tcp: bool,
     /// Most TCP connections of clients per worker. Default 10,000.
     #[serde(with = "Between::<1, 1_000_000>")]
     pub tcp_connections_max: usize,
@@ -61,6 +63,20 @@ pub struct MediaSettings {
     /// dropped, as UDP would drop them. Default 256 KiB.
     #[serde(with = "Between::<4_096, 100_000_000>")]
     pub tcp_output_bytes_max: usize,
+    /// How long a TCP connection may take to pass a connectivity check. Default 5 s.
+    #[serde(rename = "tcp_unchecked_ms_max", with = "Ms::<100, 60_000>")]
+    pub tcp_unchecked_max: Duration,
+    /// Most bytes read of a TCP connection until it has passed one. Default 4 KiB.
+    #[serde(with = "Between::<256, 65_536>")]
+    pub tcp_unchecked_bytes_max: usize,
+    /// Most TCP connections that have not passed one yet, per worker; the oldest gives way to the
+    /// next. Default 512.
+    #[serde(with = "Between::<1, 100_000>")]
+    pub tcp_unchecked_connections_max: usize,
+    /// The same per client address in all; IPv6 addresses count by their /64. Default 16; 0 = no
+    /// bound.
+    #[serde(with = "Between::<0, 100_000>")]
+    pub tcp_unchecked_per_address_max: usize,
     /// Longest time from the server's answer to a connection of media with it. Default 6 s.
     #[serde(rename = "upstream_connect_timeout_ms", with = "Ms::<100, 600_000>")]
     pub upstream_connect_timeout: Duration,
@@ -86,8 +102,13 @@ impl Default for MediaSettings {
             streams_max: 10_000,
             stream_bits_per_second_max: 50_000_000,
             rtx_cache_bytes_max: 200_000,
+            tcp: true,
             tcp_connections_max: 10_000,
             tcp_output_bytes_max: 256 * 1024,
+            tcp_unchecked_max: Duration::from_secs(5),
+            tcp_unchecked_bytes_max: 4_096,
+            tcp_unchecked_connections_max: 512,
+            tcp_unchecked_per_address_max: 16,
             upstream_connect_timeout: Duration::from_secs(6),
             client_connect_timeout: Duration::from_secs(15),
             client_silence: Duration::from_secs(5),

@@ -281,6 +281,15 @@ pub struct MediaSettings {
     /// Most bytes that wait on a TCP connection, of a client or to the upstream, whose peer does
     /// not read; datagrams past it are dropped whole, as UDP would drop them.
     pub tcp_output_bytes_max: usize,
+    /// How long a TCP connection may take to pass a connectivity check.
+    pub tcp_unchecked_max: Duration,
+    /// Most bytes read of a TCP connection until it has passed one.
+    pub tcp_unchecked_bytes_max: usize,
+    /// Most TCP connections that have not, per worker; the oldest gives way to the next.
+    pub tcp_unchecked_connections_max: usize,
+    /// The same per client address, over all workers; an IPv6 address counts by its /64. 0 = no
+    /// bound but that in all.
+    pub tcp_unchecked_per_address_max: usize,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Most streams at once; past it a stream is unanchorable.
@@ -326,6 +335,10 @@ impl Default for MediaSettings {
             tcp: true,
             tcp_connections_max: 10_000,
             tcp_output_bytes_max: 256 * 1024,
+            tcp_unchecked_max: Duration::from_secs(5),
+            tcp_unchecked_bytes_max: 4_096,
+            tcp_unchecked_connections_max: 512,
+            tcp_unchecked_per_address_max: 16,
             workers: 2,
             streams_max: 10_000,
             rtx_cache_bytes_max: 200_000,

@@ -18,8 +18,13 @@ impl MediaSettings {
         Self {
             listen: media.listen,
             advertise: media.advertise.clone(),
+            tcp: media.tcp,
             tcp_connections_max: media.tcp_connections_max,
             tcp_output_bytes_max: media.tcp_output_bytes_max,
+            tcp_unchecked_max: media.tcp_unchecked_max,
+            tcp_unchecked_bytes_max: media.tcp_unchecked_bytes_max,
+            tcp_unchecked_connections_max: media.tcp_unchecked_connections_max,
+            tcp_unchecked_per_address_max: media.tcp_unchecked_per_address_max,
             workers: media.workers.min(cores),
             streams_max: media.streams_max,
             rtx_cache_bytes_max: media.rtx_cache_bytes_max,

@@ -1,12 +1,15 @@
 //! TCP connections of clients whose network lets no UDP pass (RFC 6544 passive candidates).
 //!
-//! Connections are accepted on the same port number as UDP. Who does not pass a connectivity
-//! check within a few seconds is let go.
+//! Connections are accepted on the same port number as UDP. Until one has passed a connectivity
+//! check it is a stranger's: it lives for seconds, little is read of it, and there are few of
+//! them per address and in all; the oldest gives way to the next. After that it lives as long as
+//! its leg, or until checks cease.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io::{self, ErrorKind},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,15 +17,16 @@ use mio::{
     Interest, Registry, Token,
     net::{TcpListener, TcpStream},
 };
+use parking_lot::Mutex;
 
 use super::framing::{Framed, Reading, Sent};
 
-/// Time to pass a connectivity check.
-const CHECK_MAX: Duration = Duration::from_secs(10);
-
-/// Silence after which a connection that passed one is let go: its leg has moved elsewhere, or
-/// was given up.
+/// Time without a check after which a connection that passed one is let go: its leg has moved
+/// elsewhere, or was given up. Clients check every few seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
+
+/// Pause between two searches for those.
+const SWEEP_PACE: Duration = Duration::from_secs(1);
 
 /// Connections accepted per turn.
 const ACCEPTS_MAX: usize = 64;
@@ -33,9 +37,21 @@ struct Connection {
     framed: Framed,
     peer: SocketAddr,
     local: Option<IpAddr>,
-    /// Passed a check, and when anything last came.
-    checked: bool,
-    heard: Instant,
+    standing: Standing,
+}
+
+/// What a connection has proven.
+#[derive(Debug)]
+enum Standing {
+    Unchecked {
+        since: Instant,
+        received_bytes: usize,
+        place: Place,
+    },
+    /// Passed a check, the last time then.
+    Checked {
+        at: Instant,
+    },
 }
 
 /// All connections of one worker.
@@ -45,9 +61,16 @@ pub(crate) struct Connections {
     registry: Registry,
     by_token: HashMap<usize, Connection>,
     by_peer: HashMap<SocketAddr, usize>,
+    /// Tokens count up: the oldest first.
+    unchecked: BTreeSet<usize>,
+    places: Places,
     first: usize,
     next: usize,
     limits: Limits,
+    /// The system could not accept, and will not announce again what waits.
+    accept_again: bool,
+    swept: Instant,
+    refused: u64,
 }
 
 /// What clients may take.
@@ -57,6 +80,63 @@ pub(crate) struct Limits {
     pub(crate) connections_max: usize,
     /// Most bytes that wait for a client that does not read.
     pub(crate) output_bytes_max: usize,
+    /// Time to pass a connectivity check.
+    pub(crate) unchecked_max: Duration,
+    /// Most bytes read until then.
+    pub(crate) unchecked_bytes_max: usize,
+    /// Most connections without a check, in all.
+    pub(crate) unchecked_connections_max: usize,
+    /// The same per address, over all workers; 0 = as many as in all.
+    pub(crate) unchecked_per_address_max: usize,
+}
+
+/// How many unchecked connections each address has, over all workers. Holds no more entries than
+/// there are such connections.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Places(Arc<Mutex<HashMap<IpAddr, usize>>>);
+
+/// The place of one unchecked connection; given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    places: Places,
+    network: IpAddr,
+}
+
+impl Places {
+    /// None: the address has as many as it may.
+    fn take(&self, address: IpAddr, max: usize) -> Option<Place> {
+        let network = network(address);
+        let mut counts = self.0.lock();
+        let count = counts.entry(network).or_default();
+        if max > 0 && *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Place { places: self.clone(), network })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.places.0.lock();
+        if let Some(count) = counts.get_mut(&self.network) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// Whoever has an IPv6 address has a /64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => {
+            let [a, b, c, d, ..] = ip.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 /// A whole frame.
@@ -79,11 +159,24 @@ impl Connections {
         listener_token: Token,
         first: usize,
         limits: Limits,
+        places: Places,
     ) -> io::Result<Self> {
         let mut listener = TcpListener::bind(address)?;
         registry.register(&mut listener, listener_token, Interest::READABLE)?;
-        let (by_token, by_peer) = (HashMap::new(), HashMap::new());
-        Ok(Self { listener, registry, by_token, by_peer, first, next: first, limits })
+        Ok(Self {
+            listener,
+            registry,
+            by_token: HashMap::new(),
+            by_peer: HashMap::new(),
+            unchecked: BTreeSet::new(),
+            places,
+            first,
+            next: first,
+            limits,
+            accept_again: false,
+            swept: Instant::now(),
+            refused: 0,
+        })
     }
 
     /// Is this the token of a connection?
@@ -93,12 +186,17 @@ impl Connections {
 
     /// Takes new connections. True: there may be more.
     pub(crate) fn accept(&mut self, now: Instant) -> bool {
+        self.accept_again = false;
         for _ in 0..ACCEPTS_MAX {
             match self.listener.accept() {
                 Ok((stream, peer)) => self.admit(stream, peer, now),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                // It ended before we came to it.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 Err(error) => {
                     tracing::debug!(%error, "no connection accepted for media");
+                    self.accept_again = true;
                     return false;
                 }
             }
@@ -107,9 +205,11 @@ impl Connections {
     }
 
     fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr, now: Instant) {
-        if self.by_token.len() >= self.limits.connections_max {
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let Some(place) = self.place(peer.ip()) else {
+            self.refused += 1;
             return;
-        }
+        };
         let token = self.next;
         let interest = Interest::READABLE | Interest::WRITABLE;
         if self.registry.register(&mut stream, Token(token), interest).is_err() {
@@ -117,19 +217,57 @@ impl Connections {
         }
         self.next += 1;
         let local = stream.local_addr().ok().map(|a| a.ip().to_canonical());
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let framed = Framed::new(stream, self.limits.output_bytes_max);
-        let connection = Connection { framed, peer, local, checked: false, heard: now };
-        self.by_token.insert(token, connection);
+        let standing = Standing::Unchecked { since: now, received_bytes: 0, place };
+        self.by_token.insert(token, Connection { framed, peer, local, standing });
         self.by_peer.insert(peer, token);
+        self.unchecked.insert(token);
+    }
+
+    /// A place for a new connection, if need be that of the oldest which has not shown who it is.
+    fn place(&mut self, address: IpAddr) -> Option<Place> {
+        let limits = self.limits;
+        if self.by_token.len() >= limits.connections_max
+            || self.unchecked.len() >= limits.unchecked_connections_max
+        {
+            let oldest = self.unchecked.first().copied()?;
+            self.refused += 1;
+            self.remove(oldest);
+        }
+        if let Some(place) = self.places.take(address, limits.unchecked_per_address_max) {
+            return Some(place);
+        }
+        let network = network(address);
+        let of_address = |token: &&usize| {
+            let standing = self.by_token.get(token).map(|c| &c.standing);
+            matches!(standing, Some(Standing::Unchecked { place, .. }) if place.network == network)
+        };
+        // None: they are with other workers.
+        let oldest = self.unchecked.iter().find(of_address).copied()?;
+        self.refused += 1;
+        self.remove(oldest);
+        self.places.take(address, limits.unchecked_per_address_max)
     }
 
     /// Reads a turn and hands out whole frames. True: there may be more.
-    pub(crate) fn read(&mut self, token: Token, now: Instant) -> (Vec<Frame>, bool) {
+    pub(crate) fn read(&mut self, token: Token) -> (Vec<Frame>, bool) {
         let Some(connection) = self.by_token.get_mut(&token.0) else { return (Vec::new(), false) };
-        connection.heard = now;
+        let bytes_max = match connection.standing {
+            Standing::Unchecked { received_bytes, .. } => {
+                self.limits.unchecked_bytes_max.saturating_sub(received_bytes)
+            }
+            Standing::Checked { .. } => usize::MAX,
+        };
+        if bytes_max == 0 {
+            self.refused += 1;
+            self.remove(token.0);
+            return (Vec::new(), false);
+        }
         let mut frames = Vec::new();
-        let reading = connection.framed.read(&mut frames);
+        let (reading, count) = connection.framed.read_at_most(bytes_max, &mut frames);
+        if let Standing::Unchecked { received_bytes, .. } = &mut connection.standing {
+            *received_bytes += count;
+        }
         let (source, local) = (connection.peer, connection.local);
         if reading == Reading::Ended {
             self.remove(token.0);
@@ -139,10 +277,11 @@ impl Connections {
     }
 
     /// A connection passed a connectivity check.
-    pub(crate) fn checked(&mut self, peer: SocketAddr) {
-        let token = self.by_peer.get(&peer);
-        if let Some(connection) = token.and_then(|t| self.by_token.get_mut(t)) {
-            connection.checked = true;
+    pub(crate) fn checked(&mut self, peer: SocketAddr, now: Instant) {
+        let Some(token) = self.by_peer.get(&peer) else { return };
+        if let Some(connection) = self.by_token.get_mut(token) {
+            connection.standing = Standing::Checked { at: now };
+            self.unchecked.remove(token);
         }
     }
 
@@ -157,13 +296,26 @@ impl Connections {
         sent == Sent::Taken
     }
 
-    /// Lets go whoever passed no check in time, or has long been silent.
+    /// Lets go whoever passed no check in time, or none for long, and accepts what the system
+    /// could not accept before.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        let stale = |c: &Connection| {
-            now.saturating_duration_since(c.heard) > if c.checked { SILENCE_MAX } else { CHECK_MAX }
+        if self.accept_again {
+            // What is left is announced, or tried the next time.
+            let _ = self.accept(now);
+        }
+        let late = |c: &Connection| match c.standing {
+            Standing::Unchecked { since, .. } => {
+                now.saturating_duration_since(since) > self.limits.unchecked_max
+            }
+            Standing::Checked { at } => now.saturating_duration_since(at) > SILENCE_MAX,
         };
-        let gone: Vec<usize> =
-            self.by_token.iter().filter(|(_, c)| stale(c)).map(|(token, _)| *token).collect();
+        let oldest = self.unchecked.iter().copied();
+        let mut gone: Vec<usize> =
+            oldest.take_while(|token| self.by_token.get(token).is_none_or(late)).collect();
+        if now.saturating_duration_since(self.swept) >= SWEEP_PACE {
+            self.swept = now;
+            gone.extend(self.by_token.iter().filter(|(_, c)| late(c)).map(|(token, _)| *token));
+        }
         for token in gone {
             self.remove(token);
         }
@@ -173,7 +325,20 @@ impl Connections {
         self.by_token.len()
     }
 
+    /// Connections that got no place, or lost it without having passed a check.
+    pub(crate) const fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// The leg of this client has no use for its connection any more.
+    pub(crate) fn end(&mut self, peer: SocketAddr) {
+        if let Some(token) = self.by_peer.get(&peer).copied() {
+            self.remove(token);
+        }
+    }
+
     fn remove(&mut self, token: usize) {
+        self.unchecked.remove(&token);
         if let Some(connection) = self.by_token.remove(&token)
             && self.by_peer.get(&connection.peer) == Some(&token)
         {
@@ -185,18 +350,36 @@ impl Connections {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
-    use std::{io::Write as _, net::Ipv4Addr};
+    use std::{
+        io::{Read as _, Write as _},
+        net::Ipv4Addr,
+    };
 
     use super::*;
 
-    fn connections(connections_max: usize) -> (mio::Poll, Connections, SocketAddr) {
+    const LIMITS: Limits = Limits {
+        connections_max: 10,
+        output_bytes_max: 20_000,
+        unchecked_max: Duration::from_secs(5),
+        unchecked_bytes_max: 4_096,
+        unchecked_connections_max: 10,
+        unchecked_per_address_max: 4,
+    };
+
+    fn connections(limits: Limits) -> (mio::Poll, Connections, SocketAddr) {
         let poll = mio::Poll::new().unwrap();
         let registry = poll.registry().try_clone().unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let limits = Limits { connections_max, output_bytes_max: 20_000 };
-        let connections = Connections::listen(address, registry, Token(0), 1, limits).unwrap();
+        let places = Places::default();
+        let connections = Connections::listen(address, registry, Token(0), 1, limits, places).unwrap();
         let address = connections.listener.local_addr().unwrap();
         (poll, connections, address)
+    }
+
+    /// The other end has been closed.
+    fn is_closed(stream: &mut std::net::TcpStream) -> bool {
+        stream.set_nonblocking(true).unwrap();
+        !matches!(stream.read(&mut [0; 8]), Err(e) if e.kind() == ErrorKind::WouldBlock)
     }
 
     /// Works until the condition holds.
@@ -209,8 +392,7 @@ mod tests {
         loop {
             connections.accept(Instant::now());
             let tokens: Vec<usize> = connections.by_token.keys().copied().collect();
-            let frames =
-                tokens.into_iter().flat_map(|t| connections.read(Token(t), Instant::now()).0).collect();
+            let frames = tokens.into_iter().flat_map(|t| connections.read(Token(t)).0).collect();
             if done(connections, frames) {
                 return;
             }
@@ -220,7 +402,7 @@ mod tests {
 
     #[test]
     fn frames_are_found_however_they_are_cut() {
-        let (mut poll, mut connections, address) = connections(10);
+        let (mut poll, mut connections, address) = connections(LIMITS);
         let mut client = std::net::TcpStream::connect(address).unwrap();
         let wire = [&[0, 3][..], b"abc", &[0, 0], &[0, 2], b"de"].concat();
         let mut seen: Vec<Vec<u8>> = Vec::new();
@@ -240,12 +422,14 @@ mod tests {
 
     #[test]
     fn connections_and_what_waits_for_them_are_bounded() {
-        let (mut poll, mut connections, address) = connections(1);
+        let (mut poll, mut connections, address) = connections(Limits { connections_max: 1, ..LIMITS });
         let first = std::net::TcpStream::connect(address).unwrap();
-        until(&mut poll, &mut connections, |c, _| c.len() == 1);
-        let second = std::net::TcpStream::connect(address).unwrap();
-        until(&mut poll, &mut connections, |c, _| !c.by_peer.contains_key(&second.local_addr().unwrap()));
         let peer = first.local_addr().unwrap();
+        until(&mut poll, &mut connections, |c, _| c.by_peer.contains_key(&peer));
+        connections.checked(peer, Instant::now());
+        let mut second = std::net::TcpStream::connect(address).unwrap();
+        until(&mut poll, &mut connections, |c, _| c.refused == 1);
+        assert!(is_closed(&mut second), "one that is checked gives no place");
         let packet = [0; 1200];
         let mut sent = 0_u32;
         while connections.send(peer, &packet) {
@@ -253,7 +437,74 @@ mod tests {
             assert!(sent < 100_000, "nobody reads, and it never ends");
         }
         assert!(connections.by_token[&1].framed.waiting_bytes() <= 20_000);
-        connections.sweep(Instant::now() + CHECK_MAX + Duration::from_secs(1));
-        assert_eq!(connections.len(), 0, "it never passed a check");
+        connections.sweep(Instant::now() + Duration::from_secs(60));
+        assert_eq!(connections.len(), 1, "it passed a check");
+        connections.sweep(Instant::now() + SILENCE_MAX + Duration::from_secs(61));
+        assert_eq!(connections.len(), 0, "it has long passed none");
+    }
+
+    #[test]
+    fn a_stranger_that_drips_ends_with_its_time() {
+        let (mut poll, mut connections, address) = connections(LIMITS);
+        let mut stranger = std::net::TcpStream::connect(address).unwrap();
+        until(&mut poll, &mut connections, |c, _| c.len() == 1);
+        let accepted = Instant::now();
+        for second in 1..=4 {
+            stranger.write_all(&[0]).unwrap();
+            connections.read(Token(1));
+            connections.sweep(accepted + Duration::from_secs(second));
+            assert_eq!(connections.len(), 1, "it has time to show who it is");
+        }
+        connections.sweep(accepted + Duration::from_secs(6));
+        assert!(connections.len() == 0 && connections.places.0.lock().is_empty());
+    }
+
+    #[test]
+    fn little_is_read_of_a_stranger() {
+        let (mut poll, mut connections, address) = connections(LIMITS);
+        let mut stranger = std::net::TcpStream::connect(address).unwrap();
+        stranger.write_all(&[0x10; 5_000]).unwrap();
+        until(&mut poll, &mut connections, |c, _| c.refused == 1);
+        assert_eq!(connections.len(), 0, "more than a few checks would take");
+    }
+
+    #[test]
+    fn strangers_are_few_per_address_and_in_all_and_the_oldest_gives_way() {
+        let (mut poll, mut connections, address) = connections(LIMITS);
+        let mut streams: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        until(&mut poll, &mut connections, |c, _| c.refused == 4);
+        assert_eq!(
+            streams.iter_mut().map(is_closed).collect::<Vec<_>>(),
+            [true, true, true, true, false, false, false, false]
+        );
+        // Who passes a check is no stranger any more.
+        for stream in &streams[4..] {
+            connections.checked(stream.local_addr().unwrap(), Instant::now());
+        }
+        assert!(connections.places.0.lock().is_empty());
+        streams.extend((0..4).map(|_| std::net::TcpStream::connect(address).unwrap()));
+        until(&mut poll, &mut connections, |c, _| c.len() == 8);
+        assert_eq!(connections.refused, 4);
+        // In all: other addresses count as well.
+        connections.limits.unchecked_per_address_max = 0;
+        streams.extend((0..8).map(|_| std::net::TcpStream::connect(address).unwrap()));
+        until(&mut poll, &mut connections, |c, _| c.refused == 10);
+        assert!(connections.len() == 10 && connections.unchecked.len() == 6);
+        assert!(streams[4..8].iter_mut().all(|s| !is_closed(s)), "never one that passed a check");
+    }
+
+    #[test]
+    fn an_address_counts_over_all_workers_and_ipv6_by_its_network() {
+        let places = Places::default();
+        let at = |ip: &str| ip.parse::<IpAddr>().unwrap();
+        let held: Vec<_> =
+            (0..3).map(|n| places.take(at(&format!("2001:db8:1:2::{n}")), 3).unwrap()).collect();
+        assert!(places.take(at("2001:db8:1:2:ffff::1"), 3).is_none(), "the same /64");
+        assert!(places.take(at("2001:db8:1:3::1"), 3).is_some() && places.take(at("192.0.2.1"), 3).is_some());
+        let mapped = places.take(at("::ffff:192.0.2.1"), 1);
+        assert!(places.take(at("192.0.2.1"), 1).is_none(), "one address, however it is written");
+        assert!(places.take(at("192.0.2.1"), 0).is_some(), "no bound");
+        drop((held, mapped));
+        assert!(places.0.lock().is_empty());
     }
 }

@@ -50,6 +50,8 @@ counters! {
     upstream_sockets,
     /// TCP connections of clients now.
     tcp_connections,
+    /// TCP connections that got no place, or lost it without having passed a check.
+    tcp_refused,
     /// Streams opened.
     streams_opened,
     /// RTP packets that were authentic.

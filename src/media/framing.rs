@@ -1,7 +1,7 @@
 //! Datagrams over a TCP stream: each with its length before it (RFC 4571), never blocking.
 //!
 //! What a peer does not take is dropped in whole frames, as UDP would drop it; what a peer sends
-//! is read in bounded turns.
+//! is read in bounded turns, and of a frame that is too long nothing is kept.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 
@@ -15,6 +15,10 @@ const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes asked of the system at once.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Longest frame that is kept. Media, checks and handshakes come in packets that would fit into a
+/// datagram of the internet; what is longer is passed over.
+pub(crate) const FRAME_BYTES_MAX: usize = 4 * 1024;
 
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +46,7 @@ pub(crate) enum Reading {
 #[derive(Debug)]
 pub(crate) struct Framed {
     stream: TcpStream,
-    /// The beginning of a frame: at most 64 KiB and what one read brings.
-    input: Vec<u8>,
+    input: Cutter,
     output: Vec<u8>,
     output_bytes_max: usize,
 }
@@ -54,7 +57,7 @@ impl Framed {
     pub(crate) fn new(stream: TcpStream, output_bytes_max: usize) -> Self {
         // Best effort: without it frames are late, not lost.
         let _ = stream.set_nodelay(true);
-        Self { stream, input: Vec::new(), output: Vec::new(), output_bytes_max }
+        Self { stream, input: Cutter::new(FRAME_BYTES_MAX), output: Vec::new(), output_bytes_max }
     }
 
     pub(crate) const fn source(&mut self) -> &mut TcpStream {
@@ -75,25 +78,31 @@ impl Framed {
     /// Sends what waits and reads what is there, handing out whole frames. Call it whenever the
     /// system announces the connection.
     pub(crate) fn read(&mut self, frames: &mut Vec<Vec<u8>>) -> Reading {
-        if !self.flush() {
-            return Reading::Ended;
-        }
-        let mut chunk = [0; CHUNK_BYTES];
+        self.read_at_most(READ_BYTES_MAX, frames).0
+    }
+
+    /// The same for a peer that is not to be listened to for long. Also says how many bytes came.
+    pub(crate) fn read_at_most(&mut self, bytes_max: usize, frames: &mut Vec<Vec<u8>>) -> (Reading, usize) {
         let mut total = 0;
-        while total < READ_BYTES_MAX {
-            match self.stream.read(&mut chunk) {
-                Ok(0) => return Reading::Ended,
+        if !self.flush() {
+            return (Reading::Ended, total);
+        }
+        let bytes_max = bytes_max.min(READ_BYTES_MAX);
+        let mut chunk = [0; CHUNK_BYTES];
+        while total < bytes_max {
+            let room = chunk.get_mut(..CHUNK_BYTES.min(bytes_max - total)).unwrap_or_default();
+            match self.stream.read(room) {
+                Ok(0) => return (Reading::Ended, total),
                 Ok(count) => {
                     total += count;
-                    self.input.extend_from_slice(chunk.get(..count).unwrap_or_default());
-                    take_frames(&mut self.input, frames);
+                    self.input.take(chunk.get(..count).unwrap_or_default(), frames);
                 }
-                Err(error) if is_later(&error) => return Reading::Drained,
+                Err(error) if is_later(&error) => return (Reading::Drained, total),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return Reading::Ended,
+                Err(_) => return (Reading::Ended, total),
             }
         }
-        Reading::More
+        (Reading::More, total)
     }
 
     /// Sends what waits. False: the connection has ended.
@@ -126,15 +135,58 @@ fn is_later(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
 }
 
-/// Moves every whole frame out of `input`.
-pub(crate) fn take_frames(input: &mut Vec<u8>, frames: &mut Vec<Vec<u8>>) {
-    let mut taken = 0;
-    while let Some((header, rest)) = input.get(taken..).and_then(|i| i.split_first_chunk::<HEADER>()) {
-        let Some(bytes) = rest.get(..usize::from(u16::from_be_bytes(*header))) else { break };
-        taken += HEADER + bytes.len();
-        frames.push(bytes.to_vec());
+/// Cuts a stream into frames and keeps no more than the beginning of one.
+#[derive(Debug)]
+pub(crate) struct Cutter {
+    kept: Vec<u8>,
+    /// Bytes still to come of a frame that is too long.
+    skip: usize,
+    frame_bytes_max: usize,
+}
+
+impl Cutter {
+    /// Longer frames than this are passed over.
+    pub(crate) const fn new(frame_bytes_max: usize) -> Self {
+        Self { kept: Vec::new(), skip: 0, frame_bytes_max }
     }
-    input.drain(..taken);
+
+    /// Takes what came next and hands out every frame that is whole now.
+    pub(crate) fn take(&mut self, bytes: &[u8], frames: &mut Vec<Vec<u8>>) {
+        if self.kept.is_empty() {
+            let taken = self.cut(bytes, frames);
+            self.kept = bytes.get(taken..).unwrap_or_default().to_vec();
+            return;
+        }
+        let mut kept = std::mem::take(&mut self.kept);
+        kept.extend_from_slice(bytes);
+        let taken = self.cut(&kept, frames);
+        // Not drained: the room of a busy moment is not held for ever.
+        self.kept = kept.get(taken..).unwrap_or_default().to_vec();
+    }
+
+    /// The beginning of a frame that is kept.
+    pub(crate) fn kept(&self) -> &[u8] {
+        &self.kept
+    }
+
+    /// Says how many bytes are done with.
+    fn cut(&mut self, input: &[u8], frames: &mut Vec<Vec<u8>>) -> usize {
+        let mut taken = self.skip.min(input.len());
+        self.skip -= taken;
+        while let Some((header, rest)) = input.get(taken..).and_then(|i| i.split_first_chunk::<HEADER>()) {
+            let length = usize::from(u16::from_be_bytes(*header));
+            if length > self.frame_bytes_max {
+                let here = length.min(rest.len());
+                self.skip = length - here;
+                taken += HEADER + here;
+                continue;
+            }
+            let Some(bytes) = rest.get(..length) else { break };
+            taken += HEADER + length;
+            frames.push(bytes.to_vec());
+        }
+        taken
+    }
 }
 
 #[cfg(test)]
@@ -208,13 +260,14 @@ mod tests {
             let wire: Vec<u8> = packets.iter().flat_map(|p| [&(p.len() as u16).to_be_bytes(), p.as_slice()].concat()).collect();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(wire.len())).chain([0, wire.len()]).collect();
             cuts.sort_unstable();
-            let (mut input, mut frames) = (Vec::new(), Vec::new());
+            let (mut cutter, mut frames) = (Cutter::new(200), Vec::new());
             for pair in cuts.windows(2) {
-                input.extend_from_slice(&wire[pair[0]..pair[1]]);
-                take_frames(&mut input, &mut frames);
+                cutter.take(&wire[pair[0]..pair[1]], &mut frames);
+                prop_assert!(cutter.kept().len() < HEADER + 200, "the beginning of one frame");
             }
-            prop_assert_eq!(frames, packets);
-            prop_assert!(input.is_empty());
+            let short: Vec<Vec<u8>> = packets.into_iter().filter(|p| p.len() <= 200).collect();
+            prop_assert_eq!(frames, short, "those that are too long are passed over, the others come whole");
+            prop_assert!(cutter.kept().is_empty());
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     continuity::Continuity,
     demux::{Datagram, classify},
     descriptor::{starts_key_frame, vp8_numbers, vp8_patch},
-    framing::take_frames,
+    framing::{Cutter, FRAME_BYTES_MAX},
     sdp::{self, Codec, CodecKind, Description, MEDIA_SECTIONS_MAX},
 };
 
@@ -59,20 +59,24 @@ pub fn datagram(data: &[u8]) {
 /// more is kept than the beginning of one. The first byte says where it is cut.
 pub fn framing(data: &[u8]) {
     let Some((cut, stream)) = data.split_first() else { return };
-    let mut at_once = Vec::new();
-    let mut input = stream.to_vec();
-    take_frames(&mut input, &mut at_once);
-    let (mut rest, mut in_pieces) = (Vec::new(), Vec::new());
-    for piece in stream.chunks(usize::from(*cut).max(1)) {
-        rest.extend_from_slice(piece);
-        take_frames(&mut rest, &mut in_pieces);
-    }
-    assert_eq!(at_once, in_pieces, "frames do not depend on how they are cut");
-    assert_eq!(input, rest, "nor does what is left");
-    let framed: usize = at_once.iter().map(|frame| 2 + frame.len()).sum();
-    assert_eq!(framed + rest.len(), stream.len(), "nothing is lost or made up");
-    for frame in &at_once {
-        datagram(frame);
+    for frame_bytes_max in [usize::from(u16::MAX), FRAME_BYTES_MAX, 64] {
+        let (mut at_once, mut in_pieces) = (Vec::new(), Vec::new());
+        let mut whole = Cutter::new(frame_bytes_max);
+        whole.take(stream, &mut at_once);
+        let mut pieces = Cutter::new(frame_bytes_max);
+        for piece in stream.chunks(usize::from(*cut).max(1)) {
+            pieces.take(piece, &mut in_pieces);
+        }
+        assert_eq!(at_once, in_pieces, "frames do not depend on how they are cut");
+        assert_eq!(whole.kept(), pieces.kept(), "nor does what is left");
+        assert!(whole.kept().len() < 2 + frame_bytes_max, "no more is kept than the beginning of one");
+        let framed: usize = at_once.iter().map(|frame| 2 + frame.len()).sum();
+        let accounted = framed + whole.kept().len();
+        assert!(accounted <= stream.len(), "nothing is made up");
+        assert!(accounted == stream.len() || frame_bytes_max < usize::from(u16::MAX), "nothing is lost");
+        for frame in &at_once {
+            datagram(frame);
+        }
     }
 }
 

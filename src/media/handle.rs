@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{Sender, channel, error::TrySendError};
 use super::{
     MediaSettings, Order, StreamKey,
     certificate::Identity,
+    connections::Places,
     counters::{Published, Tally},
     worker::{Parts, Worker},
 };
@@ -60,6 +61,7 @@ impl MediaHandle {
         let identity = Identity::generate()?;
         let settings = Arc::new(settings);
         let streams = Arc::new(AtomicUsize::new(0));
+        let places = Places::default();
         let mut workers = Vec::new();
         let mut counters = Vec::new();
         let mut threads = Vec::new();
@@ -73,6 +75,7 @@ impl MediaHandle {
                 orders,
                 published: published.clone(),
                 streams: streams.clone(),
+                places: places.clone(),
             };
             let (worker, waker, address) = Worker::new(address, parts)
                 .map_err(|e| io::Error::new(e.kind(), format!("media port {address}: {e}")))?;

@@ -61,11 +61,13 @@ impl ClientRoutes {
         self.by_address.insert(address, route);
     }
 
-    /// Forgets an address, unless another leg took it over.
-    pub(crate) fn remove_address(&mut self, address: Origin, route: ClientRoute) {
-        if self.by_address.get(&address) == Some(&route) {
+    /// Forgets an address. False: another leg took it over.
+    pub(crate) fn remove_address(&mut self, address: Origin, route: ClientRoute) -> bool {
+        let is_ours = self.by_address.get(&address) == Some(&route);
+        if is_ours {
             self.by_address.remove(&address);
         }
+        is_ours
     }
 
     pub(crate) fn address(&self, address: Origin) -> Option<ClientRoute> {

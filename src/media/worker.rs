@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 use super::{
     MediaSettings, Order, StreamKey,
     certificate::Identity,
-    connections::{Connections, Frame, Limits},
+    connections::{Connections, Frame, Limits, Places},
     counters::{Published, Tally},
     demux::{Datagram, classify},
     routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoutes},
@@ -59,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) published: Arc<Published>,
     /// Streams of all workers.
     pub(crate) streams: Arc<AtomicUsize>,
+    /// Unchecked TCP connections of all workers.
+    pub(crate) places: Places,
 }
 
 pub(crate) struct Worker {
@@ -92,7 +94,7 @@ impl Worker {
     /// If the address is not ours, the port is taken, or the system is out of something.
     pub(crate) fn new(address: SocketAddr, parts: Parts) -> io::Result<(Self, Waker, SocketAddr)> {
         let poll = Poll::new()?;
-        let (mut socket, tcp) = bind(address, &parts.settings, &poll)?;
+        let (mut socket, tcp) = bind(address, &parts, &poll)?;
         poll.registry().register(socket.source(), CLIENTS, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), ORDERS)?;
         let upstreams = UpstreamRoutes::new(poll.registry().try_clone()?, FIRST_UPSTREAM);
@@ -225,7 +227,7 @@ impl Worker {
 
     fn read_connection(&mut self, token: Token) -> bool {
         let now = Instant::now();
-        let (frames, more) = self.tables.tcp.as_mut().map(|tcp| tcp.read(token, now)).unwrap_or_default();
+        let (frames, more) = self.tables.tcp.as_mut().map(|tcp| tcp.read(token)).unwrap_or_default();
         for Frame { source, local, bytes } in frames {
             let (streams, mut context) = self.context(now);
             context.tally.datagrams_received += 1;
@@ -324,6 +326,7 @@ impl Worker {
         if let Some(tcp) = &mut self.tables.tcp {
             tcp.sweep(Instant::now());
             self.tables.tally.tcp_connections = tcp.len() as u64;
+            self.tables.tally.tcp_refused = tcp.refused();
         }
         self.tables.tally.streams = self.streams.len() as u64;
         self.tables.tally.upstream_sockets = self.tables.upstreams.len() as u64;
@@ -425,29 +428,22 @@ impl Worker {
 
 /// Binds the port in UDP, and in TCP if that is on. The IPv6 wildcard takes IPv4 as well, and
 /// nothing else on a system without IPv6.
-fn bind(
-    address: SocketAddr,
-    settings: &MediaSettings,
-    poll: &Poll,
-) -> io::Result<(Socket, Option<Connections>)> {
+fn bind(address: SocketAddr, parts: &Parts, poll: &Poll) -> io::Result<(Socket, Option<Connections>)> {
     let unknown = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     let wildcard = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    match bind_one(address, settings, poll) {
+    match bind_one(address, parts, poll) {
         Err(error)
             if wildcard
                 && (error.raw_os_error() == unknown || error.kind() == io::ErrorKind::AddrNotAvailable) =>
         {
-            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), settings, poll)
+            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), parts, poll)
         }
         bound => bound,
     }
 }
 
-fn bind_one(
-    address: SocketAddr,
-    settings: &MediaSettings,
-    poll: &Poll,
-) -> io::Result<(Socket, Option<Connections>)> {
+fn bind_one(address: SocketAddr, parts: &Parts, poll: &Poll) -> io::Result<(Socket, Option<Connections>)> {
+    let settings = &parts.settings;
     for tries in 1.. {
         let socket = Socket::bind(address)?;
         if !settings.tcp {
@@ -457,8 +453,13 @@ fn bind_one(
         let limits = Limits {
             connections_max: settings.tcp_connections_max,
             output_bytes_max: settings.tcp_output_bytes_max,
+            unchecked_max: settings.tcp_unchecked_max,
+            unchecked_bytes_max: settings.tcp_unchecked_bytes_max,
+            unchecked_connections_max: settings.tcp_unchecked_connections_max,
+            unchecked_per_address_max: settings.tcp_unchecked_per_address_max,
         };
-        match Connections::listen(socket.local(), registry, CLIENTS_TCP, FIRST_CONNECTION, limits) {
+        let (local, places) = (socket.local(), parts.places.clone());
+        match Connections::listen(local, registry, CLIENTS_TCP, FIRST_CONNECTION, limits, places) {
             Ok(connections) => return Ok((socket, Some(connections))),
             // The system chose a port that somebody has in TCP.
             Err(error)
@@ -493,7 +494,7 @@ fn client_datagram(
             let accepted = streams.get_mut(&stream)?.client_check(target, source, local, bytes, context);
             if let (true, true, Some(connections)) = (accepted, source.tcp, context.client_tcp.as_deref_mut())
             {
-                connections.checked(source.address);
+                connections.checked(source.address, context.now);
             }
             accepted.then_some(stream)
         }

@@ -84,7 +84,7 @@ impl ClientLeg {
         let route = ClientRoute { stream: key, transport: target.transport };
         let (is_new, gone) = transport.remember(from, local);
         if let Some(gone) = gone {
-            ctx.client_routes.remove_address(gone, route);
+            forget_address(gone, route, ctx);
         }
         if is_new || ctx.client_routes.address(from) != Some(route) {
             ctx.client_routes.add_address(from, route);
@@ -105,12 +105,22 @@ impl ClientLeg {
             client_socket.flush(outbox);
             let route = ClientRoute { stream: key, transport: number };
             for address in transport.addresses().collect::<Vec<_>>() {
-                ctx.client_routes.remove_address(address, route);
+                forget_address(address, route, ctx);
             }
         }
         for credentials in self.credentials.iter().flatten() {
             ctx.client_routes.remove_name(&credentials.ufrag);
         }
+    }
+}
+
+/// An address belongs to a leg no more; a connection from there has no use without it.
+fn forget_address(address: Origin, route: ClientRoute, ctx: &mut Context<'_>) {
+    if ctx.client_routes.remove_address(address, route)
+        && address.tcp
+        && let Some(connections) = ctx.client_tcp.as_deref_mut()
+    {
+        connections.end(address.address);
     }
 }
 
