@@ -50,10 +50,19 @@ pub struct RestoreSettings {
     /// Vendor's "restore timeout": what the ceiling grows to. Default 3 s.
     #[serde(rename = "backoff_max_ms", with = "Ms::<1, 3_600_000>")]
     pub backoff_max: Duration,
-    /// Vendor's "restore max tries": dials without success until the session is given up (R10).
+    /// Vendor's "restore max tries": dials until the session is given up, unless a connection lasts
+    /// (R10).
     /// Default 100; 0 = no limit.
     #[serde(with = "Between::<0, 1_000_000>")]
     pub tries_max: u32,
+    /// How long a connection must last to be a success: tries and backoff start afresh after it.
+    /// One that ends earlier counts as a failed try, whatever it said before. Default 10 s.
+    #[serde(rename = "stable_after_ms", with = "Ms::<0, 3_600_000>")]
+    pub stable_after: Duration,
+    /// Longest `Retry-After` of a refusal that is honoured; a longer one counts as this long.
+    /// Default 30 s; zero = not honoured.
+    #[serde(rename = "retry_after_ms_max", with = "Ms::<0, 3_600_000>")]
+    pub retry_after_max: Duration,
     /// How long a burst of stream failures is held to see whether the connection dies with it
     /// (R3). Default 300 ms; zero = forwarded at once.
     #[serde(rename = "burst_hold_ms", with = "Ms::<0, 10_000>")]
@@ -118,6 +127,8 @@ impl Default for RestoreSettings {
             backoff_initial: Duration::from_millis(250),
             backoff_max: Duration::from_secs(3),
             tries_max: 100,
+            stable_after: Duration::from_secs(10),
+            retry_after_max: Duration::from_secs(30),
             burst_hold: Duration::from_millis(300),
             report_after: Duration::from_secs(5),
             player_hold: Duration::from_secs(10),

@@ -68,8 +68,8 @@ pub struct KeepaliveSettings {
     /// which pings of the upstream are expected. Default 5 s; zero = no pings, no checks.
     #[serde(rename = "ping_period_ms", with = "Ms::<0, 600_000>")]
     pub ping_period: Duration,
-    /// Vendor's "missing pings": a client that is silent for this many periods is gone.
-    /// Default 10; 0 = never.
+    /// Vendor's "missing pings": a client that answers no ping for the time of so many periods is
+    /// gone. Default 10; 0 = never.
     #[serde(with = "Between::<0, 10_000>")]
     pub missing_pings: u32,
     /// After this many silent periods of the upstream it is probed (WebSocket ping, a new dial).

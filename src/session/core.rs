@@ -118,6 +118,7 @@ impl Session {
             Input::UpstreamActivity(epoch) if epoch == self.epoch => self.upstream_heard(),
             Input::UpstreamLost(epoch, cause) if epoch == self.epoch => self.upstream_lost(cause),
             Input::NodeUp => self.node_up(),
+            Input::PathUp => self.path_up(),
             Input::Media(key, fact) => self.media_fact(key, fact),
             Input::Mail(mail) => self.mail(mail),
             Input::Shutdown => self.shutdown(),
@@ -164,7 +165,8 @@ impl Session {
         let burst = self.burst.iter().map(|event| event.until);
         let held = self.held.iter().map(|held| held.until);
         let lever = self.lever.iter().filter_map(|lever| lever.at);
-        [stage, self.silence_deadline(), self.ping_deadline(), self.client.proof_until]
+        let patience = self.patience_deadline();
+        [stage, self.silence_deadline(), self.ping_deadline(), patience, self.client.proof_until]
             .into_iter()
             .flatten()
             .chain(streams)
@@ -179,6 +181,7 @@ impl Session {
         self.run_stage_timer();
         self.run_silence_timer();
         self.run_ping_timer();
+        self.run_patience_timer();
         self.run_proof_timer();
         self.run_burst_timers();
         self.run_stream_timers();

@@ -1,6 +1,6 @@
 //! What goes into the session core and what comes out of it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::media::{Fact, Kind};
 
@@ -49,8 +49,10 @@ pub enum Input<'a> {
     UpstreamActivity(Epoch),
     /// The upstream connection of this epoch ended.
     UpstreamLost(Epoch, LossCause),
-    /// A probe found the node answering handshakes: waiting for backoff is over.
+    /// A node answers that could not be reached: whoever failed to reach it waits no longer.
     NodeUp,
+    /// A node takes handshakes again on the path where it refused this session and probes alike.
+    PathUp,
     /// The media workers report on an anchored stream.
     Media(MediaKey, Fact),
     /// Another session of this process has something to say.
@@ -68,6 +70,10 @@ pub enum DialError {
     Unreachable(String),
     /// The upstream answered the handshake with this HTTP status instead of 101.
     Refused(u16),
+    /// As `Refused`, and it said when to come again (`Retry-After`).
+    Busy(u16, Duration),
+    /// This machine lacks something, such as file descriptors: no node was asked.
+    Local(String),
     /// The upstream's 101 was wrong (bad accept key, an extension nobody offered).
     BadHandshake(String),
 }

@@ -17,7 +17,7 @@ const PING_GRACE: Duration = Duration::from_millis(1_000);
 impl Session {
     pub(super) fn client_heard(&mut self) {
         self.client.last_heard = self.now;
-        self.client.unanswered_pings = 0;
+        self.client.unanswered_since = None;
         if self.client.proof_until.take().is_some() {
             for (name, asker) in std::mem::take(&mut self.askers) {
                 self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: true }));
@@ -50,15 +50,27 @@ impl Session {
         }
     }
 
-    /// A ping goes to the client; too many without any sign of life end the session.
+    /// A ping goes to the client; none answered for too long ends the session. What counts is time:
+    /// a server may ping as often as it likes.
     pub(super) fn count_ping(&mut self) {
-        let patience = self.settings.keepalive.missing_pings;
         self.client.last_ping = self.now;
-        if patience > 0 && self.client.unanswered_pings >= patience {
+        self.client.unanswered_since.get_or_insert(self.now);
+        if self.is_due(self.patience_deadline()) {
             self.client_is_dead("pings unanswered");
-            return;
         }
-        self.client.unanswered_pings = self.client.unanswered_pings.saturating_add(1);
+    }
+
+    /// When a client that goes on answering no ping is gone.
+    pub(super) fn patience_deadline(&self) -> Option<Timestamp> {
+        let keepalive = &self.settings.keepalive;
+        let patience = keepalive.ping_period.saturating_mul(keepalive.missing_pings);
+        after(self.client.unanswered_since?, patience)
+    }
+
+    pub(super) fn run_patience_timer(&mut self) {
+        if self.is_due(self.patience_deadline()) {
+            self.client_is_dead("pings unanswered");
+        }
     }
 
     fn client_is_dead(&mut self, reason: &'static str) {

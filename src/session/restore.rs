@@ -13,12 +13,9 @@ use super::{
     core::Session,
     ledger::StreamState,
     packed::Packed,
-    state::{Lever, Link, Outage, Stage, Upstream},
+    state::{Lever, Link, News, Outage, Stage, Upstream},
     upstream::with_token,
 };
-
-/// An epoch that lived this long was no failure: backoff starts afresh after it.
-const STABLE: Duration = Duration::from_secs(10);
 
 impl Session {
     pub(super) fn upstream_lost(&mut self, cause: LossCause) {
@@ -30,7 +27,8 @@ impl Session {
                 if matches!(outage.stage, Stage::Resuming { .. }) {
                     self.upstream.resume_refused = true;
                 }
-                self.try_failed(Event::AttemptFailed { tries: outage.tries, error });
+                self.upstream.news.was_answered = false;
+                self.try_failed(Event::AttemptFailed { tries: outage.tries, error }, None);
             }
             Link::PassedThrough | Link::Ended => {}
         }
@@ -42,12 +40,20 @@ impl Session {
     }
 
     fn begin_outage(&mut self, cause: LossCause) {
-        let stable = self.now.since(self.upstream.established_at) >= STABLE;
-        self.upstream.failures = if stable { 0 } else { self.upstream.failures.saturating_add(1) };
+        // A session that stands for a moment proves nothing: a server that takes it and closes has
+        // not taken it back. Tries and backoff start afresh after a connection that stayed.
+        let stayed = self.now.since(self.upstream.established_at) >= self.settings.restore.stable_after;
+        if stayed {
+            (self.upstream.failures, self.upstream.tries) = (0, 0);
+        } else {
+            self.upstream.failures = self.upstream.failures.saturating_add(1);
+        }
+        self.upstream.news = News::default();
         // The very first loss is always followed by a try at once.
         let failures = if self.epoch == Epoch(0) { 0 } else { self.upstream.failures };
         let until = self.now + self.backoff(failures);
-        self.link = Link::Down(Outage { since: self.now, tries: 0, stage: Stage::Waiting { until } });
+        let tries = self.upstream.tries;
+        self.link = Link::Down(Outage { since: self.now, tries, stage: Stage::Waiting { until } });
         self.upstream.resume_refused = false;
         if let Some(lever) = &mut self.lever {
             // It waits for the next epoch to stand.
@@ -61,6 +67,9 @@ impl Session {
         self.streams_lose_upstream();
         let streams = self.ledger.streams.len();
         self.event(Event::UpstreamLost { cause, streams });
+        if self.tries_are_used_up(tries) {
+            return self.give_up("no connection lasted".to_owned());
+        }
         if until <= self.now {
             self.dial();
         }
@@ -75,13 +84,37 @@ impl Session {
         let Link::Down(outage) = &mut self.link else { return };
         outage.tries = outage.tries.saturating_add(1);
         outage.stage = Stage::Dialing;
+        self.upstream.tries = outage.tries;
         self.epoch = Epoch(self.epoch.0.wrapping_add(1));
         let priority = if self.ledger.publishes() { Priority::Publisher } else { Priority::Other };
         self.outputs.push(Output::Dial { epoch: self.epoch, priority });
     }
 
+    const fn is_waiting(&self) -> bool {
+        matches!(self.link, Link::Down(Outage { stage: Stage::Waiting { .. }, .. }))
+    }
+
+    fn tries_are_used_up(&self, tries: u32) -> bool {
+        let tries_max = self.settings.restore.tries_max;
+        tries_max > 0 && tries >= tries_max
+    }
+
+    /// Ends the wait of a session that could not reach its node; one that a node answered has its
+    /// backoff. If believing it came to nothing, it is believed again only after the longest backoff.
     pub(super) fn node_up(&mut self) {
-        if matches!(self.outage().map(|outage| outage.stage), Some(Stage::Waiting { .. })) {
+        let news = &mut self.upstream.news;
+        let again = self.settings.restore.backoff_max;
+        let too_soon = news.node_believed_at.is_some_and(|at| self.now.since(at) < again);
+        if self.is_waiting() && !self.upstream.news.was_answered && !too_soon {
+            self.upstream.news.node_believed_at = Some(self.now);
+            self.dial();
+        }
+    }
+
+    /// Ends the wait of a session that a node refused, once in an outage.
+    pub(super) fn path_up(&mut self) {
+        if self.is_waiting() && self.upstream.news.was_answered && !self.upstream.news.path_believed {
+            self.upstream.news.path_believed = true;
             self.dial();
         }
     }
@@ -89,22 +122,27 @@ impl Session {
     pub(super) fn dial_failed(&mut self, error: DialError) {
         let Some(outage) = self.outage() else { return };
         // The upstream knows this client and does not want it: the same as a refused `connection`.
-        if let DialError::Refused(status @ (401 | 403)) = error {
+        if let DialError::Refused(status @ (401 | 403)) | DialError::Busy(status @ (401 | 403), _) = error {
             return self.give_up(format!("the upstream refused the handshake with status {status}"));
         }
-        self.try_failed(Event::AttemptFailed { tries: outage.tries, error });
+        self.upstream.news.was_answered = !matches!(error, DialError::Unreachable(_));
+        let told = if let DialError::Busy(_, wait) = error { Some(wait) } else { None };
+        // Whoever was told when to come again is not called earlier by what others see.
+        self.upstream.news.path_believed |= told.is_some();
+        self.try_failed(Event::AttemptFailed { tries: outage.tries, error }, told);
     }
 
-    /// One try is over; the next waits for its backoff, or there is none.
-    fn try_failed(&mut self, event: Event) {
+    /// One try is over; the next waits for its backoff, and for as long as the node asked (within a
+    /// bound), or there is none.
+    fn try_failed(&mut self, event: Event, told: Option<Duration>) {
         let Some(outage) = self.outage() else { return };
         self.event(event);
-        let tries_max = self.settings.restore.tries_max;
-        if tries_max > 0 && outage.tries >= tries_max {
+        if self.tries_are_used_up(outage.tries) {
             return self.give_up("no try succeeded".to_owned());
         }
         self.upstream.failures = self.upstream.failures.saturating_add(1);
-        let until = self.now + self.backoff(self.upstream.failures);
+        let told = told.unwrap_or_default().min(self.settings.restore.retry_after_max);
+        let until = self.now + told + self.backoff(self.upstream.failures);
         self.streams_lose_upstream();
         self.set_stage(Stage::Waiting { until });
     }
@@ -121,7 +159,8 @@ impl Session {
         let Some(outage) = self.outage() else { return };
         self.outputs.push(Output::CloseUpstream(self.epoch, Close::NoCode));
         let event = Event::ReplayRefused { tries: outage.tries, info: info.to_owned(), retry: true };
-        self.try_failed(event);
+        self.upstream.news.was_answered = true;
+        self.try_failed(event, None);
     }
 
     /// Rule R10: everything is reported, then the socket ends as a dying server ends it.
@@ -140,6 +179,8 @@ impl Session {
             token: self.upstream.token.take(),
             resume_refused: self.upstream.resume_refused,
             failures: self.upstream.failures,
+            tries: self.upstream.tries,
+            news: self.upstream.news,
             ..Upstream::new(self.now)
         };
         let Some(connection) = self.client.connection.as_ref().map(Packed::unpack) else {

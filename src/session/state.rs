@@ -23,7 +23,7 @@ pub(super) enum Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outage {
     pub(super) since: Timestamp,
-    /// Dials made.
+    /// Dials made since a connection last stayed.
     pub(super) tries: u32,
     pub(super) stage: Stage,
 }
@@ -78,8 +78,8 @@ pub(super) struct Client {
     pub(super) last_heard: Timestamp,
     /// Last ping that went to it.
     pub(super) last_ping: Timestamp,
-    /// Pings since it was last heard.
-    pub(super) unanswered_pings: u32,
+    /// When the first ping went to it that it has not answered.
+    pub(super) unanswered_since: Option<Timestamp>,
     /// Other sessions wait until then to hear whether it is alive.
     pub(super) proof_until: Option<Timestamp>,
 }
@@ -97,7 +97,7 @@ impl Client {
             token: None,
             last_heard: now,
             last_ping: now,
-            unanswered_pings: 0,
+            unanswered_since: None,
             proof_until: None,
         }
     }
@@ -124,6 +124,23 @@ pub(super) struct Upstream {
     pub(super) resume_refused: bool,
     /// Failed tries that still count for the backoff.
     pub(super) failures: u32,
+    /// Dials since a connection last stayed.
+    pub(super) tries: u32,
+    /// What ended the present wait early, and when.
+    pub(super) news: News,
+}
+
+/// What a session made of the news that its wait may be over (rule R6). News is no proof: whoever is
+/// told again and again that a node answers, and then fails there, must not dial at the pace of the
+/// news.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct News {
+    /// What failed last was not reaching a node: one answered, in whichever way.
+    pub(super) was_answered: bool,
+    /// A node was said to be up, and was believed.
+    pub(super) node_believed_at: Option<Timestamp>,
+    /// A path was said to be open again, and was believed.
+    pub(super) path_believed: bool,
 }
 
 impl Upstream {
@@ -138,6 +155,8 @@ impl Upstream {
             perhaps_resumed: false,
             resume_refused: false,
             failures: 0,
+            tries: 0,
+            news: News { was_answered: false, node_believed_at: None, path_believed: false },
         }
     }
 }

@@ -240,6 +240,8 @@ fn dial(error: &DialError) -> String {
     match error {
         DialError::Unreachable(why) => clean(why),
         DialError::Refused(status) => format!("HTTP {status}"),
+        DialError::Busy(status, wait) => format!("HTTP {status}, again after {} s", wait.as_secs()),
+        DialError::Local(why) => format!("not dialled: {}", clean(why)),
         DialError::BadHandshake(why) => format!("bad handshake: {}", clean(why)),
     }
 }

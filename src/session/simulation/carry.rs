@@ -15,6 +15,9 @@ use super::{
     world::{Happening, Leg, World},
 };
 
+/// More than any backoff makes of a second.
+const DIALS_PER_SECOND_MAX: usize = 9;
+
 impl World {
     /// One input into a session, and everything it leads to.
     pub(super) fn feed(&mut self, slot: usize, input: Input<'_>) {
@@ -200,6 +203,8 @@ impl World {
     }
 
     fn event(&mut self, slot: usize, event: &Event) {
+        let stable_ms = self.promised.restore.stable_after.as_millis() as u64;
+        let now = self.now;
         let Some(member) = self.slots[slot].as_mut() else { return };
         match event {
             Event::StreamOutcome { stream, outcome, .. } => {
@@ -219,7 +224,10 @@ impl World {
                 self.tally.count("limit");
             }
             Event::UpstreamLost { .. } => {
-                member.dials = 0;
+                // Whatever was said on it: only a connection that lasted is a success.
+                if now - member.connected_at >= stable_ms {
+                    member.dials = 0;
+                }
                 self.tally.count("lost");
             }
             Event::SessionRestored { .. } => self.tally.count("session restored"),
@@ -242,6 +250,7 @@ impl World {
     }
 
     fn dial(&mut self, slot: usize, epoch: u32) {
+        let now = self.now;
         let Some(member) = self.slots[slot].as_mut() else { return };
         let id = member.id;
         if member.client_gone {
@@ -257,6 +266,13 @@ impl World {
         }
         member.dialing = Some(epoch);
         member.dials += 1;
+        member.dialled_at.retain(|at| *at + 1_000 > now);
+        member.dialled_at.push(now);
+        let crowd = member.dialled_at.len();
+        if crowd > DIALS_PER_SECOND_MAX {
+            self.breach(Rule::Paced, format!("session {id} dials {crowd} times within a second"));
+        }
+        let member = self.slots[slot].as_mut().expect("a member");
         let (dials, allowed) = (member.dials, self.tries_allowed());
         if dials > allowed {
             self.breach(Rule::TriesBounded, format!("dial {dials} of {allowed}"));
@@ -280,7 +296,15 @@ impl World {
         } else if !self.nodes[node].up || self.nodes[node].frozen {
             Some(DialError::Unreachable("refused".to_owned()))
         } else if !self.healing && self.dice.percent(3) {
-            Some(DialError::Refused(self.dice.pick(&[503, 502, 401])))
+            let wait = std::time::Duration::from_secs(self.dice.between(1, 60));
+            Some(self.dice.pick(&[
+                DialError::Refused(503),
+                DialError::Refused(502),
+                DialError::Refused(404),
+                DialError::Refused(401),
+                DialError::Busy(503, wait),
+                DialError::Local("too many open files".to_owned()),
+            ]))
         } else if !self.healing && self.dice.percent(2) {
             Some(DialError::BadHandshake("an extension nobody offered".to_owned()))
         } else {
@@ -295,12 +319,33 @@ impl World {
                 member.epoch = epoch;
                 member.refused |= matches!(error, DialError::Refused(401));
                 self.feed(slot, Input::DialFailed(Epoch(epoch), error));
+                self.tell_news(slot, id);
             }
             None => {
                 self.connect(slot, id, epoch, node);
                 self.feed(slot, Input::UpstreamOpened(Epoch(epoch)));
+                if !self.healing && self.dice.percent(5) {
+                    self.close_soon(slot, id);
+                }
             }
         }
+    }
+
+    /// Probes say that all is well, whether it is or not.
+    fn tell_news(&mut self, slot: usize, id: SessionId) {
+        if self.dice.percent(30) {
+            for delay in [20, 120, 220, 320, 420, 520, 620, 720, 820, 920] {
+                self.later(delay, Happening::News(slot, id));
+            }
+        }
+    }
+
+    /// A server that takes the connection, and perhaps the session, and closes.
+    fn close_soon(&mut self, slot: usize, id: SessionId) {
+        let Some(conn) = self.member(slot, id).and_then(|member| member.conn) else { return };
+        self.tally.count("flap");
+        let delay = self.dice.pick(&[1, 30, 400, 2_000]);
+        self.later(delay, Happening::Flaps(conn));
     }
 
     fn close_upstream(&mut self, slot: usize, epoch: u32, close: Close) {

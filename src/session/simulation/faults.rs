@@ -118,6 +118,18 @@ impl World {
             return;
         }
         let conn = self.dice.pick(&open);
+        self.cut(conn);
+    }
+
+    /// The server closes a connection it has just taken.
+    pub(super) fn flap(&mut self, conn: usize) {
+        let node = self.conns[conn].node;
+        if self.conns[conn].server_open && self.nodes[node].up && !self.nodes[node].frozen {
+            self.cut(conn);
+        }
+    }
+
+    fn cut(&mut self, conn: usize) {
         self.note(|| format!("connection {conn} is cut"));
         let words = self.dice.percent(40);
         if words {

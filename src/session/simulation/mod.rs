@@ -164,6 +164,7 @@ fn every_rule_holds_whatever_happens() {
         "gave up",
         "crash",
         "freeze",
+        "flap",
         "black hole",
         "client left",
         "client vanished",

@@ -59,6 +59,8 @@ pub(super) enum Rule {
     OneDial,
     /// An outage has no more dials than allowed (R10).
     TriesBounded,
+    /// The pace of a session's dials is that of its backoff, whatever it is told (R6).
+    Paced,
     /// Refused credentials are not shown again (R8).
     NotHammered,
     /// A replayed play waits for a publisher under restore in this process (R5).

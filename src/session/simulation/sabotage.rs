@@ -43,6 +43,7 @@ pub(super) enum Sabotage {
     StuckTimer,
     DialTwice,
     EndlessTries,
+    Restless,
     Hammer,
     PlayEarly,
     RepeatState,
@@ -79,6 +80,7 @@ pub(super) const ALL: &[(Sabotage, Rule)] = &[
     (Sabotage::StuckTimer, Rule::TimersMove),
     (Sabotage::DialTwice, Rule::OneDial),
     (Sabotage::EndlessTries, Rule::TriesBounded),
+    (Sabotage::Restless, Rule::Paced),
     (Sabotage::Hammer, Rule::NotHammered),
     (Sabotage::PlayEarly, Rule::PublisherFirst),
     (Sabotage::RepeatState, Rule::RoomDifferences),
@@ -92,6 +94,13 @@ impl Sabotage {
         match self {
             Self::LooseBounds => promised.bounds.streams_max = 1,
             Self::EndlessTries => promised.restore.tries_max = 3,
+            Self::Restless => {
+                let mut real = promised.clone();
+                real.restore.backoff_max = std::time::Duration::from_millis(1);
+                real.restore.tries_max = 0;
+                promised.restore.tries_max = 0;
+                return real;
+            }
             _ => return promised.clone(),
         }
         SessionSettings { bounds: Default::default(), restore: Default::default(), ..promised.clone() }

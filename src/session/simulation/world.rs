@@ -55,6 +55,8 @@ pub(super) enum Happening {
     Pings(usize),
     GhostEnds(usize, u64),
     NodeUp(usize),
+    News(usize, SessionId),
+    Flaps(usize),
     Thaw(usize),
     Incident,
     Fault,
@@ -78,6 +80,10 @@ pub(super) struct Member {
     /// The server refused its credentials for good.
     pub(super) refused: bool,
     pub(super) dials: u32,
+    /// Its dials of the last second.
+    pub(super) dialled_at: Vec<u64>,
+    /// Since when its present connection stands.
+    pub(super) connected_at: u64,
     pub(super) up_since: Option<u64>,
     /// Intents the client took back, as the proxy knows.
     pub(super) stopped: BTreeSet<String>,
@@ -342,6 +348,15 @@ impl World {
                 }
             }
             Happening::NodeUp(node) => self.node_up(node),
+            Happening::News(slot, id) => {
+                if self.member(slot, id).is_some() {
+                    self.feed(slot, Input::NodeUp);
+                }
+                if self.member(slot, id).is_some() {
+                    self.feed(slot, Input::PathUp);
+                }
+            }
+            Happening::Flaps(conn) => self.flap(conn),
             Happening::Thaw(node) => self.thaw(node),
             Happening::Incident => {
                 let wait = self.dice.between(500, 4_000);
@@ -403,6 +418,8 @@ impl World {
             passed_through: false,
             refused: false,
             dials: 0,
+            dialled_at: Vec::new(),
+            connected_at: self.now,
             up_since: Some(self.now),
             stopped: BTreeSet::new(),
             left: BTreeSet::new(),
@@ -434,10 +451,11 @@ impl World {
             to_server_at: 0,
             to_proxy_at: 0,
         });
-        let conn = self.conns.len() - 1;
+        let (conn, now) = (self.conns.len() - 1, self.now);
         if let Some(member) = self.member(slot, session) {
             member.conn = Some(conn);
             member.epoch = epoch;
+            member.connected_at = now;
         }
     }
 }

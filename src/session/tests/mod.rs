@@ -4,6 +4,7 @@
 mod anchor;
 mod basics;
 mod corners;
+mod dialling;
 mod limits;
 mod outage;
 mod refusals;
