@@ -68,6 +68,7 @@ fn screen(status: &Value) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "node    {} · {}", word(node, "url"), word(node, "state"));
     }
+    text.push_str(&media_trouble(status));
     let shown = list(status, "shown");
     // Those in trouble first: that is what somebody looks for.
     let mut sessions: Vec<&Value> = shown.iter().collect();
@@ -89,6 +90,18 @@ fn screen(status: &Value) -> String {
             writeln!(text, "… and {} more; --json shows up to 1,000", number("sessions") - LINES_MAX as u64);
     }
     text
+}
+
+/// Media workers that are not at work, or had to start again.
+fn media_trouble(status: &Value) -> String {
+    let number =
+        |key: &str| status.get("media").and_then(|m| m.get(key)).and_then(Value::as_u64).unwrap_or(0);
+    let (workers, alive, restarts) = (number("workers"), number("workers_alive"), number("worker_restarts"));
+    if alive == workers && restarts == 0 && number("streams_broken") == 0 {
+        return String::new();
+    }
+    let broken = number("streams_broken");
+    format!("media   {alive} of {workers} workers alive, {restarts} restarts, {broken} streams broken\n")
 }
 
 /// Codec, bitrate and last gap of an anchored stream, once there are numbers.
@@ -130,6 +143,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn media_that_works_is_not_spoken_of() {
+        let status = |alive: u64, restarts: u64| json!({"media": {"workers": 2, "workers_alive": alive, "worker_restarts": restarts, "streams_broken": 3 * restarts}});
+        assert_eq!(media_trouble(&status(2, 0)), "");
+        assert_eq!(media_trouble(&json!({"media": null})), "");
+        assert_eq!(
+            media_trouble(&status(1, 1)),
+            "media   1 of 2 workers alive, 1 restarts, 3 streams broken\n"
+        );
+    }
 
     #[test]
     fn media_is_told_in_words() {

@@ -113,6 +113,24 @@ pub enum Order {
         /// The stream.
         stream: StreamKey,
     },
+    /// Fails on purpose, to prove that nothing else fails with it. Nothing but tests gives it.
+    #[doc(hidden)]
+    Break {
+        /// The stream.
+        stream: StreamKey,
+        /// What fails.
+        fault: Fault,
+    },
+}
+
+/// What [`Order::Break`] has fail.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A step of the stream panics.
+    Step,
+    /// Its worker does.
+    Worker,
 }
 
 /// What happened to a stream.
@@ -208,6 +226,12 @@ pub enum Fact {
     },
     /// Video is back after [`Fact::NoVideo`].
     VideoBack,
+    /// The stream broke by a fault of ours, or its worker did. The stream is closed, no facts
+    /// follow.
+    Broken {
+        /// For the log; holds no secrets.
+        reason: String,
+    },
     /// Numbers, every `stats_interval`.
     Stats(Box<StreamStats>),
 }

@@ -54,6 +54,8 @@ counters! {
     tcp_refused,
     /// Streams opened.
     streams_opened,
+    /// Streams that a fault of ours ended.
+    streams_broken,
     /// RTP packets that were authentic.
     packets_received,
     /// RTP packets passed to the other leg.

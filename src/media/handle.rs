@@ -10,8 +10,8 @@ use std::{
     thread::JoinHandle,
 };
 
-use mio::Waker;
 use parking_lot::Mutex;
+use serde::Serialize;
 // Unlike that of std it takes memory for what waits, not for all that may wait.
 use tokio::sync::mpsc::{Sender, channel, error::TrySendError};
 
@@ -20,7 +20,8 @@ use super::{
     certificate::Identity,
     connections::Places,
     counters::{Published, Tally},
-    worker::{Parts, Worker},
+    supervisor::{Post, supervise},
+    worker::{Bound, Parts, Worker},
 };
 
 /// Orders that may wait per worker: some for each of thousands of streams that are restored at
@@ -46,8 +47,26 @@ struct Shared {
 #[derive(Debug)]
 struct Lane {
     orders: Option<Sender<Order>>,
-    waker: Waker,
-    address: SocketAddr,
+    post: Arc<Post>,
+}
+
+/// Do the workers work? For health checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct MediaHealth {
+    /// Workers that there should be.
+    pub workers: usize,
+    /// Workers that turned within the last seconds.
+    pub workers_alive: usize,
+    /// Workers that ended and were started again, since the start of the process.
+    pub worker_restarts: u64,
+}
+
+impl MediaHealth {
+    /// All workers are alive.
+    #[must_use]
+    pub const fn is_healthy(&self) -> bool {
+        self.workers_alive == self.workers
+    }
 }
 
 impl MediaHandle {
@@ -76,13 +95,19 @@ impl MediaHandle {
                 published: published.clone(),
                 streams: streams.clone(),
                 places: places.clone(),
+                tally: Tally::default(),
+                last_words: Vec::new(),
             };
-            let (worker, waker, address) = Worker::new(address, parts)
+            let (bound, waker) = Bound::new(address, &parts)
                 .map_err(|e| io::Error::new(e.kind(), format!("media port {address}: {e}")))?;
+            let post = Arc::new(Post::new(bound.address(), waker));
+            let (worker, its_post) = (Worker::new(bound, parts), post.clone());
             threads.push(
-                std::thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?,
+                std::thread::Builder::new()
+                    .name(format!("media-{number}"))
+                    .spawn(move || supervise(worker, &its_post))?,
             );
-            workers.push(Lane { orders: Some(sender), waker, address });
+            workers.push(Lane { orders: Some(sender), post });
             counters.push(published);
         }
         let next = AtomicU64::new(1);
@@ -106,14 +131,15 @@ impl MediaHandle {
             | Order::Detach { stream }
             | Order::Muted { stream, .. }
             | Order::Revive { stream }
-            | Order::Close { stream } => *stream,
+            | Order::Close { stream }
+            | Order::Break { stream, .. } => *stream,
         };
         let count = self.shared.workers.len() as u64;
         let lane = usize::try_from(stream.0 % count.max(1)).ok().and_then(|n| self.shared.workers.get(n));
         let Some(lane) = lane else { return };
         match lane.orders.as_ref().map(|orders| orders.try_send(order)) {
             Some(Ok(())) => {
-                if let Err(error) = lane.waker.wake() {
+                if let Err(error) = lane.post.wake() {
                     tracing::error!(%error, "a media worker cannot be woken");
                 }
             }
@@ -136,13 +162,35 @@ impl MediaHandle {
     /// The UDP address of each worker.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.shared.workers.iter().map(|lane| lane.address).collect()
+        self.shared.workers.iter().map(|lane| lane.post.address).collect()
+    }
+
+    /// Do the workers work?
+    #[must_use]
+    pub fn health(&self) -> MediaHealth {
+        let posts = || self.shared.workers.iter().map(|lane| &lane.post);
+        MediaHealth {
+            workers: posts().count(),
+            workers_alive: posts().filter(|post| post.is_alive()).count(),
+            worker_restarts: posts().map(|post| post.restarts()).sum(),
+        }
     }
 
     /// What the workers counted, at most a moment old: plain numbers by name.
     #[must_use]
     pub fn counters(&self) -> serde_json::Value {
-        Tally::sum(&self.shared.counters).json()
+        let mut counters = Tally::sum(&self.shared.counters).json();
+        let health = self.health();
+        for (name, value) in [
+            ("workers", health.workers as u64),
+            ("workers_alive", health.workers_alive as u64),
+            ("worker_restarts", health.worker_restarts),
+        ] {
+            if let Some(counters) = counters.as_object_mut() {
+                counters.insert(name.to_owned(), value.into());
+            }
+        }
+        counters
     }
 }
 
@@ -162,7 +210,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         for lane in &mut self.workers {
             lane.orders = None;
-            let _ = lane.waker.wake();
+            let _ = lane.post.wake();
         }
         for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {

@@ -16,15 +16,19 @@ mod demux;
 mod descriptor;
 pub(crate) mod framing;
 pub mod fuzzing;
+mod guard;
 mod handle;
 pub(crate) mod resend;
 mod routes;
 mod sdp;
 mod socket;
 mod stream;
+mod supervisor;
 mod transport;
 mod watchdog;
 mod worker;
 
-pub use api::{Fact, FactSender, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey, StreamStats};
-pub use handle::MediaHandle;
+pub use api::{
+    Fact, FactSender, Fault, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey, StreamStats,
+};
+pub use handle::{MediaHandle, MediaHealth};

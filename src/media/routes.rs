@@ -70,6 +70,12 @@ impl ClientRoutes {
         is_ours
     }
 
+    /// Forgets a stream that cannot give back its routes itself.
+    pub(crate) fn forget(&mut self, stream: StreamKey) {
+        self.by_name.retain(|_, (route, _)| route.stream != stream);
+        self.by_address.retain(|_, route| route.stream != stream);
+    }
+
     pub(crate) fn address(&self, address: Origin) -> Option<ClientRoute> {
         self.by_address.get(&address).copied()
     }
@@ -121,6 +127,11 @@ impl UpstreamRoutes {
     /// Forgets a socket; its watch ends with its descriptor.
     pub(crate) fn remove(&mut self, token: Token) {
         self.by_token.remove(&token.0);
+    }
+
+    /// Forgets a stream that cannot give back its sockets itself.
+    pub(crate) fn forget(&mut self, stream: StreamKey) {
+        self.by_token.retain(|_, route| route.stream != stream);
     }
 
     pub(crate) fn find(&self, token: Token) -> Option<UpstreamRoute> {

@@ -1,7 +1,8 @@
 //! A worker: a thread that owns the sockets and the streams pinned to it.
 //!
 //! It waits for datagrams, orders and deadlines, and hands each to the stream it belongs to.
-//! No packet leaves the thread.
+//! No packet leaves the thread. A step of a stream that panics ends that stream; whatever else
+//! ends the worker is the supervisor's case.
 
 use std::{
     collections::HashMap,
@@ -18,14 +19,16 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 
 use super::{
-    MediaSettings, Order, StreamKey,
+    Fact, Fault, MediaSettings, Order, StreamKey,
     certificate::Identity,
     connections::{Connections, Frame, Limits, Places},
     counters::{Published, Tally},
     demux::{Datagram, classify},
-    routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoutes},
+    guard::{Panicked, caught, discard},
+    routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes},
     socket::{Arrival, Buffers, Outbox, Socket},
-    stream::{CheckTarget, Context, Opening, Stream},
+    stream::{CheckTarget, Context, Opening, Reporter, Stream},
+    supervisor::Post,
     transport::TransportEvent,
 };
 
@@ -51,7 +54,7 @@ const BATCHES_MAX: usize = 8;
 /// Orders carried out before packets have their turn.
 const ORDERS_AT_ONCE_MAX: usize = 64;
 
-/// What a worker is made of; built by the starter so that errors surface there.
+/// What a worker is made of, and what outlives it if it breaks.
 pub(crate) struct Parts {
     pub(crate) settings: Arc<MediaSettings>,
     pub(crate) identity: Identity,
@@ -61,6 +64,61 @@ pub(crate) struct Parts {
     pub(crate) streams: Arc<AtomicUsize>,
     /// Unchecked TCP connections of all workers.
     pub(crate) places: Places,
+    pub(crate) tally: Tally,
+    /// What streams that broke still have to say; at most one per stream.
+    pub(crate) last_words: Vec<Reporter>,
+}
+
+impl Parts {
+    pub(crate) fn has_no_orders(&self) -> bool {
+        self.orders.is_closed() && self.orders.is_empty()
+    }
+
+    /// The stream is gone without having said so itself.
+    fn lament(&mut self, mut reporter: Reporter, reason: String) {
+        self.streams.fetch_sub(1, Ordering::Relaxed);
+        self.tally.streams_broken += 1;
+        reporter.say(Fact::Broken { reason });
+        if reporter.waits() {
+            self.last_words.push(reporter);
+        }
+    }
+}
+
+/// The sockets of a worker, bound.
+pub(crate) struct Bound {
+    poll: Poll,
+    socket: Socket,
+    tcp: Option<Connections>,
+    upstreams: UpstreamRoutes,
+}
+
+impl Bound {
+    /// Binds the sockets of the client legs.
+    ///
+    /// # Errors
+    ///
+    /// If the address is not ours, the port is taken, or the system is out of something.
+    pub(crate) fn new(address: SocketAddr, parts: &Parts) -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let (mut socket, tcp) = bind(address, parts, &poll)?;
+        poll.registry().register(socket.source(), CLIENTS, Interest::READABLE)?;
+        let waker = Waker::new(poll.registry(), ORDERS)?;
+        let upstreams = UpstreamRoutes::new(poll.registry().try_clone()?, FIRST_UPSTREAM);
+        Ok((Self { poll, socket, tcp, upstreams }, waker))
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.socket.local()
+    }
+}
+
+/// Why a worker stopped without a panic.
+pub(crate) enum End {
+    /// Nobody can send orders any more: everything is closed.
+    NoOrders,
+    /// The system cannot wait for events.
+    Poll(io::Error),
 }
 
 pub(crate) struct Worker {
@@ -69,6 +127,8 @@ pub(crate) struct Worker {
     socket: Socket,
     tables: Tables,
     streams: HashMap<StreamKey, Stream>,
+    /// Streams that broke in a step and are to be taken out.
+    broken: Vec<(StreamKey, Panicked)>,
     /// Streams with something to flush after a batch.
     touched: Vec<StreamKey>,
     next_tick: Instant,
@@ -81,46 +141,29 @@ struct Tables {
     tcp: Option<Connections>,
     clients: ClientRoutes,
     upstreams: UpstreamRoutes,
-    tally: Tally,
     events: Vec<(usize, TransportEvent)>,
     outbox: Outbox,
 }
 
 impl Worker {
-    /// Binds the socket of the client legs.
-    ///
-    /// # Errors
-    ///
-    /// If the address is not ours, the port is taken, or the system is out of something.
-    pub(crate) fn new(address: SocketAddr, parts: Parts) -> io::Result<(Self, Waker, SocketAddr)> {
-        let poll = Poll::new()?;
-        let (mut socket, tcp) = bind(address, &parts, &poll)?;
-        poll.registry().register(socket.source(), CLIENTS, Interest::READABLE)?;
-        let waker = Waker::new(poll.registry(), ORDERS)?;
-        let upstreams = UpstreamRoutes::new(poll.registry().try_clone()?, FIRST_UPSTREAM);
-        let local = socket.local();
-        let worker = Self {
+    pub(crate) fn new(bound: Bound, parts: Parts) -> Self {
+        let Bound { poll, socket, tcp, upstreams } = bound;
+        let (events, outbox) = (Vec::new(), Outbox::default());
+        Self {
             poll,
             parts,
             socket,
-            tables: Tables {
-                tcp,
-                clients: ClientRoutes::default(),
-                upstreams,
-                tally: Tally::default(),
-                events: Vec::new(),
-                outbox: Outbox::default(),
-            },
+            tables: Tables { tcp, clients: ClientRoutes::default(), upstreams, events, outbox },
             streams: HashMap::new(),
+            broken: Vec::new(),
             touched: Vec::new(),
             next_tick: Instant::now(),
             unread: Vec::new(),
-        };
-        Ok((worker, waker, local))
+        }
     }
 
     /// Works until the last sender of orders is gone.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(&mut self, post: &Post) -> End {
         let mut events = Events::with_capacity(1024);
         let mut buffers = Buffers::new();
         loop {
@@ -132,8 +175,7 @@ impl Worker {
             if let Err(error) = self.poll.poll(&mut events, Some(sleep))
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                tracing::error!(%error, "a media worker cannot wait for events and ends");
-                return;
+                return End::Poll(error);
             }
             let mut ready = std::mem::take(&mut self.unread);
             ready.extend(
@@ -148,14 +190,30 @@ impl Worker {
             }
             if !self.take_orders() {
                 self.end();
-                return;
+                return End::NoOrders;
             }
             self.flush();
-            self.tick();
+            self.tick(post);
         }
     }
 
-    fn context(&mut self, now: Instant) -> (&mut HashMap<StreamKey, Stream>, Context<'_>) {
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Gives up everything but what a new worker starts from: all streams are told.
+    pub(crate) fn wreck(self) -> Parts {
+        let Self { poll, mut parts, socket, tables, streams, .. } = self;
+        for (_, stream) in streams {
+            let (reporter, rest) = stream.dissolve();
+            parts.lament(reporter, "the media worker ended".to_owned());
+            discard(rest);
+        }
+        discard((tables, socket, poll));
+        parts
+    }
+
+    fn context(&mut self, now: Instant) -> (Streams<'_>, Context<'_>) {
         let context = Context {
             settings: &self.parts.settings,
             identity: &self.parts.identity,
@@ -163,12 +221,12 @@ impl Worker {
             client_tcp: self.tables.tcp.as_mut(),
             client_routes: &mut self.tables.clients,
             upstream_routes: &mut self.tables.upstreams,
-            tally: &mut self.tables.tally,
+            tally: &mut self.parts.tally,
             events: &mut self.tables.events,
             outbox: &mut self.tables.outbox,
             now,
         };
-        (&mut self.streams, context)
+        (Streams { by_key: &mut self.streams, broken: &mut self.broken }, context)
     }
 
     fn read(&mut self, token: Token, buffers: &mut Buffers) {
@@ -190,13 +248,15 @@ impl Worker {
     fn read_clients(&mut self, buffers: &mut Buffers) -> bool {
         for _ in 0..BATCHES_MAX {
             let now = Instant::now();
-            let Self { parts, socket, tables, streams, touched, .. } = self;
-            let Tables { tcp, clients, upstreams, tally, events, outbox } = tables;
+            let Self { parts, socket, tables, streams, touched, broken, .. } = self;
+            let Parts { settings, identity, tally, .. } = parts;
+            let Tables { tcp, clients, upstreams, events, outbox } = tables;
+            let mut streams = Streams { by_key: streams, broken };
             let more = socket.receive(buffers, |arrival| {
                 tally.datagrams_received += 1;
                 let mut context = Context {
-                    settings: &parts.settings,
-                    identity: &parts.identity,
+                    settings,
+                    identity,
                     client_socket: socket,
                     client_tcp: tcp.as_mut(),
                     client_routes: clients,
@@ -207,7 +267,7 @@ impl Worker {
                     now,
                 };
                 match client_datagram(
-                    streams,
+                    &mut streams,
                     Origin::udp(arrival.source),
                     arrival.local,
                     arrival.bytes,
@@ -229,9 +289,9 @@ impl Worker {
         let now = Instant::now();
         let (frames, more) = self.tables.tcp.as_mut().map(|tcp| tcp.read(token)).unwrap_or_default();
         for Frame { source, local, bytes } in frames {
-            let (streams, mut context) = self.context(now);
+            let (mut streams, mut context) = self.context(now);
             context.tally.datagrams_received += 1;
-            match client_datagram(streams, Origin::tcp(source), local, &bytes, &mut context) {
+            match client_datagram(&mut streams, Origin::tcp(source), local, &bytes, &mut context) {
                 Some(stream) => touch(&mut self.touched, stream),
                 None => context.tally.datagrams_foreign += 1,
             }
@@ -242,29 +302,26 @@ impl Worker {
     fn read_upstream(&mut self, token: Token, buffers: &mut Buffers) -> bool {
         let Some(route) = self.tables.upstreams.find(token) else { return false };
         if route.tcp {
-            let (streams, mut context) = self.context(Instant::now());
-            let Some(stream) = streams.get_mut(&route.stream) else { return false };
-            let more = stream.read_upstream_connection(route, token, &mut context);
+            let (mut streams, mut context) = self.context(Instant::now());
+            let read = |s: &mut Stream, ctx: &mut Context<'_>| s.read_upstream_connection(route, token, ctx);
+            let Some(more) = streams.step(route.stream, &mut context, read) else { return false };
             touch(&mut self.touched, route.stream);
             return more;
         }
         for _ in 0..BATCHES_MAX {
             let now = Instant::now();
-            let (streams, mut context) = self.context(now);
-            let Some(stream) = streams.get_mut(&route.stream) else { return false };
+            let (mut streams, mut context) = self.context(now);
+            let Some(stream) = streams.by_key.get(&route.stream) else { return false };
             let Some(socket) = stream.upstream_socket(route.generation, route.transport) else {
                 return false;
             };
+            let UpstreamRoute { generation, transport, .. } = route;
             let more = socket.receive(buffers, |arrival| {
                 context.tally.datagrams_received += 1;
                 let Arrival { source, bytes, .. } = arrival;
-                stream.upstream_datagram(
-                    route.generation,
-                    route.transport,
-                    Origin::udp(source),
-                    bytes,
-                    &mut context,
-                );
+                streams.step(route.stream, &mut context, |stream, ctx| {
+                    stream.upstream_datagram(generation, transport, Origin::udp(source), bytes, ctx);
+                });
             });
             touch(&mut self.touched, route.stream);
             if !more {
@@ -282,32 +339,33 @@ impl Worker {
         }
         let mut touched = std::mem::take(&mut self.touched);
         let now = Instant::now();
-        let (streams, mut context) = self.context(now);
+        let (mut streams, mut context) = self.context(now);
         let mut earliest = None;
         for key in touched.drain(..) {
-            if let Some(stream) = streams.get_mut(&key) {
-                stream.drive_all(&mut context);
-                let deadline = stream.deadline();
-                earliest = Some(earliest.map_or(deadline, |e: Instant| e.min(deadline)));
-            }
+            let deadline = streams.step(key, &mut context, |stream, ctx| {
+                stream.drive_all(ctx);
+                stream.deadline()
+            });
+            earliest = earliest.into_iter().chain(deadline).min();
         }
         self.touched = touched;
+        self.bury();
         if let Some(earliest) = earliest {
             self.next_tick = self.next_tick.min(earliest.max(now + TICK));
         }
     }
 
-    fn tick(&mut self) {
+    fn tick(&mut self, post: &Post) {
         let now = Instant::now();
         if now < self.next_tick {
             return;
         }
-        let (streams, mut context) = self.context(now);
+        let (Streams { by_key, broken }, mut context) = self.context(now);
         let mut next = now + SLEEP_MAX;
         let mut closed = Vec::new();
-        for (key, stream) in streams.iter_mut() {
+        for (key, stream) in by_key.iter_mut() {
             if stream.deadline() <= now {
-                stream.tick(&mut context);
+                step(*key, stream, broken, &mut context, Stream::tick);
             }
             if stream.is_closed() {
                 closed.push(*key);
@@ -315,22 +373,45 @@ impl Worker {
                 next = next.min(stream.deadline());
             }
         }
+        self.bury();
         for key in closed {
             self.remove(key);
         }
         self.next_tick = next.max(now + TICK);
+        self.parts.last_words.retain_mut(|reporter| reporter.flush() && reporter.waits());
+        post.seen(now);
         self.publish();
+    }
+
+    /// Takes out the streams that broke. Nothing of theirs is used any more but their voice.
+    fn bury(&mut self) {
+        for (key, panicked) in std::mem::take(&mut self.broken) {
+            let Some(stream) = self.streams.remove(&key) else { continue };
+            self.told(key, &panicked);
+            let (reporter, rest) = stream.dissolve();
+            self.parts.lament(reporter, panicked.to_string());
+            discard(rest);
+            self.tables.clients.forget(key);
+            self.tables.upstreams.forget(key);
+        }
+    }
+
+    fn told(&self, stream: StreamKey, panicked: &Panicked) {
+        tracing::error!(
+            event = "media_stream_broke", %stream, cause = %panicked, broken = self.parts.tally.streams_broken,
+            "a media stream broke and is closed, the others go on"
+        );
     }
 
     fn publish(&mut self) {
         if let Some(tcp) = &mut self.tables.tcp {
             tcp.sweep(Instant::now());
-            self.tables.tally.tcp_connections = tcp.len() as u64;
-            self.tables.tally.tcp_refused = tcp.refused();
+            self.parts.tally.tcp_connections = tcp.len() as u64;
+            self.parts.tally.tcp_refused = tcp.refused();
         }
-        self.tables.tally.streams = self.streams.len() as u64;
-        self.tables.tally.upstream_sockets = self.tables.upstreams.len() as u64;
-        self.tables.tally.publish(&self.parts.published);
+        self.parts.tally.streams = self.streams.len() as u64;
+        self.parts.tally.upstream_sockets = self.tables.upstreams.len() as u64;
+        self.parts.tally.publish(&self.parts.published);
     }
 
     fn remove(&mut self, key: StreamKey) {
@@ -354,7 +435,7 @@ impl Worker {
     }
 
     fn carry_out(&mut self, order: Order) {
-        self.tables.tally.orders += 1;
+        self.parts.tally.orders += 1;
         let now = Instant::now();
         let key = match order {
             Order::Open { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts } => {
@@ -383,7 +464,15 @@ impl Worker {
             }
             Order::Close { stream } => {
                 self.with(stream, now, Stream::close);
+                self.bury();
                 self.remove(stream);
+                stream
+            }
+            Order::Break { stream, fault } => {
+                match fault {
+                    Fault::Step => self.with(stream, now, |_, _| std::panic::resume_unwind(Box::new(fault))),
+                    Fault::Worker => std::panic::resume_unwind(Box::new(fault)),
+                }
                 stream
             }
         };
@@ -391,10 +480,8 @@ impl Worker {
     }
 
     fn with(&mut self, key: StreamKey, now: Instant, act: impl FnOnce(&mut Stream, &mut Context<'_>)) {
-        let (streams, mut context) = self.context(now);
-        if let Some(stream) = streams.get_mut(&key) {
-            act(stream, &mut context);
-        }
+        let (mut streams, mut context) = self.context(now);
+        streams.step(key, &mut context, act);
     }
 
     fn open(&mut self, opening: Opening, now: Instant) {
@@ -403,14 +490,19 @@ impl Worker {
             return;
         }
         let has_room = self.parts.streams.fetch_add(1, Ordering::Relaxed) < self.parts.settings.streams_max;
+        let facts = opening.facts.clone();
         let (streams, context) = self.context(now);
-        match Stream::open(opening, has_room, &context) {
-            Some(stream) => {
+        match caught(|| Stream::open(opening, has_room, &context)) {
+            Ok(Some(stream)) => {
                 context.tally.streams_opened += 1;
-                streams.insert(key, stream);
+                streams.by_key.insert(key, stream);
             }
-            None => {
+            Ok(None) => {
                 self.parts.streams.fetch_sub(1, Ordering::Relaxed);
+            }
+            Err(panicked) => {
+                self.told(key, &panicked);
+                self.parts.lament(Reporter::new(key, facts), panicked.to_string());
             }
         }
     }
@@ -419,10 +511,52 @@ impl Worker {
     fn end(&mut self) {
         for key in self.streams.keys().copied().collect::<Vec<_>>() {
             self.with(key, Instant::now(), Stream::close);
+            self.bury();
             self.remove(key);
         }
         debug_assert!(self.tables.clients.is_empty(), "closed streams left routes behind");
         self.publish();
+    }
+}
+
+/// The streams of a worker, as something that steps of them can break.
+struct Streams<'a> {
+    by_key: &'a mut HashMap<StreamKey, Stream>,
+    broken: &'a mut Vec<(StreamKey, Panicked)>,
+}
+
+impl Streams<'_> {
+    /// Has a stream do something. None: there is none, or it broke.
+    fn step<T>(
+        &mut self,
+        key: StreamKey,
+        context: &mut Context<'_>,
+        act: impl FnOnce(&mut Stream, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        step(key, self.by_key.get_mut(&key)?, self.broken, context, act)
+    }
+}
+
+/// A panic ends the stream and leaves the worker as it was.
+fn step<T>(
+    key: StreamKey,
+    stream: &mut Stream,
+    broken: &mut Vec<(StreamKey, Panicked)>,
+    context: &mut Context<'_>,
+    act: impl FnOnce(&mut Stream, &mut Context<'_>) -> T,
+) -> Option<T> {
+    // What broke is not touched again until it is taken out.
+    if broken.iter().any(|(k, _)| *k == key) {
+        return None;
+    }
+    match caught(|| act(stream, context)) {
+        Ok(value) => Some(value),
+        Err(panicked) => {
+            context.events.clear();
+            *context.outbox = Outbox::default();
+            broken.push((key, panicked));
+            None
+        }
     }
 }
 
@@ -480,7 +614,7 @@ fn touch(touched: &mut Vec<StreamKey>, stream: StreamKey) {
 
 /// Hands a datagram to the client leg it belongs to; None: to none.
 fn client_datagram(
-    streams: &mut HashMap<StreamKey, Stream>,
+    streams: &mut Streams<'_>,
     source: Origin,
     local: Option<IpAddr>,
     bytes: &[u8],
@@ -491,7 +625,9 @@ fn client_datagram(
         Datagram::StunRequest { ufrag } => {
             let (ClientRoute { stream, transport }, credentials) = context.client_routes.name(ufrag)?;
             let target = CheckTarget { transport, credentials };
-            let accepted = streams.get_mut(&stream)?.client_check(target, source, local, bytes, context);
+            let check =
+                |s: &mut Stream, ctx: &mut Context<'_>| s.client_check(target, source, local, bytes, ctx);
+            let accepted = streams.step(stream, context, check)?;
             if let (true, true, Some(connections)) = (accepted, source.tcp, context.client_tcp.as_deref_mut())
             {
                 connections.checked(source.address, context.now);
@@ -501,7 +637,7 @@ fn client_datagram(
         // Only from addresses that passed a check.
         Datagram::StunOther | Datagram::Dtls | Datagram::Rtp { .. } | Datagram::Rtcp => {
             let ClientRoute { stream, transport } = context.client_routes.address(source)?;
-            streams.get_mut(&stream)?.client_datagram(transport, source, bytes, context);
+            streams.step(stream, context, |s, ctx| s.client_datagram(transport, source, bytes, ctx));
             Some(stream)
         }
     }

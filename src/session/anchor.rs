@@ -92,6 +92,7 @@ impl Session {
                 self.event(event);
             }
             Fact::ClientGone { .. } => self.client_media_closed(index),
+            Fact::Broken { reason } => self.anchored_stream_is_over(index, INFO_CLIENT_GONE, &reason),
             Fact::CodecChanged { epoch, codec } if epoch == self.epoch => self.codec_changed(index, codec),
             Fact::NoVideo { never_sent, had_h264 } => self.no_video(index, never_sent, had_h264),
             Fact::Stats(numbers) => self.counted(index, numbers),

@@ -35,9 +35,9 @@ use super::{
 };
 use leg::{ClientLeg, Offered, UpstreamLeg};
 use path::Path;
-use report::Reporter;
 
 pub(crate) use offer::Opening;
+pub(crate) use report::Reporter;
 
 /// What a stream needs of its worker.
 pub(crate) struct Context<'a> {
@@ -119,6 +119,12 @@ impl Stream {
     /// The stream ended itself, or nobody listens to it any more.
     pub(crate) const fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Takes a stream that broke apart: its voice, and what is only to be dropped.
+    pub(crate) fn dissolve(self) -> (Reporter, impl Sized) {
+        let Self { reporter, client, upstream, paths, .. } = self;
+        (reporter, (client, upstream, paths))
     }
 
     /// The upstream is lost: its leg goes, the client's stays.

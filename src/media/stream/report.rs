@@ -10,25 +10,25 @@ use crate::media::{Fact, FactSender, MediaFact, StreamKey};
 const WAITING_MAX: usize = 256;
 
 #[derive(Debug)]
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     stream: StreamKey,
     facts: FactSender,
     waiting: VecDeque<Fact>,
 }
 
 impl Reporter {
-    pub(super) const fn new(stream: StreamKey, facts: FactSender) -> Self {
+    pub(crate) const fn new(stream: StreamKey, facts: FactSender) -> Self {
         Self { stream, facts, waiting: VecDeque::new() }
     }
 
-    pub(super) fn say(&mut self, fact: Fact) {
+    pub(crate) fn say(&mut self, fact: Fact) {
         tracing::debug!(stream = %self.stream, fact = name(&fact), "media fact");
         self.waiting.push_back(fact);
         self.flush();
     }
 
     /// Sends what waits. False: nobody listens any more.
-    pub(super) fn flush(&mut self) -> bool {
+    pub(crate) fn flush(&mut self) -> bool {
         while let Some(fact) = self.waiting.pop_front() {
             match self.facts.try_send(MediaFact { stream: self.stream, fact }) {
                 Ok(()) => {}
@@ -40,6 +40,11 @@ impl Reporter {
             }
         }
         self.waiting.len() <= WAITING_MAX && !self.facts.is_closed()
+    }
+
+    /// There is something left to say.
+    pub(crate) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 }
 
@@ -60,6 +65,7 @@ const fn name(fact: &Fact) -> &'static str {
         Fact::CodecChanged { .. } => "codec changed",
         Fact::NoVideo { .. } => "no video",
         Fact::VideoBack => "video back",
+        Fact::Broken { .. } => "broken",
         Fact::Stats(_) => "stats",
     }
 }

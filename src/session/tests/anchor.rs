@@ -172,6 +172,29 @@ fn a_silent_client_gets_new_credentials() {
 }
 
 #[test]
+fn a_stream_that_broke_in_the_workers_is_failed_at_once() {
+    let broken = || Fact::Broken { reason: "a panic".to_owned() };
+    for in_outage in [false, true] {
+        let mut bed = Bed::anchored();
+        bed.anchored_publish("a");
+        if in_outage {
+            bed.lose();
+        }
+        bed.fact(broken());
+        if in_outage {
+            bed.pass(6_000);
+        }
+        assert_eq!(bed.statuses(), ["a FAILED Failed by ICE keep alive"], "in an outage: {in_outage}");
+        bed.fact(broken());
+        assert_eq!(bed.statuses().len(), 1, "once");
+    }
+    let mut bed = Bed::anchored();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.fact(broken());
+    assert_eq!(bed.statuses(), ["a FAILED Failed by ICE keep alive"], "before it had an offer");
+}
+
+#[test]
 fn a_client_that_goes_away_takes_its_legs_along() {
     let mut bed = Bed::anchored();
     bed.anchored_publish("a");
