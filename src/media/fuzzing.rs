@@ -21,8 +21,11 @@ pub fn media_sdp(data: &[u8]) {
     let Ok(description) = sdp::parse(text) else { return };
     assert!(!description.media.is_empty() && description.media.len() <= MEDIA_SECTIONS_MAX);
     for kind in [Kind::Publish, Kind::Play] {
-        if sdp::check_client_offer(&description, kind).is_ok() {
-            offer_holds(&description, kind);
+        let mut offer = description.clone();
+        if let Ok(plan) = sdp::plan(&mut offer, kind) {
+            assert!(!plan.live.is_empty() && plan.live.len() <= 2, "one of each kind");
+            assert_eq!(offer.media.len(), description.media.len(), "each section is answered");
+            offer_holds(&offer, kind);
         }
     }
 }
@@ -33,7 +36,10 @@ fn offer_holds(description: &Description, kind: Kind) {
         let taken = sdp::answered_codecs(&offered, media);
         let answered = sdp::client_codecs(kind, media, &taken, false);
         let known = |codec: &Codec| media.codecs.iter().any(|c| c.payload_type == codec.payload_type);
-        assert!(taken.iter().all(known) && answered.iter().all(known), "only what was offered is answered");
+        assert!(
+            taken.iter().all(|t| known(&t.codec)) && answered.iter().all(known),
+            "only what was offered is answered"
+        );
         for codec in &answered {
             let same = answered.iter().filter(|c| c.payload_type == codec.payload_type).count();
             assert_eq!(same, 1, "a payload type is answered once");

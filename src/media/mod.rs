@@ -25,6 +25,7 @@ mod socket;
 mod stream;
 mod supervisor;
 mod transport;
+mod verify;
 mod watchdog;
 mod worker;
 

@@ -4,14 +4,12 @@ mod spec;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    str::FromStr as _,
     time::{Duration, Instant},
 };
 
 use str0m::{
     Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
     bwe::Bitrate,
-    config::Fingerprint,
     media::{KeyframeRequestKind, MediaKind, Mid},
     net::{Protocol, Receive, Transmit},
     rtp::{RawPacket, Ssrc, StreamRx, rtcp::Rtcp},
@@ -23,8 +21,9 @@ use super::{
     resend::{Packet, Resender},
     routes::Origin,
     sdp::{Credentials, MediaType, Sources},
+    verify,
 };
-use spec::{add_codec, extension_map, local_candidates, normal_fingerprint};
+use spec::{add_codec, extension_map, local_candidates};
 
 pub(crate) use spec::{Dialed, MediaSpec, TransportSpec};
 
@@ -128,7 +127,6 @@ impl Transport {
             .set_rtp_mode(true)
             .set_ice_lite(spec.ice_lite)
             .set_dtls_cert(identity.certificate.clone())
-            .set_crypto_provider(identity.provider.clone())
             .set_local_ice_credentials(creds(spec.local_credentials))
             .set_stats_interval(spec.stats_interval)
             // The one way to hear of NACKs; it costs copies, so only where it is needed.
@@ -138,14 +136,12 @@ impl Transport {
                 add_codec(&mut config, codec)?;
             }
         }
-        let mut rtc = config.build(now);
+        let mut rtc = verify::build(config, &identity.provider, spec.remote_fingerprints, now)?;
         for candidate in local_candidates(spec)? {
             rtc.add_local_candidate(candidate);
         }
-        let fingerprint = Fingerprint::from_str(&normal_fingerprint(spec.remote_fingerprint))?;
         let mut api = rtc.direct_api();
         api.set_remote_ice_credentials(creds(spec.remote_credentials));
-        api.set_remote_fingerprint(fingerprint);
         api.set_ice_controlling(!spec.ice_lite);
         api.start_dtls(spec.dtls_active).map_err(|e| e.to_string())?;
         api.enable_twcc_feedback();
@@ -173,7 +169,7 @@ impl Transport {
     }
 
     fn add_section(&mut self, media: &MediaSpec<'_>, rtx_packets: usize) {
-        let mid = Mid::from(media.mid);
+        let mid = media.mid;
         let kind = match media.kind {
             MediaType::Audio => MediaKind::Audio,
             MediaType::Video => MediaKind::Video,

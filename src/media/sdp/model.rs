@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 
+use super::Fingerprint;
+
 /// A parsed description: offer or answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Description {
     /// The peer does not check connectivity itself.
     pub(crate) ice_lite: bool,
-    /// The mids of the BUNDLE group, if there is one.
-    pub(crate) bundle: Option<Vec<String>>,
-    /// `a=extmap-allow-mixed` stood at session level.
+    /// The mids of each BUNDLE group.
+    pub(crate) bundles: Vec<Vec<String>>,
+    /// `a=extmap-allow-mixed` stood somewhere.
     pub(crate) extmap_allow_mixed: bool,
     /// In the order of the text.
     pub(crate) media: Vec<Media>,
@@ -32,26 +34,30 @@ impl MediaType {
 }
 
 /// One media section.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Media {
     /// None: a kind we do not anchor.
     pub(crate) kind: Option<MediaType>,
     /// The first word of the `m=` line.
     pub(crate) kind_text: String,
-    /// 0 = rejected or unused.
+    /// 0 = rejected or unused, or offered within its BUNDLE alone.
     pub(crate) port: u16,
+    /// `a=bundle-only`: offered although the port is 0 (RFC 9143 6).
+    pub(crate) bundle_only: bool,
     /// Transport protocol, as in `UDP/TLS/RTP/SAVPF`.
     pub(crate) protocol: String,
     /// All payload types of the `m=` line, also those we strip.
     pub(crate) formats: String,
+    /// Payload types that nothing explains.
+    pub(crate) unmapped: Vec<u8>,
     pub(crate) mid: Option<String>,
     pub(crate) direction: Direction,
     /// Without repair formats: those hang on the codec they repair, or are stripped.
     pub(crate) codecs: Vec<Codec>,
     pub(crate) extensions: Vec<Extension>,
     pub(crate) credentials: Option<Credentials>,
-    /// The whole value, as in `sha-256 AB:CD…`.
-    pub(crate) fingerprint: Option<String>,
+    /// Of the hashes that we know.
+    pub(crate) fingerprints: Vec<Fingerprint>,
     pub(crate) setup: Option<Setup>,
     /// The values of `a=candidate` lines, with the prefix `candidate:`.
     pub(crate) candidates: Vec<String>,
@@ -92,6 +98,15 @@ impl Direction {
 
     pub(crate) const fn receives(self) -> bool {
         matches!(self, Self::RecvOnly | Self::SendRecv)
+    }
+}
+
+impl Description {
+    /// Do these sections share a BUNDLE group?
+    pub(crate) fn share_bundle(&self, sections: &[usize]) -> bool {
+        let mid = |index: usize| self.media.get(index).and_then(|m| m.mid.as_ref());
+        let holds = |group: &Vec<String>| sections.iter().all(|i| mid(*i).is_some_and(|m| group.contains(m)));
+        self.bundles.iter().any(holds)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr};
 
-use super::{Codec, Credentials, Description, Direction, Extension, Media, Sources};
+use super::{Codec, Credentials, Description, Direction, Extension, Media, Setup, Sources};
 
 /// What an offer to the upstream holds beyond the client's own.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct UpstreamOffer<'a> {
     pub(crate) fingerprint: &'a str,
     /// Identifies us in `a=ssrc … cname`.
     pub(crate) cname: &'a str,
+    /// All live sections may share one transport.
+    pub(crate) bundle: bool,
     /// One per section of the client's offer; None: offered as unused.
     pub(crate) media: Vec<Option<OfferMedia<'a>>>,
 }
@@ -36,8 +38,8 @@ impl UpstreamOffer<'_> {
         let mut text = String::with_capacity(4096);
         let id = self.session_id;
         let _ = write!(text, "v=0\r\no=- {id} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n");
-        if let Some(mids) = &self.client.bundle {
-            let _ = write!(text, "a=group:BUNDLE {}\r\n", mids.join(" "));
+        if self.bundle {
+            bundle_line(&mut text, self.client, |index| self.media.get(index).is_some_and(Option::is_some));
         }
         if self.client.extmap_allow_mixed {
             text.push_str("a=extmap-allow-mixed\r\n");
@@ -124,9 +126,7 @@ impl ClientAnswer<'_> {
             "v=0\r\no=Holdfast {id} {version} {address}\r\ns=Holdfast\r\nc={address}\r\nt=0 0\r\n"
         );
         if self.bundle {
-            let live = self.client.media.iter().zip(&self.media).filter(|(_, answer)| answer.is_some());
-            let mids: Vec<&str> = live.filter_map(|(client, _)| client.mid.as_deref()).collect();
-            let _ = write!(text, "a=group:BUNDLE {}\r\n", mids.join(" "));
+            bundle_line(&mut text, self.client, |index| self.media.get(index).is_some_and(Option::is_some));
         }
         text.push_str("a=ice-lite\r\na=msid-semantic: WMS *\r\n");
         for (client, answer) in self.client.media.iter().zip(&self.media) {
@@ -166,7 +166,12 @@ impl ClientAnswer<'_> {
         text.push_str("a=end-of-candidates\r\n");
         let _ = write!(text, "a=rtcp:{port}\r\n");
         let Credentials { ufrag, password } = answer.credentials;
-        let setup = if self.as_offer { "actpass" } else { "passive" };
+        let setup = match client.setup {
+            _ if self.as_offer => "actpass",
+            // It waits for us.
+            Some(Setup::Passive) => "active",
+            _ => "passive",
+        };
         let _ = write!(text, "a=ice-ufrag:{ufrag}\r\na=ice-pwd:{password}\r\n");
         let _ = write!(text, "a=fingerprint:{}\r\na=setup:{setup}\r\n", self.fingerprint);
         mid_and_extensions(text, client, answer.extensions);
@@ -178,6 +183,15 @@ impl ClientAnswer<'_> {
     }
 }
 
+/// The group of the sections that live: one that is rejected has no place in it (RFC 9143 7.3.3).
+fn bundle_line(text: &mut String, client: &Description, is_live: impl Fn(usize) -> bool) {
+    let live = client.media.iter().enumerate().filter(|(index, _)| is_live(*index));
+    let mids: Vec<&str> = live.filter_map(|(_, media)| media.mid.as_deref()).collect();
+    if !mids.is_empty() {
+        let _ = write!(text, "a=group:BUNDLE {}\r\n", mids.join(" "));
+    }
+}
+
 fn connection(address: SocketAddr) -> String {
     let family = if address.is_ipv4() { "IP4" } else { "IP6" };
     format!("IN {family} {}", address.ip())
@@ -185,11 +199,9 @@ fn connection(address: SocketAddr) -> String {
 
 /// A section that carries nothing.
 fn unused(text: &mut String, client: &Media) {
-    let _ = write!(
-        text,
-        "m={} 0 {} {}\r\nc=IN IP4 0.0.0.0\r\n",
-        client.kind_text, client.protocol, client.formats
-    );
+    // A media line needs a format, also where there never was one.
+    let formats = if client.formats.is_empty() { "0" } else { &client.formats };
+    let _ = write!(text, "m={} 0 {} {formats}\r\nc=IN IP4 0.0.0.0\r\n", client.kind_text, client.protocol);
     if let Some(mid) = &client.mid {
         let _ = write!(text, "a=mid:{mid}\r\n");
     }

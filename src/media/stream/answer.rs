@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use str0m::{Candidate, net::Protocol};
+use str0m::{Candidate, media::Mid, net::Protocol};
 
 use crate::{
     media::{
@@ -11,7 +11,7 @@ use crate::{
         routes::{ClientRoute, UpstreamRoute},
         sdp::{
             self, AnswerMedia, ClientAnswer, Codec, Credentials, Description, Direction, Extension, Media,
-            Setup, answered_codecs, bundled, client_codecs,
+            Setup, Taken, answer_bundled, answered_codecs, client_codecs, pair_up,
         },
         socket::{Socket, local_address_towards},
         transport::{MediaSpec, Transport, TransportSpec},
@@ -22,21 +22,20 @@ use crate::{
 
 use super::{
     Context, Stream, Upstream,
-    leg::{ClientLeg, Offered, UpstreamLeg},
+    leg::{ClientLeg, Offered, OfferedSection, UpstreamLeg},
     link::{Link, candidates, dial},
     offer::{new_sources, rtx_packets},
     path::Format,
 };
 
-/// The mid of a section whose description has none.
-fn mid_of(media: &Media, index: usize) -> String {
-    media.mid.clone().unwrap_or_else(|| index.to_string())
-}
-
 /// What the upstream made of a section.
 struct Accepted<'a> {
-    codecs: Vec<Codec>,
+    taken: Vec<Taken>,
+    /// The codecs under the numbers that packets bear between us and the upstream.
+    on_wire: Vec<Codec>,
     media: &'a Media,
+    /// Its place in the answer.
+    place: usize,
 }
 
 impl Stream {
@@ -55,13 +54,7 @@ impl Stream {
 
     fn take_answer(&mut self, offered: Offered, text: &str, ctx: &mut Context<'_>) -> Result<(), String> {
         let answer = sdp::parse(text).map_err(str::to_owned)?;
-        if answer.media.len() != self.client_offer.media.len() {
-            return Err("the answer has another number of media sections than the offer".to_owned());
-        }
-        let accepted = self.accepted(&offered, &answer);
-        if accepted.iter().all(Option::is_none) {
-            return Err("no common codec".to_owned());
-        }
+        let accepted = self.accepted(&offered, &answer)?;
         // An answer that is of no use is no reason to answer the client: it may get this one.
         let leg = self.make_upstream_leg(offered, &answer, &accepted, ctx)?;
         if self.client.is_none()
@@ -73,9 +66,10 @@ impl Stream {
         for (index, path) in self.paths.iter_mut().enumerate() {
             let Some(path) = path else { continue };
             path.attached(self.kind, ctx.now);
-            let codecs =
-                accepted.get(index).and_then(Option::as_ref).map(|a| a.codecs.as_slice()).unwrap_or_default();
-            path.allowed = allowed(self.kind, path.media, codecs, &path.formats);
+            let taken =
+                accepted.get(index).and_then(Option::as_ref).map(|a| a.taken.as_slice()).unwrap_or_default();
+            path.allowed = allowed(self.kind, path.media, taken, &path.formats);
+            path.renumbered = renumbered(self.kind, taken);
         }
         self.stats.attached += 1;
         self.upstream = Upstream::Live(Box::new(leg));
@@ -83,19 +77,67 @@ impl Stream {
         Ok(())
     }
 
-    fn accepted<'a>(&self, offered: &Offered, answer: &'a Description) -> Vec<Option<Accepted<'a>>> {
-        let pairs = offered.sections.iter().zip(&answer.media);
-        pairs
-            .map(|(section, media)| {
-                let section = section.as_ref()?;
-                let flows = match self.kind {
-                    Kind::Publish => media.direction.receives(),
-                    Kind::Play => media.direction.sends(),
-                };
-                let codecs = answered_codecs(&section.codecs, media);
-                (media.port != 0 && flows && !codecs.is_empty()).then_some(Accepted { codecs, media })
-            })
-            .collect()
+    /// What the answer makes of each section of the offer.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that stands against one of them, if none is taken.
+    fn accepted<'a>(
+        &self,
+        offered: &Offered,
+        answer: &'a Description,
+    ) -> Result<Vec<Option<Accepted<'a>>>, String> {
+        let mut against: Option<&str> = None;
+        let mut accepted = Vec::with_capacity(offered.sections.len());
+        let places = pair_up(&self.client_offer, answer);
+        for (index, (section, place)) in offered.sections.iter().zip(places).enumerate() {
+            let Some(section) = section else {
+                accepted.push(None);
+                continue;
+            };
+            let found = place.and_then(|place| Some((place, answer.media.get(place)?)));
+            match self.accept(section, found) {
+                Ok(taken) => accepted.push(Some(taken)),
+                Err(reason) => {
+                    tracing::info!(stream = %self.key, section = index, reason, "the upstream takes no such section");
+                    against.get_or_insert(reason);
+                    accepted.push(None);
+                }
+            }
+        }
+        match against {
+            Some(reason) if accepted.iter().all(Option::is_none) => Err(reason.to_owned()),
+            _ => Ok(accepted),
+        }
+    }
+
+    fn accept<'a>(
+        &self,
+        section: &OfferedSection,
+        found: Option<(usize, &'a Media)>,
+    ) -> Result<Accepted<'a>, &'static str> {
+        let (place, media) = found.ok_or("the answer has no such section")?;
+        let flows = match self.kind {
+            Kind::Publish => media.direction.receives(),
+            Kind::Play => media.direction.sends(),
+        };
+        if media.port == 0 {
+            return Err("the answer rejects it");
+        }
+        if !flows {
+            return Err("the answer has it go the other way");
+        }
+        let taken = answered_codecs(&section.codecs, media);
+        if taken.is_empty() {
+            return Err("no common codec");
+        }
+        if media.credentials.is_none() {
+            return Err("the answer has no ICE credentials that can be used");
+        }
+        if media.fingerprints.is_empty() {
+            return Err("the answer has no fingerprint of a hash that we know");
+        }
+        Ok(Accepted { on_wire: on_wire(self.kind, &taken), taken, media, place })
     }
 
     fn make_upstream_leg(
@@ -108,7 +150,8 @@ impl Stream {
         self.generation += 1;
         let taken: Vec<usize> =
             accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(i, _)| i).collect();
-        let bundle = self.client_offer.bundle.is_some() && bundled(answer, &taken);
+        let places: Vec<usize> = accepted.iter().flatten().map(|a| a.place).collect();
+        let bundle = self.plan.bundle && answer_bundled(answer, &places);
         let groups: Vec<Vec<usize>> =
             if bundle { vec![taken] } else { taken.into_iter().map(|i| vec![i]).collect() };
         let mut leg = UpstreamLeg {
@@ -165,7 +208,6 @@ impl Stream {
         let remote =
             accepted.get(first).and_then(Option::as_ref).map(|a| a.media).ok_or("a rejected section")?;
         let credentials = remote.credentials.as_ref().ok_or("the answer has no ICE credentials")?;
-        let fingerprint = remote.fingerprint.as_deref().ok_or("the answer has no fingerprint")?;
         let candidates = candidates(remote);
         let peer = candidates.first().map(Candidate::addr).ok_or("the answer has no candidate to send to")?;
         let socket =
@@ -178,18 +220,14 @@ impl Stream {
         }
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.upstream_extensions(*i, accepted, bundle)).collect();
-        let mids: Vec<String> = group
-            .iter()
-            .map(|i| self.client_offer.media.get(*i).map(|m| mid_of(m, *i)).unwrap_or_default())
-            .collect();
-        let media = group.iter().zip(&extensions).zip(&mids).filter_map(|((index, extensions), mid)| {
+        let media = group.iter().zip(&extensions).filter_map(|(index, extensions)| {
             let ours = offered.sections.get(*index)?.as_ref()?;
             let theirs = accepted.get(*index)?.as_ref()?;
             Some(MediaSpec {
                 index: *index,
-                mid,
+                mid: self.mid_of(*index),
                 kind: theirs.media.kind?,
-                codecs: &theirs.codecs,
+                codecs: &theirs.on_wire,
                 extensions,
                 send: ours.sources,
                 receive: if self.kind == Kind::Play { theirs.media.sources } else { None },
@@ -202,7 +240,7 @@ impl Stream {
             dialed: dialing.iter().map(|(_, ends)| *ends).collect(),
             local_credentials: &section.credentials,
             remote_credentials: credentials,
-            remote_fingerprint: fingerprint,
+            remote_fingerprints: &remote.fingerprints,
             // No role in an answer means active, as browsers read it.
             dtls_active: matches!(remote.setup, Some(Setup::Passive | Setup::ActPass)),
             remote_candidates: candidates,
@@ -216,6 +254,12 @@ impl Stream {
         let udp = Some(socket).filter(|_| by_udp);
         let link = Link::watch(udp, dialing, route, ctx.upstream_routes, ctx.settings);
         Ok((transport, link.map_err(|e| e.to_string())?))
+    }
+
+    /// The name of a section inside `str0m`: its mid where packets carry that, else one of ours.
+    fn mid_of(&self, index: usize) -> Mid {
+        let mid = self.client_offer.media.get(index).and_then(|m| m.mid.as_deref());
+        mid.filter(|_| self.plan.mids).map_or_else(|| Mid::from(index.to_string().as_str()), Mid::from)
     }
 
     /// Extensions that we offered and the upstream took.
@@ -245,7 +289,7 @@ impl Stream {
             ips.into_iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
         let taken: Vec<usize> =
             accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(i, _)| i).collect();
-        let bundle = bundled(&self.client_offer, &taken);
+        let bundle = self.plan.bundle;
         let groups: Vec<Vec<usize>> =
             if bundle { vec![taken.clone()] } else { taken.iter().map(|i| vec![*i]).collect() };
         let sections = self.client_offer.media.len();
@@ -301,7 +345,7 @@ impl Stream {
     fn answer_section(&mut self, index: usize, accepted: &[Option<Accepted<'_>>], leg: &mut ClientLeg) {
         let Some(client) = self.client_offer.media.get(index) else { return };
         let Some(theirs) = accepted.get(index).and_then(Option::as_ref) else { return };
-        let codecs = client_codecs(self.kind, client, &theirs.codecs, self.refuse_h264);
+        let codecs = client_codecs(self.kind, client, &theirs.taken, self.refuse_h264);
         if let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) {
             path.formats = codecs.iter().map(Format::of).collect();
         }
@@ -327,15 +371,11 @@ impl Stream {
         let local = *leg.candidates.first().ok_or("no address to give to the client")?;
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.client_extensions(*i, true)).collect();
-        let mids: Vec<String> = group
-            .iter()
-            .map(|i| self.client_offer.media.get(*i).map(|m| mid_of(m, *i)).unwrap_or_default())
-            .collect();
-        let media = group.iter().zip(&extensions).zip(&mids).filter_map(|((index, extensions), mid)| {
+        let media = group.iter().zip(&extensions).filter_map(|(index, extensions)| {
             let client = self.client_offer.media.get(*index)?;
             Some(MediaSpec {
                 index: *index,
-                mid,
+                mid: self.mid_of(*index),
                 kind: client.kind?,
                 codecs: leg.codecs.get(*index)?,
                 extensions,
@@ -354,11 +394,8 @@ impl Stream {
                 .credentials
                 .as_ref()
                 .ok_or("the client's offer has no ICE credentials")?,
-            remote_fingerprint: first
-                .fingerprint
-                .as_deref()
-                .ok_or("the client's offer has no fingerprint")?,
-            dtls_active: false,
+            remote_fingerprints: &first.fingerprints,
+            dtls_active: first.setup == Some(Setup::Passive),
             remote_candidates: Vec::new(),
             media: media.collect(),
             rtx_packets: rtx_packets(ctx.settings),
@@ -373,7 +410,7 @@ impl Stream {
         let Some(client) = self.client_offer.media.get(index) else { return Vec::new() };
         let remb = super::offer::uses_remb_anywhere(&self.client_offer);
         let skip_cc = on_wire && self.kind == Kind::Play && remb;
-        let wanted = |e: &&Extension| sdp::known_extension(e) && !(skip_cc && e.uri == sdp::TRANSPORT_CC);
+        let wanted = |e: &&Extension| !(skip_cc && e.uri == sdp::TRANSPORT_CC);
         client.extensions.iter().filter(wanted).cloned().collect()
     }
 
@@ -448,13 +485,40 @@ fn section_answer<'a>(
 
 /// The payload types that may pass to the receiving leg. Of a publisher's video only the
 /// upstream's first choice: when the browser changes, the upstream is asked anew.
-fn allowed(kind: Kind, media: sdp::MediaType, accepted: &[Codec], formats: &[Format]) -> Vec<u8> {
+fn allowed(kind: Kind, media: sdp::MediaType, accepted: &[Taken], formats: &[Format]) -> Vec<u8> {
+    let mut types = accepted.iter().map(|t| t.codec.payload_type);
     match (kind, media) {
-        (Kind::Publish, sdp::MediaType::Video) => {
-            accepted.first().map(|c| c.payload_type).into_iter().collect()
-        }
-        (Kind::Publish, sdp::MediaType::Audio) => accepted.iter().map(|c| c.payload_type).collect(),
+        (Kind::Publish, sdp::MediaType::Video) => types.next().into_iter().collect(),
+        (Kind::Publish, sdp::MediaType::Audio) => types.collect(),
         (Kind::Play, _) if accepted.is_empty() => Vec::new(),
         (Kind::Play, _) => formats.iter().map(|f| f.payload_type).collect(),
+    }
+}
+
+/// The codecs under the numbers that packets bear between us and the upstream: it receives under
+/// those of its answer (RFC 3264 6.1) and sends under those of our offer, except where it sends
+/// under its own all the same.
+fn on_wire(kind: Kind, taken: &[Taken]) -> Vec<Codec> {
+    if kind == Kind::Publish {
+        return taken.iter().map(Taken::renumbered).collect();
+    }
+    let mut codecs: Vec<Codec> = taken.iter().map(|t| t.codec.clone()).collect();
+    for mut codec in taken.iter().filter(|t| t.renumbering().is_some()).map(Taken::renumbered) {
+        let known = |pt: u8| codecs.iter().any(|c| c.payload_type == pt || c.repair == Some(pt));
+        codec.repair = codec.repair.filter(|repair| !known(*repair));
+        if !known(codec.payload_type) {
+            codecs.push(codec);
+        }
+    }
+    codecs
+}
+
+/// Payload types as they come in, and as they go out, where that differs.
+fn renumbered(kind: Kind, taken: &[Taken]) -> Vec<(u8, u8)> {
+    let ours = |pt: u8| taken.iter().any(|t| t.codec.payload_type == pt || t.codec.repair == Some(pt));
+    let pairs = taken.iter().filter_map(Taken::renumbering);
+    match kind {
+        Kind::Publish => pairs.map(|(theirs, ours)| (ours, theirs)).collect(),
+        Kind::Play => pairs.filter(|(theirs, _)| !ours(*theirs)).collect(),
     }
 }

@@ -28,7 +28,7 @@ use super::{
     counters::Tally,
     framing::Reading,
     routes::{ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes},
-    sdp::Description,
+    sdp::{Description, Plan},
     socket::{Outbox, Socket},
     transport::TransportEvent,
     watchdog::Watchdog,
@@ -81,9 +81,9 @@ pub(crate) struct Stream {
     key: StreamKey,
     kind: Kind,
     reporter: Reporter,
+    /// As far as it is needed.
     client_offer: Description,
-    /// Indices of the sections that carry media.
-    live: Vec<usize>,
+    plan: Plan,
     local_ip: IpAddr,
     refuse_h264: bool,
     /// Numbers the session in `o=` lines.

@@ -7,10 +7,7 @@ use crate::{
         Fact, FactSender, Kind, MediaSettings, StreamKey, StreamStats,
         certificate::credentials,
         clock::SenderClock,
-        sdp::{
-            self, Codec, Direction, Extension, OfferMedia, Sources, UpstreamOffer, check_client_offer,
-            known_extension, offered_codecs,
-        },
+        sdp::{self, Codec, Direction, Extension, OfferMedia, Sources, UpstreamOffer, offered_codecs},
         socket::Socket,
     },
     session::Epoch,
@@ -18,7 +15,7 @@ use crate::{
 
 use super::{
     Context, Stream, Upstream,
-    leg::{Offered, OfferedSection},
+    leg::{ClientLeg, Offered, OfferedSection},
     path::Path,
     report::Reporter,
 };
@@ -48,28 +45,30 @@ impl Stream {
         if !has_room {
             return refuse("as many streams as allowed".to_owned());
         }
-        let description = match sdp::parse(&client_offer) {
+        let mut description = match sdp::parse(&client_offer) {
             Ok(description) => description,
             Err(reason) => return refuse(reason.to_owned()),
         };
-        if let Err(refusal) = check_client_offer(&description, kind) {
-            return refuse(refusal.to_string());
+        let plan = match sdp::plan(&mut description, kind) {
+            Ok(plan) => plan,
+            Err(refusal) => return refuse(refusal.to_string()),
+        };
+        if !plan.left_out.is_empty() {
+            let sections = plan.complaints(&description).join(", ");
+            tracing::info!(%stream, sections, "sections of an offer are not anchored");
         }
-        let live: Vec<usize> = (0..description.media.len())
-            .filter(|i| description.media.get(*i).is_some_and(|m| sdp::is_live(m, kind)))
-            .collect();
         let paths = description
             .media
             .iter()
             .enumerate()
-            .map(|(i, m)| m.kind.filter(|_| live.contains(&i)).map(|media| Path::new(media, ctx.now)))
+            .map(|(i, m)| m.kind.filter(|_| plan.live.contains(&i)).map(|media| Path::new(media, ctx.now)))
             .collect();
         let mut stream = Self {
             key: stream,
             kind,
             reporter,
             client_offer: description,
-            live,
+            plan,
             local_ip,
             refuse_h264,
             session_id: rand::random::<u64>() >> 2,
@@ -109,7 +108,7 @@ impl Stream {
         let mut offered = Offered { epoch, sockets: Vec::new(), sections: Vec::new() };
         let mut sections: Vec<Option<OfferedSection>> = Vec::new();
         for index in 0..self.client_offer.media.len() {
-            if !self.live.contains(&index) {
+            if !self.is_carried(index) {
                 sections.push(None);
                 continue;
             }
@@ -132,12 +131,21 @@ impl Stream {
         Ok(())
     }
 
+    /// Does this section carry media? One that the client was told is rejected never will.
+    fn is_carried(&self, index: usize) -> bool {
+        let answered = |c: &ClientLeg| c.codecs.get(index).is_some_and(|codecs| !codecs.is_empty());
+        self.plan.live.contains(&index) && self.client.as_ref().is_none_or(answered)
+    }
+
     fn codecs_to_offer(&self, index: usize, narrow: bool) -> Vec<Codec> {
         let Some(media) = self.client_offer.media.get(index) else { return Vec::new() };
         if self.kind == Kind::Play {
-            // A player can never renegotiate: what it was answered is what it can take.
-            let answered = self.client.as_ref().and_then(|c| c.codecs.get(index)).filter(|c| !c.is_empty());
-            return answered.cloned().unwrap_or_else(|| offered_codecs(media, self.refuse_h264, &[]));
+            let Some(client) = &self.client else { return offered_codecs(media, self.refuse_h264, &[]) };
+            // A player can never renegotiate: what it was answered is what it can take, and how is
+            // in its own words. The answer's are those of a server that is gone (RFC 6184 8.2.2).
+            let answered = client.codecs.get(index).into_iter().flatten();
+            let own = |pt: u8| media.codecs.iter().find(|c| c.payload_type == pt);
+            return answered.filter_map(|codec| own(codec.payload_type)).cloned().collect();
         }
         let path = self.paths.get(index).and_then(Option::as_ref);
         let sent = path.and_then(|p| p.last_type).filter(|_| narrow);
@@ -178,6 +186,7 @@ impl Stream {
             session_id: self.session_id,
             fingerprint: &ctx.identity.fingerprint,
             cname: &cname,
+            bundle: self.plan.bundle,
             media: media.collect(),
         }
         .write()
@@ -185,7 +194,7 @@ impl Stream {
 
     pub(super) fn extensions_to_offer(&self, media: &sdp::Media) -> Vec<Extension> {
         let strip_cc = self.kind == Kind::Publish && uses_remb_anywhere(&self.client_offer);
-        let wanted = |e: &&Extension| known_extension(e) && !(strip_cc && e.uri == sdp::TRANSPORT_CC);
+        let wanted = |e: &&Extension| !(strip_cc && e.uri == sdp::TRANSPORT_CC);
         media.extensions.iter().filter(wanted).cloned().collect()
     }
 

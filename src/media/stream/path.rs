@@ -54,6 +54,8 @@ pub(super) struct Path {
     pub(super) formats: Vec<Format>,
     /// What the receiving leg takes now; empty: nothing.
     pub(super) allowed: Vec<u8>,
+    /// Payload types as they come in and as they go out, where the upstream has its own.
+    pub(super) renumbered: Vec<(u8, u8)>,
     pub(super) continuity: Continuity,
     /// The SSRC that packets come from.
     source: Option<u32>,
@@ -84,6 +86,7 @@ impl Path {
             media,
             formats: Vec::new(),
             allowed: Vec::new(),
+            renumbered: Vec::new(),
             continuity: Continuity::new(rand::random()),
             source: None,
             waiting: media == MediaType::Video,
@@ -171,6 +174,11 @@ impl Path {
         }
         self.window.1 = self.window.1.saturating_add(bytes as u64);
         bits_max > 0 && self.window.1.saturating_mul(8) > bits_max
+    }
+
+    /// The payload type on the other side.
+    pub(super) fn payload_type_out(&self, payload_type: u8) -> u8 {
+        self.renumbered.iter().find(|(from, _)| *from == payload_type).map_or(payload_type, |(_, to)| *to)
     }
 
     pub(super) fn format(&self, payload_type: u8) -> Option<&Format> {

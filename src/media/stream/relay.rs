@@ -204,7 +204,7 @@ impl Stream {
     }
 
     /// Takes a packet of the sending side to the other. False: it was dropped.
-    fn pass(&mut self, number: usize, packet: RtpPacket, ctx: &Context<'_>) -> bool {
+    fn pass(&mut self, number: usize, mut packet: RtpPacket, ctx: &Context<'_>) -> bool {
         let now = ctx.now;
         let ssrc = *packet.header.ssrc;
         let source = match (self.kind, &mut self.upstream) {
@@ -218,6 +218,10 @@ impl Stream {
             return false;
         }
         path.last_in = Some(now);
+        if self.kind == Kind::Play {
+            // From here on it has the client's number.
+            packet.header.payload_type = path.payload_type_out(*packet.header.payload_type).into();
+        }
         let payload_type = *packet.header.payload_type;
         if path.media == MediaType::Video
             && !packet.payload.is_empty()
@@ -279,7 +283,10 @@ impl Stream {
         let vp8_patch =
             vp8.and_then(|(descriptor, numbers)| vp8_patch(&descriptor, path.continuity.map_vp8(numbers)));
         let write = Packet {
-            payload_type: packet.header.payload_type,
+            payload_type: match self.kind {
+                Kind::Publish => path.payload_type_out(payload_type).into(),
+                Kind::Play => packet.header.payload_type,
+            },
             sequence: numbers.sequence,
             timestamp: numbers.timestamp,
             wallclock: capture,

@@ -5,12 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use str0m::{
     Candidate, RtcConfig,
     format::{Codec as RtcCodec, FormatParams},
-    media::{Frequency, Pt},
+    media::{Frequency, Mid, Pt},
     net::{Protocol, TcpType},
     rtp::{Extension as RtcExtension, ExtensionMap},
 };
 
-use crate::media::sdp::{Codec, Credentials, Extension, MediaType, Sources};
+use crate::media::sdp::{Codec, Credentials, Extension, Fingerprint, MediaType, Sources};
 
 /// Everything a transport is built from.
 #[derive(Debug)]
@@ -25,7 +25,8 @@ pub(crate) struct TransportSpec<'a> {
     pub(crate) dialed: Vec<Dialed>,
     pub(crate) local_credentials: &'a Credentials,
     pub(crate) remote_credentials: &'a Credentials,
-    pub(crate) remote_fingerprint: &'a str,
+    /// The certificate of the peer has to have one of these.
+    pub(crate) remote_fingerprints: &'a [Fingerprint],
     pub(crate) dtls_active: bool,
     /// Where the peer listens; empty if it comes to us.
     pub(crate) remote_candidates: Vec<Candidate>,
@@ -47,7 +48,8 @@ pub(crate) struct Dialed {
 pub(crate) struct MediaSpec<'a> {
     /// Index in the description.
     pub(crate) index: usize,
-    pub(crate) mid: &'a str,
+    /// The name of the section inside `str0m`, and its mid where packets carry that.
+    pub(crate) mid: Mid,
     pub(crate) kind: MediaType,
     pub(crate) codecs: &'a [Codec],
     pub(crate) extensions: &'a [Extension],
@@ -133,12 +135,4 @@ pub(super) fn add_codec(config: &mut RtcConfig, codec: &Codec) -> Result<(), Str
         FormatParams::default(),
     );
     Ok(())
-}
-
-/// Browsers write upper case hex, servers may not; the name of the hash must be lower case.
-pub(super) fn normal_fingerprint(text: &str) -> String {
-    text.split_once(' ').map_or_else(
-        || text.to_owned(),
-        |(hash, hex)| format!("{} {}", hash.to_ascii_lowercase(), hex.trim()),
-    )
 }
