@@ -26,10 +26,18 @@ pub struct LimitSettings {
     /// client pauses; a single message may exceed it. Default 1 MiB.
     #[serde(with = "Between::<4_096, 1_073_741_824>")]
     pub upstream_buffer_bytes_max: usize,
-    /// A peer that has bytes waiting and takes none of them for this long is dropped.
-    /// Default 30 s; zero = never.
+    /// A peer that has bytes waiting has to take `stall_bytes_min` of them in this time, or it is
+    /// dropped. Default 30 s; zero = never.
     #[serde(rename = "stall_timeout_ms", with = "Ms::<0, 3_600_000>")]
     pub stall_timeout: Duration,
+    /// What a peer that lags behind has to take in `stall_timeout`; all that waits, if that is less.
+    /// Default 64 KiB.
+    #[serde(with = "Between::<1, 1_073_741_824>")]
+    pub stall_bytes_min: usize,
+    /// A session that is only passed through, or a media socket of no session here, ends when
+    /// nothing comes from either side for this long. Default 10 min; zero = never.
+    #[serde(rename = "passthrough_idle_timeout_ms", with = "Ms::<0, 86_400_000>")]
+    pub passthrough_idle_timeout: Duration,
     /// How long the media socket of an MSE or WSPlayer player stays open while its session has no
     /// upstream (protocol S2.9); then it is closed. Default 5 min.
     #[serde(rename = "media_socket_wait_ms", with = "Ms::<0, 3_600_000>")]
@@ -47,6 +55,8 @@ impl Default for LimitSettings {
             client_buffer_bytes_max: 1024 * 1024,
             upstream_buffer_bytes_max: 1024 * 1024,
             stall_timeout: Duration::from_secs(30),
+            stall_bytes_min: 64 * 1024,
+            passthrough_idle_timeout: Duration::from_secs(600),
             media_socket_wait: Duration::from_secs(300),
             shutdown_max: Duration::from_secs(5),
         }

@@ -1,5 +1,6 @@
 //! The end of a WebSocket connection: the close frame goes out, the peer's is waited for, for a
-//! bounded time, while the session goes on or is long gone.
+//! bounded time, while the session goes on or is long gone. Keeps nothing of what else the peer
+//! still says.
 
 use std::{
     future::poll_fn,
@@ -13,11 +14,11 @@ use tokio::time::timeout;
 use crate::session::{Close, Timestamp};
 
 use super::{
-    scratch::{self, SCRATCH_BYTES},
+    scratch,
     shared::Shared,
     side::{Filled, Side},
     socket::Socket,
-    websocket::{Role, Step},
+    websocket::{HEADER_BYTES_MAX, Opcode, Role, parse_header},
 };
 
 /// How long a peer may take to answer a close frame and end the connection.
@@ -33,9 +34,10 @@ pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
         return;
     }
     side.queue_close(close);
+    let skip_bytes = side.drop_unfinished();
     let counted = shared.closings.enter();
     tokio::spawn(async move {
-        let mut end = Ending { side, skipped_bytes: 0, shut: false, close_seen: false };
+        let mut end = Ending { side, skip_bytes, skipped_bytes: 0, shut: false, close_seen: false };
         let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
         drop(counted);
     });
@@ -46,7 +48,7 @@ pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket) {
     let counted = shared.closings.enter();
     tokio::spawn(async move {
         let side = Side::new(socket, Role::Client, &[]);
-        let mut end = Ending { side, skipped_bytes: 0, shut: false, close_seen: true };
+        let mut end = Ending { side, skip_bytes: 0, skipped_bytes: 0, shut: false, close_seen: true };
         let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
         drop(counted);
     });
@@ -54,6 +56,8 @@ pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket) {
 
 struct Ending {
     side: Side,
+    /// Bytes to come of a frame that is skipped.
+    skip_bytes: u64,
     /// Bytes that came after our close frame.
     skipped_bytes: usize,
     shut: bool,
@@ -87,9 +91,7 @@ impl Ending {
                     self.skipped_bytes = self.skipped_bytes.saturating_add(bytes.len());
                     self.look_for_close(&mut bytes);
                 }
-                Poll::Ready(Ok(Filled::Partly)) => {
-                    self.skipped_bytes = self.skipped_bytes.saturating_add(SCRATCH_BYTES);
-                }
+                Poll::Ready(Ok(Filled::Partly)) => {}
                 Poll::Ready(Ok(Filled::End) | Err(_)) => return Poll::Ready(()),
             }
         }
@@ -98,16 +100,21 @@ impl Ending {
     /// Skips messages; what cannot be read is as good as a close frame.
     fn look_for_close(&mut self, mut bytes: &mut [u8]) {
         while !self.close_seen && !bytes.is_empty() {
-            match self.side.decode(bytes, SKIPPED_BYTES_MAX) {
-                Ok(Step::Incomplete { needed }) => return self.side.keep(bytes, needed),
-                Ok(
-                    Step::Message { end, .. }
-                    | Step::Assembled { end, .. }
-                    | Step::Fragment { end }
-                    | Step::Ping { end, .. }
-                    | Step::Pong { end },
-                ) => bytes = bytes.split_at_mut_checked(end).map(|(_, rest)| rest).unwrap_or_default(),
-                Ok(Step::Close { .. }) | Err(_) => self.close_seen = true,
+            let skip = usize::try_from(self.skip_bytes).unwrap_or(usize::MAX).min(bytes.len());
+            if skip > 0 {
+                self.skip_bytes = self.skip_bytes.saturating_sub(skip as u64);
+                bytes = bytes.split_at_mut(skip).1;
+                continue;
+            }
+            match parse_header(bytes, self.side.peer()) {
+                Ok(None) if bytes.len() < HEADER_BYTES_MAX => {
+                    return self.side.keep(bytes, bytes.len().saturating_add(1));
+                }
+                Ok(Some(header)) if header.opcode != Opcode::Close => {
+                    let length = header.payload_bytes.saturating_add(header.header_bytes as u64);
+                    self.skip_bytes = length;
+                }
+                Ok(_) | Err(_) => self.close_seen = true,
             }
         }
     }

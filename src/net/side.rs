@@ -7,16 +7,22 @@ use std::{
     io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::session::{Close, Timestamp};
+use crate::{
+    config::LimitSettings,
+    session::{Close, Timestamp},
+};
 
 use super::{
     socket::Socket,
-    websocket::{Decoder, MaskKey, Opcode, ProtocolError, Role, Step, encode_close, encode_frame},
+    websocket::{
+        Decoder, HEADER_BYTES_MAX, MaskKey, Opcode, ProtocolError, Role, Step, encode_close, encode_frame,
+    },
 };
 
 /// Growth of the buffer for a frame that does not fit into the scratch buffer: the announced
@@ -36,6 +42,44 @@ pub(crate) enum Filled {
     End,
 }
 
+/// How a peer that lags behind gets on.
+#[derive(Debug)]
+struct Blocked {
+    /// Since when its bytes are counted.
+    since: Timestamp,
+    /// Bytes that waited then.
+    queued_bytes: usize,
+    /// Bytes it took since, and when the last of them.
+    taken_bytes: usize,
+    taken_at: Timestamp,
+    /// Payload of its newest ping. Those before it stay without an answer (RFC 6455, 5.5.3).
+    pong: Option<Box<[u8]>>,
+    /// Bytes of pings that came meanwhile.
+    ping_bytes: usize,
+}
+
+impl Blocked {
+    fn new(now: Timestamp, queued_bytes: usize) -> Box<Self> {
+        Box::new(Self { since: now, queued_bytes, taken_bytes: 0, taken_at: now, pong: None, ping_bytes: 0 })
+    }
+}
+
+/// What a peer has to take, or it is dropped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// At least this much, or all that waited if that was less,
+    pub(crate) bytes_min: usize,
+    /// in this time. Zero: whenever it likes.
+    pub(crate) time: Duration,
+}
+
+impl Pace {
+    /// As the settings have it.
+    pub(crate) const fn new(limits: &LimitSettings) -> Self {
+        Self { bytes_min: limits.stall_bytes_min, time: limits.stall_timeout }
+    }
+}
+
 /// A WebSocket connection to one peer.
 #[derive(Debug)]
 pub(crate) struct Side {
@@ -45,7 +89,8 @@ pub(crate) struct Side {
     needed: usize,
     out: Vec<u8>,
     out_start: usize,
-    blocked_since: Option<Timestamp>,
+    /// While the socket takes no more.
+    blocked: Option<Box<Blocked>>,
     /// Bytes were left over from the handshake and are to be looked at before reading.
     unparsed: bool,
     flush_due: bool,
@@ -68,7 +113,7 @@ impl Side {
             needed: 0,
             out: Vec::new(),
             out_start: 0,
-            blocked_since: None,
+            blocked: None,
             unparsed: !leftover.is_empty(),
             flush_due: false,
             write_failed: false,
@@ -131,6 +176,20 @@ impl Side {
         self.needed = needed;
     }
 
+    /// Forgets what there is of an unfinished frame or message; how many bytes are to come of that
+    /// frame. The start of a header is kept.
+    pub(crate) fn drop_unfinished(&mut self) -> u64 {
+        self.decoder.forget();
+        // All of a frame is known to be needed only when its header is there.
+        if self.unparsed || self.needed <= HEADER_BYTES_MAX {
+            return 0;
+        }
+        let missing = self.needed.saturating_sub(self.unfinished.len());
+        self.unfinished = Vec::new();
+        self.needed = 0;
+        missing as u64
+    }
+
     /// Gives back bytes that were read but belong to whoever reads next.
     pub(crate) fn unread(&mut self, rest: &[u8]) {
         self.unfinished = rest.to_vec();
@@ -155,6 +214,18 @@ impl Side {
         let mask = self.new_mask();
         if !self.is_closing() {
             encode_frame(&mut self.out, opcode, payload, mask);
+        }
+    }
+
+    /// The answer to a ping, to be written with the next [`Side::send`]; a peer that does not take
+    /// what it gets has only its newest ping answered.
+    pub(crate) fn queue_pong(&mut self, payload: &[u8]) {
+        match &mut self.blocked {
+            Some(blocked) => {
+                blocked.pong = Some(payload.into());
+                blocked.ping_bytes = blocked.ping_bytes.saturating_add(payload.len() + 2);
+            }
+            None => self.queue_message(Opcode::Pong, payload),
         }
     }
 
@@ -193,8 +264,8 @@ impl Side {
                 }
                 Poll::Ready(_) => return self.fail(),
                 Poll::Pending => {
-                    self.blocked_since = Some(now);
                     self.out = frames.to_vec();
+                    self.blocked = Some(Blocked::new(now, frames.len()));
                     return;
                 }
             }
@@ -202,6 +273,15 @@ impl Side {
     }
 
     fn drain(&mut self, cx: &mut Context<'_>, now: Timestamp) {
+        while self.write_queue(cx, now) {
+            // The peer has caught up; its newest ping is answered now.
+            let Some(pong) = self.blocked.take().and_then(|blocked| blocked.pong) else { return };
+            self.queue_message(Opcode::Pong, &pong);
+        }
+    }
+
+    /// False: the socket takes no more, or failed.
+    fn write_queue(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
         while let Some(waiting) = self.out.get(self.out_start..)
             && !waiting.is_empty()
         {
@@ -209,13 +289,19 @@ impl Side {
                 Poll::Ready(Ok(written)) if written > 0 => {
                     self.flush_due = self.socket.needs_flush();
                     self.out_start = self.out_start.saturating_add(written);
-                    self.blocked_since = None;
+                    if let Some(blocked) = &mut self.blocked {
+                        blocked.taken_bytes = blocked.taken_bytes.saturating_add(written);
+                        blocked.taken_at = now;
+                    }
                 }
-                Poll::Ready(_) => return self.fail(),
+                Poll::Ready(_) => {
+                    self.fail();
+                    return false;
+                }
                 Poll::Pending => {
-                    self.blocked_since.get_or_insert(now);
+                    self.is_blocked(now);
                     self.forget_written();
-                    return;
+                    return false;
                 }
             }
         }
@@ -226,14 +312,23 @@ impl Side {
         if self.flush_due {
             match Pin::new(&mut self.socket).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.flush_due = false,
-                Poll::Ready(Err(_)) => return self.fail(),
+                Poll::Ready(Err(_)) => {
+                    self.fail();
+                    return false;
+                }
                 Poll::Pending => {
-                    self.blocked_since.get_or_insert(now);
-                    return;
+                    self.is_blocked(now);
+                    return false;
                 }
             }
         }
-        self.blocked_since = None;
+        true
+    }
+
+    fn is_blocked(&mut self, now: Timestamp) {
+        if self.blocked.is_none() {
+            self.blocked = Some(Blocked::new(now, self.queued_bytes()));
+        }
     }
 
     /// Moves the queue to its start once most of it is written, so that it does not grow for as
@@ -248,7 +343,7 @@ impl Side {
     fn fail(&mut self) {
         self.write_failed = true;
         self.flush_due = false;
-        self.blocked_since = None;
+        self.blocked = None;
         self.out = Vec::new();
         self.out_start = 0;
     }
@@ -263,14 +358,39 @@ impl Side {
         self.out.len().saturating_sub(self.out_start)
     }
 
+    /// Whether more waits for the peer than it may make wait: it is not read from then.
+    pub(crate) fn is_full(&self, bytes_max: usize) -> bool {
+        let ping_bytes = self.blocked.as_ref().map_or(0, |blocked| blocked.ping_bytes);
+        self.queued_bytes().saturating_add(ping_bytes) > bytes_max
+    }
+
     /// Whether something waits to be written.
     pub(crate) const fn wants_write(&self) -> bool {
         !self.out.is_empty() || self.flush_due
     }
 
-    /// Since when the peer has not taken any of the waiting bytes.
-    pub(crate) const fn blocked_since(&self) -> Option<Timestamp> {
-        self.blocked_since
+    /// When to ask [`Side::is_too_slow`], if bytes wait.
+    pub(crate) fn pace_due(&self, pace: Pace) -> Option<Timestamp> {
+        let blocked = self.blocked.as_ref().filter(|_| !pace.time.is_zero())?;
+        Some(blocked.since + pace.time)
+    }
+
+    /// Whether the peer lags behind and takes less than its pace, which it is watched for anew
+    /// otherwise. A byte now and then is no progress.
+    pub(crate) fn is_too_slow(&mut self, pace: Pace, now: Timestamp) -> bool {
+        if self.pace_due(pace).is_none_or(|due| due > now) {
+            return false;
+        }
+        let waiting_bytes = self.queued_bytes();
+        let Some(blocked) = &mut self.blocked else { return false };
+        // What only waits to be flushed has no bytes that can be counted.
+        if blocked.taken_bytes < blocked.queued_bytes.min(pace.bytes_min).max(1) {
+            return true;
+        }
+        blocked.since = blocked.taken_at;
+        blocked.taken_bytes = 0;
+        blocked.queued_bytes = waiting_bytes;
+        self.is_too_slow(pace, now)
     }
 
     /// Whether writing failed: the peer reset the connection, which reading will tell, too.

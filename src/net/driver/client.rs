@@ -11,7 +11,7 @@ use crate::{
         frames::{Received, Run},
         media,
         side::Filled,
-        websocket::{Opcode, ProtocolError, Step},
+        websocket::{ProtocolError, Step},
     },
     session::{Close, Input, Output, Timestamp},
     signaling,
@@ -20,10 +20,16 @@ use crate::{
 use super::{Driver, events::EndCause};
 
 impl Driver {
-    /// Whether reading from the client waits for the upstream to take what was read.
+    /// Whether reading from the client waits for the upstream to take what was read, or for the
+    /// client itself to take what it was answered.
     pub(super) fn client_is_paused(&self) -> bool {
-        let mark = self.shared.settings.limits.upstream_buffer_bytes_max;
-        self.upstream.as_ref().is_some_and(|upstream| upstream.queued_bytes() > mark)
+        self.client.is_some() && (self.upstream_is_full() || self.client_is_full())
+    }
+
+    /// Whether the client lags behind with what it is sent.
+    pub(super) fn client_is_full(&self) -> bool {
+        let mark = self.shared.settings.limits.client_buffer_bytes_max;
+        self.client.as_ref().is_some_and(|client| client.is_full(mark))
     }
 
     /// True if something was read.
@@ -32,7 +38,11 @@ impl Driver {
             return false;
         }
         let Some(client) = &mut self.client else { return false };
-        match client.poll_fill(cx, scratch) {
+        let filled = client.poll_fill(cx, scratch);
+        if filled.is_ready() {
+            self.passed_something(now);
+        }
+        match filled {
             Poll::Pending => return false,
             Poll::Ready(Ok(Filled::Scratch(length))) => {
                 let buffer = scratch.get_mut(..length).unwrap_or_default();
@@ -102,7 +112,7 @@ impl Driver {
             }
             Step::Ping { end, payload } => {
                 if let (Some(client), Some(payload)) = (&mut self.client, buffer.get(shift(payload))) {
-                    client.queue_message(Opcode::Pong, payload);
+                    client.queue_pong(payload);
                 }
                 at.saturating_add(end)
             }
@@ -132,7 +142,7 @@ impl Driver {
     ) {
         if !self.first_message_seen {
             self.first_message_seen = true;
-            self.first_message_by = None;
+            self.heard_by = None;
             let rest = buffer.get(next..).unwrap_or_default();
             if !binary && self.becomes_media_socket(received.payload(buffer), rest) {
                 return;

@@ -17,6 +17,8 @@ pub(super) enum EndCause {
     ClientLost,
     /// The client broke a rule of the socket and was closed with this code.
     Rejected(u16),
+    /// Nothing came from either side for too long; it was only passed through.
+    Idle,
     /// The process ends.
     Shutdown,
     /// It was no session: a player's media socket.
@@ -31,6 +33,7 @@ impl fmt::Display for EndCause {
             Self::Client(None) => f.write_str("client closed"),
             Self::ClientLost => f.write_str("client lost"),
             Self::Rejected(code) => write!(f, "client rejected {code}"),
+            Self::Idle => f.write_str("idle"),
             Self::Shutdown => f.write_str("shutdown"),
             Self::MediaSocket => f.write_str("became a media socket"),
         }

@@ -70,8 +70,9 @@ pub(crate) struct Driver {
     /// Its anchored streams, from the first one on.
     media: Option<Box<media::Media>>,
     timer: Timer,
-    /// Until the first message has come: when to give up waiting for it.
-    first_message_by: Option<Timestamp>,
+    /// When to give up waiting for the first message or, in a session that is only passed through,
+    /// for any.
+    heard_by: Option<Timestamp>,
     first_message_seen: bool,
     passthrough: bool,
     waits_for_node: bool,
@@ -99,7 +100,7 @@ impl Driver {
             dial: None,
             media: None,
             timer: Timer::default(),
-            first_message_by: (!patience.is_zero()).then(|| now + patience),
+            heard_by: (!patience.is_zero()).then(|| now + patience),
             first_message_seen: false,
             passthrough: false,
             waits_for_node: false,

@@ -56,7 +56,10 @@ impl Driver {
             Output::Media(command) => self.command_media(command),
             Output::Event(event) => self.log(&event),
             // Given only to a core that was told of media workers, and none is.
-            Output::Passthrough => self.passthrough = true,
+            Output::Passthrough => {
+                self.passthrough = true;
+                self.passed_something(self.shared.clock.now());
+            }
         }
     }
 

@@ -8,9 +8,12 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::session::{Input, LossCause, Timestamp};
+use crate::{
+    net::side::Pace,
+    session::{Close, Input, LossCause, Timestamp},
+};
 
-use super::Driver;
+use super::{Driver, events::EndCause};
 
 /// A timer that is moved to an earlier time at once and to a later one only when it has rung:
 /// most messages push a deadline further away, and that must not cost anything.
@@ -63,52 +66,63 @@ impl Driver {
 
     fn next_due(&self) -> Option<Timestamp> {
         let core = if self.passthrough { None } else { self.core.next_timeout() };
+        let pace = Pace::new(&self.shared.settings.limits);
         [
             core,
-            self.first_message_by,
-            self.stall_due(self.client.as_ref()),
-            self.stall_due(self.upstream.as_ref()),
+            self.heard_by,
+            self.client.as_ref().and_then(|client| client.pace_due(pace)),
+            self.upstream.as_ref().and_then(|upstream| upstream.pace_due(pace)),
         ]
         .into_iter()
         .flatten()
         .min()
     }
 
-    fn stall_due(&self, side: Option<&super::Side>) -> Option<Timestamp> {
-        let patience = self.shared.settings.limits.stall_timeout;
-        if patience.is_zero() {
-            return None;
-        }
-        Some(side?.blocked_since()? + patience)
-    }
-
     fn on_due(&mut self, now: Timestamp) {
-        let is_due = |due: Option<Timestamp>| due.is_some_and(|due| due <= now);
-        if is_due(self.first_message_by) {
-            self.first_message_by = None;
-            tracing::warn!(session = %self.id(), "no first message in time");
-            self.reject_client(1008, now);
-            return;
+        if self.heard_by.is_some_and(|by| by <= now) {
+            self.heard_by = None;
+            return self.heard_nothing(now);
         }
-        if is_due(self.stall_due(self.client.as_ref())) {
-            tracing::warn!(session = %self.id(), "the client takes no bytes; dropped");
-            self.client_gone(None, now);
-            return;
+        let pace = Pace::new(&self.shared.settings.limits);
+        if self.client.as_mut().is_some_and(|client| client.is_too_slow(pace, now)) {
+            tracing::warn!(session = %self.id(), "the client takes too few bytes; dropped");
+            return self.client_gone(None, now);
         }
-        if is_due(self.stall_due(self.upstream.as_ref())) {
-            self.upstream_gone(LossCause::Stalled, now);
-            return;
+        if self.upstream.as_mut().is_some_and(|upstream| upstream.is_too_slow(pace, now)) {
+            return self.upstream_gone(LossCause::Stalled, now);
         }
         if self.passthrough {
             return;
         }
-        // Whom we do not read from because the other side lags must not seem silent.
-        if self.upstream_is_paused() {
+        // Whom we do not read from must not seem silent; one that does not read either is dropped
+        // for that, or is silent if it may take all the time it likes.
+        let paced = !pace.time.is_zero();
+        if self.upstream_is_paused() && (paced || !self.upstream_is_full()) {
             self.tell(Input::UpstreamActivity(self.epoch), now);
         }
-        if self.client_is_paused() {
+        if self.client_is_paused() && (paced || !self.client_is_full()) {
             self.tell(Input::ClientActivity, now);
         }
         self.tell(Input::Timeout, now);
+    }
+
+    /// No first message, or nothing at all for long where nobody else asks for signs of life.
+    fn heard_nothing(&mut self, now: Timestamp) {
+        if self.passthrough {
+            self.end_cause = EndCause::Idle;
+            self.close_client(Close::Code(1001));
+            self.tell_client_closed(Some(1001), now);
+        } else {
+            tracing::warn!(session = %self.id(), "no first message in time");
+            self.reject_client(1008, now);
+        }
+    }
+
+    /// A session that is only passed through has been heard, from either side.
+    pub(super) fn passed_something(&mut self, now: Timestamp) {
+        if self.passthrough {
+            let patience = self.shared.settings.limits.passthrough_idle_timeout;
+            self.heard_by = (!patience.is_zero()).then(|| now + patience);
+        }
     }
 }

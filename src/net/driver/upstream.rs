@@ -11,7 +11,7 @@ use crate::{
         closing,
         frames::{Received, Run},
         side::Filled,
-        websocket::{Opcode, Step},
+        websocket::Step,
     },
     session::{Close, Input, LossCause, Output, Timestamp},
 };
@@ -19,10 +19,16 @@ use crate::{
 use super::Driver;
 
 impl Driver {
-    /// Whether reading from the upstream waits for the client to take what was read.
+    /// Whether reading from the upstream waits for the client to take what was read, or for the
+    /// upstream itself to take what it was answered.
     pub(super) fn upstream_is_paused(&self) -> bool {
-        let mark = self.shared.settings.limits.client_buffer_bytes_max;
-        self.upstream.is_some() && self.client.as_ref().is_some_and(|client| client.queued_bytes() > mark)
+        self.upstream.is_some() && (self.client_is_full() || self.upstream_is_full())
+    }
+
+    /// Whether the upstream lags behind with what it is sent.
+    pub(super) fn upstream_is_full(&self) -> bool {
+        let mark = self.shared.settings.limits.upstream_buffer_bytes_max;
+        self.upstream.as_ref().is_some_and(|upstream| upstream.is_full(mark))
     }
 
     /// True if something was read.
@@ -31,7 +37,11 @@ impl Driver {
             return false;
         }
         let Some(upstream) = &mut self.upstream else { return false };
-        match upstream.poll_fill(cx, scratch) {
+        let filled = upstream.poll_fill(cx, scratch);
+        if filled.is_ready() {
+            self.passed_something(now);
+        }
+        match filled {
             Poll::Pending => return false,
             Poll::Ready(Ok(Filled::Scratch(length))) => {
                 let buffer = scratch.get_mut(..length).unwrap_or_default();
@@ -110,7 +120,7 @@ impl Driver {
             }
             Step::Ping { end, payload } => {
                 if let (Some(upstream), Some(payload)) = (&mut self.upstream, buffer.get(shift(payload))) {
-                    upstream.queue_message(Opcode::Pong, payload);
+                    upstream.queue_pong(payload);
                 }
                 at.saturating_add(end)
             }

@@ -54,14 +54,24 @@ pub(super) struct Pump {
     pub(super) flows: bool,
     /// What the player sees of time, across upstreams.
     pub(super) timeline: Timeline,
+    /// When something last came from either side.
+    pub(super) heard_at: Timestamp,
     /// Pings of the present upstream that the client has not answered yet.
     pings_due: u32,
     bounds: Bounds,
 }
 
 impl Pump {
-    pub(super) fn new(client: Side, bounds: Bounds) -> Self {
-        Self { client, upstream: None, flows: false, timeline: Timeline::default(), pings_due: 0, bounds }
+    pub(super) fn new(client: Side, bounds: Bounds, now: Timestamp) -> Self {
+        Self {
+            client,
+            upstream: None,
+            flows: false,
+            timeline: Timeline::default(),
+            heard_at: now,
+            pings_due: 0,
+            bounds,
+        }
     }
 
     /// Goes on with another upstream; returns the one before.
@@ -86,7 +96,9 @@ impl Pump {
             if let Poll::Ready(Some(stopped)) = client {
                 return Poll::Ready(stopped);
             }
-            if upstream.is_pending() && client.is_pending() {
+            if upstream.is_ready() || client.is_ready() {
+                self.heard_at = now;
+            } else {
                 let paused = self.is_paused();
                 if let Some(stopped) = self.write(cx, now) {
                     return Poll::Ready(stopped);
@@ -99,10 +111,12 @@ impl Pump {
         }
     }
 
+    /// Whether one side lags behind with what it is sent: neither is read from then, since what
+    /// either says may be answered to it or passed on to the other.
     fn is_paused(&self) -> bool {
-        let upstream = self.upstream.as_ref().map_or(0, Side::queued_bytes);
-        self.client.queued_bytes() > self.bounds.client_buffer_bytes_max
-            || upstream > self.bounds.upstream_buffer_bytes_max
+        let mark = self.bounds.upstream_buffer_bytes_max;
+        self.client.is_full(self.bounds.client_buffer_bytes_max)
+            || self.upstream.as_ref().is_some_and(|upstream| upstream.is_full(mark))
     }
 
     fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Option<Stopped> {
@@ -121,7 +135,7 @@ impl Pump {
         scratch: &mut [u8],
         now: Timestamp,
     ) -> Poll<Option<Stopped>> {
-        if self.client.queued_bytes() > self.bounds.client_buffer_bytes_max {
+        if self.is_paused() {
             return Poll::Pending;
         }
         let Some(upstream) = &mut self.upstream else { return Poll::Pending };
@@ -171,8 +185,7 @@ impl Pump {
         scratch: &mut [u8],
         now: Timestamp,
     ) -> Poll<Option<Stopped>> {
-        let queued = self.upstream.as_ref().map_or(0, Side::queued_bytes);
-        if queued > self.bounds.upstream_buffer_bytes_max {
+        if self.is_paused() {
             return Poll::Pending;
         }
         let mut own;
@@ -250,7 +263,7 @@ fn pass_on(
             Step::Assembled { end, binary, message } => (end, Some(Received::Assembled(message)), binary),
             Step::Fragment { end } | Step::Pong { end } => (end, None, false),
             Step::Ping { end, payload } => {
-                from.queue_message(Opcode::Pong, rest.get(payload).unwrap_or_default());
+                from.queue_pong(rest.get(payload).unwrap_or_default());
                 (end, None, false)
             }
             Step::Close { code } => return (Some(End::Closed(code)), any_binary),

@@ -13,7 +13,7 @@ use crate::{
         live::{Note, Place},
         scratch,
         shared::Shared,
-        side::Side,
+        side::{Pace, Side},
         websocket::{Opcode, Role},
     },
     registry::MediaRoute,
@@ -87,7 +87,7 @@ impl Relay {
             token: None,
             session: None,
             epoch: Epoch(0),
-            pump: Pump::new(client, bounds),
+            pump: Pump::new(client, bounds, shared.clock.now()),
             dialing: None,
             wait_until: None,
             retry_at: None,
@@ -316,19 +316,19 @@ impl Relay {
     }
 
     fn check_stall(&mut self) -> Option<(Close, Close)> {
-        let patience = self.shared.settings.limits.stall_timeout;
+        let limits = &self.shared.settings.limits;
+        let (pace, idle) = (Pace::new(limits), limits.passthrough_idle_timeout);
         let now = self.shared.clock.now();
-        let stalled = |side: &Side| {
-            !patience.is_zero() && side.blocked_since().is_some_and(|since| now.since(since) >= patience)
-        };
-        if stalled(&self.pump.client) {
-            tracing::warn!(session = %self.id, "the player takes no bytes; dropped");
+        if self.pump.client.is_too_slow(pace, now) {
+            tracing::warn!(session = %self.id, "the player takes too few bytes; dropped");
             return Some((Close::Abort, Close::NoCode));
         }
-        if self.pump.upstream.as_ref().is_some_and(stalled) {
+        if self.pump.upstream.as_mut().is_some_and(|upstream| upstream.is_too_slow(pace, now)) {
             return self.upstream_lost(LossCause::Stalled);
         }
-        None
+        // One of a session of ours ends with it.
+        let alone = self.token.is_none() && !idle.is_zero();
+        (alone && now.since(self.pump.heard_at) >= idle).then_some((Close::Code(1001), Close::Code(1001)))
     }
 
     fn finish(self, client: Close, upstream: Close) {

@@ -94,6 +94,11 @@ impl Decoder {
         self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.capacity())
     }
 
+    /// Forgets the fragments of an unfinished message: nothing more is decoded.
+    pub(crate) fn forget(&mut self) {
+        self.fragments = None;
+    }
+
     /// Looks at the frame at the start of `buffer`. Messages and fragments together may have
     /// `message_bytes_max` bytes.
     ///
