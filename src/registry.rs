@@ -1,12 +1,14 @@
-//! What the sessions of this process know of each other: who publishes which name, and which
-//! client token belongs to which upstream token.
+//! What the sessions of this process know of each other: who publishes which name, which client
+//! token belongs to which upstream token, and how much all of them keep.
 //!
 //! Hands out clones, never guards, so that no caller can hold a lock across an await. It decides
 //! nothing: the session core asks it and acts.
 
+mod kept;
 mod names;
 mod tokens;
 
+pub use kept::Kept;
 pub use names::{EndOfName, Holder, NameSnapshot};
 pub use tokens::MediaRoute;
 
@@ -23,32 +25,61 @@ pub struct RegistryLimits {
     pub waiters_max: usize,
     /// How long the end of a name is remembered, in milliseconds.
     pub ended_ms_max: u64,
+    /// Longest name that is remembered, in bytes; as with too many of them for longer ones.
+    pub name_bytes_max: usize,
+    /// Most bytes that all sessions together keep to restore their clients; names take up to a
+    /// quarter of it.
+    pub kept_bytes_max: usize,
 }
 
 impl Default for RegistryLimits {
     fn default() -> Self {
-        Self { names_max: 100_000, waiters_max: 10_000, ended_ms_max: 60_000 }
+        Self {
+            names_max: 100_000,
+            waiters_max: 10_000,
+            ended_ms_max: 60_000,
+            name_bytes_max: 1024,
+            kept_bytes_max: 256 * 1024 * 1024,
+        }
     }
 }
 
 /// Shared knowledge of all sessions of the process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
     names: Names,
     tokens: Tokens,
+    kept: Kept,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new(RegistryLimits::default())
+    }
 }
 
 impl Registry {
     /// An empty registry with these bounds.
     #[must_use]
     pub fn new(limits: RegistryLimits) -> Self {
-        Self { names: Names::new(limits), tokens: Tokens::default() }
+        let of_names = limits.kept_bytes_max / 4;
+        Self {
+            names: Names::new(limits, of_names),
+            tokens: Tokens::default(),
+            kept: Kept::new(limits.kept_bytes_max.saturating_sub(of_names)),
+        }
     }
 
     /// Who publishes what.
     #[must_use]
     pub const fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// How much all sessions keep.
+    #[must_use]
+    pub const fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Which client token stands for which upstream token.

@@ -109,11 +109,30 @@ pub struct SessionBounds {
     /// Requests that wait for their answer. Default 256.
     #[serde(with = "Between::<1, 65_536>")]
     pub pending_requests_max: usize,
+    /// Bytes kept for one stream, room or request. A message over it is passed on but not kept:
+    /// its stream is reported after an outage, not restored. Default 64 KiB.
+    #[serde(with = "Between::<1_024, 16_777_216>")]
+    pub stream_bytes_max: usize,
+    /// Bytes kept for one session. One whose `connection` is over it is only passed through.
+    /// Default 1 MiB.
+    #[serde(with = "Between::<16_384, 1_073_741_824>")]
+    pub bytes_max: usize,
+    /// Longest id or name that is kept. Default 1 KiB.
+    #[serde(with = "Between::<64, 65_536>")]
+    pub id_bytes_max: usize,
 }
 
 impl Default for SessionBounds {
     fn default() -> Self {
-        Self { streams_max: 256, calls_max: 64, rooms_max: 64, pending_requests_max: 256 }
+        Self {
+            streams_max: 256,
+            calls_max: 64,
+            rooms_max: 64,
+            pending_requests_max: 256,
+            stream_bytes_max: 64 * 1024,
+            bytes_max: 1024 * 1024,
+            id_bytes_max: 1024,
+        }
     }
 }
 

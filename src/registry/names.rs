@@ -1,6 +1,8 @@
 //! Who publishes which stream name, and how a name that is gone was left (rules R5, R7, R9).
 
-use dashmap::DashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use dashmap::{DashMap, mapref::entry::Entry};
 
 use crate::session::{SessionId, Timestamp};
 
@@ -48,16 +50,27 @@ impl NameEntry {
     }
 }
 
+/// What an entry of the map takes besides its name, in bytes.
+const ENTRY_BYTES: usize = size_of::<(Box<str>, NameEntry)>() + 16;
+/// Where there is no room: time between two looks for names that can be forgotten.
+const SWEEP_AGAIN_MS: u64 = 1_000;
+
 /// The map of names. Bounded by [`RegistryLimits`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Names {
     entries: DashMap<Box<str>, NameEntry>,
     limits: RegistryLimits,
+    /// What the entries take, and may take.
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    /// When names that are over were last forgotten, in milliseconds.
+    swept_at_ms: AtomicU64,
 }
 
 impl Names {
-    pub(super) fn new(limits: RegistryLimits) -> Self {
-        Self { entries: DashMap::new(), limits }
+    pub(super) fn new(limits: RegistryLimits, bytes_max: usize) -> Self {
+        let (bytes, swept_at_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { entries: DashMap::new(), limits, bytes, bytes_max, swept_at_ms }
     }
 
     /// What is known of `name`.
@@ -72,14 +85,28 @@ impl Names {
     /// States that `session` publishes `name`, and whether it is still being restored. A holder
     /// that is another session is replaced.
     pub fn hold(&self, name: &str, session: SessionId, restoring: bool, now: Timestamp) {
+        // A publish without a name shares none with anybody.
+        if name.is_empty() || name.len() > self.limits.name_bytes_max {
+            return;
+        }
         let holder = Some(Holder { session, restoring });
         if let Some(mut entry) = self.entries.get_mut(name) {
             entry.holder = holder;
             entry.ended = None;
             return;
         }
-        if self.has_room(now) {
-            self.entries.insert(name.into(), NameEntry { holder, ended: None, waiters: Vec::new() });
+        if !self.has_room(name, now) {
+            return;
+        }
+        match self.entries.entry(name.into()) {
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().holder = holder;
+                entry.get_mut().ended = None;
+            }
+            Entry::Vacant(entry) => {
+                self.bytes.fetch_add(bytes_of(name), Ordering::Relaxed);
+                entry.insert(NameEntry { holder, ended: None, waiters: Vec::new() });
+            }
         }
     }
 
@@ -148,11 +175,106 @@ impl Names {
         self.entries.is_empty()
     }
 
-    fn has_room(&self, now: Timestamp) -> bool {
-        if self.entries.len() < self.limits.names_max {
+    /// What the names take, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether one more name may be remembered. Names that are over are forgotten in time, and
+    /// before their time where there is no room for one that lives.
+    fn has_room(&self, name: &str, now: Timestamp) -> bool {
+        if self.sweep_is_due(now, self.limits.ended_ms_max.max(SWEEP_AGAIN_MS)) {
+            self.forget(|entry| entry.is_stale(now, self.limits.ended_ms_max));
+        }
+        if !self.is_full(name) {
             return true;
         }
-        self.entries.retain(|_, entry| !entry.is_stale(now, self.limits.ended_ms_max));
-        self.entries.len() < self.limits.names_max
+        if self.sweep_is_due(now, SWEEP_AGAIN_MS) {
+            self.forget(|entry| entry.is_stale(now, self.limits.ended_ms_max));
+            if self.is_full(name) {
+                self.forget(|entry| entry.holder.is_none());
+            }
+        }
+        !self.is_full(name)
+    }
+
+    fn is_full(&self, name: &str) -> bool {
+        self.entries.len() >= self.limits.names_max || self.bytes() + bytes_of(name) > self.bytes_max
+    }
+
+    /// Whether the last look was so long ago; from now on it was now.
+    fn sweep_is_due(&self, now: Timestamp, wait_ms: u64) -> bool {
+        let due = |at: u64| (now.as_ms() >= at.saturating_add(wait_ms)).then_some(now.as_ms());
+        self.swept_at_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
+    }
+
+    fn forget(&self, is_over: impl Fn(&NameEntry) -> bool) {
+        self.entries.retain(|name, entry| {
+            let over = is_over(entry);
+            if over {
+                self.bytes.fetch_sub(bytes_of(name), Ordering::Relaxed);
+            }
+            !over
+        });
+    }
+}
+
+const fn bytes_of(name: &str) -> usize {
+    name.len() + ENTRY_BYTES
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const SESSION: SessionId = SessionId(1);
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
+
+    fn names(limits: RegistryLimits) -> Names {
+        Names::new(limits, limits.kept_bytes_max)
+    }
+
+    #[test]
+    fn names_that_are_over_are_forgotten_in_time() {
+        let names = names(RegistryLimits::default());
+        for n in 0..100 {
+            let name = format!("name {n}");
+            names.hold(&name, SESSION, false, at(n));
+            names.release(&name, SESSION, EndOfName::Lost, at(n));
+        }
+        assert_eq!(names.len(), 100);
+        names.hold("last", SESSION, false, at(200_000));
+        assert_eq!(names.len(), 1);
+        assert_eq!(names.bytes(), bytes_of("last"));
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_names_that_live_go_before_those_that_are_over() {
+        let limits = RegistryLimits { kept_bytes_max: 10 * bytes_of("name 0"), ..RegistryLimits::default() };
+        let names = names(limits);
+        for n in 0..20 {
+            let name = format!("name {}", n % 10 + 10 * (n / 10));
+            names.hold(&name, SESSION, false, at(5_000));
+            names.release(&name, SESSION, EndOfName::Lost, at(5_000));
+            assert!(names.bytes() <= limits.kept_bytes_max);
+        }
+        names.hold("living", SESSION, false, at(7_000));
+        assert!(names.get("living").holder.is_some(), "it is not kept out by those that are over");
+        assert!(names.bytes() <= limits.kept_bytes_max);
+    }
+
+    #[test]
+    fn names_too_long_and_no_names_are_not_remembered() {
+        let names = names(RegistryLimits::default());
+        names.hold(&"n".repeat(1025), SESSION, false, at(0));
+        names.hold("", SESSION, false, at(0));
+        assert!(names.is_empty());
+        names.hold(&"n".repeat(1024), SESSION, false, at(0));
+        assert_eq!(names.len(), 1);
     }
 }

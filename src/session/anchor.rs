@@ -12,6 +12,7 @@ use super::{
     Event, MediaCommand, Output,
     core::Session,
     info::RetryClass,
+    kept::Full,
     ledger::{MediaKey, StreamState, Transport},
     packed::Packed,
     request::{offer_in, request_with},
@@ -318,10 +319,16 @@ impl Session {
 
     /// The upstream's answer is for our leg, not for the client.
     pub(super) fn upstream_answer(&mut self, key: MediaKey, peek: &Peek<'_>) {
-        if let Some(sdp) = peek.string_argument(1) {
-            let command = MediaCommand::UpstreamAnswer { key, epoch: self.epoch, sdp: sdp.into_owned() };
-            self.outputs.push(Output::Media(command));
+        let Some(sdp) = peek.string_argument(1) else { return };
+        if sdp.len() > self.settings.bounds.stream_bytes_max {
+            self.not_kept(Full::Entry);
+            if let Some(index) = self.by_media_key(key) {
+                self.upstream_leg_failed(index, "the answer is too large");
+            }
+            return;
         }
+        let command = MediaCommand::UpstreamAnswer { key, epoch: self.epoch, sdp: sdp.into_owned() };
+        self.outputs.push(Output::Media(command));
     }
 
     /// A running stream of the client (un)muted its video: the watchdog must know.

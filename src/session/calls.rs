@@ -53,10 +53,13 @@ impl Session {
         if self.ledger.calls.iter().any(|call| &**call == id) {
             return;
         }
-        if self.ledger.calls.len() < self.settings.bounds.calls_max {
-            self.ledger.calls.push(id.into());
-        } else {
+        if self.ledger.calls.len() >= self.settings.bounds.calls_max {
             self.event(Event::LimitReached { limit: "session.calls_max" });
+        } else if let Err(full) = self.may_keep_id(id) {
+            self.not_kept(full);
+        } else {
+            self.keep(id.len());
+            self.ledger.calls.push(id.into());
         }
     }
 
@@ -100,8 +103,9 @@ impl Session {
 
     /// A session that is resumed by token may still have this call (rule R8).
     pub(super) fn leave_call_behind(&mut self, id: Box<str>) {
+        let fits = self.may_keep_id(&id).is_ok();
         let calls = &mut self.ledger.left_behind.calls;
-        if self.client.keep_alive && calls.len() < self.settings.bounds.calls_max {
+        if fits && self.client.keep_alive && calls.len() < self.settings.bounds.calls_max {
             calls.push(id);
         }
     }

@@ -71,9 +71,17 @@ impl Session {
             self.event(Event::LimitReached { limit: "hold.count_max" });
         } else if held_bytes + text.len() > hold.bytes_max {
             self.event(Event::LimitReached { limit: "hold.bytes_max" });
+        } else if let Err(full) = self.may_keep(0, text.len()) {
+            self.not_kept(full);
         } else {
             let until = self.now + hold.time_max;
+            self.keep(text.len());
             self.held.push(HeldMessage { until, message: text.into() });
+            return;
+        }
+        if self.client.connection.is_none() && self.held.is_empty() {
+            // Without its first message nobody can say what it wanted to be.
+            self.give_up("its first message is too large to wait for an upstream".to_owned());
         }
     }
 
@@ -138,10 +146,13 @@ impl Session {
 
     /// Notes a request that waits for an answer. Past the bound it is only forwarded.
     pub(super) fn note_pending(&mut self, pending: Pending) {
-        if self.ledger.pending.len() < self.settings.bounds.pending_requests_max {
-            self.ledger.pending.push(pending);
-        } else {
+        if self.ledger.pending.len() >= self.settings.bounds.pending_requests_max {
             self.event(Event::LimitReached { limit: "session.pending_requests_max" });
+        } else if let Err(full) = self.may_keep_id(pending.longest()) {
+            self.not_kept(full);
+        } else {
+            self.keep(pending.bytes());
+            self.ledger.pending.push(pending);
         }
     }
 
@@ -204,9 +215,20 @@ impl Session {
     }
 
     fn metrics_description(&mut self, peek: &Peek<'_>) {
-        let stream = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
-        if let Some(stream) = stream.and_then(|index| self.ledger.streams.get_mut(index)) {
-            stream.metrics = Some(Packed::new(peek.text()));
+        let index = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        if let Some(stream) = index.and_then(|index| self.ledger.streams.get_mut(index)) {
+            stream.metrics = None;
+            let (rest_bytes, text) = (stream.bytes(), peek.text());
+            match self.may_keep(rest_bytes.saturating_add(text.len()), text.len()) {
+                Ok(()) => {
+                    self.keep(text.len());
+                    let metrics = Some(Packed::new(text));
+                    if let Some(stream) = index.and_then(|index| self.ledger.streams.get_mut(index)) {
+                        stream.metrics = metrics;
+                    }
+                }
+                Err(full) => self.not_kept(full),
+            }
         }
         self.forward_for_stream(peek);
     }

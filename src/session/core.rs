@@ -6,6 +6,7 @@ use crate::{config::SessionSettings, registry::Registry};
 
 use super::{
     Close, Epoch, Event, Input, LossCause, Output, SessionId, Timestamp,
+    kept::Kept,
     ledger::Ledger,
     random::Random,
     state::{BurstEvent, Client, HeldMessage, Lever, Link, Outage, Stage, Upstream},
@@ -40,6 +41,8 @@ pub struct Session {
     pub(super) next_media_key: u32,
     /// This client's publishes are answered without H264 from now on: it failed with it.
     pub(super) refuse_h264: bool,
+    /// What it keeps, in bytes.
+    pub(super) kept: Kept,
     pub(super) outputs: Vec<Output>,
 }
 
@@ -72,6 +75,7 @@ impl Session {
             anchors: false,
             next_media_key: 0,
             refuse_h264: false,
+            kept: Kept::default(),
             outputs: Vec::new(),
         }
     }
@@ -91,6 +95,7 @@ impl Session {
         }
         self.dispatch(input);
         self.run_timers();
+        self.count_kept();
     }
 
     fn dispatch(&mut self, input: Input<'_>) {
@@ -270,8 +275,10 @@ impl Session {
             self.outputs.push(Output::Post(asker, mail));
         }
         self.ledger = Ledger::default();
-        self.burst.clear();
-        self.held.clear();
+        self.client.connection = None;
+        self.upstream.token = None;
+        self.burst = Vec::new();
+        self.held = Vec::new();
         drop(self.take_lever());
     }
 }

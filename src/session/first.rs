@@ -34,12 +34,17 @@ impl Session {
     fn connection(&mut self, peek: &Peek<'_>) {
         let connection = view::Connection::read(peek);
         let mode = self.settings.restore_mode(connection.app_key.as_deref());
+        let bytes = peek.text().len();
         let reason = if connection.is_sfu() {
             Some("an application of the SFU SDK")
         } else if connection.client_version.as_deref().is_some_and(|version| version.starts_with("0.")) {
             Some("a client older than 2.0")
         } else if mode == RestoreMode::Passthrough {
             Some("restore mode `passthrough`")
+        } else if !self.must_keep(bytes) {
+            Some("its `connection` is larger than session.bytes_max")
+        } else if !self.process_has_room(bytes) {
+            Some("all sessions keep as much as limits.kept_memory_percent_max allows")
         } else {
             None
         };

@@ -1,6 +1,6 @@
 //! What goes into the session core and what comes out of it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::media::{Fact, Kind};
 
@@ -115,17 +115,17 @@ pub enum Priority {
     Other,
 }
 
-/// A note between sessions of one process. Delivery is at most once, order per sender is kept.
+/// A note between sessions of one process, small however many get it. Delivery is at most once, order per sender is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mail {
     /// The stream of this name is publishing again (or is known not to come back): plays that
     /// wait for it should go on.
-    NameSettled(String),
+    NameSettled(Arc<str>),
     /// Another session's client wants to publish this name, which the receiver holds: prove
     /// that your client is alive (rule R7).
     ProveAlive {
         /// The stream name in question.
-        name: String,
+        name: Arc<str>,
         /// Whom to answer.
         asker: SessionId,
     },
@@ -134,7 +134,7 @@ pub enum Mail {
     /// The answer to `ProveAlive`.
     Proven {
         /// The stream name in question.
-        name: String,
+        name: Arc<str>,
         /// False: the holder was dead and has ended itself.
         alive: bool,
     },

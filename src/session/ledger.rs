@@ -184,6 +184,8 @@ pub(super) struct Room {
     pub(super) replay_operation: Option<Box<str>>,
     /// Participants as the client knows them.
     pub(super) participants: Vec<Participant>,
+    /// What they take, in bytes.
+    pub(super) participants_bytes: usize,
     /// After a replayed join the next STATE becomes differences.
     pub(super) awaits_state: bool,
     /// Participants not seen since the replay; they have until then to come back.
@@ -248,10 +250,13 @@ pub(super) struct LeftBehind {
 impl LeftBehind {
     /// Notes a stream; past the bound the oldest is forgotten.
     pub(super) fn note(&mut self, stream: &Stream) {
-        if self.streams.len() >= RETIRED_MAX {
+        let bytes = |entry: &(Box<str>, Box<str>, Kind)| entry.0.len() + entry.1.len();
+        self.streams.push((stream.upstream_id().into(), stream.name.clone(), stream.kind));
+        while self.streams.len() > RETIRED_MAX
+            || self.streams.iter().map(bytes).sum::<usize>() > RETIRED_BYTES_MAX
+        {
             self.streams.remove(0);
         }
-        self.streams.push((stream.upstream_id().into(), stream.name.clone(), stream.kind));
     }
 
     /// Takes the upstream id of a stream with this name, to stop it.
@@ -270,6 +275,8 @@ impl LeftBehind {
 
 /// Retired ids kept per epoch; the oldest goes first.
 const RETIRED_MAX: usize = 64;
+/// Bytes of them, and of the streams left behind; these come on top of what a session may keep.
+pub(super) const RETIRED_BYTES_MAX: usize = 16 * 1024;
 
 impl Ledger {
     pub(super) fn by_client_id(&self, id: &str) -> Option<usize> {
@@ -282,10 +289,12 @@ impl Ledger {
     }
 
     pub(super) fn retire(&mut self, upstream_id: &str) {
-        if self.retired.len() >= RETIRED_MAX {
+        self.retired.push(upstream_id.into());
+        while self.retired.len() > RETIRED_MAX
+            || self.retired.iter().map(|id| id.len()).sum::<usize>() > RETIRED_BYTES_MAX
+        {
             self.retired.remove(0);
         }
-        self.retired.push(upstream_id.into());
     }
 
     pub(super) fn is_retired(&self, upstream_id: &str) -> bool {

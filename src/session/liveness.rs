@@ -132,7 +132,8 @@ impl Session {
     /// Another session's client wants a name that our client publishes (rule R7).
     fn prove_alive(&mut self, name: &str, asker: SessionId) {
         let bound = self.settings.bounds.pending_requests_max;
-        if !self.holds_name(name) || self.askers.len() >= bound {
+        let fits = self.may_keep_id(name).is_ok();
+        if !fits || !self.holds_name(name) || self.askers.len() >= bound {
             let alive = self.holds_name(name);
             self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive }));
             return;

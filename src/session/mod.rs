@@ -13,6 +13,7 @@ mod event;
 mod first;
 mod info;
 mod io;
+mod kept;
 mod ledger;
 mod liveness;
 mod packed;

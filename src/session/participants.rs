@@ -1,13 +1,18 @@
 //! The participants of a room, as the messages of the room API tell of them (protocol S2.7).
 
-use crate::signaling::{Span, elements, field, fields, string};
+use crate::{
+    config::SessionBounds,
+    signaling::{Span, elements, field, fields, string},
+};
 
-use super::ledger::Participant;
+use super::ledger::{Participant, Room};
 
 /// Participants remembered per room.
 const PARTICIPANTS_MAX: usize = 1_000;
 /// Streams remembered per participant.
 pub(super) const STREAMS_MAX: usize = 64;
+/// Elements of a STATE that are looked at: no more could be remembered.
+const ELEMENTS_MAX: usize = 16_384;
 
 pub(super) fn fresh_copy(participant: &Participant) -> Participant {
     Participant {
@@ -17,7 +22,16 @@ pub(super) fn fresh_copy(participant: &Participant) -> Participant {
     }
 }
 
-pub(super) fn merge(participants: &mut Vec<Participant>, fresh: Participant) {
+/// Remembers a participant of a room whose participants may take this many bytes.
+pub(super) fn merge(room: &mut Room, fresh: Participant, bytes_max: usize) {
+    let bytes = room.participants_bytes.saturating_add(fresh.bytes());
+    if bytes <= bytes_max {
+        room.participants_bytes = bytes;
+        merge_into(&mut room.participants, fresh);
+    }
+}
+
+fn merge_into(participants: &mut Vec<Participant>, fresh: Participant) {
     let full = participants.len() >= PARTICIPANTS_MAX;
     if let Some(known) = participants.iter_mut().find(|known| known.login == fresh.login) {
         for stream in fresh.streams {
@@ -39,13 +53,19 @@ pub(super) fn room_command(text: &[u8], payload: Span) -> Option<(String, String
 }
 
 /// The participants of a STATE: logins, or objects of login and stream name.
-pub(super) fn participants(text: &[u8], info: Span) -> Vec<Participant> {
+///
+/// Names too long to be kept are left out.
+pub(super) fn participants(text: &[u8], info: Span, bounds: &SessionBounds) -> Vec<Participant> {
+    let is_short = |name: &str| name.len() <= bounds.id_bytes_max;
     let mut all = Vec::new();
-    for span in elements(text, info) {
-        if let Some(login) = string(text, span) {
-            merge(&mut all, Participant { login: login.as_ref().into(), ..Participant::default() });
-        } else if let Some((login, stream)) = login_and_stream(text, span) {
-            merge(&mut all, Participant { login, streams: vec![stream], ..Participant::default() });
+    for span in elements(text, info).take(ELEMENTS_MAX) {
+        if let Some(login) = string(text, span).filter(|login| is_short(login)) {
+            merge_into(&mut all, Participant { login: login.as_ref().into(), ..Participant::default() });
+        } else if let Some((login, stream)) = login_and_stream(text, span)
+            && is_short(&login)
+            && is_short(&stream)
+        {
+            merge_into(&mut all, Participant { login, streams: vec![stream], ..Participant::default() });
         }
     }
     all

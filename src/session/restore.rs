@@ -337,15 +337,24 @@ impl Session {
 
     /// Keeps the `getUserData` of the new epoch for the case that it is wanted.
     pub(super) fn load_lever(&mut self, user_data: &[u8]) {
+        if self.new_lever().is_none() {
+            return;
+        }
+        let fits = self.may_keep(user_data.len(), user_data.len());
+        match fits {
+            Ok(()) => self.keep(user_data.len()),
+            Err(full) => self.not_kept(full),
+        }
         if let Some(lever) = self.new_lever() {
-            lever.user_data = Some(Packed::plain(user_data));
+            lever.user_data = fits.is_ok().then(|| Packed::plain(user_data));
         }
     }
 
     /// The publish of this name was reported, and will be back when the lever is pulled.
     pub(super) fn expect_again(&mut self, name: &str) -> bool {
         let names_max = self.settings.bounds.streams_max;
-        let expects = self.new_lever().filter(|lever| lever.names.len() < names_max);
+        let fits = self.may_keep_id(name).is_ok();
+        let expects = self.new_lever().filter(|lever| fits && lever.names.len() < names_max);
         expects.map(|lever| lever.names.push(name.into())).is_some()
     }
 

@@ -6,6 +6,7 @@ use crate::signaling::{Edits, Peek, Span, fields, peek, string, synthetic};
 use super::{
     Event, Output, Timestamp,
     core::Session,
+    kept::Full,
     ledger::{Participant, Pending, Room, StreamState},
     packed::Packed,
     participants::{STREAMS_MAX, fresh_copy, login_and_stream, merge, participants, room_command},
@@ -44,9 +45,17 @@ impl Session {
         drop(self.take_lever());
         if self.ledger.room(name).is_none() && self.ledger.rooms.len() >= self.settings.bounds.rooms_max {
             self.event(Event::LimitReached { limit: "session.rooms_max" });
-            return self.forward_or_drop();
+            return self.join_unkept(operation);
         }
         self.forget_room(name);
+        let bytes = peek.text().len().saturating_add(name.len()).saturating_add(operation.len());
+        let is_short = self.is_short(name) && self.is_short(operation);
+        let fits = if is_short { self.may_keep(bytes, bytes) } else { Err(Full::Id) };
+        if let Err(full) = fits {
+            self.not_kept(full);
+            return self.join_unkept(operation);
+        }
+        self.keep(bytes);
         self.ledger.rooms.push(Room {
             name: name.into(),
             join: Packed::new(peek.text()),
@@ -54,12 +63,22 @@ impl Session {
             asked_at: self.now,
             replay_operation: None,
             participants: Vec::new(),
+            participants_bytes: 0,
             awaits_state: false,
             missing_until: None,
         });
         // Behind the repeated joins of a return: the upstream takes it already.
         if self.is_up() || self.is_joining() {
             self.outputs.push(Output::ForwardToUpstream);
+        }
+    }
+
+    /// A join that is not kept is not repeated: the client hears so where it would have to be.
+    fn join_unkept(&mut self, operation: &str) {
+        if self.is_up() {
+            self.outputs.push(Output::ForwardToUpstream);
+        } else {
+            self.answer_lost(Pending::Data(operation.into()));
         }
     }
 
@@ -90,8 +109,9 @@ impl Session {
 
     /// A session that is resumed by token may still be in this room (rule R8).
     pub(super) fn leave_room_behind(&mut self, name: Box<str>) {
+        let fits = self.may_keep_id(&name).is_ok();
         let rooms = &mut self.ledger.left_behind.rooms;
-        if self.client.keep_alive && rooms.len() < self.settings.bounds.rooms_max {
+        if fits && self.client.keep_alive && rooms.len() < self.settings.bounds.rooms_max {
             rooms.push(name);
         }
     }
@@ -270,17 +290,31 @@ impl Session {
                 return self.room_event(peek, false);
             }
         }
+        let room_bytes = self.room_for_participants(index);
         let swallowed = match &*name {
-            "STATE" => self.room_state(index, text, info),
-            "JOINED" => self.participant_joined(index, string(text, info).as_deref()),
+            "STATE" => self.room_state(index, text, info, room_bytes),
+            "JOINED" => self.participant_joined(index, string(text, info).as_deref(), room_bytes),
             "LEFT" => self.participant_left(index, string(text, info).as_deref()),
-            "PUBLISHED" => self.participant_published(index, text, info),
+            "PUBLISHED" => self.participant_published(index, text, info, room_bytes),
             "UNPUBLISHED" | "FAILED" => self.participant_unpublished(index, text, info),
             _ => false,
         };
+        if let Some(room) = self.ledger.rooms.get_mut(index) {
+            room.count_participants();
+        }
         if !swallowed {
             self.pass_on(text, released);
         }
+    }
+
+    /// How many bytes of participants this room may have in all.
+    fn room_for_participants(&mut self, index: usize) -> usize {
+        let known_bytes = self.ledger.rooms.get(index).map_or(0, |room| room.participants_bytes);
+        let more_bytes = self.room_left();
+        if more_bytes == 0 {
+            self.not_kept(Full::Session);
+        }
+        known_bytes.saturating_add(more_bytes)
     }
 
     fn release_room(&mut self, subject: &Subject) {
@@ -302,12 +336,12 @@ impl Session {
     }
 
     /// True if the STATE was turned into differences.
-    fn room_state(&mut self, index: usize, text: &[u8], info: Span) -> bool {
-        let fresh = participants(text, info);
+    fn room_state(&mut self, index: usize, text: &[u8], info: Span, bytes_max: usize) -> bool {
+        let fresh = participants(text, info, &self.settings.bounds);
         let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
         if !std::mem::take(&mut room.awaits_state) {
             for participant in fresh {
-                merge(&mut room.participants, participant);
+                merge(room, participant, bytes_max);
             }
             return false;
         }
@@ -318,13 +352,13 @@ impl Session {
             room.missing_until = Some(self.now + MISSING_GRACE);
         }
         for participant in fresh {
-            self.room_difference(index, participant);
+            self.room_difference(index, participant, bytes_max);
         }
         true
     }
 
     /// Tells the client what changed about one participant while it did not look.
-    fn room_difference(&mut self, index: usize, fresh: Participant) {
+    fn room_difference(&mut self, index: usize, fresh: Participant, bytes_max: usize) {
         let Some(room) = self.ledger.rooms.get_mut(index) else { return };
         let name = room.name.clone();
         let known = room.participants.iter_mut().find(|known| known.login == fresh.login);
@@ -334,14 +368,19 @@ impl Session {
                     known.streams.iter().filter(|s| !fresh.streams.contains(s)).cloned().collect();
                 let new: Vec<_> =
                     fresh.streams.iter().filter(|s| !known.streams.contains(s)).cloned().collect();
-                known.streams.extend(new.iter().cloned());
-                known.streams.truncate(STREAMS_MAX);
+                for stream in &new {
+                    let bytes = stream.len() + size_of::<Box<str>>();
+                    if known.streams.len() < STREAMS_MAX && room.participants_bytes + bytes <= bytes_max {
+                        room.participants_bytes += bytes;
+                        known.streams.push(stream.clone());
+                    }
+                }
                 (gone, new)
             }
             None => {
                 let published = fresh.streams.clone();
                 let login = fresh.login.clone();
-                merge(&mut room.participants, fresh_copy(&fresh));
+                merge(room, fresh_copy(&fresh), bytes_max);
                 self.say_to_client(synthetic::room_event(&name, synthetic::RoomEvent::Joined(&login)));
                 (Vec::new(), published)
             }
@@ -357,7 +396,8 @@ impl Session {
     }
 
     /// JOINED of a participant the client knows would wipe its streams (protocol S10.8).
-    fn participant_joined(&mut self, index: usize, login: Option<&str>) -> bool {
+    fn participant_joined(&mut self, index: usize, login: Option<&str>, bytes_max: usize) -> bool {
+        let login = login.filter(|login| self.is_short(login));
         let (Some(room), Some(login)) = (self.ledger.rooms.get_mut(index), login) else { return false };
         // Before the STATE of a repeated join it is the return of somebody the client never missed.
         let returns = room.awaits_state;
@@ -370,7 +410,7 @@ impl Session {
             return true;
         }
         room.participants.retain(|known| &*known.login != login);
-        merge(&mut room.participants, Participant { login: login.into(), ..Participant::default() });
+        merge(room, Participant { login: login.into(), ..Participant::default() }, bytes_max);
         false
     }
 
@@ -378,8 +418,11 @@ impl Session {
     /// client plays may be about to come back; the rest is withdrawn at once, or a page would
     /// play the dead one when the participant publishes anew.
     fn doubt_streams(&mut self, index: usize, login: &str, streams: &[Box<str>]) {
+        let bytes = streams.iter().map(|name| name.len() + size_of::<Box<str>>()).sum();
+        let fits = self.must_keep(bytes);
         let (doubted, gone): (Vec<_>, Vec<_>) =
-            streams.iter().cloned().partition(|name| self.still_plays(name));
+            streams.iter().cloned().partition(|name| fits && self.still_plays(name));
+        self.keep(bytes);
         let until = self.now + MISSING_GRACE;
         let Some(room) = self.ledger.rooms.get_mut(index) else { return };
         let name = room.name.clone();
@@ -413,11 +456,15 @@ impl Session {
     }
 
     /// PUBLISHED of a stream the client knows and still plays is a repetition.
-    fn participant_published(&mut self, index: usize, text: &[u8], info: Span) -> bool {
-        let Some((login, stream)) = login_and_stream(text, info) else { return false };
+    fn participant_published(&mut self, index: usize, text: &[u8], info: Span, bytes_max: usize) -> bool {
+        let known = login_and_stream(text, info);
+        let known = known.filter(|(login, stream)| self.is_short(login) && self.is_short(stream));
+        let Some((login, stream)) = known else { return false };
         let plays = self.still_plays(&stream);
         let repeated = self.epoch != super::Epoch(0);
         let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
+        let bytes = stream.len() + size_of::<Box<str>>();
+        let has_room = room.participants_bytes + bytes <= bytes_max;
         let known = room.participants.iter_mut().find(|known| known.login == login);
         if known.is_none() && repeated {
             // It came before the STATE of a repeated join, which says it in time: the SDK throws
@@ -429,7 +476,7 @@ impl Session {
             if known.streams.contains(&stream) {
                 return plays;
             }
-            if known.streams.len() < STREAMS_MAX {
+            if has_room && known.streams.len() < STREAMS_MAX {
                 known.streams.push(stream);
             }
         }
@@ -467,6 +514,7 @@ impl Session {
                         back.streams.retain(|name| *name != stream);
                     }
                 }
+                room.count_participants();
             }
         }
         self.outputs.extend(messages.into_iter().map(Output::SendToClient));

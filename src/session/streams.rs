@@ -1,5 +1,7 @@
 //! Publishes and plays as the client asks for them, and what they owe when an upstream dies.
 
+use std::{borrow::Cow, sync::Arc};
+
 use crate::{
     registry::EndOfName,
     signaling::{Peek, sdp, synthetic, synthetic::StreamStatus},
@@ -8,6 +10,7 @@ use crate::{
 use super::{
     Event, Mail, Outcome, Output, Timestamp,
     core::{Session, after},
+    kept::Full,
     ledger::{Kind, Pending, Stream, StreamState, Transport},
     packed::Packed,
     request::{offer_in, request_with},
@@ -19,6 +22,9 @@ const INFO_LOST: &str = "Stopped by session disconnect";
 /// What a request is told that waited in vain (protocol S4.2).
 const INFO_NOT_READY: &str = "Session not ready";
 
+/// What a stream takes without its texts.
+const STREAM_BYTES: usize = size_of::<Stream>();
+
 impl Session {
     pub(super) fn stream_request(&mut self, peek: &Peek<'_>, kind: Kind) {
         let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
@@ -27,20 +33,34 @@ impl Session {
             return self.forward_or_drop();
         }
         let name = peek.string("name").unwrap_or_default();
-        if !self.has_room_for_stream(peek.text().len()) {
-            let published = kind.is_publish();
+        let published = kind.is_publish();
+        let up = self.is_up();
+        if !self.is_short(&id) {
+            // Nobody could tell its end: it is between the client and the server.
+            self.not_kept(Full::Id);
+            if up {
+                self.outputs.push(Output::ForwardToUpstream);
+            } else {
+                self.say_to_client(stream_failed(&id, "", published, INFO_NOT_READY));
+            }
+            return;
+        }
+        let is_kept = self.may_keep_request(peek, &id, &name);
+        let name = if self.is_short(&name) { name } else { Cow::Borrowed("") };
+        let stream_bytes = STREAM_BYTES.saturating_add(id.len()).saturating_add(name.len());
+        if !self.has_room_for_stream(stream_bytes, peek.text().len()) || (!up && !is_kept) {
             self.say_to_client(stream_failed(&id, &name, published, INFO_NOT_READY));
             return;
         }
-        let transport = self.transport_for(peek.string("mediaProvider").as_deref(), peek.has_string("sdp"));
-        let up = self.is_up();
+        let has_offer = is_kept && peek.has_string("sdp");
+        let transport = self.transport_for(peek.string("mediaProvider").as_deref(), has_offer);
         self.ledger.streams.push(Stream {
             client_id: id.as_ref().into(),
             upstream_id: None,
             name: name.as_ref().into(),
             kind,
             transport,
-            request: Some(Packed::plain(peek.text())),
+            request: is_kept.then(|| Packed::plain(peek.text())),
             state: if up { StreamState::Requested } else { StreamState::Held },
             since: self.now,
             tries: 0,
@@ -62,6 +82,7 @@ impl Session {
             last_outage_ms: None,
             numbers: None,
         });
+        self.keep(self.ledger.streams.last().map_or(0, Stream::bytes));
         drop(self.take_lever());
         if up {
             self.first_request(self.ledger.streams.len().saturating_sub(1));
@@ -82,13 +103,32 @@ impl Session {
         }
     }
 
-    fn has_room_for_stream(&mut self, request_bytes: usize) -> bool {
+    /// Whether a request can be repeated later. One that cannot is passed on, and its stream
+    /// reported instead of restored.
+    fn may_keep_request(&mut self, peek: &Peek<'_>, id: &str, name: &str) -> bool {
+        let request_bytes = peek.text().len();
+        let bytes = request_bytes.saturating_add(STREAM_BYTES).saturating_add(id.len());
+        let fits = if self.is_short(name) {
+            let bytes = bytes.saturating_add(name.len());
+            self.may_keep(request_bytes, bytes)
+        } else {
+            Err(Full::Id)
+        };
+        if let Err(full) = fits {
+            self.not_kept(full);
+        }
+        fits.is_ok()
+    }
+
+    fn has_room_for_stream(&mut self, stream_bytes: usize, request_bytes: usize) -> bool {
         let bounds = &self.settings.bounds;
         let hold = &self.settings.hold;
         let held = self.ledger.streams.iter().filter(|stream| stream.state == StreamState::Held);
         let held_bytes: usize = held.clone().filter_map(|s| s.request.as_ref()).map(Packed::len_bytes).sum();
         let limit = if self.ledger.streams.len() >= bounds.streams_max {
             "session.streams_max"
+        } else if !self.must_keep(stream_bytes) {
+            "session.bytes_max"
         } else if !self.is_up() && held.count() >= hold.count_max {
             "hold.count_max"
         } else if !self.is_up() && held_bytes + request_bytes > hold.bytes_max {
@@ -105,6 +145,9 @@ impl Session {
     pub(super) fn stream_stop(&mut self, peek: &Peek<'_>, kind: Kind) {
         let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
         let Some(index) = self.ledger.by_client_id(&id) else {
+            if !self.is_short(&id) {
+                return self.forward_or_drop();
+            }
             // Its end crossed the stop. The upstream may have known it by another id, or never.
             let name = peek.string("name").unwrap_or_default();
             return self.say_stopped(&id, &name, kind);
@@ -301,11 +344,13 @@ impl Session {
     }
 
     fn settle_name(&mut self, name: &str) {
+        let mut shared = None;
         for waiter in self.registry.names().take_waiters(name) {
             if waiter == self.id {
                 self.name_settled(name);
             } else {
-                self.outputs.push(Output::Post(waiter, Mail::NameSettled(name.to_owned())));
+                let name = shared.get_or_insert_with(|| Arc::from(name));
+                self.outputs.push(Output::Post(waiter, Mail::NameSettled(Arc::clone(name))));
             }
         }
     }

@@ -42,7 +42,8 @@ impl Session {
     }
 
     fn user_data(&mut self, peek: &Peek<'_>) {
-        let token: Option<Box<str>> = peek.string("authToken").as_deref().map(Into::into);
+        let token = peek.string("authToken").filter(|token| self.is_short(token));
+        let token: Option<Box<str>> = token.as_deref().map(Into::into);
         let same_token = self.upstream.token == token;
         self.upstream.token = token;
         self.upstream.established_at = self.now;
@@ -180,7 +181,9 @@ impl Session {
         let subject = Subject::Stream(client_id);
         if self.is_held_back(&subject) && !is_answer(peek) {
             let message = message.unwrap_or_else(|| peek.text().to_vec());
-            self.push_burst(subject, message);
+            if !self.hold_as_burst(subject.clone(), &message) {
+                self.say_behind_burst(subject, message);
+            }
             return;
         }
         match message {

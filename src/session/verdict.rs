@@ -14,6 +14,7 @@ use super::{
     packed::Packed,
     request::offers_h264_and_vp8,
     state::{BurstEvent, Subject},
+    streams::failed,
 };
 
 /// Statuses after which the SDK deletes a stream (protocol S3.3).
@@ -21,6 +22,8 @@ const TERMINAL: &[&str] = &["FAILED", "STOPPED", "UNPUBLISHED"];
 
 /// First wait before an "in use" is tried again; it doubles up to `restore.name_retry_ms`.
 const FIRST_NAME_RETRY_MS: u64 = 100;
+/// What a publisher is told whose name is taken, where the server's own words were too many to keep.
+const INFO_IN_USE: &str = "Stream name is already in use";
 
 impl Session {
     pub(super) fn stream_status(&mut self, peek: &Peek<'_>) {
@@ -298,6 +301,8 @@ impl Session {
             _ => (restore.backoff_initial, restore.backoff_max),
         };
         let bound = self.patience(patience);
+        let kept_bytes = self.ledger.streams.get(index).map_or(0, Stream::bytes);
+        let words = message.and_then(|message| self.kept_message(kept_bytes, message));
         let hold_end =
             self.ledger.streams.get(index).map(|stream| stream.since + self.settings.hold.time_max);
         let Some(stream) = self.ledger.streams.get_mut(index) else { return false };
@@ -314,7 +319,7 @@ impl Session {
         let wait = std::time::Duration::from_millis(half_ms + self.random.up_to(half_ms));
         stream.tries = stream.tries.saturating_add(1);
         if !stream.running || stream.refusal.is_none() {
-            stream.refusal = message.map(Into::into);
+            stream.refusal = words;
         }
         stream.state = StreamState::Retry { at: (self.now + wait).min(until) };
         let event =
@@ -363,8 +368,12 @@ impl Session {
             return false;
         };
         stream.state = StreamState::AwaitsProof { until };
-        stream.refusal = Some(message.into());
-        let mail = Mail::ProveAlive { name: stream.name.to_string(), asker: self.id };
+        let mail = Mail::ProveAlive { name: (&*stream.name).into(), asker: self.id };
+        let kept_bytes = stream.bytes();
+        let words = self.kept_message(kept_bytes, message);
+        if let Some(stream) = self.ledger.streams.get_mut(index) {
+            stream.refusal = words;
+        }
         self.outputs.push(Output::Post(holder.session, mail));
         true
     }
@@ -373,8 +382,11 @@ impl Session {
         while let Some(index) = self.ledger.streams.iter().position(|stream| {
             matches!(stream.state, StreamState::AwaitsProof { .. }) && &*stream.name == name
         }) {
-            let message = self.ledger.streams.get(index).and_then(|stream| stream.refusal.clone());
-            let message = message.map(|message| message.into_vec()).unwrap_or_default();
+            let Some(stream) = self.ledger.streams.get(index) else { return };
+            let message = match &stream.refusal {
+                Some(words) => words.to_vec(),
+                None => failed(stream, INFO_IN_USE),
+            };
             if alive || !self.retry(index, RetryClass::InUse, "the holder was dead", Some(&message)) {
                 self.forget(index, EndOfName::Lost, None);
                 self.say_to_client(message);
@@ -390,7 +402,9 @@ impl Session {
         {
             return false;
         }
-        self.push_burst(subject, message.to_vec());
+        let Some(message) = self.kept_message(0, message) else { return false };
+        let until = self.now + self.settings.restore.burst_hold;
+        self.burst.push(BurstEvent { subject, until, message });
         true
     }
 
@@ -398,9 +412,17 @@ impl Session {
         self.burst.iter().any(|event| event.subject == *subject)
     }
 
-    pub(super) fn push_burst(&mut self, subject: Subject, message: Vec<u8>) {
-        let until = self.now + self.settings.restore.burst_hold;
-        self.burst.push(BurstEvent { subject, until, message: message.into_boxed_slice() });
+    /// There is no room to hold this, too: what is held of the stream keeps its place before it.
+    pub(super) fn say_behind_burst(&mut self, subject: Subject, message: Vec<u8>) {
+        while let Some(position) = self.burst.iter().position(|event| event.subject == subject) {
+            let event = self.burst.remove(position);
+            self.release_burst_event(event);
+        }
+        let Subject::Stream(id) = subject else { return };
+        let stream = self.ledger.by_client_id(&id).and_then(|index| self.ledger.streams.get(index));
+        if stream.is_none_or(|stream| stream.state.is_upstream()) {
+            self.say_to_client(message);
+        }
     }
 
     /// Forgets what is held back for this id; true if there was something.
@@ -414,14 +436,18 @@ impl Session {
     pub(super) fn run_burst_timers(&mut self) {
         while let Some(position) = self.burst.iter().position(|event| event.until <= self.now) {
             let event = self.burst.remove(position);
-            let message = event.message.into_vec();
-            match event.subject {
-                Subject::Stream(id) => self.release_stream_event(&id, message),
-                Subject::Call(id) => self.release_call_end(&id, message),
-                Subject::Room(_) => {
-                    if let Ok(peek) = crate::signaling::peek(&message) {
-                        self.room_event(&peek, true);
-                    }
+            self.release_burst_event(event);
+        }
+    }
+
+    fn release_burst_event(&mut self, event: BurstEvent) {
+        let message = event.message.into_vec();
+        match event.subject {
+            Subject::Stream(id) => self.release_stream_event(&id, message),
+            Subject::Call(id) => self.release_call_end(&id, message),
+            Subject::Room(_) => {
+                if let Ok(peek) = crate::signaling::peek(&message) {
+                    self.room_event(&peek, true);
                 }
             }
         }

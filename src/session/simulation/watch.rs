@@ -1,7 +1,10 @@
 //! What is looked at after every step.
 
 use super::{
-    super::{Input, SessionId, Timestamp, ledger::StreamState},
+    super::{
+        Input, SessionId, Timestamp,
+        ledger::{Participant, RETIRED_BYTES_MAX, StreamState},
+    },
     client::Phase,
     rules::Rule,
     sabotage::Sabotage,
@@ -135,6 +138,7 @@ impl World {
             ("burst", session.burst.len(), bounds.pending_requests_max * 2),
             ("held messages", session.held.len(), hold.count_max),
             ("held bytes", held_bytes, hold.bytes_max),
+            ("kept bytes", session.kept_bytes(), bounds.bytes_max + 2 * RETIRED_BYTES_MAX),
             ("retired ids", ledger.retired.len(), 64),
             ("streams left behind", ledger.left_behind.streams.len(), 64),
             ("calls left behind", ledger.left_behind.calls.len(), bounds.calls_max),
@@ -144,6 +148,18 @@ impl World {
             if size > bound {
                 return self.breach(Rule::Bounds, format!("{size} {what}, {bound} allowed"));
             }
+        }
+        for room in &ledger.rooms {
+            let counted: usize = room.participants.iter().map(Participant::bytes).sum();
+            if counted != room.participants_bytes {
+                let what = format!("{counted} bytes of participants, {} known of", room.participants_bytes);
+                return self.breach(Rule::Bounds, what);
+            }
+        }
+        let all: usize = self.slots.iter().flatten().map(|member| member.session.kept_bytes()).sum();
+        let told = self.registry.kept().bytes();
+        if all != told {
+            self.breach(Rule::Bounds, format!("{all} bytes are kept, the registry knows of {told}"));
         }
     }
 
@@ -340,6 +356,10 @@ impl World {
         self.look_at_names();
         let waiting = self.names.iter().any(|name| !self.registry.names().take_waiters(name).is_empty());
         let tokens = self.registry.tokens().len();
+        let kept = self.registry.kept().bytes();
+        if kept > 0 {
+            self.breach(Rule::RegistryClean, format!("{kept} bytes are kept for nobody"));
+        }
         if tokens > 0 || waiting {
             self.breach(Rule::RegistryClean, format!("{tokens} tokens are left, waiters {waiting}"));
         }

@@ -3,6 +3,7 @@
 
 mod anchor;
 mod basics;
+mod bytes;
 mod corners;
 mod dialling;
 mod limits;

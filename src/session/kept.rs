@@ -1,0 +1,266 @@
+//! How many bytes a session keeps for its client, and whether more may be kept: a client or server
+//! that says much must not make the process hold it all.
+//!
+//! Counts what others hold, and decides nothing else. The bounds: one entry (a stream, a room, a
+//! request), the whole session, and all sessions of the process together, whose sum stands in the
+//! registry.
+
+use crate::media::StreamStats;
+
+use super::{
+    Event,
+    core::Session,
+    ledger::{Ledger, LeftBehind, Participant, Pending, Room, Stream, Transport},
+    packed::Packed,
+    state::{BurstEvent, HeldMessage, Lever, Subject},
+};
+
+/// Length of an id of ours, a UUID.
+const OWN_ID_BYTES: usize = 36;
+/// What the numbers of a stream take, with the list of gaps and codec names.
+const STATS_BYTES: usize = size_of::<StreamStats>() + 256;
+
+/// Why something is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// An id or a name is too long.
+    Id,
+    /// The entry alone is too large.
+    Entry,
+    /// The session keeps enough.
+    Session,
+    /// All sessions together do.
+    Process,
+}
+
+impl Full {
+    /// Name of the setting.
+    const fn setting(self) -> &'static str {
+        match self {
+            Self::Id => "session.id_bytes_max",
+            Self::Entry => "session.stream_bytes_max",
+            Self::Session => "session.bytes_max",
+            Self::Process => "limits.kept_memory_percent_max",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// The account of one session.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// As counted after the last input, and what was added since.
+    bytes: usize,
+    /// What the sum of the process holds of it.
+    told_bytes: usize,
+    /// Which limits the log has heard of.
+    logged: u8,
+}
+
+impl Session {
+    /// Whether an entry of `entry_bytes` may be kept, `more_bytes` of them new.
+    pub(super) fn may_keep(&self, entry_bytes: usize, more_bytes: usize) -> Result<(), Full> {
+        // The last quarter is for the truth about streams that come later.
+        let bytes_max = self.settings.bounds.bytes_max / 4 * 3;
+        if entry_bytes > self.settings.bounds.stream_bytes_max {
+            Err(Full::Entry)
+        } else if self.kept.bytes.saturating_add(more_bytes) > bytes_max {
+            Err(Full::Session)
+        } else if self.process_has_room(more_bytes) {
+            Ok(())
+        } else {
+            Err(Full::Process)
+        }
+    }
+
+    /// Whether all sessions together may keep this much more.
+    pub(super) fn process_has_room(&self, more_bytes: usize) -> bool {
+        let untold = self.kept.bytes.saturating_sub(self.kept.told_bytes);
+        self.registry.kept().has_room(untold.saturating_add(more_bytes))
+    }
+
+    /// Whether the session may keep this much more of what is needed in any case. It is little, and
+    /// kept although all sessions together keep too much: or one of them could take the truth from
+    /// the others.
+    pub(super) fn must_keep(&self, more_bytes: usize) -> bool {
+        self.kept.bytes.saturating_add(more_bytes) <= self.settings.bounds.bytes_max
+    }
+
+    /// Whether an id or name is short enough to be kept.
+    pub(super) fn is_short(&self, id: &str) -> bool {
+        id.len() <= self.settings.bounds.id_bytes_max
+    }
+
+    /// Whether an id may be kept.
+    pub(super) fn may_keep_id(&self, id: &str) -> Result<(), Full> {
+        if self.is_short(id) { self.may_keep(id.len(), id.len()) } else { Err(Full::Id) }
+    }
+
+    /// How many bytes more the session may keep.
+    pub(super) fn room_left(&self) -> usize {
+        let of_session = (self.settings.bounds.bytes_max / 4 * 3).saturating_sub(self.kept.bytes);
+        of_session.min(self.registry.kept().left())
+    }
+
+    /// Counts what is being kept, until the next count tells exactly.
+    pub(super) const fn keep(&mut self, more_bytes: usize) {
+        self.kept.bytes = self.kept.bytes.saturating_add(more_bytes);
+    }
+
+    /// Something is not kept: the log hears of each limit once.
+    pub(super) fn not_kept(&mut self, full: Full) {
+        if self.kept.logged & full.bit() == 0 {
+            self.kept.logged |= full.bit();
+            self.event(Event::LimitReached { limit: full.setting() });
+        }
+    }
+
+    /// A message for later, if it may be kept.
+    pub(super) fn kept_message(&mut self, entry_bytes: usize, message: &[u8]) -> Option<Box<[u8]>> {
+        match self.may_keep(entry_bytes.saturating_add(message.len()), message.len()) {
+            Ok(()) => {
+                self.keep(message.len());
+                Some(message.into())
+            }
+            Err(full) => {
+                self.not_kept(full);
+                None
+            }
+        }
+    }
+
+    /// Counts anew, and tells the sum of the process what changed.
+    pub(super) fn count_kept(&mut self) {
+        self.kept.bytes = self.kept_bytes();
+        self.registry.kept().change(self.kept.told_bytes, self.kept.bytes);
+        self.kept.told_bytes = self.kept.bytes;
+    }
+
+    /// What is kept for this session now, in bytes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let client = &self.client;
+        let connection = client.connection.as_ref().map_or(0, Packed::len_bytes);
+        // The registry has them, too.
+        let tokens = [&client.token, &self.upstream.token].map(|token| token.as_ref().map_or(0, |t| t.len()));
+        let askers = self.askers.iter().map(|(name, _)| size_of_val(name).saturating_add(name.len()));
+        self.ledger.bytes()
+            + connection
+            + 2 * tokens.iter().sum::<usize>()
+            + askers.sum::<usize>()
+            + self.burst.iter().map(BurstEvent::bytes).sum::<usize>()
+            + self.held.iter().map(HeldMessage::bytes).sum::<usize>()
+            + self.lever.as_ref().map_or(0, |lever| lever.bytes())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.registry.kept().change(self.kept.told_bytes, 0);
+    }
+}
+
+/// Lengths of texts and of the fat pointers to them.
+fn texts<'a>(texts: impl IntoIterator<Item = &'a Box<str>>) -> usize {
+    texts.into_iter().map(|text| text.len() + size_of::<Box<str>>()).sum()
+}
+
+impl Ledger {
+    /// What all of it takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.streams.iter().map(Stream::bytes).sum::<usize>()
+            + self.rooms.iter().map(Room::bytes).sum::<usize>()
+            + self.pending.iter().map(Pending::bytes).sum::<usize>()
+            + texts(&self.calls)
+            + texts(&self.retired)
+            + self.left_behind.bytes()
+    }
+}
+
+impl Stream {
+    pub(super) fn bytes(&self) -> usize {
+        // With what comes by itself: an id of ours, the numbers of the workers.
+        let is_anchored = matches!(self.transport, Transport::Anchored(_));
+        size_of::<Self>()
+            + self.client_id.len()
+            + OWN_ID_BYTES
+            + self.name.len()
+            + self.request.as_ref().map_or(0, Packed::len_bytes)
+            + self.refusal.as_ref().map_or(0, |refusal| refusal.len())
+            + self.metrics.as_ref().map_or(0, Packed::len_bytes)
+            + if is_anchored { STATS_BYTES } else { 0 }
+    }
+}
+
+impl Room {
+    /// All of it, its participants as last counted.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.name.len()
+            + self.join.len_bytes()
+            + self.client_operation.as_ref().map_or(0, |id| id.len())
+            + OWN_ID_BYTES
+            + self.participants_bytes
+    }
+
+    /// Counts its participants.
+    pub(super) fn count_participants(&mut self) {
+        self.participants_bytes = self.participants.iter().map(Participant::bytes).sum();
+    }
+}
+
+impl Participant {
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.login.len() + texts(&self.streams) + texts(&self.unproven)
+    }
+}
+
+impl Pending {
+    pub(super) fn bytes(&self) -> usize {
+        let ids = match self {
+            Self::Leave(operation, room) => operation.len() + room.len(),
+            Self::Data(id) | Self::Available(id) | Self::Snapshot(id) | Self::Hangup(id) => id.len(),
+        };
+        size_of::<Self>() + ids
+    }
+
+    /// The longest id in it.
+    pub(super) fn longest(&self) -> &str {
+        match self {
+            Self::Leave(operation, room) if room.len() > operation.len() => room,
+            Self::Leave(id, _)
+            | Self::Data(id)
+            | Self::Available(id)
+            | Self::Snapshot(id)
+            | Self::Hangup(id) => id,
+        }
+    }
+}
+
+impl LeftBehind {
+    fn bytes(&self) -> usize {
+        let streams = self.streams.iter().map(|entry| size_of_val(entry) + entry.0.len() + entry.1.len());
+        streams.sum::<usize>() + texts(&self.calls) + texts(&self.rooms)
+    }
+}
+
+impl BurstEvent {
+    pub(super) fn bytes(&self) -> usize {
+        let (Subject::Stream(id) | Subject::Call(id) | Subject::Room(id)) = &self.subject;
+        size_of::<Self>() + id.len() + self.message.len()
+    }
+}
+
+impl HeldMessage {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.message.len()
+    }
+}
+
+impl Lever {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.user_data.as_ref().map_or(0, Packed::len_bytes) + texts(&self.names)
+    }
+}
