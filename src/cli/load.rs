@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{Failure, args::LoadArgs, signals::Signals, told};
 use crate::{
-    config::{LogFormat, LogLevel, LogSettings},
+    config::{LogLevel, LogSettings},
     limits,
     load::{self, LoadSettings, Media, Outages, Progress, Scenario, Upstream},
     telemetry,
@@ -18,7 +18,7 @@ use crate::{
 pub(super) fn run(args: &LoadArgs, out: &mut impl Write) -> Result<(), Failure> {
     let settings = settings(args)?;
     settings.check(args.no_limit).map_err(Failure::Usage)?;
-    telemetry::init(&LogSettings { format: LogFormat::Text, level: LogLevel::Warn })?;
+    telemetry::init(&LogSettings { level: LogLevel::Warn, ..LogSettings::default() })?;
     super::install_crypto_provider();
     let open_files = limits::raise_open_files();
     let each = if settings.media == Media::Real { 2 } else { 1 };
@@ -123,11 +123,10 @@ fn show(progress: Progress) {
         progress.received,
         progress.errors
     );
-    let mut stderr = io::stderr().lock();
-    if stderr.is_terminal() {
-        told(write!(stderr, "\r\u{1b}[K{line}"));
+    // By the log's thread: clients are not to wait for whoever reads this.
+    if io::stderr().is_terminal() {
+        telemetry::write(&format!("\r\u{1b}[K{line}"));
     } else {
-        told(writeln!(stderr, "{line}"));
+        telemetry::write(&format!("{line}\n"));
     }
-    told(stderr.flush());
 }

@@ -19,30 +19,51 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Parser;
+use clap::{
+    Parser,
+    error::{ContextKind, ContextValue},
+};
 
 pub use args::{CertificateArgs, CheckArgs, Cli, Command, LoadArgs, SettingsArgs, SimulateArgs};
 pub use failure::Failure;
 pub use signals::Signal;
 
+use crate::{signaling::redact::line_without_credentials, telemetry};
+
 /// Runs the command line `arguments`, the name of the program first, and says how it went.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(message) => {
-            // Help and version come this way, too. If stdout is gone there is nobody to tell.
-            let _ = message.print();
-            let failed = message.use_stderr();
-            return if failed { ExitCode::from(failure::USAGE) } else { ExitCode::SUCCESS };
+        Err(message) if message.use_stderr() => {
+            told(write!(io::stderr(), "{}", wrong_usage(message)));
+            return ExitCode::from(failure::USAGE);
+        }
+        Err(help) => {
+            // Help and version come this way. If stdout is gone there is nobody to tell.
+            told(help.print());
+            return ExitCode::SUCCESS;
         }
     };
-    match run(&cli, &mut io::stdout().lock()) {
+    let code = match run(&cli, &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("holdfast: {failure}");
+            telemetry::write(&format!("holdfast: {failure}\n"));
             failure.exit_code()
         }
+    };
+    telemetry::flush();
+    code
+}
+
+/// What clap says, without the value that it does not accept if that may hold a password.
+fn wrong_usage(mut message: clap::Error) -> String {
+    if let Some(ContextValue::String(value)) = message.get(ContextKind::InvalidValue)
+        && *value != line_without_credentials(value)
+    {
+        let hidden = ContextValue::String("(not shown: it may hold a password)".to_owned());
+        message.insert(ContextKind::InvalidValue, hidden);
     }
+    line_without_credentials(&message.render().to_string()).into_owned()
 }
 
 fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {

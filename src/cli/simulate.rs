@@ -16,6 +16,7 @@ pub(super) fn run(args: &SimulateArgs, out: &mut impl Write) -> Result<(), Failu
     telemetry::init(&LogSettings {
         format: args.log_format.unwrap_or_default(),
         level: args.log_level.unwrap_or_default(),
+        ..LogSettings::default()
     })?;
     super::install_crypto_provider();
     super::on_runtime(serve(settings, out))

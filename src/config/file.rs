@@ -18,6 +18,7 @@ use super::{
     session::{AppSettings, HoldSettings, KeepaliveSettings, SessionBounds, VideoSettings},
     upstream::UpstreamSettings,
 };
+use crate::signaling::redact::without_credentials;
 
 /// The whole file, section by section.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,10 +51,11 @@ fn describe(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
     // What can be read around a syntax error is enough to name the key.
     let (table, _) = DeTable::parse_recoverable(text);
     let key = key_at(table.get_ref(), offset, "").map_or_else(String::new, |(key, _)| key);
-    let message = error.message().trim_end().to_owned();
+    // A line may be that of an upstream, with a password that does not belong there.
+    let message = without_credentials(error.message().trim_end()).into_owned();
     let hint = if key.is_empty() {
         let line = text.lines().nth(line - 1).unwrap_or("").trim();
-        (!line.is_empty()).then(|| format!("the line is `{line}`"))
+        (!line.is_empty()).then(|| format!("the line is `{}`", without_credentials(line)))
     } else {
         hint(&key, &message)
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::media::StreamStats;
+use crate::{media::StreamStats, signaling::redact::without_credentials};
 
 use super::{
     core::Session,
@@ -15,6 +15,9 @@ use super::{
 /// A session at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct SessionSnapshot {
+    /// Its place in the order of their coming.
+    #[serde(skip)]
+    pub number: u64,
     /// Its id, as in the log.
     pub id: String,
     /// `first`, `up`, `waiting`, `dialing`, `connecting`, `joining`, `passed through` or `ended`.
@@ -61,6 +64,7 @@ impl Session {
         let outage = self.outage();
         let since = outage.map(|outage| self.now.since(outage.since));
         SessionSnapshot {
+            number: self.id.0,
             id: self.id.to_string(),
             state: link_word(self.link),
             outage_ms: since
@@ -93,8 +97,9 @@ const fn link_word(link: Link) -> &'static str {
 
 fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
     StreamSnapshot {
-        name: stream.name.to_string(),
-        id: stream.client_id.to_string(),
+        // The name may be the URL of a camera, with a password in it.
+        name: without_credentials(&stream.name).into_owned(),
+        id: without_credentials(&stream.client_id).into_owned(),
         kind: if stream.kind.is_publish() { "publish" } else { "play" },
         media: match stream.transport {
             Transport::Direct => "direct",

@@ -5,7 +5,11 @@
 //! never appear, in known messages or unknown ones. What is shown is cut and freed of control
 //! characters, so that nobody writes lines into a log.
 
+mod address;
+
 use std::fmt::{self, Write as _};
+
+pub use address::{line_without_credentials, without_credentials};
 
 use super::names::{ClientMessage, ServerMessage};
 use super::peek::{Peek, peek};
@@ -155,7 +159,7 @@ fn show_value(message: &Peek<'_>, key: &str, value: Span, f: &mut fmt::Formatter
         return Ok(());
     };
     // A stream name may be the URL of a camera, with a password before the host.
-    let shown = without_user_info(&shown);
+    let shown = without_credentials(&shown);
     write!(f, " {key}=")?;
     let mut characters = shown.chars();
     for character in characters.by_ref().take(VALUE_CHARS_MAX) {
@@ -165,17 +169,6 @@ fn show_value(message: &Peek<'_>, key: &str, value: Span, f: &mut fmt::Formatter
         f.write_char('…')?;
     }
     Ok(())
-}
-
-/// A URL without its credentials and its query; other text as it is.
-fn without_user_info(text: &str) -> std::borrow::Cow<'_, str> {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.into();
-    };
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    // A password may hold a slash or an at sign: cut at the last one.
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    format!("{scheme}://{host}").into()
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ use tracing::{error, info, warn};
 
 use crate::media::{Kind, LegStats, StreamStats};
 use crate::session::{DialError, Event, LossCause, Outcome, SessionId};
+use crate::signaling::redact::without_credentials;
 
 /// Longest text of a client or server that gets into a line, in characters.
 const TEXT_CHARS_MAX: usize = 128;
@@ -50,7 +51,8 @@ pub fn connected(session: SessionId, client: SocketAddr, upstream: &dyn fmt::Dis
 
 /// A socket never became a session: a bad handshake, silence, a limit.
 pub fn connection_refused(client: SocketAddr, cause: &dyn fmt::Display) {
-    warn!(event = "connection_refused", %client, %cause, "connection refused");
+    let cause = clean(&cause.to_string());
+    warn!(event = "connection_refused", %client, cause, "connection refused");
 }
 
 /// A session is over; `cause` in a few words ("client closed 1000", "shutdown").
@@ -250,9 +252,11 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A text from outside, fit for a line: cut, and without control characters.
+/// A text from outside, fit for a line: cut, without control characters, and without the user names,
+/// passwords and queries of addresses in it.
 #[must_use]
 pub fn clean(text: &str) -> String {
+    let text = &without_credentials(text);
     let mut clean: String =
         text.chars().take(TEXT_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(TEXT_CHARS_MAX).is_some() {
@@ -343,6 +347,27 @@ mod tests {
         for name in ["connected", "connection_refused", "session_ended"] {
             assert_eq!(capture.lines_with(&format!("\"event\":\"{name}\"")).len(), 1);
         }
+    }
+
+    #[test]
+    fn names_that_are_addresses_lose_their_passwords() {
+        let name = || "rtsp%3A%2F%2Fadmin%3Ahunter2%40cam%2F1%3Fauth%3Dhunter2".to_owned();
+        let (stream, after) = ("rtsp://admin:hunter2@cam/1?auth=hunter2".to_owned(), Duration::ZERO);
+        let outcome = Outcome::Reported;
+        let capture = LogCapture::new();
+        let guard = capture.on_this_thread();
+        for event in [
+            Event::StreamOutcome { name: name(), stream, kind: "play", outcome, after },
+            Event::MediaLost { name: name(), reason: "no answer from rtsp://x:hunter2@cam".to_owned() },
+            Event::AttemptFailed { tries: 1, error: DialError::Unreachable("ws://a:hunter2@wcs".to_owned()) },
+        ] {
+            report(SessionId(7), &"ws://wcs:8080", &event);
+        }
+        connection_refused(SocketAddr::from(([127, 0, 0, 1], 1)), &"ws://a:hunter2@wcs is gone");
+        drop(guard);
+        let text = capture.text();
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(!text.contains("hunter2") && text.contains("rtsp://cam/1"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Logs: one line per event an operator acts on, to stderr.
+//! Logs: one line per event an operator acts on, to stderr, by a thread of their own: nobody who logs
+//! waits for the reader of stderr.
 //!
 //! The level is a flag, a setting, or the environment variable `HOLDFAST_LOG` (a `tracing`
 //! filter). Other libraries never get below `warn`, whatever the filter says: their lines of
@@ -7,8 +8,14 @@
 
 mod capture;
 pub mod events;
+mod panics;
+mod queue;
 
-use std::io::{self, IsTerminal};
+use std::{
+    io::{self, IsTerminal},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -21,7 +28,12 @@ use tracing_subscriber::{
 
 pub use capture::LogCapture;
 
-use crate::config::{LogFormat, LogLevel, LogSettings};
+use crate::{
+    config::{LogFormat, LogLevel, LogSettings},
+    signaling::redact::line_without_credentials,
+};
+
+use queue::{Queue, QueueWriter};
 
 /// The environment variable that goes before `log.level`.
 pub const FILTER_VARIABLE: &str = "HOLDFAST_LOG";
@@ -39,7 +51,13 @@ pub enum TelemetryError {
     /// A subscriber is set already.
     #[error("logging is set up already: {0}")]
     AlreadySet(#[from] TryInitError),
+    /// There is no thread to write with.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(#[from] io::Error),
 }
+
+/// Where the lines of this process wait, and how long its end waits for them.
+static LINES: OnceLock<(Queue, Duration)> = OnceLock::new();
 
 /// Sets up logging for the process.
 ///
@@ -51,14 +69,15 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
         Some(text) => EnvFilter::try_new(text)?,
         None => EnvFilter::default().add_directive(level(settings.level).into()),
     };
+    let (queue, _) = LINES.get_or_init(|| (Queue::new(settings.queue_bytes_max), settings.flush_max));
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
         LogFormat::Text => {
             let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            Box::new(tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(colours))
+            Box::new(tracing_subscriber::fmt::layer().with_writer(QueueWriter(queue)).with_ansi(colours))
         }
         LogFormat::Json => Box::new(
             tracing_subscriber::fmt::layer()
-                .with_writer(io::stderr)
+                .with_writer(QueueWriter(queue))
                 .json()
                 .flatten_event(true)
                 .with_current_span(true)
@@ -66,7 +85,31 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
         ),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter.and(own_lines_only()))).try_init()?;
+    queue.start()?;
+    panics::log_panics();
     Ok(())
+}
+
+/// Writes a text to stderr as it is, passwords cut out, behind the log lines that wait; at once where
+/// logging was not set up. Never waits for the reader of stderr once it is.
+pub fn write(text: &str) {
+    match LINES.get() {
+        Some((queue, _)) => queue.push(text.as_bytes()),
+        None => eprint!("{}", line_without_credentials(text)),
+    }
+}
+
+/// Waits for what was logged to be read, for at most `log.flush_ms_max`.
+pub fn flush() {
+    if let Some((queue, patience)) = LINES.get() {
+        queue.flush(*patience);
+    }
+}
+
+/// Log lines that were dropped since the start of the process.
+#[must_use]
+pub fn lines_dropped() -> u64 {
+    LINES.get().map_or(0, |(queue, _)| queue.dropped())
 }
 
 /// Lets through everything of this package, and warnings of the others.
