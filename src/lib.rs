@@ -12,6 +12,7 @@ pub mod demo;
 mod http;
 pub mod limits;
 pub mod load;
+mod local_http;
 pub mod media;
 pub mod net;
 pub mod registry;

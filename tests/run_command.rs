@@ -23,6 +23,7 @@ impl Proxy {
     fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
             .args(["run", "--log-format=json", "--upstream=ws://127.0.0.1:9", "--media-listen=127.0.0.1:0"])
+            .arg("--admin=off")
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()

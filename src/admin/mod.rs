@@ -1,28 +1,46 @@
 //! What a running proxy knows, as JSON over HTTP on loopback, for `holdfast status` and scripts.
 //!
-//! Reads only. It needs no password, so it never listens on anything but loopback; names and ids
-//! appear in it, secrets do not.
+//! Reads only. It needs no password, so it never listens on anything but loopback, and answers no page of
+//! another site; names and ids appear in it, secrets do not.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use http_body_util::Full;
-use hyper::{Request, Response, StatusCode, body::Bytes, body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
-use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
-    time::{Instant, timeout},
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, Uri},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
+
+use crate::{
+    config::{AdminSettings, HealthSettings},
+    local_http::{self, Bounds},
+    net::{
+        Proxy,
+        health::{self, Question},
+    },
+    telemetry,
 };
 
-use crate::net::Proxy;
-
-/// Requests at once; more wait.
-const REQUESTS_MAX: usize = 8;
 /// Sessions described in one answer; the counts are always of all.
 pub const SESSIONS_SHOWN_MAX: usize = 1_000;
-/// How long one request may take in all.
-const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A proxy that may still be starting.
+pub type Starting = watch::Receiver<Option<Arc<Proxy>>>;
+
+/// What the handlers share.
+struct Desk {
+    settings: AdminSettings,
+    health: HealthSettings,
+    proxy: Starting,
+    begun: Instant,
+}
 
 /// Binds the admin port.
 ///
@@ -32,62 +50,96 @@ pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Answers until the task is aborted.
+/// Answers for a proxy until the task is aborted, with the settings of default.
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
-    let places = Arc::new(Semaphore::new(REQUESTS_MAX));
-    let begun = Instant::now();
-    loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let Ok((socket, _)) = listener.accept().await else { continue };
-        let proxy = Arc::clone(&proxy);
-        tokio::spawn(async move {
-            let service = service_fn(move |request| {
-                let proxy = Arc::clone(&proxy);
-                async move { Ok::<_, Infallible>(answer(&proxy, &request, begun).await) }
-            });
-            let mut http = hyper::server::conn::http1::Builder::new();
-            let connection = http.keep_alive(false).serve_connection(TokioIo::new(socket), service);
-            // Who asks and goes away, or takes too long, gets nothing.
-            let _ = timeout(REQUEST_TIME_MAX, connection).await;
-            drop(place);
-        });
+    // The sender may go: its last word stays.
+    let (_, proxy) = watch::channel(Some(proxy));
+    serve_from_start(listener, AdminSettings::default(), HealthSettings::default(), proxy).await;
+}
+
+/// Answers until the task is aborted: for itself until the proxy has started, then for that.
+pub async fn serve_from_start(
+    listener: TcpListener,
+    settings: AdminSettings,
+    health: HealthSettings,
+    proxy: Starting,
+) {
+    let bounds = Bounds {
+        connections_max: settings.connections_max,
+        idle_max: settings.request_timeout,
+        life_max: Some(settings.request_timeout),
+    };
+    let desk = Arc::new(Desk { settings, health, proxy, begun: Instant::now() });
+    let router = Router::new()
+        .route("/status", get(status))
+        .route("/health", get(live))
+        .fallback(others)
+        .layer(middleware::from_fn_with_state(Arc::clone(&desk), own_only))
+        .with_state(desk);
+    local_http::serve("admin", listener, bounds, TowerToHyperService::new(router)).await;
+}
+
+async fn own_only(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
+    match local_http::stranger(request.uri(), request.headers(), &desk.settings.hosts) {
+        Some(why) => (StatusCode::FORBIDDEN, Json(json!({"error": why}))).into_response(),
+        None => next.run(request).await,
     }
 }
 
-async fn answer(proxy: &Proxy, request: &Request<Incoming>, begun: Instant) -> Response<Full<Bytes>> {
-    match (request.method().as_str(), request.uri().path()) {
-        ("GET", "/status") => {
-            let sessions = proxy.describe(SESSIONS_SHOWN_MAX).await;
-            let facts = proxy.facts();
-            let outages = sessions.iter().filter(|session| session.outage_ms.is_some()).count();
-            reply(
-                StatusCode::OK,
-                json!({
-                    "version": env!("CARGO_PKG_VERSION"),
-                    "uptime_s": begun.elapsed().as_secs(),
-                    "listening": proxy.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
-                    "sessions": facts.sessions,
-                    "places_taken": facts.places_taken,
-                    "places": facts.places,
-                    "handshakes_held": facts.held,
-                    "outages": outages,
-                    "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
-                    "nodes": proxy.nodes(),
-                    "media": proxy.media().map(crate::media::MediaHandle::counters),
-                    "shown": sessions,
-                })
-                .to_string(),
-            )
+async fn status(State(desk): State<Arc<Desk>>) -> Response {
+    let Some(proxy) = desk.running() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": "starting"}))).into_response();
+    };
+    Json(describe(&proxy, desk.begun).await).into_response()
+}
+
+async fn describe(proxy: &Proxy, begun: Instant) -> Value {
+    let sessions = proxy.describe(SESSIONS_SHOWN_MAX).await;
+    let facts = proxy.facts();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": begun.elapsed().as_secs(),
+        "listening": proxy.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "sessions": facts.sessions,
+        "places_taken": facts.places_taken,
+        "places": facts.places,
+        "handshakes_held": facts.held,
+        "outages": facts.outages,
+        "log_lines_dropped": telemetry::lines_dropped(),
+        "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+        "nodes": proxy.nodes(),
+        "media": proxy.media().map(crate::media::MediaHandle::counters),
+        "shown": sessions,
+    })
+}
+
+async fn live(State(desk): State<Arc<Desk>>, method: Method, headers: HeaderMap) -> Response {
+    desk.say(Question::Live, &method, &headers)
+}
+
+/// The paths of `[health]` are settings; everything else there is not.
+async fn others(State(desk): State<Arc<Desk>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    match Question::of(uri.path(), &desk.health) {
+        Some(question) => desk.say(question, &method, &headers),
+        None => {
+            let error = format!("there is /status {} {}", desk.health.live_path, desk.health.ready_path);
+            (StatusCode::NOT_FOUND, Json(json!({"error": error.trim_end()}))).into_response()
         }
-        ("GET", "/health") => reply(StatusCode::OK, json!({"healthy": true}).to_string()),
-        _ => reply(StatusCode::NOT_FOUND, json!({"error": "there is /status and /health"}).to_string()),
     }
 }
 
-fn reply(status: StatusCode, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
-    response
+impl Desk {
+    fn running(&self) -> Option<Arc<Proxy>> {
+        self.proxy.borrow().clone()
+    }
+
+    fn say(&self, question: Question, method: &Method, headers: &HeaderMap) -> Response {
+        match self.running() {
+            Some(proxy) => proxy.say_health(question, method, headers).map(Body::new),
+            None => {
+                let reasons: &[&str] = if question == Question::Ready { &["starting"] } else { &[] };
+                health::said(question, reasons, method, headers, Vec::new).map(Body::new)
+            }
+        }
+    }
 }

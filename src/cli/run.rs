@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::{
@@ -33,21 +34,37 @@ pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
-    let admin = config.admin.listen.0;
+    let (started, starting) = watch::channel(None);
+    admin_port(&config, starting).await?;
     let proxy = Arc::new(Proxy::launch(config).await?);
-    if let Some(address) = admin {
-        match admin::bind(address).await {
-            Ok(listener) => drop(tokio::spawn(admin::serve(listener, Arc::clone(&proxy)))),
-            // The proxy is worth more than a look at it.
-            Err(error) => warn!(%address, %error, "no admin port; `holdfast status` will not work"),
-        }
-    }
+    started.send_replace(Some(Arc::clone(&proxy)));
     let signal = signals.next().await;
     info!(%signal, "ending; a second signal ends at once");
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
         _ = proxy.shutdown() => Ok(()),
+    }
+}
+
+/// From before the proxy itself: what asks how it is hears that it starts.
+async fn admin_port(config: &Config, proxy: admin::Starting) -> Result<(), Failure> {
+    let Some(address) = config.admin.listen.0 else { return Ok(()) };
+    match admin::bind(address).await {
+        Ok(listener) => {
+            let (settings, health) = (config.admin.clone(), config.net.health.clone());
+            tokio::spawn(admin::serve_from_start(listener, settings, health, proxy));
+            Ok(())
+        }
+        Err(error) if config.admin.required => Err(Failure::Unavailable(format!(
+            "cannot listen on {address} for `holdfast status`: {error}\nIs another proxy running here? \
+             Choose another port with --admin, or none with --admin off; with admin.required = false this is \
+             a warning."
+        ))),
+        Err(error) => {
+            warn!(%address, %error, "no admin port; `holdfast status` will not work");
+            Ok(())
+        }
     }
 }
 

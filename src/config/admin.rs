@@ -4,9 +4,12 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
     str::FromStr,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+
+use super::number::{Between, Ms};
 
 /// An address of loopback, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,14 +58,29 @@ impl fmt::Display for AdminAddress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Where `holdfast status` asks: an address of loopback, or `off`. A port that is taken is a
-    /// warning, not an error. Default `127.0.0.1:8089`.
+    /// Where `holdfast status` asks: an address of loopback, or `off`. Default `127.0.0.1:8089`.
     pub listen: AdminAddress,
+    /// Whether the proxy does not start without that port; false: it warns and goes without. Default true.
+    pub required: bool,
+    /// Names, besides `localhost` and addresses of loopback, that may stand in `Host`. Default none.
+    pub hosts: Vec<String>,
+    /// Most connections at once; of those that say nothing the oldest makes room. Default 64.
+    #[serde(with = "Between::<1, 10_000>")]
+    pub connections_max: usize,
+    /// Longest time from a connection to the end of its answer. Default 5 s.
+    #[serde(rename = "request_timeout_ms", with = "Ms::<100, 600_000>")]
+    pub request_timeout: Duration,
 }
 
 impl Default for AdminSettings {
     fn default() -> Self {
-        Self { listen: AdminAddress(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8089)))) }
+        Self {
+            listen: AdminAddress(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8089)))),
+            required: true,
+            hosts: Vec::new(),
+            connections_max: 64,
+            request_timeout: Duration::from_secs(5),
+        }
     }
 }
 

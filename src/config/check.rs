@@ -16,6 +16,7 @@ fn conflict(key: &'static str, message: impl Into<String>) -> Result<(), Conflic
 pub(super) fn check(file: &ConfigFile) -> Result<(), Conflict> {
     check_listen(file)?;
     check_upstream(file)?;
+    check_health(file)?;
     check_times(file)
 }
 
@@ -54,6 +55,23 @@ fn check_listen(file: &ConfigFile) -> Result<(), Conflict> {
                  certificate` makes one for development)"
             ),
         );
+    }
+    Ok(())
+}
+
+fn check_health(file: &ConfigFile) -> Result<(), Conflict> {
+    for (key, path) in file.health.paths() {
+        let is_path =
+            path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#');
+        if !path.is_empty() && !is_path {
+            return conflict(
+                key,
+                format!("`{path}` is no path, expected one such as /healthz, or \"\" for none"),
+            );
+        }
+    }
+    if !file.health.live_path.is_empty() && file.health.live_path == file.health.ready_path {
+        return conflict("health.ready_path", "is health.live_path as well: these are two questions");
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     admin::AdminSettings,
     error::ConfigError,
+    health::HealthSettings,
     limits::LimitSettings,
     listen::ListenSettings,
     log::LogSettings,
@@ -27,6 +28,7 @@ pub(super) struct ConfigFile {
     pub(super) listen: ListenSettings,
     pub(super) upstream: UpstreamSettings,
     pub(super) limits: LimitSettings,
+    pub(super) health: HealthSettings,
     pub(super) restore: RestoreSettings,
     pub(super) hold: HoldSettings,
     pub(super) keepalive: KeepaliveSettings,

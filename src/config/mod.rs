@@ -10,6 +10,7 @@ mod admin;
 mod check;
 mod error;
 mod file;
+mod health;
 mod limits;
 mod listen;
 mod log;
@@ -31,6 +32,7 @@ use serde_json::Value;
 pub use address::{AddressRange, ListenAddress, UpstreamUrl};
 pub use admin::{AdminAddress, AdminSettings};
 pub use error::ConfigError;
+pub use health::HealthSettings;
 pub use limits::LimitSettings;
 pub use listen::ListenSettings;
 pub use log::{LogFormat, LogLevel, LogSettings};
@@ -53,6 +55,8 @@ pub struct NetSettings {
     pub upstream: UpstreamSettings,
     /// Bounds on sockets, messages and the end of the process.
     pub limits: LimitSettings,
+    /// The paths that tell how the proxy is.
+    pub health: HealthSettings,
 }
 
 /// A configuration that was checked as a whole.
@@ -108,7 +112,12 @@ impl Config {
             message: conflict.message,
         })?;
         Ok(Self {
-            net: NetSettings { listen: file.listen, upstream: file.upstream, limits: file.limits },
+            net: NetSettings {
+                listen: file.listen,
+                upstream: file.upstream,
+                limits: file.limits,
+                health: file.health,
+            },
             session: SessionSettings {
                 restore: file.restore,
                 hold: file.hold,
@@ -137,6 +146,7 @@ impl Config {
             listen: self.net.listen.clone(),
             upstream: self.net.upstream.clone(),
             limits: self.net.limits.clone(),
+            health: self.net.health.clone(),
             restore: self.session.restore.clone(),
             hold: self.session.hold.clone(),
             keepalive: self.session.keepalive.clone(),

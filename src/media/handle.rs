@@ -159,6 +159,12 @@ impl MediaHandle {
         self.shared.streams.load(Ordering::Relaxed)
     }
 
+    /// Workers that have not ended.
+    #[must_use]
+    pub fn workers_live(&self) -> usize {
+        self.shared.threads.lock().iter().filter(|thread| !thread.is_finished()).count()
+    }
+
     /// The UDP address of each worker.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {

@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     future::Future,
+    io::ErrorKind,
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -31,6 +32,7 @@ use crate::{
 use super::{
     closing,
     driver::{Beginning, Driver},
+    health,
     live::{Note, Place},
     request::{self, Answer},
     shared::Shared,
@@ -72,6 +74,7 @@ pub(super) async fn serve(
         None => Socket::Plain(stream),
         Some(config) => match timeout_at(deadline, TlsAcceptor::from(config).accept(stream)).await {
             Ok(Ok(stream)) => Socket::TlsServer(Box::new(stream)),
+            Ok(Err(error)) if is_gone(error.kind()) => return went_away(peer),
             Ok(Err(error)) => return events::connection_refused(peer, &format_args!("TLS: {error}")),
             Err(_) => return events::connection_refused(peer, &"no TLS handshake in time"),
         },
@@ -98,6 +101,7 @@ pub(super) async fn serve(
     };
     let parts = match result {
         Ok(parts) => parts,
+        Err(error) if io_kind(&error).is_some_and(is_gone) => return went_away(peer),
         Err(error) => return events::connection_refused(peer, &format_args!("no usable request: {error}")),
     };
     let socket = parts.io.into_inner();
@@ -107,6 +111,25 @@ pub(super) async fn serve(
         None => closing::close_http(&shared, socket),
     }
     drop(counted);
+}
+
+/// Balancers check a port by connecting and going away again, some with a reset.
+fn went_away(peer: SocketAddr) {
+    tracing::debug!(%peer, "gone before its request");
+}
+
+fn is_gone(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe
+            | ErrorKind::NotConnected
+    )
+}
+
+fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
+    std::error::Error::source(error)?.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
 }
 
 fn begin(
@@ -151,6 +174,10 @@ async fn answer(
     tls: bool,
     admitted: &Mutex<Option<Admitted>>,
 ) -> Answer {
+    // Checks of balancers are no clients: no line of the log, no place, no word on what they lack.
+    if let Some(answer) = health::answer(shared, request.method(), request.uri(), request.headers()) {
+        return answer;
+    }
     let refuse = |answer: Answer| {
         events::connection_refused(peer, &format_args!("answered {}", answer.status()));
         answer

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -42,6 +42,7 @@ struct Notes {
 pub(crate) struct Mailbox {
     notes: Mutex<Notes>,
     node: AtomicUsize,
+    in_outage: AtomicBool,
 }
 
 impl Mailbox {
@@ -73,6 +74,16 @@ impl Mailbox {
     /// The node the session is connected to.
     pub(crate) fn node(&self) -> usize {
         self.node.load(Ordering::Relaxed)
+    }
+
+    /// Whether the session is without its upstream.
+    pub(crate) fn is_in_outage(&self) -> bool {
+        self.in_outage.load(Ordering::Relaxed)
+    }
+
+    /// States whether it is.
+    pub(crate) fn set_in_outage(&self, in_outage: bool) {
+        self.in_outage.store(in_outage, Ordering::Relaxed);
     }
 
     /// States the node the session is connected to.
@@ -116,9 +127,19 @@ impl Live {
         self.taken.load(Ordering::Acquire)
     }
 
+    /// Whether no place is left.
+    pub(crate) fn is_full(&self) -> bool {
+        self.taken() >= self.places
+    }
+
     /// Number of signaling sessions.
     pub(crate) fn sessions(&self) -> usize {
         self.mailboxes.len()
+    }
+
+    /// How many of them are in an outage.
+    pub(crate) fn outages(&self) -> usize {
+        self.mailboxes.iter().filter(|mailbox| mailbox.is_in_outage()).count()
     }
 
     /// How to reach a session, while it lives.
@@ -134,11 +155,17 @@ impl Live {
         }
     }
 
-    /// Tells at most `max` sessions.
+    /// Tells at most `max` sessions: those in an outage before the others, the oldest first.
     pub(crate) fn post_to_some(&self, max: usize, note: impl Fn() -> Note) {
-        let some: Vec<Arc<Mailbox>> =
-            self.mailboxes.iter().take(max).map(|entry| Arc::clone(&entry)).collect();
-        for mailbox in some {
+        let mut all: Vec<(bool, SessionId, Arc<Mailbox>)> = self
+            .mailboxes
+            .iter()
+            .map(|entry| (!entry.is_in_outage(), *entry.key(), Arc::clone(&entry)))
+            .collect();
+        if max < all.len() {
+            all.select_nth_unstable_by_key(max, |(is_up, id, _)| (*is_up, id.0));
+        }
+        for (_, _, mailbox) in all.into_iter().take(max) {
             mailbox.post(note());
         }
     }

@@ -5,6 +5,7 @@ mod closing;
 mod driver;
 mod frames;
 mod handshake;
+pub(crate) mod health;
 pub(crate) mod keepalive;
 mod listener;
 pub(crate) mod live;

@@ -2,6 +2,9 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use http_body_util::Full;
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -18,6 +21,7 @@ use crate::{
 };
 
 use super::{
+    health::{self, Heart, Question},
     listener,
     live::{Live, Note},
     shared::{Clock, Shared, Tracker},
@@ -70,6 +74,8 @@ pub enum StartError {
 pub struct Facts {
     /// Signaling sessions and sockets that have not sent their first message.
     pub sessions: usize,
+    /// Sessions of these that are in an outage.
+    pub outages: usize,
     /// Places taken: sessions, media sockets, handshakes that wait for an upstream.
     pub places_taken: usize,
     /// Places there are.
@@ -155,7 +161,9 @@ impl Proxy {
             handshakes: Arc::new(Tracker::default()),
             held: Arc::new(Tracker::default()),
             stopping: watch::Sender::new(false),
+            heart: Heart::default(),
         });
+        tokio::spawn(health::beat(Arc::downgrade(&shared)));
         let mut addresses = Vec::new();
         for (listener, address, tls) in listeners {
             let config = if tls { Some(server_tls.clone().ok_or(StartError::NoCertificate)?) } else { None };
@@ -190,8 +198,8 @@ impl Proxy {
         self.shared.pool.describe()
     }
 
-    /// What its sessions are at this moment, at most `max` of them. A session that does not
-    /// answer within a second is left out.
+    /// What its sessions are at this moment, at most `max` of them: those in an outage first, each
+    /// kind in the order of their coming. A session that does not answer within a second is left out.
     pub async fn describe(&self, max: usize) -> Vec<SessionSnapshot> {
         let (sender, mut snapshots) = mpsc::channel(max.max(1));
         self.shared.live.post_to_some(max, || Note::Describe(sender.clone()));
@@ -203,6 +211,7 @@ impl Proxy {
             }
         };
         let _ = timeout(DESCRIBE_TIME_MAX, collect).await;
+        sessions.sort_by_key(|session| (session.outage_ms.is_none(), session.number));
         sessions
     }
 
@@ -218,12 +227,25 @@ impl Proxy {
         let shared = &self.shared;
         Facts {
             sessions: shared.live.sessions(),
+            outages: shared.live.outages(),
             places_taken: shared.live.taken(),
             places: shared.settings.limits.sessions_max.unwrap_or(usize::MAX),
             handshakes: shared.handshakes.count(),
             held: shared.held.count(),
             closing: shared.closings.count(),
         }
+    }
+
+    /// The answer to a question for its health; the nodes are told in it.
+    pub(crate) fn say_health(
+        &self,
+        question: Question,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Response<Full<Bytes>> {
+        let shared = &self.shared;
+        let reasons = health::reasons(shared, question);
+        health::said(question, &reasons, method, headers, || shared.pool.describe())
     }
 
     /// Stops accepting, closes clients with 1012 and upstreams cleanly, and returns when all are

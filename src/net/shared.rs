@@ -21,7 +21,7 @@ use crate::{
     upstream::Pool,
 };
 
-use super::live::Live;
+use super::{health::Heart, live::Live};
 
 /// Turns the clock of tokio into the time of the session core.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +110,8 @@ pub(crate) struct Shared {
     pub(crate) held: Arc<Tracker>,
     /// True once the proxy shuts down.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Shows that the runtime lives.
+    pub(crate) heart: Heart,
 }
 
 impl Shared {

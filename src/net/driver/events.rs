@@ -49,7 +49,13 @@ pub(super) fn ended(driver: &Driver) {
 impl Driver {
     /// Writes a fact of the core to the log.
     pub(super) fn log(&self, event: &Event) {
-        let node = self.shared.pool.node_name(self.registered.mailbox.node());
+        let mailbox = &self.registered.mailbox;
+        match event {
+            Event::UpstreamLost { .. } => mailbox.set_in_outage(true),
+            Event::SessionRestored { .. } | Event::GaveUp { .. } => mailbox.set_in_outage(false),
+            _ => {}
+        }
+        let node = self.shared.pool.node_name(mailbox.node());
         events::report(self.id(), &node, event);
     }
 }

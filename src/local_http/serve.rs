@@ -1,0 +1,111 @@
+//! Accepting on a port of our own, within bounds: idle connections end, and when there are too many the
+//! oldest idle one makes room, so that nobody is kept out by connections that say nothing.
+
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::{
+    Request, Response,
+    body::{Body, Bytes, Incoming},
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+
+/// How long accepting pauses when it fails (out of descriptors).
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What asking may cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections at once.
+    pub(crate) connections_max: usize,
+    /// How long a connection may take for its request.
+    pub(crate) idle_max: Duration,
+    /// How long one may take in all; it is then good for one request. `None`: for many, for ever.
+    pub(crate) life_max: Option<Duration>,
+}
+
+/// A connection, and whether a request of it is being answered.
+struct Open {
+    task: AbortHandle,
+    is_busy: Arc<AtomicBool>,
+}
+
+/// Answers until the task is aborted; `name` is for the log.
+pub(crate) async fn serve<S, B>(name: &'static str, listener: TcpListener, bounds: Bounds, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut open: Vec<Open> = Vec::new();
+    let mut is_short = false;
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                if !std::mem::replace(&mut is_short, true) {
+                    tracing::warn!(port = name, %error, "accepting pauses");
+                }
+                sleep(PAUSE).await;
+                continue;
+            }
+        };
+        is_short = false;
+        open.retain(|connection| !connection.task.is_finished());
+        if open.len() >= bounds.connections_max {
+            let idle = open.iter().position(|connection| !connection.is_busy.load(Ordering::Acquire));
+            let Some(idle) = idle else {
+                tracing::debug!(port = name, "too many requests at once; a connection was dropped");
+                continue;
+            };
+            open.remove(idle).task.abort();
+        }
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let task = tokio::spawn(connection(socket, bounds, Arc::clone(&is_busy), service.clone()));
+        open.push(Open { task: task.abort_handle(), is_busy });
+    }
+}
+
+async fn connection<S, B>(socket: TcpStream, bounds: Bounds, is_busy: Arc<AtomicBool>, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let watched = service_fn(move |request| {
+        is_busy.store(true, Ordering::Release);
+        let (answer, is_busy) = (service.call(request), Arc::clone(&is_busy));
+        async move {
+            let answer = answer.await;
+            is_busy.store(false, Ordering::Release);
+            answer
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.idle_max)
+        .keep_alive(bounds.life_max.is_none())
+        .serve_connection(TokioIo::new(socket), watched);
+    // Who asks and goes away, or takes too long, gets nothing.
+    match bounds.life_max {
+        Some(life_max) => drop(timeout(life_max, served).await),
+        None => drop(served.await),
+    }
+}
