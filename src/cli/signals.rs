@@ -66,12 +66,13 @@ impl Signals {
 }
 
 /// Signals that end a process unless it says otherwise, and are no order to end. Those of a fault of the
-/// process itself (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be survived, nor can SIGKILL.
-const HARMLESS: [i32; 12] = [
+/// process itself (SIGSEGV, SIGBUS, SIGFPE, SIGILL) cannot be survived, nor can SIGKILL. SIGPIPE is ignored
+/// by the runtime of the language and must not be told: where nobody reads the log any more, each line
+/// raises it.
+const HARMLESS: [i32; 11] = [
     signal::SIGHUP,
     signal::SIGUSR1,
     signal::SIGUSR2,
-    signal::SIGPIPE,
     signal::SIGALRM,
     signal::SIGVTALRM,
     signal::SIGPROF,
