@@ -29,6 +29,8 @@ mod verify;
 mod watchdog;
 mod worker;
 
+pub(crate) use sdp::{Fingerprint, Hash};
+
 pub use api::{
     Fact, FactSender, Fault, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey, StreamStats,
 };

@@ -92,6 +92,9 @@ impl Backend {
             },
             transport_tcp: request.transport_tcp,
             without_repair: settings.streams.without_repair,
+            fingerprints: settings.streams.answer_fingerprints.clone(),
+            own_payload_types: settings.streams.own_payload_types,
+            reject: settings.streams.reject_sections.clone(),
         };
         let answer = if request.published {
             media.publish(&request.id, &request.name, &request.offer, options).await

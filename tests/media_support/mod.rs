@@ -113,15 +113,41 @@ impl Anchored {
         refuse_h264: bool,
         local_ip: IpAddr,
     ) -> Self {
+        let client = pool.client(options.clone()).await.unwrap();
+        let offer = client.offer().to_owned();
+        Self::open_client(handle, client, name, &options, offer, refuse_h264, local_ip)
+    }
+
+    /// For a client whose offer arrives as this text.
+    pub async fn open_changed(
+        handle: &MediaHandle,
+        pool: &ClientPool,
+        name: &str,
+        options: ClientOptions,
+        change: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let client = pool.client(options.clone()).await.unwrap();
+        let offer = change(client.offer());
+        Self::open_client(handle, client, name, &options, offer, false, IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    fn open_client(
+        handle: &MediaHandle,
+        client: WebRtcClient,
+        name: &str,
+        options: &ClientOptions,
+        client_offer: String,
+        refuse_h264: bool,
+        local_ip: IpAddr,
+    ) -> Self {
         let kind = if options.publish { Kind::Publish } else { Kind::Play };
-        let client = pool.client(options).await.unwrap();
         let (sender, facts) = channel(64);
         let key = handle.new_stream();
         handle.order(Order::Open {
             stream: key,
             kind,
             epoch: Epoch(0),
-            client_offer: client.offer().to_owned(),
+            client_offer,
             local_ip,
             refuse_h264,
             facts: sender,
@@ -140,11 +166,16 @@ impl Anchored {
     ) -> Self {
         let mut anchored = Self::open(handle, pool, name, options).await;
         anchored.attach_to(server, answer).await;
-        let sdp = anchored
-            .expect(|fact| if let Fact::ClientAnswer { sdp } = fact { Some(sdp) } else { None })
-            .await;
-        anchored.client.apply_answer(&sdp).await.unwrap();
+        anchored.connect().await;
         anchored
+    }
+
+    /// Hands the client its answer, and returns it.
+    pub async fn connect(&mut self) -> String {
+        let answer = |fact| if let Fact::ClientAnswer { sdp } = fact { Some(sdp) } else { None };
+        let sdp = self.expect(answer).await;
+        self.client.apply_answer(&sdp).await.unwrap();
+        sdp
     }
 
     /// The id at the server: a new one per epoch, as in a replay.
@@ -154,14 +185,26 @@ impl Anchored {
 
     /// Takes the upstream offer that is due to the server, and its answer back.
     pub async fn attach_to(&mut self, server: &Media, answer: AnswerOptions) {
+        self.attach_changed(server, answer, str::to_owned).await;
+    }
+
+    /// The same with an answer that arrives as another text. Returns our offer.
+    pub async fn attach_changed(
+        &mut self,
+        server: &Media,
+        answer: AnswerOptions,
+        change: impl FnOnce(&str) -> String,
+    ) -> String {
         let sdp = self.upstream_offer().await;
         let id = self.id();
         let answer = match self.kind {
             Kind::Publish => server.publish(&id, &self.name, &sdp, answer).await,
             Kind::Play => server.play(&id, &self.name, &sdp, answer).await,
         };
-        let sdp = answer.unwrap_or_else(|refusal| panic!("{refusal:?} for\n{sdp}"));
-        self.order(Order::UpstreamAnswer { stream: self.key, epoch: self.epoch, sdp });
+        let answer = answer.unwrap_or_else(|refusal| panic!("{refusal:?} for\n{sdp}"));
+        let answer = change(&answer);
+        self.order(Order::UpstreamAnswer { stream: self.key, epoch: self.epoch, sdp: answer });
+        sdp
     }
 
     pub async fn upstream_offer(&mut self) -> String {

@@ -48,6 +48,9 @@ pub struct ClientOptions {
     pub key_frame_interval: u64,
     /// Offer RTX. Without it lost packets are sent again on their own SSRC. Default: true.
     pub repair: bool,
+    /// The hashes of the fingerprints in the offer, as `sha-512`. Empty, the default: SHA-256
+    /// alone.
+    pub fingerprints: Vec<String>,
 }
 
 impl ClientOptions {
@@ -61,6 +64,7 @@ impl ClientOptions {
             bitrate_bps: 500_000,
             key_frame_interval: 3000,
             repair: true,
+            fingerprints: Vec::new(),
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) struct Parameters<'a> {
     pub(super) options: &'a ClientOptions,
     pub(super) ufrag: &'a str,
     pub(super) pwd: &'a str,
-    pub(super) fingerprint: &'a str,
+    pub(super) fingerprints: &'a [String],
     pub(super) sources: Sources,
 }
 
@@ -69,9 +69,12 @@ fn section(out: &mut String, parameters: &Parameters<'_>, index: usize, audio: b
     let _ = write!(
         out,
         "\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n\
-         a=ice-options:trickle\r\na=fingerprint:{}\r\na=setup:actpass\r\na=mid:{index}\r\n",
-        parameters.ufrag, parameters.pwd, parameters.fingerprint
+         a=ice-options:trickle\r\na=setup:actpass\r\na=mid:{index}\r\n",
+        parameters.ufrag, parameters.pwd
     );
+    for fingerprint in parameters.fingerprints {
+        let _ = write!(out, "a=fingerprint:{fingerprint}\r\n");
+    }
     for (id, uri) in if audio { AUDIO_EXTENSIONS } else { VIDEO_EXTENSIONS } {
         let _ = write!(out, "a=extmap:{id} {uri}\r\n");
     }

@@ -11,7 +11,7 @@ use mio::Waker;
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use str0m::config::{CryptoProvider, DtlsCert, Fingerprint};
+use str0m::config::{CryptoProvider, DtlsCert};
 use str0m::format::CodecConfig;
 use str0m::media::KeyframeRequestKind;
 use str0m::net::Protocol;
@@ -24,6 +24,7 @@ use super::offer::{self, Parameters, Sources};
 use super::stats::ClientStats;
 use super::{ClientError, ClientOptions, PoolSettings};
 use crate::simulator::media::engine::{Engine, EngineEvent, TransportId};
+use crate::simulator::media::leg::fingerprints;
 use crate::simulator::media::sdp::{Description, MediaSection, extension_map};
 use crate::simulator::media::transport::{LateBinding, Link};
 use crate::simulator::media::{NetworkConditions, VideoCodec};
@@ -65,7 +66,6 @@ pub(super) struct Worker {
     engine: Engine,
     provider: Arc<CryptoProvider>,
     certificate: DtlsCert,
-    fingerprint: String,
     settings: PoolSettings,
     random: SmallRng,
     commands: Receiver<Command>,
@@ -83,13 +83,10 @@ impl Worker {
             .dtls_provider
             .generate_certificate()
             .ok_or_else(|| io::Error::other("no DTLS certificate could be made"))?;
-        let digest = provider.sha256_provider.sha256(&certificate.certificate);
-        let fingerprint = Fingerprint { hash_func: "sha-256".to_owned(), bytes: digest.to_vec() }.to_string();
         Ok(Self {
             engine: Engine::new(settings.network, settings.seed)?,
             provider,
             certificate,
-            fingerprint,
             random: SmallRng::seed_from_u64(settings.seed.wrapping_add(2)),
             settings,
             commands,
@@ -180,7 +177,7 @@ impl Worker {
             options: &options,
             ufrag: &credentials.ufrag,
             pwd: &credentials.pass,
-            fingerprint: &self.fingerprint,
+            fingerprints: &fingerprints(&self.certificate, &options.fingerprints),
             sources,
         });
         let client = Client {

@@ -19,6 +19,11 @@ impl Hash {
     /// the first.
     const ALL: [Self; 5] = [Self::Sha256, Self::Sha512, Self::Sha384, Self::Sha224, Self::Sha1];
 
+    /// The hash of this name, whatever its case.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hash| hash.as_str().eq_ignore_ascii_case(name))
+    }
+
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Sha1 => "sha-1",
@@ -51,7 +56,7 @@ impl Fingerprint {
     /// Reads the value of `a=fingerprint`. None: a hash that we do not take, or no fingerprint.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (name, hex) = text.trim().split_once(char::is_whitespace)?;
-        let hash = Hash::ALL.into_iter().find(|hash| hash.as_str().eq_ignore_ascii_case(name))?;
+        let hash = Hash::named(name)?;
         let digest: Option<Vec<u8>> = hex.trim().split(':').map(byte).collect();
         digest.filter(|digest| digest.len() == hash.digest().size()).map(|digest| Self { hash, digest })
     }

@@ -22,7 +22,7 @@ use crate::{
 
 use super::{
     Context, Stream, Upstream,
-    leg::{ClientLeg, Offered, OfferedSection, UpstreamLeg},
+    leg::{ClientLeg, Offered, UpstreamLeg},
     link::{Link, candidates, dial},
     offer::{new_sources, rtx_packets},
     path::Format,
@@ -77,17 +77,18 @@ impl Stream {
         Ok(())
     }
 
-    /// What the answer makes of each section of the offer.
+    /// What the answer makes of each section of the offer; None: it declines the section.
     ///
     /// # Errors
     ///
-    /// The first thing that stands against one of them, if none is taken.
+    /// If it declines all of them, or takes one and does not say all that it takes: an answer that
+    /// was cut off is none.
     fn accepted<'a>(
         &self,
         offered: &Offered,
         answer: &'a Description,
-    ) -> Result<Vec<Option<Accepted<'a>>>, String> {
-        let mut against: Option<&str> = None;
+    ) -> Result<Vec<Option<Accepted<'a>>>, &'static str> {
+        let mut declined: Option<&str> = None;
         let mut accepted = Vec::with_capacity(offered.sections.len());
         let places = pair_up(&self.client_offer, answer);
         for (index, (section, place)) in offered.sections.iter().zip(places).enumerate() {
@@ -96,48 +97,40 @@ impl Stream {
                 continue;
             };
             let found = place.and_then(|place| Some((place, answer.media.get(place)?)));
-            match self.accept(section, found) {
-                Ok(taken) => accepted.push(Some(taken)),
-                Err(reason) => {
-                    tracing::info!(stream = %self.key, section = index, reason, "the upstream takes no such section");
-                    against.get_or_insert(reason);
-                    accepted.push(None);
-                }
+            let (place, media) = found.ok_or("the answer lacks a section of the offer")?;
+            let taken = answered_codecs(&section.codecs, media);
+            if let Some(reason) = self.declines(media, &taken) {
+                tracing::info!(stream = %self.key, section = index, reason, "a section is not taken");
+                declined.get_or_insert(reason);
+                accepted.push(None);
+                continue;
             }
+            if media.credentials.is_none() {
+                return Err("the answer has no ICE credentials that can be used");
+            }
+            if media.fingerprints.is_empty() {
+                return Err("the answer has no fingerprint of a hash that we know");
+            }
+            accepted.push(Some(Accepted { on_wire: on_wire(self.kind, &taken), taken, media, place }));
         }
-        match against {
-            Some(reason) if accepted.iter().all(Option::is_none) => Err(reason.to_owned()),
+        match declined {
+            Some(reason) if accepted.iter().all(Option::is_none) => Err(reason),
             _ => Ok(accepted),
         }
     }
 
-    fn accept<'a>(
-        &self,
-        section: &OfferedSection,
-        found: Option<(usize, &'a Media)>,
-    ) -> Result<Accepted<'a>, &'static str> {
-        let (place, media) = found.ok_or("the answer has no such section")?;
+    /// Why a section is not taken.
+    fn declines(&self, answer: &Media, taken: &[Taken]) -> Option<&'static str> {
         let flows = match self.kind {
-            Kind::Publish => media.direction.receives(),
-            Kind::Play => media.direction.sends(),
+            Kind::Publish => answer.direction.receives(),
+            Kind::Play => answer.direction.sends(),
         };
-        if media.port == 0 {
-            return Err("the answer rejects it");
-        }
-        if !flows {
-            return Err("the answer has it go the other way");
-        }
-        let taken = answered_codecs(&section.codecs, media);
-        if taken.is_empty() {
-            return Err("no common codec");
-        }
-        if media.credentials.is_none() {
-            return Err("the answer has no ICE credentials that can be used");
-        }
-        if media.fingerprints.is_empty() {
-            return Err("the answer has no fingerprint of a hash that we know");
-        }
-        Ok(Accepted { on_wire: on_wire(self.kind, &taken), taken, media, place })
+        let reasons = [
+            (answer.port == 0, "the answer rejects it"),
+            (!flows, "the answer has it go the other way"),
+            (taken.is_empty(), "no common codec"),
+        ];
+        reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
 
     fn make_upstream_leg(

@@ -10,6 +10,9 @@ use super::sdp::{CodecLine, Description, MediaSection, extension};
 use super::settings::{AnswerOptions, AnswerShape, CodecRules, DtlsRole};
 
 const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+/// Where the server's own payload types begin; browsers offer no such numbers.
+const OWN_AUDIO_TYPE: u8 = 35;
+const OWN_VIDEO_TYPE: u8 = 40;
 /// The only candidate priority seen in a WCS answer.
 const CANDIDATE_PRIORITY: u32 = 2_130_706_431;
 
@@ -52,7 +55,7 @@ pub(crate) struct TransportText {
     pub(crate) address: SocketAddr,
     pub(crate) ufrag: String,
     pub(crate) pwd: String,
-    pub(crate) fingerprint: String,
+    pub(crate) fingerprints: Vec<String>,
 }
 
 /// The part of an answer that depends on what is sent on an m-line.
@@ -70,7 +73,8 @@ pub(crate) fn agree(offer: &Description, options: &AnswerOptions) -> Result<Vec<
             && section.ice_ufrag.is_some()
             && section.ice_pwd.is_some()
             && section.fingerprint.is_some()
-            && section.port != 0;
+            && section.port != 0
+            && !options.reject.contains(&section.kind);
         let section = if usable { Some(reduce(section, options)?) } else { None };
         out.push(AgreedMedia { section });
     }
@@ -104,11 +108,27 @@ fn reduce(section: &MediaSection, options: &AnswerOptions) -> Result<MediaSectio
         }));
     }
     let mut reduced = section.clone();
+    if options.own_payload_types {
+        renumber(&mut kept, if section.kind == "audio" { OWN_AUDIO_TYPE } else { OWN_VIDEO_TYPE });
+    }
     reduced.codecs = kept;
     reduced.extmaps.retain(|(id, uri)| {
         (1..=14).contains(id) && extension(uri).is_some() && (options.shape.with_mids() || uri != MID_URI)
     });
     Ok(reduced)
+}
+
+/// Numbers the codecs anew, counted up, and has the repairs follow.
+fn renumber(codecs: &mut [CodecLine], first: u8) {
+    let numbers: Vec<(u8, u8)> = codecs.iter().map(|line| line.payload_type).zip(first..).collect();
+    let new = |old: u8| numbers.iter().find(|(from, _)| *from == old).map_or(old, |(_, to)| *to);
+    for line in codecs {
+        line.payload_type = new(line.payload_type);
+        let repaired = line.fmtp.as_deref().and_then(|fmtp| fmtp.strip_prefix("apt=")?.parse().ok());
+        if let Some(old) = repaired {
+            line.fmtp = Some(format!("apt={}", new(old)));
+        }
+    }
 }
 
 fn ordered_codecs<'a>(section: &'a MediaSection, rules: &CodecRules) -> Vec<&'a CodecLine> {
@@ -221,9 +241,12 @@ impl AnswerText<'_> {
         let _ = write!(
             out,
             "a=end-of-candidates\r\na=rtcp-mux\r\na=rtcp:{port} IN {family} {ip}\r\n\
-             a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\n",
-            transport.ufrag, transport.pwd, transport.fingerprint
+             a=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
+            transport.ufrag, transport.pwd
         );
+        for fingerprint in &transport.fingerprints {
+            let _ = write!(out, "a=fingerprint:{fingerprint}\r\n");
+        }
         if shape.setup().is_some() {
             let setup = if dtls_active(shape, self.role) { "active" } else { "passive" };
             let _ = write!(out, "a=setup:{setup}\r\n");

@@ -11,6 +11,8 @@ use str0m::media::{MediaKind, Mid};
 use str0m::net::TcpType;
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
+use crate::media::{Fingerprint, Hash};
+
 use super::answer::{AgreedMedia, AnswerText, MediaRefusal, SentSource, TransportText, agree, dtls_active};
 use super::engine::{Engine, TransportId};
 use super::forward::Outgoing;
@@ -116,6 +118,15 @@ fn offers_bundle(offer: &Description, agreed: &[AgreedMedia]) -> bool {
     })
 }
 
+/// The fingerprints of a certificate by these hashes; by SHA-256 if none is named. A name that is
+/// no hash gives none.
+pub(crate) fn fingerprints(certificate: &DtlsCert, hashes: &[String]) -> Vec<String> {
+    let default = [Hash::Sha256.as_str().to_owned()];
+    let hashes = if hashes.is_empty() { default.as_slice() } else { hashes };
+    let known = hashes.iter().filter_map(|name| Hash::named(name));
+    known.filter_map(|hash| Fingerprint::of(hash, &certificate.certificate)).map(|f| f.to_string()).collect()
+}
+
 struct Builder<'a> {
     engine: &'a mut Engine,
     identity: &'a Identity,
@@ -161,7 +172,7 @@ impl Builder<'_> {
                 address,
                 ufrag: credentials.ufrag,
                 pwd: credentials.pass,
-                fingerprint: rtc.direct_api().local_dtls_fingerprint().to_string(),
+                fingerprints: fingerprints(&self.identity.certificate, &self.request.options.fingerprints),
             }
         };
         for (index, _) in group {

@@ -12,7 +12,7 @@ mod counters;
 pub(crate) mod engine;
 mod forward;
 mod h264;
-mod leg;
+pub(crate) mod leg;
 mod mse;
 mod network;
 pub mod sdp;

@@ -177,6 +177,13 @@ pub struct AnswerOptions {
     pub transport_tcp: bool,
     /// Leave retransmission (RTX) out of the answer.
     pub without_repair: bool,
+    /// The hashes of the fingerprints in the answer, as `sha-512`. Empty: SHA-256 alone.
+    pub fingerprints: Vec<String>,
+    /// Give the codecs payload types of the server's own instead of those of the offer, receive
+    /// under them (RFC 3264 6.1), and send under them as well.
+    pub own_payload_types: bool,
+    /// Reject sections of these kinds: `audio`, `video`.
+    pub reject: Vec<String>,
 }
 
 impl AnswerOptions {

@@ -25,6 +25,13 @@ pub struct StreamSettings {
     pub single_codec: bool,
     /// Leave retransmission (RTX) out of the answers; real media only.
     pub without_repair: bool,
+    /// The hashes of the fingerprints in the answers, as `sha-512`; empty: SHA-256 alone. Real
+    /// media only, as the next two.
+    pub answer_fingerprints: Vec<String>,
+    /// Answer with payload types of the server's own.
+    pub own_payload_types: bool,
+    /// Reject sections of these kinds: `audio`, `video`.
+    pub reject_sections: Vec<String>,
     /// Wait this long before answering a publish.
     #[serde(rename = "publish_delay_ms", with = "millis")]
     pub publish_delay: Duration,
@@ -70,6 +77,9 @@ impl Default for StreamSettings {
             refuse_play_codecs: Vec::new(),
             single_codec: false,
             without_repair: false,
+            answer_fingerprints: Vec::new(),
+            own_payload_types: false,
+            reject_sections: Vec::new(),
             publish_delay: Duration::ZERO,
             play_delay: Duration::ZERO,
             stop_delay: Duration::ZERO,
