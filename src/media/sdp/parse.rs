@@ -148,7 +148,7 @@ impl Level {
             "recvonly" => self.direction = Some(Direction::RecvOnly),
             "sendrecv" => self.direction = Some(Direction::SendRecv),
             "inactive" => self.direction = Some(Direction::Inactive),
-            "rtcp-mux" => self.rtcp_mux = true,
+            "rtcp-mux" | "rtcp-mux-only" => self.rtcp_mux = true,
             "extmap" => self.take_extension(rest),
             _ => return false,
         }

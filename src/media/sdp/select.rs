@@ -25,6 +25,8 @@ pub(crate) enum Refusal {
     NoRtcpMux,
     #[error("no codec that we can relay")]
     NoCodec,
+    #[error("the client is ICE-lite, as we are: nobody would check the way")]
+    IceLite,
     #[error("bundle-only, and its BUNDLE cannot be kept")]
     BundleOnly,
 }
@@ -50,6 +52,9 @@ pub(crate) struct Plan {
 ///
 /// Says why if nothing can be, or if the upstream could carry by itself what we cannot.
 pub(crate) fn plan(offer: &mut Description, kind: Kind) -> Result<Plan, Refusal> {
+    if offer.ice_lite {
+        return Err(Refusal::IceLite);
+    }
     let mut live: Vec<usize> = Vec::new();
     let mut left_out: Vec<(usize, Refusal)> = Vec::new();
     for (index, media) in offer.media.iter().enumerate() {

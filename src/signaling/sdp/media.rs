@@ -1,8 +1,8 @@
 //! The media sections of an SDP: their codecs, and nothing of their transport.
 
-/// The lines of an SDP without their ends, whether CRLF or LF. Empty lines are left out.
+/// The lines of an SDP without their ends, whether CRLF, LF or CR. Empty lines are left out.
 pub fn lines(sdp: &str) -> impl Iterator<Item = &str> {
-    sdp.split('\n').map(|line| line.trim_end_matches('\r')).filter(|line| !line.is_empty())
+    sdp.split(['\n', '\r']).filter(|line| !line.is_empty())
 }
 
 /// One `m=` line with the attributes that follow it.
@@ -53,7 +53,7 @@ const PAYLOAD_TYPES_MAX: usize = 128;
 #[must_use]
 pub fn media_sections(sdp: &str) -> Vec<MediaSection<'_>> {
     let mut sections: Vec<MediaSection<'_>> = Vec::new();
-    for line in lines(sdp) {
+    for line in lines(sdp).map(str::trim) {
         if let Some(media) = line.strip_prefix("m=") {
             if sections.len() == SECTIONS_MAX {
                 break;
@@ -104,7 +104,7 @@ impl<'a> MediaSection<'a> {
     fn attribute(&self, prefix: &str, payload_type: &str) -> Option<&'a str> {
         self.lines.iter().find_map(|line| {
             let rest = line.strip_prefix(prefix)?.strip_prefix(payload_type)?;
-            rest.strip_prefix(' ').map(str::trim)
+            rest.starts_with(char::is_whitespace).then(|| rest.trim())
         })
     }
 }
@@ -173,6 +173,19 @@ mod tests {
         assert!(has_audio(OFFER) && has_video(OFFER));
         assert!(!has_video("v=0\nm=audio 9 X 0\n") && !has_audio("a=m=audio"));
         assert!(offers_codec("m=video 0 RTP/AVP 32\nm=audio 0 RTP/AVP 0\n", "MPV"));
+    }
+
+    #[test]
+    fn blanks_and_line_ends_of_any_kind_do_not_matter() {
+        let codecs = |sdp: &str| {
+            let names = |s: &MediaSection<'_>| s.codecs().map(|c| c.name.to_owned()).collect::<Vec<_>>();
+            media_sections(sdp).iter().flat_map(names).collect::<Vec<_>>()
+        };
+        let expected = codecs(OFFER);
+        let tabs = OFFER.replace("a=rtpmap:96 ", "a=rtpmap:96\t ").replace("\r\n", " \r\n  ");
+        for sdp in [OFFER.replace("\r\n", "\r"), OFFER.replace("\r\n", "\n"), tabs] {
+            assert_eq!(codecs(&sdp), expected, "{sdp:?}");
+        }
     }
 
     #[test]

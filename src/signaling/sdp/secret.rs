@@ -12,12 +12,19 @@ const SUMMARY_ITEMS_MAX: usize = 16;
 /// True for lines with ICE or key material: credentials, fingerprints, candidates.
 #[must_use]
 pub fn is_secret_line(line: &str) -> bool {
-    secret_attribute(line).is_some() || line.starts_with("k=")
+    secret_attribute(line).is_some() || letter(line).is_some_and(|(letter, _)| letter == "k")
+}
+
+/// The letter of a line and its value, whatever blanks are around them: who reads leniently must
+/// hide leniently.
+fn letter(line: &str) -> Option<(&str, &str)> {
+    let (letter, value) = line.split_once('=')?;
+    Some((letter.trim(), value.trim_start()))
 }
 
 fn secret_attribute(line: &str) -> Option<&'static str> {
-    let attribute = line.trim_start().strip_prefix("a=")?;
-    let name = attribute.split([':', ' ']).next()?.trim();
+    let (_, attribute) = letter(line).filter(|(letter, _)| *letter == "a")?;
+    let name = attribute.split(|c: char| c == ':' || c.is_whitespace()).next()?;
     SECRET_ATTRIBUTES.into_iter().find(|secret| name.eq_ignore_ascii_case(secret))
 }
 
@@ -107,6 +114,20 @@ mod tests {
         assert!(shown.contains("a=ice-pwd:…\n") && shown.contains("a=rtpmap:111 OPUS/48000/2\n"));
         assert!(is_secret_line("a=remote-candidates:1 x 9"));
         assert!(!is_secret_line("a=ice-options:trickle") && !is_secret_line("a=end-of-candidates"));
+    }
+
+    #[test]
+    fn blanks_and_bare_carriage_returns_hide_nothing() {
+        for sdp in [
+            "v=0\ra=ice-pwd:SECRET\ra=mid:0",
+            "a = ice-pwd:SECRET",
+            "a= ice-pwd :SECRET",
+            "\ta=\tice-ufrag\t:SECRET",
+            "k =clear:SECRET",
+        ] {
+            assert!(!redact(sdp).contains("SECRET"), "{sdp:?}");
+        }
+        assert!(redact("v=0\ra=ice-pwd:SECRET\ra=mid:0").contains("a=mid:0"));
     }
 
     #[test]

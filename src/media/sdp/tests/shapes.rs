@@ -118,6 +118,13 @@ fn a_section_that_lacks_something_is_told() {
     }
     // The server may take RTCP on a port of its own.
     assert_eq!(planned(&without("a=rtcp-mux"), Kind::Publish).0, Err(Refusal::NoRtcpMux));
+    let only = OFFER.replace("a=group:BUNDLE 0 1\r\n", "").replace("a=rtcp-mux", "a=rtcp-mux-only");
+    assert_eq!(live(&only), [0, 1]);
+    // Two that wait for the other's checks never meet.
+    assert_eq!(
+        planned(&replaced("a=extmap-allow-mixed", "a=ice-lite"), Kind::Publish).0,
+        Err(Refusal::IceLite)
+    );
     // In a BUNDLE it is always multiplexed.
     assert_eq!(live(&replaced("a=rtcp-mux\r\n", "")), [0, 1]);
 }
