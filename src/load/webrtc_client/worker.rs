@@ -203,7 +203,8 @@ impl Worker {
             .media
             .iter()
             .enumerate()
-            .filter(|(_, section)| section.port != 0 && section.media_kind().is_some())
+            .filter(|(_, section)| section.port != 0 && section.direction != "inactive")
+            .filter(|(_, section)| section.media_kind().is_some())
             .collect();
         let bundled = accepted
             .iter()

@@ -102,11 +102,17 @@ impl Direction {
 }
 
 impl Description {
+    /// The BUNDLE group that all these sections are in.
+    pub(crate) fn group_of(&self, sections: &[usize]) -> Option<&Vec<String>> {
+        let mid = |index: usize| self.media.get(index).and_then(|m| m.mid.as_ref());
+        let holds =
+            |group: &&Vec<String>| sections.iter().all(|i| mid(*i).is_some_and(|m| group.contains(m)));
+        self.bundles.iter().find(holds)
+    }
+
     /// Do these sections share a BUNDLE group?
     pub(crate) fn share_bundle(&self, sections: &[usize]) -> bool {
-        let mid = |index: usize| self.media.get(index).and_then(|m| m.mid.as_ref());
-        let holds = |group: &Vec<String>| sections.iter().all(|i| mid(*i).is_some_and(|m| group.contains(m)));
-        self.bundles.iter().any(holds)
+        self.group_of(sections).is_some()
     }
 }
 

@@ -39,6 +39,10 @@ pub(crate) struct Plan {
     pub(crate) live: Vec<usize>,
     /// These share one transport.
     pub(crate) bundle: bool,
+    /// The section that speaks for the BUNDLE. Browsers that have one transport only (bundlePolicy
+    /// `max-bundle`) give up on all of it if this section is rejected: where it carries nothing it
+    /// is answered as inactive.
+    pub(crate) tagged: Option<usize>,
     /// Packets carry their mid.
     pub(crate) mids: bool,
     /// Sections that were offered, go the right way, and are left out all the same.
@@ -81,7 +85,8 @@ pub(crate) fn plan(offer: &mut Description, kind: Kind) -> Result<Plan, Refusal>
     if live.is_empty() {
         return Err(left_out.first().map_or(Refusal::NoMedia, |(_, refusal)| *refusal));
     }
-    let plan = Plan { mids: mids_fit(offer, &live), bundle, live, left_out };
+    let tagged = tagged(offer, &live).filter(|_| bundle);
+    let plan = Plan { mids: mids_fit(offer, &live), tagged, bundle, live, left_out };
     plan.prune(offer);
     Ok(plan)
 }
@@ -121,6 +126,14 @@ fn check(media: &Media) -> Result<MediaType, Refusal> {
     Ok(kind)
 }
 
+/// The first section of the group that holds all these, if it is one of media.
+fn tagged(offer: &Description, live: &[usize]) -> Option<usize> {
+    let group = offer.group_of(live)?;
+    let place = |mid: &String| offer.media.iter().position(|m| m.mid.as_ref() == Some(mid));
+    let first = group.iter().filter_map(place).find(|i| is_offered(offer, *i))?;
+    offer.media.get(first).is_some_and(|m| check(m).is_ok()).then_some(first)
+}
+
 /// Can these sections be answered on one transport? They share a group, no two sections have the
 /// same mid, and no payload type means two things.
 fn bundles(offer: &Description, live: &[usize]) -> bool {
@@ -150,7 +163,7 @@ impl Plan {
     fn prune(&self, offer: &mut Description) {
         let mut extensions: Vec<Extension> = Vec::new();
         for (index, media) in offer.media.iter_mut().enumerate() {
-            if !self.live.contains(&index) {
+            if !self.live.contains(&index) && self.tagged != Some(index) {
                 *media = Media {
                     kind: media.kind,
                     kind_text: std::mem::take(&mut media.kind_text),

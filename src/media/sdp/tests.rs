@@ -47,7 +47,7 @@ fn live(text: &str) -> Vec<usize> {
 #[test]
 fn a_browsers_offer_is_read() {
     let (plan, offer) = planned(OFFER, Kind::Publish);
-    let expected = Plan { live: vec![0, 1], bundle: true, mids: true, left_out: Vec::new() };
+    let expected = Plan { live: vec![0, 1], tagged: Some(0), bundle: true, mids: true, left_out: Vec::new() };
     assert_eq!(plan, Ok(expected));
     assert_eq!(planned(OFFER, Kind::Play).0, Err(Refusal::NoMedia));
     let [audio, video] = &offer.media[..] else { panic!("two sections") };
@@ -145,8 +145,9 @@ fn write_answer(client: &Description, plan: &Plan) -> String {
     let credentials = credentials();
     let codecs: Vec<Vec<Codec>> = client.media.iter().map(|m| offered_codecs(m, false, &[])).collect();
     let media = client.media.iter().zip(&codecs).enumerate().map(|(index, (media, codecs))| {
-        plan.live.contains(&index).then_some(AnswerMedia {
-            direction: Direction::RecvOnly,
+        let is_live = plan.live.contains(&index);
+        (is_live || plan.tagged == Some(index)).then_some(AnswerMedia {
+            direction: if is_live { Direction::RecvOnly } else { Direction::Inactive },
             credentials: &credentials,
             codecs,
             extensions: &media.extensions,
@@ -218,12 +219,12 @@ proptest! {
         let Ok(mut offer) = parse(&text) else { return Ok(()) };
         prop_assert!(offer.media.len() <= MEDIA_SECTIONS_MAX);
         let Ok(plan) = plan(&mut offer, Kind::Publish) else { return Ok(()) };
-        for text in [write_offer(&offer, &plan), write_answer(&offer, &plan)] {
+        for (text, tagged) in [(write_offer(&offer, &plan), None), (write_answer(&offer, &plan), plan.tagged)] {
             let again = parse(&text).unwrap();
             prop_assert_eq!(again.media.len(), offer.media.len());
             for (index, (ours, theirs)) in again.media.iter().zip(&offer.media).enumerate() {
                 let types = |m: &Media| m.codecs.iter().map(|c| c.payload_type).collect::<Vec<_>>();
-                let is_live = plan.live.contains(&index);
+                let is_live = plan.live.contains(&index) || tagged == Some(index);
                 prop_assert_eq!(ours.port != 0, is_live);
                 if is_live {
                     prop_assert_eq!(types(ours), types(theirs));

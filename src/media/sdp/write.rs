@@ -183,10 +183,14 @@ impl ClientAnswer<'_> {
     }
 }
 
-/// The group of the sections that live: one that is rejected has no place in it (RFC 9143 7.3.3).
+/// The group of the sections that live, in the order of the offer: the first one speaks for it. One
+/// that is rejected has no place in it (RFC 9143 7.3.3).
 fn bundle_line(text: &mut String, client: &Description, is_live: impl Fn(usize) -> bool) {
-    let live = client.media.iter().enumerate().filter(|(index, _)| is_live(*index));
-    let mids: Vec<&str> = live.filter_map(|(_, media)| media.mid.as_deref()).collect();
+    let live: Vec<usize> = (0..client.media.len()).filter(|index| is_live(*index)).collect();
+    let mid = |index: &usize| client.media.get(*index).and_then(|m| m.mid.as_ref());
+    let lives = |name: &&String| live.iter().any(|index| mid(index) == Some(name));
+    let group = client.group_of(&live).into_iter().flatten();
+    let mids: Vec<&str> = group.filter(lives).map(String::as_str).collect();
     if !mids.is_empty() {
         let _ = write!(text, "a=group:BUNDLE {}\r\n", mids.join(" "));
     }

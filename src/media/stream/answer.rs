@@ -418,7 +418,10 @@ impl Stream {
         let extensions: Vec<Vec<Extension>> =
             sections.clone().map(|i| self.client_extensions(i, false)).collect();
         let leg: &ClientLeg = leg;
-        let media = sections.map(|index| section_answer(leg, index, direction, extensions.get(index)?));
+        let media = sections.map(|index| {
+            let extensions = extensions.get(index)?;
+            section_answer(leg, index, direction, extensions).or_else(|| self.idle(leg, index, extensions))
+        });
         let cname = self.cname();
         ClientAnswer {
             client: &self.client_offer,
@@ -433,6 +436,24 @@ impl Stream {
             media: media.collect(),
         }
         .write()
+    }
+
+    /// The answer to a section that carries nothing and speaks for its BUNDLE all the same.
+    fn idle<'a>(
+        &'a self,
+        leg: &'a ClientLeg,
+        index: usize,
+        extensions: &'a [Extension],
+    ) -> Option<AnswerMedia<'a>> {
+        let client = self.client_offer.media.get(index).filter(|_| self.plan.tagged == Some(index))?;
+        Some(AnswerMedia {
+            direction: Direction::Inactive,
+            credentials: leg.credentials.first()?.last()?,
+            codecs: &client.codecs,
+            extensions,
+            sources: None,
+            bandwidth: &[],
+        })
     }
 
     /// Gives the client leg new credentials; its DTLS and SRTP state stays.

@@ -66,6 +66,43 @@ fn a_rejected_section_is_in_no_group() {
 }
 
 #[test]
+fn the_section_that_speaks_for_the_bundle_stays_when_it_is_idle() {
+    let video = OFFER[OFFER.rfind("m=video").unwrap() + 2..].replace("a=mid:1", "a=mid:2");
+    for (line, group, tagged) in [
+        ("a=inactive", "2 0 1", true),
+        ("a=recvonly", "2 0 1", true),
+        ("a=recvonly", "7 2 0 1", true),
+        ("a=inactive", "0 1 2", false),
+        ("a=inactive", "0 1", false),
+    ] {
+        let section = video.replace("a=sendonly", line);
+        let text = with_section(0, &section).replace("BUNDLE 0 1", &format!("BUNDLE {group}"));
+        let (plan, offer) = planned(&text, Kind::Publish);
+        let plan = plan.unwrap();
+        assert_eq!(
+            (plan.live.as_slice(), plan.tagged == Some(0)),
+            ([1, 2].as_slice(), tagged),
+            "{line} {group}"
+        );
+        let (up, down) = written(&text);
+        assert_eq!(
+            (up.media[0].port, up.bundles[0].join(" ").as_str()),
+            (0, "0 1"),
+            "the upstream needs it not"
+        );
+        let idle = (down.media[0].port != 0, down.media[0].direction, down.bundles[0].join(" "));
+        let grouped = if tagged { "2 0 1" } else { "0 1" };
+        assert_eq!(idle, (tagged, Direction::Inactive, grouped.to_owned()), "{line} {group}");
+        assert_eq!(offer.media[0].codecs.is_empty(), !tagged, "nothing is kept in vain");
+    }
+    let (_, answer) = written(&OFFER.replace("BUNDLE 0 1", "BUNDLE 1 0"));
+    assert_eq!(answer.bundles, [["1", "0"]], "in the order of the offer");
+    // A data channel cannot be idle: it is rejected wherever it stands.
+    let data = with_section(0, DATA).replace("BUNDLE 0 1", "BUNDLE 2 0 1");
+    assert_eq!(written(&data).1.bundles, [["0", "1"]]);
+}
+
+#[test]
 fn what_cannot_be_carried_is_rejected_alone() {
     let second_video = OFFER[OFFER.rfind("m=video").unwrap() + 2..].replace("a=mid:1", "a=mid:5");
     let second_audio = "audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:6\r\na=ice-ufrag:abcd\r\n\
