@@ -20,9 +20,31 @@ pub struct UpstreamSettings {
     /// Longest time for one dial: name, TCP, TLS and the answer to the handshake. Default 5 s.
     #[serde(rename = "dial_timeout_ms", with = "Ms::<100, 600_000>")]
     pub dial_timeout: Duration,
-    /// While a node is down and somebody waits for it: time between two probes. Default 100 ms.
+    /// How long an address of a node's name has to take the connection before the next one is tried
+    /// beside it (RFC 8305 section 5). Default 250 ms.
+    #[serde(rename = "connect_attempt_delay_ms", with = "Ms::<10, 60_000>")]
+    pub connect_attempt_delay: Duration,
+    /// How long an address that took the connection has to answer the handshake before the next one
+    /// is tried beside it. Default 2 s.
+    #[serde(rename = "address_timeout_ms", with = "Ms::<100, 600_000>")]
+    pub address_timeout: Duration,
+    /// Most addresses of one name that are tried. Default 8.
+    #[serde(with = "Between::<1, 64>")]
+    pub addresses_max: usize,
+    /// How long the addresses of a name are kept; they are asked for again when none answers.
+    /// Default 30 s.
+    #[serde(rename = "dns_cache_ms", with = "Ms::<0, 86_400_000>")]
+    pub dns_cache: Duration,
+    /// How long a node has to answer before the next one is dialled beside it. Default 2 s.
+    #[serde(rename = "next_node_after_ms", with = "Ms::<100, 600_000>")]
+    pub next_node_after: Duration,
+    /// While a node is down and somebody waits: time between two probes. It is ten times as long while
+    /// nobody waits, and for a node that answers but refused those who wait. Default 100 ms.
     #[serde(rename = "probe_interval_ms", with = "Ms::<50, 60_000>")]
     pub probe_interval: Duration,
+    /// Most paths per node that are probed because clients were refused there. Default 8.
+    #[serde(with = "Between::<1, 1_000>")]
+    pub probe_paths_max: usize,
     /// Dials per second and node that restores may cause, all sessions together, publishers
     /// first. Default 1000; 0 = no limit.
     #[serde(with = "Between::<0, 1_000_000>")]
@@ -39,7 +61,13 @@ impl Default for UpstreamSettings {
             url: Vec::new(),
             ca: None,
             dial_timeout: Duration::from_secs(5),
+            connect_attempt_delay: Duration::from_millis(250),
+            address_timeout: Duration::from_secs(2),
+            addresses_max: 8,
+            dns_cache: Duration::from_secs(30),
+            next_node_after: Duration::from_secs(2),
             probe_interval: Duration::from_millis(100),
+            probe_paths_max: 8,
             restore_rate: 1_000,
             fall_together_spread: Duration::from_millis(100),
         }

@@ -230,7 +230,7 @@ async fn dial(
     peer: SocketAddr,
 ) -> Result<Dialed, DialFailure> {
     let failure = match shared.pool.connect(request).await {
-        Err(failure @ DialFailure::Unreachable(_)) => failure,
+        Err(failure) if failure.is_outage() => failure,
         result => return result,
     };
     let patience = shared.settings.listen.connect_hold;

@@ -1,6 +1,7 @@
 //! The sessions that live now: their number, and how to reach each.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -23,8 +24,10 @@ pub(crate) const NOTES_MAX: usize = 1024;
 pub(crate) enum Note {
     /// From another session.
     Mail(Mail),
-    /// A node answers handshakes.
+    /// A node answers that could not be reached.
     NodeUp,
+    /// The path where the session was refused is open again.
+    PathUp,
     /// Say what you are.
     Describe(mpsc::Sender<SessionSnapshot>),
     /// The process ends.
@@ -43,6 +46,8 @@ pub(crate) struct Mailbox {
     notes: Mutex<Notes>,
     node: AtomicUsize,
     in_outage: AtomicBool,
+    /// Of the node's addresses, the one that the session is connected to.
+    address: Mutex<Option<SocketAddr>>,
 }
 
 impl Mailbox {
@@ -84,6 +89,17 @@ impl Mailbox {
     /// States whether it is.
     pub(crate) fn set_in_outage(&self, in_outage: bool) {
         self.in_outage.store(in_outage, Ordering::Relaxed);
+    }
+
+    /// The address of that node it is connected to.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        *self.address.lock()
+    }
+
+    /// States the node and the address the session is connected to.
+    pub(crate) fn set_place(&self, node: usize, address: SocketAddr) {
+        self.set_node(node);
+        *self.address.lock() = Some(address);
     }
 
     /// States the node the session is connected to.

@@ -86,6 +86,7 @@ pub(super) fn unavailable(line: &str) -> Answer {
 pub(super) fn dial_failed(failure: &DialFailure) -> Answer {
     match failure {
         DialFailure::Unreachable(_) => unavailable("no upstream can be reached"),
+        DialFailure::Local(_) => unavailable("the proxy is short of something"),
         DialFailure::BadHandshake(_) => text(StatusCode::BAD_GATEWAY, "the upstream's handshake was wrong"),
         DialFailure::Refused(refusal) => refused(refusal),
     }

@@ -1,20 +1,32 @@
-//! One dial: name, TCP, TLS and the WebSocket handshake, within one time limit.
+//! One dial: name, TCP, TLS and the WebSocket handshake, within one time limit. A name with several
+//! addresses gives each of them its chance within it (RFC 8305).
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use rustix::io::Errno;
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify, time::timeout};
 use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, pki_types::ServerName},
 };
 
 use crate::{
-    config::UpstreamUrl,
+    config::{UpstreamSettings, UpstreamUrl},
     net::{keepalive, socket::Socket, websocket},
     session::DialError,
 };
 
-use super::{request::ClientRequest, response};
+use super::{
+    names::Name,
+    race::{Pace, race},
+    request::ClientRequest,
+    response,
+};
 
 /// What the client learns of an upstream that refused the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,18 +51,55 @@ pub(crate) enum DialFailure {
     /// A wrong 101.
     #[error("bad handshake: {0}")]
     BadHandshake(String),
+    /// This machine lacks something, such as file descriptors: no node is to blame.
+    #[error("not dialled: {0}")]
+    Local(String),
 }
+
+/// What a machine runs out of: no word about whoever was to be reached.
+const SHORTAGES: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
 
 impl DialFailure {
     pub(super) fn from_io(error: io::Error) -> Self {
-        Self::Unreachable(error.to_string())
+        let short = Errno::from_io_error(&error).is_some_and(|errno| SHORTAGES.contains(&errno));
+        if short { Self::Local(error.to_string()) } else { Self::Unreachable(error.to_string()) }
     }
 
-    /// Whether another node, or the same one later, may do better: it is not the client's fault.
+    /// Whether another node, or the same one later, may do better: it is not the client's fault. A node
+    /// that answers with a page, a redirection or "not found" has something else on this path.
     pub(super) const fn is_of_the_node(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::BadHandshake(_) => true,
-            Self::Refused(refusal) => refusal.status >= 500,
+            Self::Refused(refusal) => !matches!(refusal.status, 400..=499) || self.is_passing(),
+            Self::Local(_) => false,
+        }
+    }
+
+    const fn is_passing(&self) -> bool {
+        matches!(self, Self::Refused(Refusal { status: 404 | 408 | 429, .. }))
+    }
+
+    /// Whether a client that arrives is held rather than told (rule R13): nobody answers, or a gateway
+    /// that says just this. Whoever says when to come again means the client.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(refusal) => matches!(refusal.status, 502..=504) && refusal.retry_after.is_none(),
+            Self::BadHandshake(_) | Self::Local(_) => false,
+        }
+    }
+
+    /// Of two failures of one try, the one that says more of what to wait for: a node that could not be
+    /// reached may come back.
+    pub(super) fn or_rather(self, earlier: Option<Self>) -> Self {
+        let rank = |failure: &Self| match failure {
+            Self::Unreachable(_) => 2,
+            Self::Refused(_) | Self::BadHandshake(_) => 1,
+            Self::Local(_) => 0,
+        };
+        match earlier {
+            Some(earlier) if rank(&earlier) >= rank(&self) => earlier,
+            _ => self,
         }
     }
 }
@@ -59,10 +108,23 @@ impl From<DialFailure> for DialError {
     fn from(failure: DialFailure) -> Self {
         match failure {
             DialFailure::Unreachable(why) => Self::Unreachable(why),
-            DialFailure::Refused(refusal) => Self::Refused(refusal.status),
+            DialFailure::Refused(refusal) => match refusal.retry_after.as_deref().and_then(wait_told) {
+                Some(wait) => Self::Busy(refusal.status, wait),
+                None => Self::Refused(refusal.status),
+            },
             DialFailure::BadHandshake(why) => Self::BadHandshake(why),
+            DialFailure::Local(why) => Self::Local(why),
         }
     }
+}
+
+/// What `Retry-After` says: seconds, or a date (RFC 9110 section 10.2.3).
+fn wait_told(text: &str) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(text.trim()).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// An upstream that answered 101.
@@ -76,6 +138,8 @@ pub(crate) struct Dialed {
     pub(crate) protocol: Option<String>,
     /// Which node it is.
     pub(crate) node: usize,
+    /// Which of its addresses.
+    pub(crate) address: SocketAddr,
 }
 
 /// How to reach one node.
@@ -84,6 +148,8 @@ pub(super) struct Address {
     url: UpstreamUrl,
     authority: String,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    name: Arc<Name>,
+    pace: Pace,
     dial_timeout: Duration,
 }
 
@@ -95,16 +161,18 @@ impl Address {
     pub(super) fn new(
         url: UpstreamUrl,
         tls: &Arc<ClientConfig>,
-        dial_timeout: Duration,
+        settings: &UpstreamSettings,
     ) -> Result<Self, String> {
-        let name = if url.is_tls() {
+        let tls = if url.is_tls() {
             let name = ServerName::try_from(url.host().to_owned())
                 .map_err(|error| format!("`{}` is no name for TLS: {error}", url.host()))?;
             Some((Arc::clone(tls), name))
         } else {
             None
         };
-        Ok(Self { authority: url.authority(), url, tls: name, dial_timeout })
+        let name = Name::new(url.host(), url.port(), settings.dns_cache, settings.addresses_max);
+        let pace = Pace { start: settings.connect_attempt_delay, alive: settings.address_timeout };
+        Ok(Self { authority: url.authority(), url, tls, name, pace, dial_timeout: settings.dial_timeout })
     }
 
     /// The address as an operator wrote it.
@@ -112,33 +180,169 @@ impl Address {
         &self.url
     }
 
-    /// Connects and shakes hands.
-    pub(super) async fn dial(&self, node: usize, request: &ClientRequest) -> Result<Dialed, DialFailure> {
-        timeout(self.dial_timeout, self.dial_unbounded(node, request))
+    /// Connects and shakes hands; with the address given first, if there is one.
+    pub(super) async fn dial(
+        &self,
+        node: usize,
+        request: &ClientRequest,
+        first: Option<SocketAddr>,
+    ) -> Result<Dialed, DialFailure> {
+        let result = timeout(self.dial_timeout, self.dial_unbounded(node, request, first))
             .await
-            .unwrap_or_else(|_| Err(DialFailure::Unreachable("no answer within the time limit".into())))
+            .unwrap_or_else(|_| Err(DialFailure::Unreachable("no answer within the time limit".into())));
+        match &result {
+            Ok(dialed) => self.name.worked(dialed.address),
+            Err(DialFailure::Unreachable(_)) => self.name.doubt(),
+            Err(_) => {}
+        }
+        result
     }
 
-    async fn dial_unbounded(&self, node: usize, request: &ClientRequest) -> Result<Dialed, DialFailure> {
-        let mut socket = self.connect().await.map_err(DialFailure::from_io)?;
+    async fn dial_unbounded(
+        &self,
+        node: usize,
+        request: &ClientRequest,
+        first: Option<SocketAddr>,
+    ) -> Result<Dialed, DialFailure> {
+        let addresses = self.name.addresses().await.map_err(DialFailure::Unreachable)?;
+        let others = addresses.into_iter().filter(|address| Some(*address) != first);
+        let connected = Notify::new();
+        let attempt = |address| self.shake_hands(node, address, request, &connected);
+        // An address that answers speaks for the node: others are for those that do not.
+        let goes_on =
+            |failure: &DialFailure| matches!(failure, DialFailure::Unreachable(_) | DialFailure::Local(_));
+        race(first.into_iter().chain(others), self.pace, &connected, attempt, goes_on).await
+    }
+
+    async fn shake_hands(
+        &self,
+        node: usize,
+        address: SocketAddr,
+        request: &ClientRequest,
+        connected: &Notify,
+    ) -> Result<Dialed, DialFailure> {
+        let stream = TcpStream::connect(address).await.map_err(DialFailure::from_io)?;
+        connected.notify_one();
+        keepalive::configure(&stream);
+        let mut socket = match &self.tls {
+            None => Socket::Plain(stream),
+            Some((config, name)) => {
+                let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream);
+                Socket::TlsClient(Box::new(tls.await.map_err(DialFailure::from_io)?))
+            }
+        };
         let key = websocket::new_key();
         let head = request.render(&self.authority, &key);
         socket.write_all(&head).await.map_err(DialFailure::from_io)?;
         socket.flush().await.map_err(DialFailure::from_io)?;
         let accepted = response::read(&mut socket, &key, request).await?;
-        Ok(Dialed { socket, leftover: accepted.leftover, protocol: accepted.protocol, node })
+        Ok(Dialed { socket, leftover: accepted.leftover, protocol: accepted.protocol, node, address })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpSocket},
+    };
+
+    use super::*;
+    use crate::upstream::{names::Lookup, request::ClientRequest};
+
+    fn refused(status: u16) -> DialFailure {
+        DialFailure::Refused(Refusal { status, retry_after: None, www_authenticate: None })
     }
 
-    async fn connect(&self) -> io::Result<Socket> {
-        let (host, port) = (self.url.host(), self.url.port());
-        // Names go through the resolver's threads; addresses must not wait for them.
-        let stream = match host.parse::<IpAddr>() {
-            Ok(address) => TcpStream::connect((address, port)).await?,
-            Err(_) => TcpStream::connect((host, port)).await?,
-        };
-        keepalive::configure(&stream);
-        let Some((config, name)) = &self.tls else { return Ok(Socket::Plain(stream)) };
-        let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?;
-        Ok(Socket::TlsClient(Box::new(stream)))
+    #[test]
+    fn whose_fault_a_failure_is() {
+        for status in [200, 204, 301, 302, 404, 408, 429, 500, 502, 503, 504] {
+            assert!(refused(status).is_of_the_node(), "{status}");
+        }
+        for status in [400, 401, 403, 410] {
+            assert!(!refused(status).is_of_the_node(), "{status}");
+        }
+        for errno in SHORTAGES {
+            let failure = DialFailure::from_io(errno.into());
+            assert!(matches!(failure, DialFailure::Local(_)) && !failure.is_of_the_node(), "{failure}");
+        }
+        assert!(DialFailure::from_io(Errno::CONNREFUSED.into()).is_of_the_node());
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(wait_told(" 120 "), Some(Duration::from_secs(120)));
+        assert_eq!(wait_told("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        let in_a_minute = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        let wait = wait_told(&in_a_minute).unwrap();
+        assert!(wait > Duration::from_secs(55) && wait <= Duration::from_secs(60), "{wait:?}");
+        assert_eq!((wait_told("soon"), wait_told("-1"), wait_told("")), (None, None, None));
+    }
+
+    /// A node whose name has these addresses.
+    fn node_at(addresses: Vec<SocketAddr>) -> Address {
+        let settings = UpstreamSettings { address_timeout: Duration::from_millis(300), ..Default::default() };
+        let tls = ClientConfig::builder()
+            .with_root_certificates(tokio_rustls::rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let url = "ws://wcs.example:80".parse().unwrap();
+        let mut node = Address::new(url, &Arc::new(tls), &settings).unwrap();
+        let lookup: Lookup = Arc::new(move || {
+            let addresses = addresses.clone();
+            Box::pin(async move { Ok(addresses) })
+        });
+        node.name = Name::with(lookup, settings.dns_cache, settings.addresses_max);
+        node
+    }
+
+    /// Answers handshakes with 101.
+    async fn server() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                kept.extend(tokio_tungstenite::accept_async(stream).await);
+            }
+        });
+        address
+    }
+
+    async fn dial(node: &Address) -> Result<Dialed, DialFailure> {
+        node.dial(0, &ClientRequest::probe("/wss"), None).await
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_name_gets_a_chance() {
+        let good = server().await;
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dead = TcpSocket::new_v4().unwrap();
+        dead.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let closes = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closing = closes.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = closes.accept().await {
+                let _ = stream.read(&mut [0; 16]).await;
+            }
+        });
+        let bad = [dead.local_addr().unwrap(), silent.local_addr().unwrap(), closing];
+        for address in bad {
+            let node = node_at(vec![address, good]);
+            assert_eq!(dial(&node).await.unwrap().address, good, "after {address}");
+            let begin = std::time::Instant::now();
+            assert_eq!(dial(&node).await.unwrap().address, good);
+            assert!(begin.elapsed() < Duration::from_millis(250), "what worked comes first");
+        }
+        let node = node_at(bad.into_iter().chain([good]).collect());
+        assert_eq!(dial(&node).await.unwrap().address, good);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_asked_for_comes_first() {
+        let (one, two) = (server().await, server().await);
+        let node = node_at(vec![one, two]);
+        let dialed = node.dial(0, &ClientRequest::probe("/"), Some(two)).await.unwrap();
+        assert_eq!(dialed.address, two);
     }
 }

@@ -6,8 +6,11 @@
 
 mod budget;
 mod dial;
+mod health;
+mod names;
 mod outage;
 mod pool;
+mod race;
 mod request;
 mod response;
 

@@ -1,4 +1,4 @@
-//! Who waits for a node to come back.
+//! Who waits for a node to come back, and for what in particular.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,72 +15,91 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Outage {
     state: Mutex<State>,
+    /// A node answers.
     up: Notify,
+    /// A path is open again.
+    opened: Notify,
+    /// Somebody begins to wait, or a node is found down.
+    changed: Notify,
+}
+
+/// What a session waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// No node could be reached: told as soon as one answers.
+    Node,
+    /// The connection did not last. A node that answers and then closes at once is left to the
+    /// session's backoff; it is told when its node was unreachable in between: then that has restarted.
+    Return,
+    /// It was refused on this path.
+    Path(Arc<str>),
+}
+
+#[derive(Debug)]
+struct Waiter {
+    mailbox: Arc<Mailbox>,
+    awaits: Awaits,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Told as soon as a node answers.
-    sessions: HashMap<SessionId, Arc<Mailbox>>,
-    /// Sessions whose connection did not last. A node that answers and then closes at once is left to
-    /// their backoff; they are told when theirs was unreachable in between: then it has restarted.
-    flapped: HashMap<SessionId, Arc<Mailbox>>,
+    sessions: HashMap<SessionId, Waiter>,
     handshakes: usize,
-    probes: usize,
+    /// Nodes that have a task which probes them.
+    probed: Vec<NodeIndex>,
 }
 
 impl State {
     fn anybody_waits(&self) -> bool {
-        self.handshakes > 0 || !self.sessions.is_empty() || !self.flapped.is_empty()
+        self.handshakes > 0 || !self.sessions.is_empty()
+    }
+
+    /// Takes out the sessions that get a note; their room goes when nobody is left.
+    fn take(&mut self, mut is_meant: impl FnMut(&Waiter) -> bool) -> Vec<Arc<Mailbox>> {
+        let meant: Vec<SessionId> =
+            self.sessions.iter().filter(|(_, waiter)| is_meant(waiter)).map(|(id, _)| *id).collect();
+        let taken = meant.iter().filter_map(|id| self.sessions.remove(id)).map(|waiter| waiter.mailbox);
+        let taken = taken.collect();
+        if self.sessions.is_empty() {
+            self.sessions = HashMap::new();
+        }
+        taken
     }
 }
 
 impl Outage {
-    /// A session waits for its next dial. True if probes must be started for it.
-    pub(super) fn enter(&self, session: SessionId, mailbox: Arc<Mailbox>) -> bool {
-        let mut state = self.state.lock();
-        state.flapped.remove(&session);
-        state.sessions.insert(session, mailbox);
-        state.probes == 0
-    }
-
-    /// A session waits out its backoff after a connection that did not last. True if probes must be
-    /// started for it.
-    pub(super) fn enter_flapped(&self, session: SessionId, mailbox: Arc<Mailbox>) -> bool {
-        let mut state = self.state.lock();
-        state.flapped.insert(session, mailbox);
-        state.probes == 0
+    /// A session waits for its next dial.
+    pub(super) fn enter(&self, session: SessionId, mailbox: Arc<Mailbox>, awaits: Awaits) {
+        self.state.lock().sessions.insert(session, Waiter { mailbox, awaits });
+        self.changed.notify_waiters();
     }
 
     /// A node cannot be reached: for those whose connection it was, its answer will be news.
     pub(super) fn fell(&self, node: NodeIndex) {
         let mut state = self.state.lock();
-        if state.flapped.is_empty() {
-            return;
+        for waiter in state.sessions.values_mut() {
+            if waiter.awaits == Awaits::Return && waiter.mailbox.node() == node {
+                waiter.awaits = Awaits::Node;
+            }
         }
-        let flapped = std::mem::take(&mut state.flapped);
-        let (fallen, others): (HashMap<_, _>, _) =
-            flapped.into_iter().partition(|(_, mailbox)| mailbox.node() == node);
-        state.flapped = others;
-        state.sessions.extend(fallen);
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// A session no longer waits: it is connected or has ended.
     pub(super) fn leave(&self, session: SessionId) {
         let mut state = self.state.lock();
-        let state = &mut *state;
-        for map in [&mut state.sessions, &mut state.flapped] {
-            if map.remove(&session).is_some() && map.is_empty() {
-                *map = HashMap::new();
-            }
+        if state.sessions.remove(&session).is_some() && state.sessions.is_empty() {
+            state.sessions = HashMap::new();
         }
     }
 
-    /// A handshake is held. True if probes must be started for it.
-    pub(super) fn enter_handshake(&self) -> bool {
+    /// A handshake is held.
+    pub(super) fn enter_handshake(&self) {
         let mut state = self.state.lock();
         state.handshakes = state.handshakes.saturating_add(1);
-        state.probes == 0
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// A handshake is no longer held.
@@ -94,41 +113,87 @@ impl Outage {
         self.up.notified()
     }
 
-    /// A node answers: everybody's wait is over.
+    /// Completes with the next [`Outage::open`] after this call.
+    pub(super) fn opened(&self) -> Notified<'_> {
+        self.opened.notified()
+    }
+
+    /// Completes when somebody begins to wait, or a node is found down, after this call.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// A node answers: whoever could not reach one waits no longer.
     pub(super) fn announce(&self) {
         let waiting = {
             let mut state = self.state.lock();
             if !state.anybody_waits() {
                 return;
             }
-            std::mem::take(&mut state.sessions)
+            state.take(|waiter| waiter.awaits == Awaits::Node)
         };
-        for mailbox in waiting.into_values() {
+        for mailbox in waiting {
             mailbox.post(Note::NodeUp);
         }
         self.up.notify_waiters();
     }
 
-    /// Counts a probe task in, unless they run already.
-    pub(super) fn start_probes(&self, nodes: usize) -> bool {
+    /// A path is open again that was refused.
+    pub(super) fn open(&self, path: &str) {
+        let waiting = {
+            let mut state = self.state.lock();
+            state.take(|waiter| matches!(&waiter.awaits, Awaits::Path(refused) if **refused == *path))
+        };
+        for mailbox in waiting {
+            mailbox.post(Note::PathUp);
+        }
+        self.opened.notify_waiters();
+    }
+
+    /// Whether anybody waits at all.
+    pub(super) fn anybody_waits(&self) -> bool {
+        self.state.lock().anybody_waits()
+    }
+
+    /// The paths that sessions wait for; a handshake that is held may wait for any.
+    pub(super) fn wanted_paths(&self) -> impl Fn(&str) -> bool + use<> {
+        let state = self.state.lock();
+        let any = state.handshakes > 0;
+        let mut paths: Vec<Arc<str>> = Vec::new();
+        for waiter in state.sessions.values() {
+            if let Awaits::Path(path) = &waiter.awaits
+                && !paths.iter().any(|known| known == path)
+                && paths.len() < PATHS_LOOKED_AT_MAX
+            {
+                paths.push(Arc::clone(path));
+            }
+        }
+        move |path| any || paths.iter().any(|known| **known == *path)
+    }
+
+    /// True if the caller is to start a task that probes this node: none does.
+    pub(super) fn start_probe(&self, node: NodeIndex) -> bool {
         let mut state = self.state.lock();
-        let start = state.probes == 0 && state.anybody_waits();
+        let start = !state.probed.contains(&node);
         if start {
-            state.probes = nodes;
+            state.probed.push(node);
         }
         start
     }
 
-    /// Whether a probe task goes on; if not, it is counted out.
-    pub(super) fn probe_again(&self) -> bool {
+    /// Whether the task that probes this node goes on; if not, it is counted out.
+    pub(super) fn probe_again(&self, node: NodeIndex, is_down: bool) -> bool {
         let mut state = self.state.lock();
-        let again = state.anybody_waits();
+        let again = is_down || state.anybody_waits();
         if !again {
-            state.probes = state.probes.saturating_sub(1);
+            state.probed.retain(|probed| *probed != node);
         }
         again
     }
 }
+
+/// More different paths than this are not looked for among the sessions that wait.
+const PATHS_LOOKED_AT_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -142,30 +207,56 @@ mod tests {
 
     fn is_told(mailbox: &Mailbox) -> bool {
         let notes = mailbox.take(std::task::Waker::noop());
-        notes.iter().any(|note| matches!(note, Note::NodeUp))
+        notes.iter().any(|note| matches!(note, Note::NodeUp | Note::PathUp))
     }
 
     #[test]
     fn a_node_that_only_closes_is_left_to_the_backoff() {
         let outage = Outage::default();
         let (failed, flapped) = (waiting(0), waiting(0));
-        assert!(outage.enter(SessionId(1), Arc::clone(&failed)));
-        assert!(outage.enter_flapped(SessionId(2), Arc::clone(&flapped)));
+        outage.enter(SessionId(1), Arc::clone(&failed), Awaits::Node);
+        outage.enter(SessionId(2), Arc::clone(&flapped), Awaits::Return);
         outage.announce();
         assert!(is_told(&failed) && !is_told(&flapped));
-        assert!(outage.start_probes(1) && outage.probe_again(), "it may still fall");
+        assert!(outage.probe_again(0, false), "it may still fall");
         outage.leave(SessionId(2));
-        assert!(!outage.probe_again());
+        assert!(!outage.probe_again(0, false));
     }
 
     #[test]
     fn a_node_that_was_away_ends_the_wait_of_its_own() {
         let outage = Outage::default();
         let (own, other) = (waiting(0), waiting(1));
-        outage.enter_flapped(SessionId(1), Arc::clone(&own));
-        outage.enter_flapped(SessionId(2), Arc::clone(&other));
+        outage.enter(SessionId(1), Arc::clone(&own), Awaits::Return);
+        outage.enter(SessionId(2), Arc::clone(&other), Awaits::Return);
         outage.fell(0);
         outage.announce();
         assert!(is_told(&own) && !is_told(&other));
+    }
+
+    #[test]
+    fn a_path_is_told_to_those_who_were_refused_on_it() {
+        let outage = Outage::default();
+        let (here, there, node) = (waiting(0), waiting(0), waiting(0));
+        outage.enter(SessionId(1), Arc::clone(&here), Awaits::Path("/wss".into()));
+        outage.enter(SessionId(2), Arc::clone(&there), Awaits::Path("/other".into()));
+        outage.enter(SessionId(3), Arc::clone(&node), Awaits::Node);
+        outage.announce();
+        assert!(is_told(&node) && !is_told(&here));
+        outage.open("/wss");
+        assert!(is_told(&here) && !is_told(&there));
+        assert!(outage.wanted_paths()("/other") && !outage.wanted_paths()("/wss"));
+    }
+
+    #[test]
+    fn each_node_has_one_task_whatever_the_others_do() {
+        let outage = Outage::default();
+        assert!(outage.start_probe(0) && outage.start_probe(1) && !outage.start_probe(1));
+        // One finds that nobody waits while the other hangs; then somebody waits again.
+        assert!(!outage.probe_again(0, false));
+        outage.enter(SessionId(1), waiting(0), Awaits::Node);
+        assert!(outage.start_probe(0) && !outage.start_probe(1));
+        outage.leave(SessionId(1));
+        assert!(outage.probe_again(1, true), "a node that is down is looked after");
     }
 }

@@ -1,15 +1,13 @@
 //! The nodes, tried in the configured order, those known to be down last.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::{
@@ -21,7 +19,9 @@ use crate::{
 use super::{
     budget::Budget,
     dial::{Address, DialFailure, Dialed},
-    outage::Outage,
+    health::Health,
+    outage::{Awaits, Outage},
+    race::{Pace, race},
     request::ClientRequest,
 };
 
@@ -29,8 +29,13 @@ use super::{
 const FALL_TOGETHER_MIN: u32 = 16;
 /// The window in which they are counted.
 const FALL_WINDOW: Duration = Duration::from_secs(1);
-/// A node that failed is tried after the others for this many probe intervals.
-const AVOID_INTERVALS: u32 = 10;
+/// The waits of a handshake that is held behind a path that is refused: at most the first, doubled up to
+/// the last.
+const HELD_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
+/// Where it is not urgent, probes are this many intervals apart.
+const QUIET_INTERVALS: u32 = 10;
+/// Until a node has its turn in the budget, no other is tried beside it.
+const NOT_YET: Duration = Duration::from_secs(24 * 3600);
 
 /// Position of a node in the configuration.
 pub(super) type NodeIndex = usize;
@@ -39,8 +44,7 @@ pub(super) type NodeIndex = usize;
 struct Node {
     address: Address,
     budget: Arc<Budget>,
-    /// In milliseconds since the pool began: until then other nodes are tried first.
-    avoid_until_ms: AtomicU64,
+    health: Mutex<Health>,
 }
 
 #[derive(Debug)]
@@ -54,8 +58,8 @@ struct Falls {
 pub(crate) struct Pool {
     nodes: Vec<Node>,
     outage: Outage,
-    began: Instant,
     probe_interval: Duration,
+    next_node_after: Duration,
     fall_together_spread: Duration,
     falls: Mutex<Falls>,
 }
@@ -68,9 +72,9 @@ impl Pool {
     pub(crate) fn new(settings: &UpstreamSettings, tls: &Arc<ClientConfig>) -> Result<Arc<Self>, String> {
         let node = |url: &crate::config::UpstreamUrl| {
             Ok(Node {
-                address: Address::new(url.clone(), tls, settings.dial_timeout)?,
+                address: Address::new(url.clone(), tls, settings)?,
                 budget: Budget::new(settings.restore_rate),
-                avoid_until_ms: AtomicU64::new(0),
+                health: Mutex::new(Health::new(settings.probe_paths_max)),
             })
         };
         let nodes = settings.url.iter().map(node).collect::<Result<Vec<_>, String>>()?;
@@ -80,8 +84,8 @@ impl Pool {
         Ok(Arc::new(Self {
             nodes,
             outage: Outage::default(),
-            began: Instant::now(),
             probe_interval: settings.probe_interval,
+            next_node_after: settings.next_node_after,
             fall_together_spread: settings.fall_together_spread,
             falls: Mutex::new(Falls { since: Instant::now(), count: 0 }),
         }))
@@ -94,10 +98,8 @@ impl Pool {
 
     /// The nodes for people who look: `url` and `state`.
     pub(crate) fn describe(&self) -> Vec<serde_json::Value> {
-        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let describe = |node: &Node| {
-            let avoided = node.avoid_until_ms.load(Ordering::Relaxed) > now_ms;
-            let state = if avoided { "did not answer lately" } else { "in use" };
+            let state = if node.health.lock().is_down() { "did not answer lately" } else { "in use" };
             serde_json::json!({"url": node.address.url().to_string(), "state": state})
         };
         self.nodes.iter().map(describe).collect()
@@ -105,19 +107,19 @@ impl Pool {
 
     /// Dials for a client that is in its handshake. Not limited by the budget: nothing is being
     /// restored.
-    pub(crate) async fn connect(&self, request: &ClientRequest) -> Result<Dialed, DialFailure> {
+    pub(crate) async fn connect(self: &Arc<Self>, request: &ClientRequest) -> Result<Dialed, DialFailure> {
         self.try_in_turn(request, None).await
     }
 
     /// As [`Pool::connect`], for a client that was held while no node answered: all of these come
     /// at once when one does, so the budget paces them.
-    pub(crate) async fn connect_held(&self, request: &ClientRequest) -> Result<Dialed, DialFailure> {
+    async fn connect_held(self: &Arc<Self>, request: &ClientRequest) -> Result<Dialed, DialFailure> {
         self.try_in_turn(request, Some(Priority::Other)).await
     }
 
     /// Dials for a session that lost its upstream, when the budget allows.
     pub(crate) async fn redial(
-        &self,
+        self: &Arc<Self>,
         request: &ClientRequest,
         priority: Priority,
     ) -> Result<Dialed, DialFailure> {
@@ -125,74 +127,113 @@ impl Pool {
         self.try_in_turn(request, Some(priority)).await
     }
 
-    /// Dials one node and no other: media sockets belong where their session is.
+    /// Dials one node and no other, the given address of it first: media sockets belong where their
+    /// session is.
     pub(crate) async fn dial_node(
-        &self,
-        node: NodeIndex,
+        self: &Arc<Self>,
+        (node, address): (NodeIndex, Option<SocketAddr>),
         request: &ClientRequest,
-        budget: bool,
     ) -> Result<Dialed, DialFailure> {
         let target = self.nodes.get(node).ok_or_else(|| DialFailure::Unreachable("no such node".into()))?;
-        if budget {
-            target.budget.acquire(Priority::Other).await;
-        }
-        self.dial(node, target, request).await
+        target.budget.acquire(Priority::Other).await;
+        self.dial(node, target, request, address).await
     }
 
+    /// Each node once, the next when the one before failed or takes its time.
     async fn try_in_turn(
-        &self,
+        self: &Arc<Self>,
         request: &ClientRequest,
         budget: Option<Priority>,
     ) -> Result<Dialed, DialFailure> {
-        let mut last = None;
-        let avoided = |node: &&(usize, &Node)| self.is_avoided(node.1);
-        let nodes: Vec<_> = self.nodes.iter().enumerate().collect();
-        let in_turn = nodes.iter().filter(|node| !avoided(node)).chain(nodes.iter().filter(avoided));
-        for (index, node) in in_turn {
-            if let Some(priority) = budget {
-                node.budget.acquire(priority).await;
+        let dialling = Notify::new();
+        let under_way = Mutex::new(Vec::new());
+        let attempt = |index: NodeIndex| {
+            let (dialling, under_way) = (&dialling, &under_way);
+            async move {
+                let Some(node) = self.nodes.get(index) else {
+                    return Err(DialFailure::Unreachable("no such node".into()));
+                };
+                if let Some(priority) = budget {
+                    node.budget.acquire(priority).await;
+                }
+                dialling.notify_one();
+                under_way.lock().push(index);
+                let result = self.dial(index, node, request, None).await;
+                under_way.lock().retain(|one| *one != index);
+                result
             }
-            match self.dial(*index, node, request).await {
-                Err(failure) if failure.is_of_the_node() => last = Some(failure),
-                result => return result,
+        };
+        let pace = Pace { start: NOT_YET, alive: self.next_node_after };
+        let result = race(self.order(request.path()), pace, &dialling, attempt, |f| f.is_of_the_node()).await;
+        if result.is_ok() {
+            // A node that another one has overtaken is not tried first by the next client.
+            for index in under_way.into_inner() {
+                self.unreachable(index, request.path());
             }
-        }
-        Err(last.unwrap_or_else(|| DialFailure::Unreachable("no node".into())))
-    }
-
-    async fn dial(&self, index: usize, node: &Node, request: &ClientRequest) -> Result<Dialed, DialFailure> {
-        let result = node.address.dial(index, request).await;
-        match &result {
-            Ok(_) => self.mark_up(node),
-            Err(failure) if failure.is_of_the_node() => {
-                self.avoid(index, node);
-                tracing::debug!(node = %node.address.url(), %failure, "upstream dial failed");
-            }
-            Err(_) => {}
         }
         result
     }
 
-    fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// The nodes in the order in which they are tried for this path. It is settled before the first
+    /// dial: what that changes does not bring a node up twice.
+    fn order(&self, path: &str) -> Vec<NodeIndex> {
+        let now = Instant::now();
+        let mut order: Vec<_> =
+            self.nodes.iter().map(|node| node.health.lock().rank(path, now)).enumerate().collect();
+        order.sort_by_key(|(index, rank)| (*rank, *index));
+        order.into_iter().map(|(index, _)| index).collect()
     }
 
-    fn is_avoided(&self, node: &Node) -> bool {
-        node.avoid_until_ms.load(Ordering::Relaxed) > self.now_ms()
-    }
-
-    fn avoid(&self, index: NodeIndex, node: &Node) {
-        let span = self.probe_interval.saturating_mul(AVOID_INTERVALS);
-        let until = self.now_ms().saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX));
-        node.avoid_until_ms.store(until, Ordering::Relaxed);
-        self.outage.fell(index);
-    }
-
-    fn mark_up(&self, node: &Node) {
-        if node.avoid_until_ms.swap(0, Ordering::Relaxed) != 0 {
-            tracing::info!(node = %node.address.url(), "upstream answers again");
+    async fn dial(
+        self: &Arc<Self>,
+        index: NodeIndex,
+        node: &Node,
+        request: &ClientRequest,
+        address: Option<SocketAddr>,
+    ) -> Result<Dialed, DialFailure> {
+        let result = node.address.dial(index, request, address).await;
+        let path = request.path();
+        match &result {
+            Ok(_) => {
+                self.reached(node);
+                let opened = node.health.lock().accepted(path);
+                if opened {
+                    self.outage.open(path);
+                }
+            }
+            Err(DialFailure::Unreachable(_)) => self.unreachable(index, path),
+            Err(DialFailure::Local(_)) => {}
+            Err(failure) => {
+                self.reached(node);
+                if failure.is_of_the_node() {
+                    node.health.lock().refused(path, Instant::now());
+                }
+            }
         }
-        self.outage.announce();
+        if let Err(failure) = &result {
+            tracing::debug!(node = %node.address.url(), %failure, "upstream dial failed");
+        }
+        result
+    }
+
+    fn unreachable(self: &Arc<Self>, index: NodeIndex, path: &str) {
+        let Some(node) = self.nodes.get(index) else { return };
+        if node.health.lock().unreachable(path) {
+            tracing::info!(node = %node.address.url(), "upstream does not answer");
+        }
+        self.outage.fell(index);
+        self.start_probe(index);
+    }
+
+    fn reached(&self, node: &Node) {
+        if node.health.lock().reached() {
+            tracing::info!(node = %node.address.url(), "upstream answers again");
+            self.outage.announce();
+        }
+    }
+
+    fn is_any_down(&self) -> bool {
+        self.nodes.iter().any(|node| node.health.lock().is_down())
     }
 
     /// How long a restore waits before its dial, so that many of them do not come at once.
@@ -208,19 +249,34 @@ impl Pool {
         self.fall_together_spread.mul_f64(rand::random::<f64>())
     }
 
-    /// The mailbox gets `NodeUp` when a node answers; until then nodes are probed.
-    pub(crate) fn wait_for_node(self: &Arc<Self>, session: SessionId, mailbox: Arc<Mailbox>) {
-        if self.outage.enter(session, mailbox) {
-            self.start_probes();
+    /// A session waits for its next dial after this failure: its mailbox hears when what it failed for
+    /// has changed, and nodes are probed until then.
+    pub(crate) fn wait_after(
+        self: &Arc<Self>,
+        failure: &DialFailure,
+        session: SessionId,
+        mailbox: Arc<Mailbox>,
+        path: &str,
+    ) {
+        let awaits = match failure {
+            DialFailure::Unreachable(_) => Awaits::Node,
+            DialFailure::Refused(_) | DialFailure::BadHandshake(_) => Awaits::Path(path.into()),
+            DialFailure::Local(_) => return,
+        };
+        let for_node = awaits == Awaits::Node;
+        self.outage.enter(session, mailbox, awaits);
+        if for_node && !self.is_any_down() {
+            // It came back between the dial and now.
+            self.outage.announce();
         }
+        self.start_probes();
     }
 
-    /// As [`Pool::wait_for_node`], for a session that has lost a connection which did not last: it
-    /// hears of its node only if that was unreachable in between.
+    /// As [`Pool::wait_after`], for a session that has lost a connection which did not last: it hears
+    /// of its node only if that was unreachable in between.
     pub(crate) fn wait_for_return(self: &Arc<Self>, session: SessionId, mailbox: Arc<Mailbox>) {
-        if self.outage.enter_flapped(session, mailbox) {
-            self.start_probes();
-        }
+        self.outage.enter(session, mailbox, Awaits::Return);
+        self.start_probes();
     }
 
     /// The session is connected or has ended.
@@ -241,10 +297,12 @@ impl Pool {
     ) -> Result<Dialed, DialFailure> {
         let _held = Held::new(self);
         let hold = async {
+            let mut failures = 0;
             loop {
-                self.outage.announced().await;
+                self.may_have_changed(&last, failures).await;
+                failures = failures.saturating_add(1);
                 match self.connect_held(request).await {
-                    Err(failure @ DialFailure::Unreachable(_)) => last = failure,
+                    Err(failure) if failure.is_outage() => last = failure,
                     result => return result,
                 }
             }
@@ -255,32 +313,86 @@ impl Pool {
         }
     }
 
+    /// Waits until another dial of a handshake that is held may do better.
+    async fn may_have_changed(&self, failure: &DialFailure, failures: u32) {
+        if matches!(failure, DialFailure::Unreachable(_)) {
+            let announced = self.outage.announced();
+            tokio::pin!(announced);
+            announced.as_mut().enable();
+            if self.is_any_down() {
+                return announced.await;
+            }
+            // It came back between the dial and now.
+            return sleep(self.probe_interval).await;
+        }
+        let (first, most) = HELD_BACKOFF;
+        let most = first.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(most);
+        let least = first.min(most / 2);
+        let wait = least.saturating_add((most.saturating_sub(least)).mul_f64(rand::random::<f64>()));
+        let opened = self.outage.opened();
+        let _ = timeout(wait, opened).await;
+    }
+
     fn start_probes(self: &Arc<Self>) {
-        if self.outage.start_probes(self.nodes.len()) {
-            for index in 0..self.nodes.len() {
-                tokio::spawn(Arc::clone(self).probe(index));
+        for index in 0..self.nodes.len() {
+            self.start_probe(index);
+        }
+    }
+
+    fn start_probe(self: &Arc<Self>, index: NodeIndex) {
+        if self.outage.start_probe(index) {
+            tokio::spawn(Arc::clone(self).probe(index));
+        }
+    }
+
+    /// Probes a node for as long as it is down or somebody waits.
+    async fn probe(self: Arc<Self>, index: NodeIndex) {
+        let Some(node) = self.nodes.get(index) else { return };
+        loop {
+            self.pause(node).await;
+            let is_down = || node.health.lock().is_down();
+            // Whoever found it down since it was asked left the probing to this task.
+            let again =
+                self.outage.probe_again(index, is_down()) || (is_down() && self.outage.start_probe(index));
+            if !again {
+                return;
+            }
+            let targets = node.health.lock().targets(self.outage.wanted_paths());
+            join_all(targets.iter().map(|path| self.probe_path(index, node, path))).await;
+        }
+    }
+
+    /// The time between two probes: short only for a node that is down while somebody waits. One that
+    /// answers is not to be burdened.
+    async fn pause(&self, node: &Node) {
+        sleep(self.probe_interval).await;
+        let is_urgent = || self.outage.anybody_waits() && node.health.lock().is_down();
+        let until = Instant::now() + self.probe_interval.saturating_mul(QUIET_INTERVALS - 1);
+        loop {
+            let changed = self.outage.changed();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if is_urgent() || timeout_at(until, changed).await.is_err() {
+                return;
             }
         }
     }
 
-    async fn probe(self: Arc<Self>, index: NodeIndex) {
-        let request = ClientRequest::probe();
-        let Some(node) = self.nodes.get(index) else { return };
-        loop {
-            sleep(self.probe_interval).await;
-            if !self.outage.probe_again() {
-                return;
-            }
-            node.budget.acquire(Priority::Publisher).await;
-            match node.address.dial(index, &request).await {
-                Ok(dialed) => {
-                    self.mark_up(node);
-                    close_probe(dialed).await;
-                }
-                // It may refuse us for want of an Origin or a cookie, but it answers.
-                Err(failure) if !failure.is_of_the_node() => self.mark_up(node),
-                Err(_) => self.avoid(index, node),
-            }
+    async fn probe_path(self: &Arc<Self>, index: NodeIndex, node: &Node, path: &str) {
+        node.budget.acquire(Priority::Publisher).await;
+        let result = node.address.dial(index, &ClientRequest::probe(path), None).await;
+        match &result {
+            Err(DialFailure::Unreachable(_)) => return self.unreachable(index, path),
+            Err(DialFailure::Local(_)) => return,
+            // It may refuse us for want of an Origin or a cookie, but it answers.
+            Err(_) | Ok(_) => self.reached(node),
+        }
+        let opened = node.health.lock().probed(path, result.is_ok());
+        if opened {
+            self.outage.open(path);
+        }
+        if let Ok(dialed) = result {
+            close_probe(dialed).await;
         }
     }
 }
@@ -302,9 +414,8 @@ struct Held<'a>(&'a Arc<Pool>);
 
 impl<'a> Held<'a> {
     fn new(pool: &'a Arc<Pool>) -> Self {
-        if pool.outage.enter_handshake() {
-            pool.start_probes();
-        }
+        pool.outage.enter_handshake();
+        pool.start_probes();
         Self(pool)
     }
 }

@@ -63,10 +63,17 @@ impl ClientRequest {
         }
     }
 
-    /// A request of our own, for a probe.
-    pub(crate) fn probe() -> Self {
-        let start: &[u8] = b"GET / HTTP/1.1\r\nUser-Agent: holdfast-probe\r\n";
-        Self { start: start.into(), protocols: None, chosen_protocol: None }
+    /// A request of our own, for a probe of this path. It shows nothing of any client's.
+    pub(crate) fn probe(path: &str) -> Self {
+        let start = format!("GET {path} HTTP/1.1\r\nUser-Agent: holdfast-probe\r\n");
+        Self { start: start.into_bytes().into(), protocols: None, chosen_protocol: None }
+    }
+
+    /// The path that is asked for, without the query: what decides in a balancer where it goes.
+    pub(crate) fn path(&self) -> &str {
+        let target = self.start.get(b"GET ".len()..).unwrap_or_default();
+        let path = target.split(|byte| matches!(byte, b'?' | b' ')).next().unwrap_or_default();
+        std::str::from_utf8(path).ok().filter(|path| !path.is_empty()).unwrap_or("/")
     }
 
     /// The whole request to the node of this authority.

@@ -87,7 +87,7 @@ impl Driver {
         let Beginning { client, client_leftover, upstream, request, place } = beginning;
         let now = shared.clock.now();
         let registered = place.register();
-        registered.mailbox.set_node(upstream.node);
+        registered.mailbox.set_place(upstream.node, upstream.address);
         let core = shared.new_session(registered.id, now);
         let patience = shared.settings.listen.idle_before_first_message;
         Self {
@@ -150,6 +150,10 @@ impl Driver {
                 Note::NodeUp => {
                     self.waits_for_node = false;
                     self.tell(Input::NodeUp, now);
+                }
+                Note::PathUp => {
+                    self.waits_for_node = false;
+                    self.tell(Input::PathUp, now);
                 }
                 Note::Describe(asker) => {
                     // Who asked made room for every answer, or went away.

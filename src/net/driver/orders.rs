@@ -85,7 +85,7 @@ impl Driver {
 
     fn upstream_opened(&mut self, epoch: Epoch, dialed: Dialed, now: Timestamp) {
         self.stop_waiting();
-        self.registered.mailbox.set_node(dialed.node);
+        self.registered.mailbox.set_place(dialed.node, dialed.address);
         self.epoch = epoch;
         self.upstream = Some(Side::new(dialed.socket, Role::Server, &dialed.leftover));
         self.tell(Input::UpstreamOpened(epoch), now);
@@ -93,7 +93,8 @@ impl Driver {
 
     fn dial_failed(&mut self, epoch: Epoch, failure: DialFailure, now: Timestamp) {
         self.waits_for_node = true;
-        self.shared.pool.wait_for_node(self.id(), Arc::clone(&self.registered.mailbox));
+        let (pool, mailbox) = (&self.shared.pool, Arc::clone(&self.registered.mailbox));
+        pool.wait_after(&failure, self.id(), mailbox, self.request.path());
         self.tell(Input::DialFailed(epoch, failure.into()), now);
     }
 

@@ -174,9 +174,10 @@ impl Relay {
         }
         self.wait();
         self.retry_at = None;
-        let node = self.shared.live.mailbox(route.session).map_or(0, |mailbox| mailbox.node());
+        let mailbox = self.shared.live.mailbox(route.session);
+        let place = mailbox.map_or((0, None), |mailbox| (mailbox.node(), mailbox.address()));
         let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
-        let task = Box::pin(async move { pool.dial_node(node, &request, true).await });
+        let task = Box::pin(async move { pool.dial_node(place, &request).await });
         self.dialing = Some(Dialing { task, epoch: route.epoch, token: Arc::clone(token) });
     }
 

@@ -1,0 +1,128 @@
+//! Attempts that start one after the other and then run side by side, until one succeeds (RFC 8305
+//! section 5): a candidate that hangs takes no more than its share of the time.
+
+use std::{future::Future, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::dial::DialFailure;
+
+/// When the next candidate gets its chance while the one before has neither succeeded nor failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// After its start.
+    pub(super) start: Duration,
+    /// After it has shown a sign of life.
+    pub(super) alive: Duration,
+}
+
+/// Tries the candidates until one succeeds, or fails in a way that is no reason to go on. The others
+/// are dropped. `alive` is notified by attempts that get anywhere.
+pub(super) async fn race<C, T, F>(
+    candidates: impl IntoIterator<Item = C>,
+    pace: Pace,
+    alive: &Notify,
+    attempt: impl Fn(C) -> F,
+    goes_on: impl Fn(&DialFailure) -> bool,
+) -> Result<T, DialFailure>
+where
+    F: Future<Output = Result<T, DialFailure>>,
+{
+    let mut candidates = candidates.into_iter();
+    let mut next = candidates.next();
+    let mut running = FuturesUnordered::new();
+    let mut failure: Option<DialFailure> = None;
+    let mut next_at = Instant::now();
+    loop {
+        if running.is_empty() || Instant::now() >= next_at {
+            match next.take() {
+                Some(candidate) => {
+                    running.push(attempt(candidate));
+                    next = candidates.next();
+                    next_at = Instant::now() + pace.start;
+                }
+                None if running.is_empty() => {
+                    return Err(failure.unwrap_or_else(|| DialFailure::Unreachable("no address".into())));
+                }
+                None => {}
+            }
+        }
+        tokio::select! {
+            biased;
+            Some(result) = running.next() => match result {
+                Err(one) if goes_on(&one) => {
+                    failure = Some(one.or_rather(failure));
+                    next_at = Instant::now();
+                }
+                result => return result,
+            },
+            () = alive.notified(), if next.is_some() => next_at = Instant::now() + pace.alive,
+            () = sleep_until(next_at), if next.is_some() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const PACE: Pace = Pace { start: Duration::from_millis(250), alive: Duration::from_secs(2) };
+
+    /// Candidates are: (milliseconds until it connects, until it ends, whether it succeeds).
+    type Candidate = (u64, u64, bool);
+
+    async fn run(candidates: &[Candidate]) -> (Result<usize, DialFailure>, u128) {
+        let (alive, begin) = (Notify::new(), Instant::now());
+        let attempt = |(index, (connects, ends, succeeds)): (usize, Candidate)| {
+            let alive = &alive;
+            async move {
+                sleep(Duration::from_millis(connects)).await;
+                alive.notify_one();
+                sleep(Duration::from_millis(ends.saturating_sub(connects))).await;
+                if succeeds { Ok(index) } else { Err(DialFailure::Unreachable("it failed".into())) }
+            }
+        };
+        let candidates = candidates.iter().copied().enumerate();
+        let result = race(candidates, PACE, &alive, attempt, |failure| failure.is_of_the_node()).await;
+        (result, begin.elapsed().as_millis())
+    }
+
+    const NEVER: u64 = 1_000_000_000;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_candidate_that_hangs_costs_its_share_only() {
+        assert_eq!(run(&[(NEVER, NEVER, false), (10, 20, true)]).await, (Ok(1), 270));
+        assert_eq!(run(&[(NEVER, NEVER, false), (NEVER, NEVER, false), (10, 20, true)]).await, (Ok(2), 520));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_connects_has_longer_to_answer() {
+        assert_eq!(run(&[(10, 1_500, true), (10, 20, true)]).await, (Ok(0), 1_500));
+        assert_eq!(run(&[(10, NEVER, true), (10, 20, true)]).await, (Ok(1), 2_030));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_starts_the_next_at_once() {
+        assert_eq!(run(&[(10, 10, false), (10, 20, true)]).await, (Ok(1), 30));
+        let (result, took) = run(&[(10, 10, false), (10, 10, false)]).await;
+        assert!(result.is_err());
+        assert_eq!(took, 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_slow_first_may_still_win() {
+        assert_eq!(run(&[(300, 310, true), (100, 200, true)]).await, (Ok(0), 310));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_candidate_is_a_failure() {
+        assert!(run(&[]).await.0.is_err());
+    }
+}
