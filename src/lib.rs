@@ -14,6 +14,7 @@ pub mod limits;
 pub mod load;
 mod local_http;
 pub mod media;
+pub mod memory;
 pub mod net;
 pub mod registry;
 pub mod session;

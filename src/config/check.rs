@@ -17,6 +17,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), Conflict> {
     check_listen(file)?;
     check_upstream(file)?;
     check_health(file)?;
+    check_bytes(file)?;
     check_times(file)
 }
 
@@ -88,6 +89,30 @@ fn check_upstream(file: &ConfigFile) -> Result<(), Conflict> {
         if urls.iter().take(index).any(|earlier| earlier == url) {
             return conflict("upstream.url", format!("{url} appears twice"));
         }
+    }
+    Ok(())
+}
+
+fn check_bytes(file: &ConfigFile) -> Result<(), Conflict> {
+    let (limits, session) = (&file.limits, &file.session);
+    if limits.memory_short_percent > limits.memory_full_percent {
+        return conflict(
+            "limits.memory_short_percent",
+            format!(
+                "{} is more than limits.memory_full_percent, which is {}: sessions would be closed \
+                 before new ones are refused",
+                limits.memory_short_percent, limits.memory_full_percent
+            ),
+        );
+    }
+    if session.stream_bytes_max > session.bytes_max {
+        return conflict(
+            "session.stream_bytes_max",
+            format!(
+                "{} is more than session.bytes_max, which is {}",
+                session.stream_bytes_max, session.bytes_max
+            ),
+        );
     }
     Ok(())
 }

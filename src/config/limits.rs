@@ -42,6 +42,21 @@ pub struct LimitSettings {
     /// upstream (protocol S2.9); then it is closed. Default 5 min.
     #[serde(rename = "media_socket_wait_ms", with = "Ms::<0, 3_600_000>")]
     pub media_socket_wait: Duration,
+    /// The memory budget of the process, in bytes. `None`: 75 % of the memory of the machine or of
+    /// the limit of its control group, whichever is lower.
+    #[serde(with = "MaybeBetween::<16_777_216, 1_125_899_906_842_624>")]
+    pub memory_bytes_max: Option<u64>,
+    /// Percent of the budget from which new sessions get 503. Default 85.
+    #[serde(with = "Between::<1, 100>")]
+    pub memory_short_percent: u8,
+    /// Percent of the budget from which the sessions with the largest unfinished message are closed
+    /// with 1009. Default 95.
+    #[serde(with = "Between::<1, 100>")]
+    pub memory_full_percent: u8,
+    /// Percent of the budget that all sessions together may keep to restore their clients.
+    /// Default 10.
+    #[serde(with = "Between::<1, 100>")]
+    pub kept_memory_percent_max: u8,
     /// Longest time from SIGTERM, SIGINT or SIGQUIT to the end of the process. Default 5 s.
     #[serde(rename = "shutdown_ms_max", with = "Ms::<0, 600_000>")]
     pub shutdown_max: Duration,
@@ -58,6 +73,10 @@ impl Default for LimitSettings {
             stall_bytes_min: 64 * 1024,
             passthrough_idle_timeout: Duration::from_secs(600),
             media_socket_wait: Duration::from_secs(300),
+            memory_bytes_max: None,
+            memory_short_percent: 85,
+            memory_full_percent: 95,
+            kept_memory_percent_max: 10,
             shutdown_max: Duration::from_secs(5),
         }
     }

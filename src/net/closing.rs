@@ -33,6 +33,10 @@ pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
     if close == Close::Abort {
         return;
     }
+    if shared.memory.is_full() && side.queued_bytes() > 0 {
+        // It would keep for a while what memory is closed for.
+        return;
+    }
     side.queue_close(close);
     let skip_bytes = side.drop_unfinished();
     let counted = shared.closings.enter();

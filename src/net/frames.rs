@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{
+    buffer::Buffer,
     side::Side,
     websocket::{MaskKey, Opcode, apply_mask},
 };
@@ -20,7 +21,7 @@ pub(crate) enum Received {
         mask: Option<MaskKey>,
     },
     /// Put together from fragments.
-    Assembled(Vec<u8>),
+    Assembled(Buffer),
 }
 
 impl Received {

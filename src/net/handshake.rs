@@ -193,6 +193,9 @@ async fn answer(
     if shared.is_stopping() {
         return refuse(request::unavailable("shutting down"));
     }
+    if shared.memory.is_short() {
+        return refuse(request::unavailable("short of memory"));
+    }
     let Some(place) = shared.live.take_place() else {
         events::connection_refused(peer, &"all places for sessions are taken");
         return request::unavailable("all places are taken");

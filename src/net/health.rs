@@ -73,6 +73,9 @@ pub(crate) fn reasons(shared: &Shared, question: Question) -> Vec<&'static str> 
         if shared.live.is_full() {
             reasons.push("all places for sessions are taken");
         }
+        if shared.memory.is_short() {
+            reasons.push("memory is short");
+        }
     }
     reasons
 }

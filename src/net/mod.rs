@@ -1,6 +1,7 @@
 //! The network side: listening, handshakes, TLS, WebSocket framing, and the task that drives each
 //! session. The only part that knows tokio's sockets; it decides nothing about the protocol.
 
+mod buffer;
 mod closing;
 mod driver;
 mod frames;
@@ -10,6 +11,7 @@ pub(crate) mod keepalive;
 mod listener;
 pub(crate) mod live;
 mod media;
+mod memory;
 mod proxy;
 mod request;
 mod scratch;
@@ -19,4 +21,4 @@ pub(crate) mod socket;
 pub(crate) mod tls;
 pub mod websocket;
 
-pub use proxy::{Facts, Proxy, StartError};
+pub use proxy::{Facts, MemoryFacts, Proxy, StartError};

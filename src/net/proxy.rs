@@ -24,6 +24,7 @@ use super::{
     health::{self, Heart, Question},
     listener,
     live::{Live, Note},
+    memory::{self, Memory},
     shared::{Clock, Shared, Tracker},
     tls,
 };
@@ -88,6 +89,19 @@ pub struct Facts {
     pub closing: usize,
 }
 
+/// The memory budget of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryFacts {
+    /// What the process takes, in bytes.
+    pub bytes: usize,
+    /// What it may take.
+    pub bytes_max: usize,
+    /// What sessions have in buffers, part of `bytes`.
+    pub buffered_bytes: usize,
+    /// There is too little for new sessions.
+    pub is_short: bool,
+}
+
 /// A proxy that listens. It runs until [`Proxy::shutdown`]; dropping it stops accepting but
 /// leaves the sessions to the runtime.
 #[derive(Debug)]
@@ -149,11 +163,18 @@ impl Proxy {
                 Ok((listener, address, tls))
             })
             .collect::<Result<Vec<_>, StartError>>()?;
+        let memory = Memory::new(&settings.limits);
+        let registry_limits = RegistryLimits {
+            name_bytes_max: session.bounds.id_bytes_max,
+            kept_bytes_max: memory.bytes_to_keep(settings.limits.kept_memory_percent_max),
+            ..RegistryLimits::default()
+        };
         let shared = Arc::new(Shared {
             settings,
             session_settings: Arc::new(session),
             media,
-            registry: Arc::new(Registry::new(RegistryLimits::default())),
+            registry: Arc::new(Registry::new(registry_limits)),
+            memory,
             pool,
             live: Live::new(places),
             clock: Clock::new(),
@@ -171,6 +192,7 @@ impl Proxy {
             addresses.push(address);
             tokio::spawn(listener::accept_all(Arc::clone(&shared), listener, config));
         }
+        tokio::spawn(memory::watch(Arc::clone(&shared)));
         Ok(Self { shared, addresses })
     }
 
@@ -219,6 +241,18 @@ impl Proxy {
     #[must_use]
     pub fn media(&self) -> Option<&MediaHandle> {
         self.shared.media.as_ref()
+    }
+
+    /// The memory budget and what is taken of it.
+    #[must_use]
+    pub fn memory(&self) -> MemoryFacts {
+        let memory = &self.shared.memory;
+        MemoryFacts {
+            bytes: memory.bytes(),
+            bytes_max: memory.bytes_max(),
+            buffered_bytes: memory.buffered_bytes(),
+            is_short: memory.is_short(),
+        }
     }
 
     /// What there is at this moment.

@@ -21,7 +21,7 @@ use crate::{
     upstream::Pool,
 };
 
-use super::{health::Heart, live::Live};
+use super::{health::Heart, live::Live, memory::Memory};
 
 /// Turns the clock of tokio into the time of the session core.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +101,7 @@ pub(crate) struct Shared {
     pub(crate) media: Option<MediaHandle>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) live: Arc<Live>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) clock: Clock,
     /// Connections whose close frame is on its way.
     pub(crate) closings: Arc<Tracker>,

@@ -1,17 +1,16 @@
 //! One WebSocket connection: its socket, the bytes of an unfinished frame, and what waits to be
-//! written. Both vectors hold no memory while there is nothing in them.
+//! written. Both buffers hold no memory while there is nothing in them.
 //!
 //! Knows frames, but nothing of sessions; it never decides to close.
 
 use std::{
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::BufMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     config::LimitSettings,
@@ -19,15 +18,17 @@ use crate::{
 };
 
 use super::{
+    buffer::Buffer,
+    memory::LARGE_BYTES_MIN,
     socket::Socket,
     websocket::{
         Decoder, HEADER_BYTES_MAX, MaskKey, Opcode, ProtocolError, Role, Step, encode_close, encode_frame,
     },
 };
 
-/// Growth of the buffer for a frame that does not fit into the scratch buffer: the announced
-/// length alone must not cost memory.
-const GROWTH_BYTES: usize = 64 * 1024;
+/// Most bytes that are read of a large frame at once, before others are asked whether there is
+/// memory for more.
+const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// Where the bytes are that were just read.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub(crate) enum Filled {
     /// At the start of the scratch buffer, this many.
     Scratch(usize),
     /// In a buffer of their own.
-    Own(Vec<u8>),
+    Own(Buffer),
     /// Kept: they do not complete the large frame they belong to.
     Partly,
     /// The peer ended its half of the connection.
@@ -85,9 +86,9 @@ impl Pace {
 pub(crate) struct Side {
     socket: Socket,
     decoder: Decoder,
-    unfinished: Vec<u8>,
+    unfinished: Buffer,
     needed: usize,
-    out: Vec<u8>,
+    out: Buffer,
     out_start: usize,
     /// While the socket takes no more.
     blocked: Option<Box<Blocked>>,
@@ -109,9 +110,9 @@ impl Side {
         Self {
             socket,
             decoder: Decoder::new(peer),
-            unfinished: leftover.to_vec(),
+            unfinished: leftover.into(),
             needed: 0,
-            out: Vec::new(),
+            out: Buffer::new(),
             out_start: 0,
             blocked: None,
             unparsed: !leftover.is_empty(),
@@ -142,7 +143,7 @@ impl Side {
         }
         if kept > 0 {
             head.copy_from_slice(&self.unfinished);
-            self.unfinished = Vec::new();
+            self.unfinished = Buffer::new();
             self.needed = 0;
         }
         Poll::Ready(Ok(Filled::Scratch(kept.saturating_add(read))))
@@ -150,11 +151,23 @@ impl Side {
 
     /// Reads more of a large frame, and nothing beyond it.
     fn poll_fill_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Filled>> {
-        let length = self.unfinished.len();
-        let missing = self.needed.saturating_sub(length);
-        self.unfinished.reserve(missing.min(length.max(GROWTH_BYTES)));
-        let mut limited = (&mut self.unfinished).limit(missing);
-        let read = ready!(pin!(self.socket.read_buf(&mut limited)).poll(cx))?;
+        let missing = self.needed.saturating_sub(self.unfinished.len());
+        self.unfinished.announce(self.needed);
+        let socket = &mut self.socket;
+        let mut is_pending = false;
+        let read = self.unfinished.fill(missing.min(READ_BYTES_MAX), |room| {
+            let mut room = ReadBuf::new(room);
+            match Pin::new(socket).poll_read(cx, &mut room) {
+                Poll::Ready(result) => result.map(|()| room.filled().len()),
+                Poll::Pending => {
+                    is_pending = true;
+                    Ok(0)
+                }
+            }
+        })?;
+        if is_pending {
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(if read == 0 {
             Filled::End
         } else if self.unfinished.len() < self.needed {
@@ -172,7 +185,10 @@ impl Side {
 
     /// Keeps the start of a frame that needs `needed` bytes.
     pub(crate) fn keep(&mut self, rest: &[u8], needed: usize) {
-        self.unfinished = rest.to_vec();
+        let mut unfinished = Buffer::new();
+        unfinished.announce(needed);
+        unfinished.extend_from_slice(rest);
+        self.unfinished = unfinished;
         self.needed = needed;
     }
 
@@ -185,14 +201,14 @@ impl Side {
             return 0;
         }
         let missing = self.needed.saturating_sub(self.unfinished.len());
-        self.unfinished = Vec::new();
+        self.unfinished = Buffer::new();
         self.needed = 0;
         missing as u64
     }
 
     /// Gives back bytes that were read but belong to whoever reads next.
     pub(crate) fn unread(&mut self, rest: &[u8]) {
-        self.unfinished = rest.to_vec();
+        self.unfinished = rest.into();
         self.needed = 0;
         self.unparsed = !rest.is_empty();
     }
@@ -264,7 +280,7 @@ impl Side {
                 }
                 Poll::Ready(_) => return self.fail(),
                 Poll::Pending => {
-                    self.out = frames.to_vec();
+                    self.out = frames.into();
                     self.blocked = Some(Blocked::new(now, frames.len()));
                     return;
                 }
@@ -306,7 +322,7 @@ impl Side {
             }
         }
         if !self.out.is_empty() {
-            self.out = Vec::new();
+            self.out = Buffer::new();
             self.out_start = 0;
         }
         if self.flush_due {
@@ -335,7 +351,7 @@ impl Side {
     /// long as the peer lags behind.
     fn forget_written(&mut self) {
         if self.out_start > self.out.len() / 2 {
-            self.out.drain(..self.out_start);
+            self.out.forget_start(self.out_start);
             self.out_start = 0;
         }
     }
@@ -344,7 +360,7 @@ impl Side {
         self.write_failed = true;
         self.flush_due = false;
         self.blocked = None;
-        self.out = Vec::new();
+        self.out = Buffer::new();
         self.out_start = 0;
     }
 
@@ -353,8 +369,18 @@ impl Side {
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 
+    /// Whether much of an unfinished message has come.
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.unfinished.len().saturating_add(self.decoder.kept_bytes()) > LARGE_BYTES_MIN
+    }
+
+    /// Bytes that are kept for either direction.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.unfinished.len().saturating_add(self.out.len()).saturating_add(self.decoder.kept_bytes())
+    }
+
     /// Bytes that wait to be written.
-    pub(crate) const fn queued_bytes(&self) -> usize {
+    pub(crate) fn queued_bytes(&self) -> usize {
         self.out.len().saturating_sub(self.out_start)
     }
 
@@ -365,7 +391,7 @@ impl Side {
     }
 
     /// Whether something waits to be written.
-    pub(crate) const fn wants_write(&self) -> bool {
+    pub(crate) fn wants_write(&self) -> bool {
         !self.out.is_empty() || self.flush_due
     }
 

@@ -10,7 +10,7 @@ use crate::{
         closing,
         frames::{Received, Run},
         media,
-        side::Filled,
+        side::{Filled, Side},
         websocket::{ProtocolError, Step},
     },
     session::{Close, Input, Output, Timestamp},
@@ -26,6 +26,11 @@ impl Driver {
         self.client.is_some() && (self.upstream_is_full() || self.client_is_full())
     }
 
+    /// Whether a large message is not read on because memory is full.
+    pub(super) fn waits_for_memory(&self, side: Option<&Side>) -> bool {
+        side.is_some_and(Side::is_gathering) && self.shared.memory.is_full()
+    }
+
     /// Whether the client lags behind with what it is sent.
     pub(super) fn client_is_full(&self) -> bool {
         let mark = self.shared.settings.limits.client_buffer_bytes_max;
@@ -34,7 +39,7 @@ impl Driver {
 
     /// True if something was read.
     pub(super) fn read_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Timestamp) -> bool {
-        if self.client_is_paused() {
+        if self.client_is_paused() || self.waits_for_memory(self.client.as_ref()) {
             return false;
         }
         let Some(client) = &mut self.client else { return false };

@@ -27,6 +27,7 @@ use crate::{
 use super::{
     closing,
     live::{Note, Place, Registered},
+    memory::{Account, Demand},
     scratch,
     shared::Shared,
     side::Side,
@@ -73,6 +74,8 @@ pub(crate) struct Driver {
     /// When to give up waiting for the first message or, in a session that is only passed through,
     /// for any.
     heard_by: Option<Timestamp>,
+    /// What its sockets have in buffers.
+    buffers: Account,
     first_message_seen: bool,
     passthrough: bool,
     waits_for_node: bool,
@@ -101,6 +104,7 @@ impl Driver {
             media: None,
             timer: Timer::default(),
             heard_by: (!patience.is_zero()).then(|| now + patience),
+            buffers: Account::new(Arc::clone(&shared.memory)),
             first_message_seen: false,
             passthrough: false,
             waits_for_node: false,
@@ -132,6 +136,14 @@ impl Driver {
             if self.client.is_none() {
                 self.end();
                 return Poll::Ready(());
+            }
+            match self.state_buffers(cx) {
+                Demand::Nothing => {}
+                Demand::Close => {
+                    self.close_for_memory(now);
+                    self.end();
+                    return Poll::Ready(());
+                }
             }
             if !progress && self.poll_timer(cx, now) {
                 return Poll::Pending;
@@ -181,6 +193,12 @@ impl Driver {
             self.upstream_gone(LossCause::Reset, now);
         }
         failed
+    }
+
+    fn state_buffers(&mut self, cx: &Context<'_>) -> Demand {
+        let sides = [&self.client, &self.upstream].into_iter().flatten();
+        let bytes = sides.map(Side::buffered_bytes).sum();
+        self.buffers.state(bytes, cx.waker())
     }
 
     /// The client is gone or told to go: whatever is left of the session ends with it.

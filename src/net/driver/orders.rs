@@ -123,6 +123,13 @@ impl Driver {
         self.tell_client_closed(Some(code), now);
     }
 
+    /// Memory is full, and this session has most in its buffers.
+    pub(super) fn close_for_memory(&mut self, now: Timestamp) {
+        tracing::warn!(session = %self.id(), "memory is full; the session with the largest unfinished message is closed");
+        self.buffers.give_back();
+        self.reject_client(1009, now);
+    }
+
     /// The process ends.
     pub(super) fn shut_down(&mut self, now: Timestamp) {
         self.end_cause = EndCause::Shutdown;

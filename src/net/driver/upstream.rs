@@ -33,7 +33,7 @@ impl Driver {
 
     /// True if something was read.
     pub(super) fn read_upstream(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Timestamp) -> bool {
-        if self.upstream_is_paused() {
+        if self.upstream_is_paused() || self.waits_for_memory(self.upstream.as_ref()) {
             return false;
         }
         let Some(upstream) = &mut self.upstream else { return false };

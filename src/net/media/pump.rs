@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 use crate::{
     net::{
         frames::{Received, Run},
+        memory::{Account, Demand},
         side::{Filled, Side},
         websocket::{Opcode, ProtocolError, Step},
     },
@@ -31,6 +32,8 @@ pub(super) enum Stopped {
     Upstream(LossCause),
     /// The first binary message of this upstream went to the client.
     Flows,
+    /// Memory is full, and this one has most in its buffers.
+    Memory,
 }
 
 /// How the client ended.
@@ -59,10 +62,12 @@ pub(super) struct Pump {
     /// Pings of the present upstream that the client has not answered yet.
     pings_due: u32,
     bounds: Bounds,
+    /// What both sides have in buffers.
+    buffers: Account,
 }
 
 impl Pump {
-    pub(super) fn new(client: Side, bounds: Bounds, now: Timestamp) -> Self {
+    pub(super) fn new(client: Side, bounds: Bounds, buffers: Account, now: Timestamp) -> Self {
         Self {
             client,
             upstream: None,
@@ -71,6 +76,7 @@ impl Pump {
             heard_at: now,
             pings_due: 0,
             bounds,
+            buffers,
         }
     }
 
@@ -96,6 +102,11 @@ impl Pump {
             if let Poll::Ready(Some(stopped)) = client {
                 return Poll::Ready(stopped);
             }
+            let buffered = self.upstream.as_ref().map_or(0, Side::buffered_bytes);
+            match self.buffers.state(self.client.buffered_bytes().saturating_add(buffered), cx.waker()) {
+                Demand::Nothing => {}
+                Demand::Close => return Poll::Ready(Stopped::Memory),
+            }
             if upstream.is_ready() || client.is_ready() {
                 self.heard_at = now;
             } else {
@@ -119,6 +130,10 @@ impl Pump {
             || self.upstream.as_ref().is_some_and(|upstream| upstream.is_full(mark))
     }
 
+    fn waits_for_memory(&self, side: &Side) -> bool {
+        side.is_gathering() && self.buffers.memory().is_full()
+    }
+
     fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Option<Stopped> {
         self.client.send(cx, &[], now);
         if self.client.write_failed() {
@@ -135,7 +150,8 @@ impl Pump {
         scratch: &mut [u8],
         now: Timestamp,
     ) -> Poll<Option<Stopped>> {
-        if self.is_paused() {
+        if self.is_paused() || self.upstream.as_ref().is_some_and(|upstream| self.waits_for_memory(upstream))
+        {
             return Poll::Pending;
         }
         let Some(upstream) = &mut self.upstream else { return Poll::Pending };
@@ -144,7 +160,7 @@ impl Pump {
             Ok(Filled::Scratch(length)) => scratch.get_mut(..length).unwrap_or_default(),
             Ok(Filled::Own(bytes)) => {
                 own = bytes;
-                own.as_mut_slice()
+                &mut own[..]
             }
             Ok(Filled::Partly) => return Poll::Ready(None),
             Ok(Filled::End) => return Poll::Ready(Some(Stopped::Upstream(LossCause::EndOfFile))),
@@ -185,7 +201,7 @@ impl Pump {
         scratch: &mut [u8],
         now: Timestamp,
     ) -> Poll<Option<Stopped>> {
-        if self.is_paused() {
+        if self.is_paused() || self.waits_for_memory(&self.client) {
             return Poll::Pending;
         }
         let mut own;
@@ -193,7 +209,7 @@ impl Pump {
             Ok(Filled::Scratch(length)) => scratch.get_mut(..length).unwrap_or_default(),
             Ok(Filled::Own(bytes)) => {
                 own = bytes;
-                own.as_mut_slice()
+                &mut own[..]
             }
             Ok(Filled::Partly) => return Poll::Ready(None),
             Ok(Filled::End) | Err(_) => return Poll::Ready(Some(Stopped::Client(ClientEnd::Lost))),

@@ -11,6 +11,7 @@ use crate::{
     net::{
         closing,
         live::{Note, Place},
+        memory::Account,
         scratch,
         shared::Shared,
         side::{Pace, Side},
@@ -87,7 +88,7 @@ impl Relay {
             token: None,
             session: None,
             epoch: Epoch(0),
-            pump: Pump::new(client, bounds, shared.clock.now()),
+            pump: Pump::new(client, bounds, Account::new(Arc::clone(&shared.memory)), shared.clock.now()),
             dialing: None,
             wait_until: None,
             retry_at: None,
@@ -248,6 +249,10 @@ impl Relay {
                 }
             }),
             Happened::Stopped(Stopped::Upstream(cause)) => self.upstream_lost(cause),
+            Happened::Stopped(Stopped::Memory) => {
+                tracing::warn!(session = %self.id, "memory is full; a media socket is closed");
+                Some((Close::Code(1009), Close::NoCode))
+            }
             Happened::Stopped(Stopped::Flows) => {
                 self.report_flow();
                 None

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::net::buffer::Buffer;
+
 use super::{
     close::is_valid_close_code,
     header::{Header, MaskKey, Opcode, ProtocolError, Role, parse_header},
@@ -36,7 +38,7 @@ pub enum Step {
         /// Binary instead of text.
         binary: bool,
         /// The whole message.
-        message: Vec<u8>,
+        message: Buffer,
     },
     /// A fragment that does not complete its message. The decoder keeps it.
     Fragment {
@@ -62,10 +64,13 @@ pub enum Step {
     },
 }
 
+/// Fragments of more than this are expected to become as many as they may.
+const FEW_BYTES: usize = 64 * 1024;
+
 #[derive(Debug)]
 struct Fragments {
     binary: bool,
-    bytes: Vec<u8>,
+    bytes: Buffer,
 }
 
 /// Finds the frames that one peer wrote. Holds nothing but the fragments of an unfinished message.
@@ -91,7 +96,7 @@ impl Decoder {
     /// Bytes kept for an unfinished message.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {
-        self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.capacity())
+        self.fragments.as_ref().map_or(0, |fragments| fragments.bytes.len())
     }
 
     /// Forgets the fragments of an unfinished message: nothing more is decoded.
@@ -132,7 +137,10 @@ impl Decoder {
                 check_text(binary, payload)?;
                 Ok(Step::Message { end, binary, payload: range, mask: header.mask })
             }
-            opcode => self.gather(opcode == Opcode::Binary, header.fin, payload, end),
+            opcode => {
+                let binary = opcode == Opcode::Binary;
+                self.gather(binary, header.fin, payload, end, message_bytes_max)
+            }
         }
     }
 
@@ -145,9 +153,19 @@ impl Decoder {
         if misplaced { Err(ProtocolError::Fragmentation) } else { Ok(()) }
     }
 
-    fn gather(&mut self, binary: bool, fin: bool, payload: &[u8], end: usize) -> Result<Step, ProtocolError> {
+    fn gather(
+        &mut self,
+        binary: bool,
+        fin: bool,
+        payload: &[u8],
+        end: usize,
+        bytes_max: usize,
+    ) -> Result<Step, ProtocolError> {
         let mut fragments =
-            self.fragments.take().unwrap_or_else(|| Box::new(Fragments { binary, bytes: Vec::new() }));
+            self.fragments.take().unwrap_or_else(|| Box::new(Fragments { binary, bytes: Buffer::new() }));
+        if fragments.bytes.len() > FEW_BYTES {
+            fragments.bytes.announce(bytes_max);
+        }
         fragments.bytes.extend_from_slice(payload);
         if !fin {
             self.fragments = Some(fragments);

@@ -45,6 +45,7 @@ fn decode_in_pieces(bytes: &[u8], writer: Role, pieces: &[usize]) -> Result<Vec<
                     (end, Some(if binary { Heard::Binary(payload) } else { Heard::Text(payload) }))
                 }
                 Step::Assembled { end, binary, message } => {
+                    let message = message.to_vec();
                     (end, Some(if binary { Heard::Binary(message) } else { Heard::Text(message) }))
                 }
                 Step::Fragment { end } => (end, None),
