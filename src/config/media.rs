@@ -54,6 +54,14 @@ pub struct MediaSettings {
     /// of 2.5 Mbit/s.
     #[serde(with = "Between::<2_000, 100_000_000>")]
     pub rtx_cache_bytes_max: usize,
+    /// Addresses of a peer that are remembered per transport; the least recently heard gives way to
+    /// the next, never the one that is sent to. Default 8.
+    #[serde(with = "Between::<2, 1_000>")]
+    pub addresses_per_transport_max: usize,
+    /// Connectivity checks that are looked at per transport and second: of each known address, and of
+    /// all others together. Default 100.
+    #[serde(with = "Between::<20, 100_000>")]
+    pub checks_per_second_max: u32,
     /// Clients may send their media over TCP too, to the same port numbers. Default true.
     pub tcp: bool,
     /// Most TCP connections of clients per worker. Default 10,000.
@@ -102,6 +110,8 @@ impl Default for MediaSettings {
             streams_max: 10_000,
             stream_bits_per_second_max: 50_000_000,
             rtx_cache_bytes_max: 200_000,
+            addresses_per_transport_max: 8,
+            checks_per_second_max: 100,
             tcp: true,
             tcp_connections_max: 10_000,
             tcp_output_bytes_max: 256 * 1024,

@@ -257,6 +257,8 @@ pub struct StreamStats {
     pub key_frame_requests: u64,
     /// Packets not forwarded: before a key frame, without a leg, of a foreign payload type.
     pub dropped: u64,
+    /// Those of them that were too long: no payload over 1,700 bytes is forwarded.
+    pub oversized: u64,
     /// Gaps that restores left in the forwarded video, or audio where there is no video.
     pub gaps: u64,
     /// Lengths of the gaps that restores left in the forwarded media, in milliseconds, newest
@@ -324,6 +326,12 @@ pub struct MediaSettings {
     /// Most payload bits per second accepted per stream in either direction, over one second;
     /// packets past it are dropped. 0 = no limit.
     pub bitrate_max: u64,
+    /// Addresses of a peer that are remembered per transport; the least recently heard gives way to
+    /// the next, never the one that is sent to.
+    pub addresses_per_transport_max: usize,
+    /// Connectivity checks that are looked at per transport and second: of each known address, and
+    /// of all others together.
+    pub checks_per_second_max: u32,
     /// Watch publishers' video (the vendor's "check bitrate").
     pub check_bitrate: bool,
     /// Time of one check of the watchdog.
@@ -367,6 +375,8 @@ impl Default for MediaSettings {
             streams_max: 10_000,
             rtx_cache_bytes_max: 200_000,
             bitrate_max: 50_000_000,
+            addresses_per_transport_max: 8,
+            checks_per_second_max: 100,
             check_bitrate: true,
             bitrate_check_interval: Duration::from_millis(500),
             bitrate_max_tries: 3,

@@ -23,7 +23,7 @@ impl Identity {
     ///
     /// If the cryptographic library cannot.
     pub(crate) fn generate() -> std::io::Result<Self> {
-        let provider = str0m::crypto::from_feature_flags();
+        let provider = super::authentic::provider();
         let certificate = provider
             .dtls_provider
             .generate_certificate()

@@ -29,6 +29,8 @@ impl MediaSettings {
             streams_max: media.streams_max,
             rtx_cache_bytes_max: media.rtx_cache_bytes_max,
             bitrate_max: media.stream_bits_per_second_max,
+            addresses_per_transport_max: media.addresses_per_transport_max,
+            checks_per_second_max: media.checks_per_second_max,
             check_bitrate: video.check_bitrate != CheckBitrate::Off,
             bitrate_check_interval: video.bitrate_check_interval,
             bitrate_max_tries: video.bitrate_max_tries,

@@ -68,6 +68,8 @@ counters! {
     datagrams_sent,
     /// Datagrams on the client socket that belong to no leg.
     datagrams_foreign,
+    /// Datagrams on legs that were not authentic, or past a bound.
+    datagrams_refused,
     /// Orders carried out.
     orders,
 }

@@ -8,12 +8,15 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
+    time::Instant,
 };
 
 use parking_lot::Mutex;
 use serde::Serialize;
 // Unlike that of std it takes memory for what waits, not for all that may wait.
 use tokio::sync::mpsc::{Sender, channel, error::TrySendError};
+
+use crate::telemetry::Told;
 
 use super::{
     MediaSettings, Order, StreamKey,
@@ -41,6 +44,7 @@ struct Shared {
     counters: Vec<Arc<Published>>,
     streams: Arc<AtomicUsize>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    told: Mutex<Told<&'static str>>,
 }
 
 /// The way to one worker.
@@ -112,7 +116,14 @@ impl MediaHandle {
         }
         let next = AtomicU64::new(1);
         Ok(Self {
-            shared: Arc::new(Shared { next, workers, counters, streams, threads: Mutex::new(threads) }),
+            shared: Arc::new(Shared {
+                next,
+                workers,
+                counters,
+                streams,
+                threads: Mutex::new(threads),
+                told: Mutex::new(Told::new(4)),
+            }),
         })
     }
 
@@ -143,13 +154,15 @@ impl MediaHandle {
                     tracing::error!(%error, "a media worker cannot be woken");
                 }
             }
-            Some(Err(TrySendError::Full(_))) => {
-                tracing::error!(%stream, "a media worker does not take orders: one is lost")
-            }
-            Some(Err(TrySendError::Closed(_))) => {
-                tracing::error!(%stream, "a media worker has ended: an order is lost")
-            }
+            Some(Err(TrySendError::Full(_))) => self.lost(stream, "a media worker does not take orders"),
+            Some(Err(TrySendError::Closed(_))) => self.lost(stream, "a media worker has ended"),
             None => {}
+        }
+    }
+
+    fn lost(&self, stream: StreamKey, cause: &'static str) {
+        if let Some(withheld) = self.shared.told.lock().may_tell(cause, Instant::now()) {
+            tracing::error!(event = "media_order_lost", %stream, cause, withheld, "an order for a stream is lost");
         }
     }
 

@@ -6,6 +6,8 @@
 //! does about an outage: it relays packets, keeps their numbering continuous and reports.
 
 mod api;
+mod authentic;
+mod bucket;
 mod certificate;
 mod clock;
 mod configure;

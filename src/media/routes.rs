@@ -1,9 +1,14 @@
 //! Where a datagram or a readiness event belongs: the tables of one worker.
 
-use std::{collections::HashMap, io, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use mio::{Interest, Registry, Token, event::Source};
-use str0m::net::Protocol;
+use str0m::{Candidate, net::Protocol};
 
 use super::StreamKey;
 
@@ -23,10 +28,19 @@ impl Origin {
         Self { address, tcp: true }
     }
 
+    /// Where a candidate is heard from.
+    pub(crate) fn of(candidate: &Candidate) -> Self {
+        Self { address: candidate.addr(), tcp: candidate.proto() == Protocol::Tcp }
+    }
+
     pub(crate) const fn protocol(self) -> Protocol {
         if self.tcp { Protocol::Tcp } else { Protocol::Udp }
     }
 }
+
+/// An address belongs to the leg that was last checked from there for so long; browsers check
+/// every 2.5 to 6 s.
+const HOLD: Duration = Duration::from_secs(10);
 
 /// A transport of a client leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +55,8 @@ pub(crate) struct ClientRoute {
 pub(crate) struct ClientRoutes {
     /// By our user name fragment, with the number of the credentials it belongs to.
     by_name: HashMap<String, (ClientRoute, usize)>,
-    by_address: HashMap<Origin, ClientRoute>,
+    /// With the time of the last check that passed.
+    by_address: HashMap<Origin, (ClientRoute, Instant)>,
 }
 
 impl ClientRoutes {
@@ -57,13 +72,21 @@ impl ClientRoutes {
         self.by_name.get(ufrag).copied()
     }
 
-    pub(crate) fn add_address(&mut self, address: Origin, route: ClientRoute) {
-        self.by_address.insert(address, route);
+    /// May a check that passed for this leg route the address to it? Not while another leg is
+    /// checked from there: a source is easily forged.
+    pub(crate) fn is_free(&self, address: Origin, route: ClientRoute, now: Instant) -> bool {
+        self.by_address.get(&address).is_none_or(|(holder, checked)| {
+            *holder == route || now.saturating_duration_since(*checked) >= HOLD
+        })
+    }
+
+    pub(crate) fn add_address(&mut self, address: Origin, route: ClientRoute, now: Instant) {
+        self.by_address.insert(address, (route, now));
     }
 
     /// Forgets an address. False: another leg took it over.
     pub(crate) fn remove_address(&mut self, address: Origin, route: ClientRoute) -> bool {
-        let is_ours = self.by_address.get(&address) == Some(&route);
+        let is_ours = self.address(address) == Some(route);
         if is_ours {
             self.by_address.remove(&address);
         }
@@ -73,11 +96,11 @@ impl ClientRoutes {
     /// Forgets a stream that cannot give back its routes itself.
     pub(crate) fn forget(&mut self, stream: StreamKey) {
         self.by_name.retain(|_, (route, _)| route.stream != stream);
-        self.by_address.retain(|_, route| route.stream != stream);
+        self.by_address.retain(|_, (route, _)| route.stream != stream);
     }
 
     pub(crate) fn address(&self, address: Origin) -> Option<ClientRoute> {
-        self.by_address.get(&address).copied()
+        self.by_address.get(&address).map(|(route, _)| *route)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

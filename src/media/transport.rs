@@ -1,6 +1,9 @@
 //! One ICE and DTLS transport: a `str0m` instance, what it is bound to, and how it sends.
 
+mod roaming;
+mod sources;
 mod spec;
+mod stun;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -10,12 +13,15 @@ use std::{
 use str0m::{
     Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
     bwe::Bitrate,
+    crypto::CryptoProvider,
     media::{KeyframeRequestKind, MediaKind, Mid},
     net::{Protocol, Receive, Transmit},
     rtp::{RawPacket, Ssrc, StreamRx, rtcp::Rtcp},
 };
 
 use super::{
+    authentic,
+    bucket::Bucket,
     certificate::Identity,
     demux::{Datagram, classify},
     resend::{Packet, Resender},
@@ -23,16 +29,21 @@ use super::{
     sdp::{Credentials, MediaType, Sources},
     verify,
 };
+use roaming::Roaming;
+use sources::{NEW_SOURCES_BURST, NEW_SOURCES_PER_SECOND, Source, Standing};
 use spec::{add_codec, extension_map, local_candidates};
 
-pub(crate) use spec::{Dialed, MediaSpec, TransportSpec};
+pub(crate) use spec::{Dialed, MediaSpec, PeerLimits, TransportSpec};
 
-/// Most SSRCs of a peer that are listened to per transport. Past it the oldest that never
-/// brought an authentic packet gives way.
-const SOURCES_MAX: usize = 16;
+/// The longest datagram that is looked at.
+const DATAGRAM_BYTES_MAX: usize = 4_096;
 
-/// Most addresses of a peer that are remembered per transport.
-pub(crate) const ADDRESSES_MAX: usize = 8;
+/// The longest payload that is passed on. `str0m` writes packets into a buffer of 2,000 bytes, with
+/// header, extensions and the number of a retransmission.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 1_700;
+
+/// The longest name of a peer that `str0m` can ask for: with ours and a colon it may have 128.
+const NAME_BYTES_MAX: usize = 100;
 
 /// How often a transport may ask to be called again at once before it has to wait.
 const IMMEDIATE_CALLS_MAX: usize = 8;
@@ -48,17 +59,6 @@ const NUDGE: [u8; 1] = [22];
 /// Age at which a sent packet is no longer worth resending.
 const RTX_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// A source of the peer.
-#[derive(Clone, Copy, Debug)]
-struct Source {
-    ssrc: u32,
-    /// Index of the section.
-    media: usize,
-    /// Carries retransmissions.
-    repair: bool,
-    authentic: bool,
-}
-
 /// What is known of a section after the transport is built.
 #[derive(Debug)]
 struct Section {
@@ -72,6 +72,24 @@ struct Section {
     sends: Option<Ssrc>,
     /// What is sent again without RTX.
     resender: Option<Resender>,
+}
+
+/// What a datagram was. Only what is proven counts as a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Something of the peer, proven or at least plausible (DTLS).
+    Peer,
+    /// Nothing that we could take, or not authentic.
+    Stranger,
+}
+
+/// A check of a client that passed.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// The address that gave way to this one.
+    pub(crate) gone: Option<Origin>,
+    /// What to send back where it came from.
+    pub(crate) answer: Vec<u8>,
 }
 
 /// What a transport reports while it is driven.
@@ -90,9 +108,14 @@ pub(crate) struct Transport {
     dialed: Vec<Dialed>,
     sections: Vec<Section>,
     sources: Vec<Source>,
-    /// Addresses the peer was heard from with valid credentials, newest last, and the local
-    /// address that was hit.
-    addresses: Vec<(Origin, Option<IpAddr>)>,
+    new_sources: Bucket,
+    /// Client legs: the addresses of the client.
+    roaming: Option<Roaming>,
+    /// Upstream legs: where the peer listens, and whence it may check besides.
+    strangers: Strangers,
+    /// Our name as `str0m` has it.
+    name: String,
+    remote_name: String,
     pub(crate) deadline: Instant,
     /// Something was written to it since it was last driven.
     pub(crate) dirty: bool,
@@ -113,6 +136,26 @@ impl std::fmt::Debug for Transport {
     }
 }
 
+/// Bounds the checks of an upstream, of which `str0m` remembers every address.
+#[derive(Debug)]
+struct Strangers {
+    known: Vec<Origin>,
+    known_max: usize,
+    checks: Bucket,
+}
+
+impl Strangers {
+    fn admits(&mut self, from: Origin, now: Instant) -> bool {
+        self.checks.take(now) && (self.known.contains(&from) || self.known.len() < self.known_max)
+    }
+
+    fn passed(&mut self, from: Origin) {
+        if !self.known.contains(&from) {
+            self.known.push(from);
+        }
+    }
+}
+
 impl Transport {
     /// Builds a transport and starts it.
     ///
@@ -120,6 +163,9 @@ impl Transport {
     ///
     /// Says what in the spec is no good.
     pub(crate) fn new(spec: &TransportSpec<'_>, identity: &Identity, now: Instant) -> Result<Self, String> {
+        if !spec.ice_lite && spec.remote_credentials.ufrag.len() > NAME_BYTES_MAX {
+            return Err("the ICE name of the peer is too long".to_owned());
+        }
         let creds = |c: &Credentials| IceCreds { ufrag: c.ufrag.clone(), pass: c.password.clone() };
         let mut config = RtcConfig::new()
             .clear_codecs()
@@ -148,13 +194,26 @@ impl Transport {
         for candidate in &spec.remote_candidates {
             rtc.add_remote_candidate(candidate.clone());
         }
+        let limits = spec.limits;
+        let known: Vec<Origin> = spec.remote_candidates.iter().map(Origin::of).collect();
+        let strangers = Strangers {
+            known_max: known.len() + limits.addresses_max,
+            known,
+            checks: Bucket::new(limits.checks_per_second, now),
+        };
+        let roaming =
+            spec.ice_lite.then(|| Roaming::new(limits.addresses_max, limits.checks_per_second, now));
         let mut transport = Self {
             rtc,
             local: spec.local,
             dialed: spec.dialed.clone(),
             sections: Vec::new(),
             sources: Vec::new(),
-            addresses: Vec::new(),
+            new_sources: Bucket::with_burst(NEW_SOURCES_PER_SECOND, NEW_SOURCES_BURST, now),
+            roaming,
+            strangers,
+            name: spec.local_credentials.ufrag.clone(),
+            remote_name: spec.remote_credentials.ufrag.clone(),
             deadline: now,
             dirty: true,
             connected: false,
@@ -197,54 +256,11 @@ impl Transport {
         if let (Some(Sources { main, repair }), Some(section)) =
             (media.receive, self.sections.len().checked_sub(1))
         {
-            self.bind(section, main, false);
+            self.expect(section, main, false);
             if let Some(repair) = repair {
-                self.bind(section, repair, true);
+                self.expect(section, repair, true);
             }
         }
-    }
-
-    /// Listens to a source. `str0m` drops what is neither announced nor carries a mid, so an
-    /// unknown source is bound by its payload type.
-    fn bind(&mut self, section: usize, ssrc: u32, repair: bool) {
-        let Some(found) = self.sections.get_mut(section) else { return };
-        let (main, rtx) = if repair {
-            let Some(main) = found.source else { return };
-            (main, Some(Ssrc::from(ssrc)))
-        } else {
-            found.source = Some(ssrc);
-            (ssrc, None)
-        };
-        self.rtc.direct_api().expect_stream_rx(main.into(), rtx, found.mid, None).suppress_nack(!found.nack);
-        let source = Source { ssrc, media: found.index, repair, authentic: false };
-        if self.sources.len() == SOURCES_MAX {
-            let victim = self.sources.iter().position(|s| !s.authentic).unwrap_or(0);
-            let gone = self.sources.remove(victim);
-            if !gone.repair {
-                self.rtc.direct_api().remove_stream_rx(gone.ssrc.into());
-            }
-        }
-        self.sources.push(source);
-    }
-
-    fn bind_unknown(&mut self, ssrc: u32, payload_type: u8) {
-        if self.sources.iter().any(|s| s.ssrc == ssrc) {
-            return;
-        }
-        let main = self.sections.iter().position(|s| s.main.contains(&payload_type));
-        let repair = self.sections.iter().position(|s| s.repair.contains(&payload_type));
-        match (main, repair) {
-            (Some(section), _) => self.bind(section, ssrc, false),
-            (None, Some(section)) => self.bind(section, ssrc, true),
-            (None, None) => {}
-        }
-    }
-
-    /// The section of an authentic packet from this source.
-    pub(crate) fn section_of(&mut self, ssrc: u32) -> Option<usize> {
-        let source = self.sources.iter_mut().find(|s| s.ssrc == ssrc)?;
-        source.authentic = true;
-        Some(source.media)
     }
 
     /// The index in the description of a section by its mid.
@@ -258,29 +274,133 @@ impl Transport {
         dialed.map_or(self.local, |dialed| dialed.local)
     }
 
-    /// Is this STUN request signed with our credentials?
-    pub(crate) fn accepts(&self, from: Origin, bytes: &[u8], now: Instant) -> bool {
-        Receive::new(from.protocol(), from.address, self.local, bytes)
-            .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
-    }
-
-    /// Takes a datagram from the peer. Drive the transport afterwards.
+    /// A connectivity check of a client that used these credentials of ours. None: it is not signed
+    /// with them, or one too many. Drive the transport afterwards.
     ///
     /// # Errors
     ///
     /// If the transport is of no use any more.
-    pub(crate) fn receive(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<(), String> {
-        if self.failed {
-            return Ok(());
+    pub(crate) fn check(
+        &mut self,
+        ours: &Credentials,
+        (from, local): (Origin, Option<IpAddr>),
+        bytes: &[u8],
+        crypto: &CryptoProvider,
+        now: Instant,
+    ) -> Result<Option<Checked>, String> {
+        let looked_at = !self.failed && bytes.len() <= DATAGRAM_BYTES_MAX;
+        let Some(roaming) = self.roaming.as_mut().filter(|_| looked_at) else { return Ok(None) };
+        if !roaming.admits(from, now) {
+            return Ok(None);
         }
-        if let Datagram::Rtp { ssrc, payload_type } = classify(bytes) {
-            self.bind_unknown(ssrc, payload_type);
-        }
-        // What cannot be parsed was sent by somebody else, or damaged: not our peer's end.
-        let Ok(receive) = Receive::new(from.protocol(), from.address, self.local_of(from), bytes) else {
-            return Ok(());
-        };
+        let Some(check) = stun::verify(bytes, from, ours, &self.remote_name, crypto) else { return Ok(None) };
+        let gone = roaming.passed(from, local, check.nominates, now);
         self.heard = Some(now);
+        if self.name != ours.ufrag {
+            self.name.clone_from(&ours.ufrag);
+            let creds = IceCreds { ufrag: ours.ufrag.clone(), pass: ours.password.clone() };
+            self.rtc.direct_api().set_local_ice_credentials(creds);
+        }
+        self.hand_over(roaming::peer(self.local), Protocol::Udp, bytes, now)?;
+        Ok(Some(Checked { gone, answer: check.answer }))
+    }
+
+    /// Takes a datagram from an address of the peer. Drive the transport afterwards.
+    ///
+    /// # Errors
+    ///
+    /// If the transport is of no use any more.
+    pub(crate) fn receive(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
+        if self.failed || bytes.len() > DATAGRAM_BYTES_MAX {
+            return Ok(Received::Stranger);
+        }
+        match classify(bytes) {
+            Datagram::Unknown => Ok(Received::Stranger),
+            Datagram::StunRequest { .. } | Datagram::StunOther => self.receive_stun(from, bytes, now),
+            Datagram::Dtls => {
+                // Nothing says whose it is. Where there are keys, SRTP tells whether the peer lives.
+                if !self.connected {
+                    self.heard = Some(now);
+                }
+                self.hand_over_from(from, bytes, now).map(|()| Received::Peer)
+            }
+            Datagram::Rtp { ssrc, payload_type } => self.receive_rtp(from, (ssrc, payload_type), bytes, now),
+            Datagram::Rtcp => self.receive_protected(from, bytes, now),
+        }
+    }
+
+    /// Checks and answers of an upstream; those of clients come in by [`Self::check`].
+    fn receive_stun(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
+        if self.roaming.is_some() || !self.strangers.admits(from, now) {
+            return Ok(Received::Stranger);
+        }
+        let accepted = Receive::new(from.protocol(), from.address, self.local_of(from), bytes)
+            .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)));
+        if !accepted {
+            return Ok(Received::Stranger);
+        }
+        self.strangers.passed(from);
+        self.heard = Some(now);
+        self.hand_over_from(from, bytes, now)?;
+        Ok(Received::Peer)
+    }
+
+    fn receive_rtp(
+        &mut self,
+        from: Origin,
+        (ssrc, payload_type): (u32, u8),
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<Received, String> {
+        match self.standing(ssrc, payload_type, now) {
+            Standing::Foreign => Ok(Received::Stranger),
+            Standing::Known => {
+                let received = self.receive_protected(from, bytes, now)?;
+                if received == Received::Peer {
+                    self.correct(ssrc, payload_type);
+                }
+                Ok(received)
+            }
+            Standing::OnTrial { section, repair } => {
+                self.begin_trial(ssrc, section);
+                let received = self.receive_protected(from, bytes, now)?;
+                self.end_trial((ssrc, section, repair), received == Received::Peer, now);
+                Ok(received)
+            }
+        }
+    }
+
+    /// Takes SRTP or SRTCP, which is the peer's if it can be decrypted.
+    fn receive_protected(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
+        let before = authentic::decrypted();
+        self.hand_over_from(from, bytes, now)?;
+        if authentic::decrypted() == before {
+            return Ok(Received::Stranger);
+        }
+        self.heard = Some(now);
+        if let Some(roaming) = &mut self.roaming {
+            roaming.authentic(from, now);
+        }
+        Ok(Received::Peer)
+    }
+
+    fn hand_over_from(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<(), String> {
+        if self.roaming.is_some() {
+            return self.hand_over(roaming::peer(self.local), Protocol::Udp, bytes, now);
+        }
+        self.hand_over(from.address, from.protocol(), bytes, now)
+    }
+
+    fn hand_over(
+        &mut self,
+        source: SocketAddr,
+        protocol: Protocol,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<(), String> {
+        let local = self.local_of(Origin { address: source, tcp: protocol == Protocol::Tcp });
+        // What cannot be parsed was sent by somebody else, or damaged: not our peer's end.
+        let Ok(receive) = Receive::new(protocol, source, local, bytes) else { return Ok(()) };
         self.rtc.handle_input(Input::Receive(now, receive)).map_err(|e| self.fail(&e))
     }
 
@@ -305,12 +425,7 @@ impl Transport {
         let mut immediate = 0;
         loop {
             match self.rtc.poll_output() {
-                Ok(Output::Transmit(transmit)) => {
-                    let tcp = transmit.proto == Protocol::Tcp;
-                    let destination = Origin { address: transmit.destination, tcp };
-                    let hit = self.addresses.iter().find(|(origin, _)| *origin == destination);
-                    send(&transmit, hit.and_then(|(_, local)| *local));
-                }
+                Ok(Output::Transmit(transmit)) => self.send(transmit, send),
                 Ok(Output::Event(Event::RawPacket(raw))) => self.send_again(&raw, now),
                 Ok(Output::Event(event)) => {
                     match event {
@@ -375,31 +490,34 @@ impl Transport {
         error.to_string()
     }
 
-    /// Remembers an address that passed a connectivity check, and where it reached us. Returns
-    /// the address that gives way, and whether this one is new.
-    pub(crate) fn remember(&mut self, source: Origin, local: Option<IpAddr>) -> (bool, Option<Origin>) {
-        if let Some(known) = self.addresses.iter_mut().find(|(address, _)| *address == source) {
-            known.1 = local;
-            return (false, None);
+    /// Sends what `str0m` wants sent; to a client, where that is.
+    fn send(&self, mut transmit: Transmit, send: &mut dyn FnMut(&Transmit, Option<IpAddr>)) {
+        let Some(roaming) = &self.roaming else { return send(&transmit, None) };
+        // Checks were answered when they came in.
+        let is_answer = matches!(classify(&transmit.contents), Datagram::StunOther);
+        let Some((to, local)) = roaming.destination().filter(|_| !is_answer) else { return };
+        transmit.proto = to.protocol();
+        transmit.destination = to.address;
+        send(&transmit, local);
+    }
+
+    /// The client gets new credentials, because it is silent: its next choice of address counts.
+    pub(crate) fn let_go(&mut self) {
+        if let Some(roaming) = &mut self.roaming {
+            roaming.let_go();
         }
-        let gone = (self.addresses.len() == ADDRESSES_MAX).then(|| self.addresses.remove(0).0);
-        self.addresses.push((source, local));
-        (true, gone)
     }
 
     /// Addresses of the peer that are routed here.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = Origin> + '_ {
-        self.addresses.iter().map(|(address, _)| *address)
-    }
-
-    /// From now on checks are answered under these credentials; DTLS and SRTP stay.
-    pub(crate) fn set_credentials(&mut self, credentials: &Credentials) {
-        let creds = IceCreds { ufrag: credentials.ufrag.clone(), pass: credentials.password.clone() };
-        self.rtc.direct_api().set_local_ice_credentials(creds);
+        self.roaming.iter().flat_map(Roaming::origins)
     }
 
     /// Sends a packet on a section. Drive the transport afterwards.
     pub(crate) fn write(&mut self, index: usize, packet: Packet) -> bool {
+        if packet.payload.len() > PAYLOAD_BYTES_MAX {
+            return false;
+        }
         let Some(section) = self.sections.iter_mut().find(|s| s.index == index) else { return false };
         let Some(ssrc) = section.sends else { return false };
         self.dirty = true;
@@ -447,3 +565,6 @@ impl Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

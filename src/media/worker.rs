@@ -18,6 +18,8 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 
+use crate::telemetry::Told;
+
 use super::{
     Fact, Fault, MediaSettings, Order, StreamKey,
     certificate::Identity,
@@ -50,6 +52,9 @@ const SLEEP_MAX: Duration = Duration::from_millis(50);
 
 /// Batches read from one socket before others have their turn.
 const BATCHES_MAX: usize = 8;
+
+/// Places of breaks that are told per minute.
+const BREAKS_TOLD_MAX: usize = 16;
 
 /// Orders carried out before packets have their turn.
 const ORDERS_AT_ONCE_MAX: usize = 64;
@@ -129,6 +134,8 @@ pub(crate) struct Worker {
     streams: HashMap<StreamKey, Stream>,
     /// Streams that broke in a step and are to be taken out.
     broken: Vec<(StreamKey, Panicked)>,
+    /// Which breaks were told of late, by their place.
+    told: Told<String>,
     /// Streams with something to flush after a batch.
     touched: Vec<StreamKey>,
     next_tick: Instant,
@@ -156,6 +163,7 @@ impl Worker {
             tables: Tables { tcp, clients: ClientRoutes::default(), upstreams, events, outbox },
             streams: HashMap::new(),
             broken: Vec::new(),
+            told: Told::new(BREAKS_TOLD_MAX),
             touched: Vec::new(),
             next_tick: Instant::now(),
             unread: Vec::new(),
@@ -396,9 +404,11 @@ impl Worker {
         }
     }
 
-    fn told(&self, stream: StreamKey, panicked: &Panicked) {
+    fn told(&mut self, stream: StreamKey, panicked: &Panicked) {
+        let Some(withheld) = self.told.may_tell(panicked.to_string(), Instant::now()) else { return };
         tracing::error!(
             event = "media_stream_broke", %stream, cause = %panicked, broken = self.parts.tally.streams_broken,
+            withheld,
             "a media stream broke and is closed, the others go on"
         );
     }

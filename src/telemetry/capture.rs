@@ -102,6 +102,8 @@ mod tests {
         tracing::trace!(stream = "cam", "own line");
         tracing::debug!(target: "tungstenite::protocol", "message with a token");
         tracing::warn!(target: "rustls::server", "a warning of others");
+        tracing::warn!(target: "str0m::rtp_::srtp", "one per packet");
+        tracing::error!(target: "is::agent", "one per packet");
         drop(guard);
         tracing::error!("after the end");
         let text = capture.text();
@@ -109,6 +111,7 @@ mod tests {
         assert!(text.contains(r#""stream":"cam""#), "{text}");
         assert!(text.contains("a warning of others"), "{text}");
         assert!(!text.contains("token"), "{text}");
+        assert!(!text.contains("one per packet"), "{text}");
         assert!(!text.contains("after the end"), "{text}");
     }
 }

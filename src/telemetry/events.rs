@@ -22,6 +22,10 @@
 //! | `codec_changed` | info | a publisher changed its codec | `stream`, `codec` |
 //! | `no_video` | warn | a publisher sends no video | `stream`, `never_sent` |
 //! | `media_gap` | info | media stood still because of a restore | `stream`, `gap_ms` |
+//! | `media_lines_withheld` | info | lines about a client's media that came again within a minute | `lines` |
+//! | `media_stream_broke` | error | a fault of the media code ended a stream; others go on | `stream`, `cause`, `broken` |
+//! | `media_order_lost` | error | a media worker is too far behind, or gone | `stream`, `cause`, `withheld` |
+//! | `media_worker_ended`, `media_worker_waits`, `media_worker_restarted` | error, error, warn | a fault ended a media worker; its streams are reported | `address`, `cause`, `streams` |
 //! | `media_summary` | info | an anchored stream is over | `stream`, `kind`, codecs, `key_frames`, `restored`, `gaps_ms`, `revivals`, per leg packets, bytes, loss (%) and round trip |
 //! | `room_lost` | warn | a room did not take the client back | `room`, `cause` |
 //! | `client_dead` | info | no sign of life from a client | `cause` |
@@ -58,6 +62,11 @@ pub fn connection_refused(client: SocketAddr, cause: &dyn fmt::Display) {
 /// A session is over; `cause` in a few words ("client closed 1000", "shutdown").
 pub fn session_ended(session: SessionId, cause: &dyn fmt::Display, lived: Duration) {
     info!(event = "session_ended", %session, %cause, lived_ms = ms(lived), "session ended");
+}
+
+/// Lines about the media of this session were not written, because they were a minute ago.
+pub fn media_lines_withheld(session: SessionId, lines: u64) {
+    info!(event = "media_lines_withheld", %session, lines, "lines about media were withheld");
 }
 
 /// What the session core reports. `upstream` is the node of the current or last connection.

@@ -10,6 +10,7 @@ mod capture;
 pub mod events;
 mod panics;
 mod queue;
+mod told;
 
 use std::{
     io::{self, IsTerminal},
@@ -27,6 +28,7 @@ use tracing_subscriber::{
 };
 
 pub use capture::LogCapture;
+pub(crate) use told::Told;
 
 use crate::{
     config::{LogFormat, LogLevel, LogSettings},
@@ -112,12 +114,19 @@ pub fn lines_dropped() -> u64 {
     LINES.get().map_or(0, |(queue, _)| queue.dropped())
 }
 
+/// Libraries of the media path, which warn of each packet that they cannot use: anybody may send such.
+/// What they meet is counted by the media workers.
+const SILENT: [&str; 5] = ["str0m", "is::", "dimpl", "sctp_proto", "openssl"];
+
 /// Lets through everything of this package, and warnings of the others.
 fn own_lines_only<S>() -> impl tracing_subscriber::layer::Filter<S> + use<S>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    Targets::new().with_default(LevelFilter::WARN).with_target("holdfast", LevelFilter::TRACE)
+    Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("holdfast", LevelFilter::TRACE)
+        .with_targets(SILENT.map(|library| (library, LevelFilter::OFF)))
 }
 
 const fn level(level: LogLevel) -> LevelFilter {

@@ -24,7 +24,7 @@ use super::{
     Context, Stream, Upstream,
     leg::{ClientLeg, Offered, UpstreamLeg},
     link::{Link, candidates, dial},
-    offer::{new_sources, rtx_packets},
+    offer::{new_sources, peer_limits, rtx_packets},
     path::Format,
 };
 
@@ -240,6 +240,7 @@ impl Stream {
             media: media.collect(),
             rtx_packets: rtx_packets(ctx.settings),
             stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
+            limits: peer_limits(ctx.settings),
         };
         let transport = Transport::new(&spec, ctx.identity, ctx.now)?;
         let (stream, generation) = (self.key, leg.generation);
@@ -393,6 +394,7 @@ impl Stream {
             media: media.collect(),
             rtx_packets: rtx_packets(ctx.settings),
             stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
+            limits: peer_limits(ctx.settings),
         };
         Transport::new(&spec, ctx.identity, ctx.now)
     }
@@ -472,6 +474,9 @@ impl Stream {
             let route = ClientRoute { stream: self.key, transport };
             ctx.client_routes.add_name(fresh.ufrag.clone(), route, given.len());
             given.push(fresh);
+            if let Some(transport) = leg.transports.get_mut(transport) {
+                transport.let_go();
+            }
         }
         self.stats.revivals += 1;
         let sdp = self.describe(&mut leg, true, ctx);

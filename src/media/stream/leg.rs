@@ -64,7 +64,12 @@ impl ClientLeg {
         self.transports.iter().all(|t| t.connected)
     }
 
-    /// Admits a check and routes its source here. False: it is not signed with our credentials.
+    /// Answers a check and routes its source here. False: it is not signed with our credentials, or
+    /// one too many.
+    ///
+    /// # Errors
+    ///
+    /// If the transport is of no use any more.
     pub(super) fn check(
         &mut self,
         key: StreamKey,
@@ -73,23 +78,31 @@ impl ClientLeg {
         local: Option<IpAddr>,
         bytes: &[u8],
         ctx: &mut Context<'_>,
-    ) -> bool {
-        let Some(transport) = self.transports.get_mut(target.transport) else { return false };
-        let given = self.credentials.get(target.transport).and_then(|all| all.get(target.credentials));
-        let Some(given) = given else { return false };
-        transport.set_credentials(given);
-        if !transport.accepts(from, bytes, ctx.now) {
-            return false;
-        }
+    ) -> Result<bool, String> {
         let route = ClientRoute { stream: key, transport: target.transport };
-        let (is_new, gone) = transport.remember(from, local);
-        if let Some(gone) = gone {
+        let given = self.credentials.get(target.transport).and_then(|all| all.get(target.credentials));
+        let transport = self.transports.get_mut(target.transport);
+        let (Some(transport), Some(given)) = (transport, given) else { return Ok(false) };
+        if !ctx.client_routes.is_free(from, route, ctx.now) {
+            return Ok(false);
+        }
+        let crypto = &ctx.identity.provider;
+        let Some(checked) = transport.check(given, (from, local), bytes, crypto, ctx.now)? else {
+            return Ok(false);
+        };
+        if let Some(gone) = checked.gone {
             forget_address(gone, route, ctx);
         }
-        if is_new || ctx.client_routes.address(from) != Some(route) {
-            ctx.client_routes.add_address(from, route);
-        }
-        true
+        ctx.client_routes.add_address(from, route, ctx.now);
+        let answer = Transmit {
+            proto: from.protocol(),
+            source: ctx.client_socket.local(),
+            destination: from.address,
+            contents: checked.answer.into(),
+        };
+        let Context { client_socket, client_tcp, outbox, .. } = ctx;
+        send_to_client(client_socket, client_tcp.as_deref_mut(), outbox, &answer, local);
+        Ok(true)
     }
 
     /// Says goodbye and gives back what it holds.

@@ -30,7 +30,7 @@ use super::{
     routes::{ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes},
     sdp::{Description, Plan},
     socket::{Outbox, Socket},
-    transport::TransportEvent,
+    transport::{Received, TransportEvent},
     watchdog::Watchdog,
 };
 use leg::{ClientLeg, Offered, UpstreamLeg};
@@ -186,13 +186,31 @@ impl Stream {
     ) {
         let Some(client) = &mut self.client else { return };
         let Some(found) = client.transports.get_mut(transport) else { return };
-        if let Err(reason) = found.receive(from, bytes, ctx.now) {
-            ctx.events.push((transport, TransportEvent::Failed(reason)));
-        }
-        self.drive(Side::Client, transport, ctx);
+        let received = found.receive(from, bytes, ctx.now);
+        self.received(Side::Client, transport, received, ctx);
     }
 
-    /// A connectivity check came in for credentials of ours. False: it is not signed with them.
+    /// What was of no use to anybody is only counted: it costs the others nothing more.
+    fn received(
+        &mut self,
+        side: Side,
+        transport: usize,
+        received: Result<Received, String>,
+        ctx: &mut Context<'_>,
+    ) {
+        match received {
+            Ok(Received::Peer) => {}
+            Ok(Received::Stranger) => {
+                ctx.tally.datagrams_refused += 1;
+                return;
+            }
+            Err(reason) => ctx.events.push((transport, TransportEvent::Failed(reason))),
+        }
+        self.drive(side, transport, ctx);
+    }
+
+    /// A connectivity check came in for credentials of ours. False: it is not signed with them, or
+    /// one too many.
     pub(crate) fn client_check(
         &mut self,
         target: CheckTarget,
@@ -203,11 +221,12 @@ impl Stream {
     ) -> bool {
         let CheckTarget { transport, credentials } = target;
         let Some(client) = &mut self.client else { return false };
-        if !client.check(self.key, target, from, local, bytes, ctx) {
-            return false;
+        match client.check(self.key, target, from, local, bytes, ctx) {
+            Ok(false) => return false,
+            Ok(true) => tracing::trace!(stream = %self.key, transport, credentials, "client checked"),
+            Err(reason) => ctx.events.push((transport, TransportEvent::Failed(reason))),
         }
-        tracing::trace!(stream = %self.key, transport, credentials, "client checked");
-        self.client_datagram(transport, from, bytes, ctx);
+        self.drive(Side::Client, transport, ctx);
         true
     }
 
@@ -225,10 +244,8 @@ impl Stream {
             return;
         }
         let Some(found) = leg.transports.get_mut(transport) else { return };
-        if let Err(reason) = found.receive(from, bytes, ctx.now) {
-            ctx.events.push((transport, TransportEvent::Failed(reason)));
-        }
-        self.drive(Side::Upstream, transport, ctx);
+        let received = found.receive(from, bytes, ctx.now);
+        self.received(Side::Upstream, transport, received, ctx);
     }
 
     /// The socket of a transport of the upstream leg, if that is still this one.

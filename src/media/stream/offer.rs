@@ -9,6 +9,7 @@ use crate::{
         clock::SenderClock,
         sdp::{self, Codec, Direction, Extension, OfferMedia, Sources, UpstreamOffer, offered_codecs},
         socket::Socket,
+        transport::PeerLimits,
     },
     session::Epoch,
 };
@@ -216,6 +217,14 @@ pub(super) fn new_sources(repairable: bool) -> Sources {
     let main = rand::random_range(1..u32::MAX);
     let repair = repairable.then(|| main.wrapping_add(rand::random_range(1..u32::MAX - 1)).max(1));
     Sources { main, repair }
+}
+
+/// What a peer may take per transport.
+pub(super) const fn peer_limits(settings: &MediaSettings) -> PeerLimits {
+    PeerLimits {
+        addresses_max: settings.addresses_per_transport_max,
+        checks_per_second: settings.checks_per_second_max,
+    }
 }
 
 /// Settings that a leg is built with.

@@ -10,7 +10,7 @@ use crate::media::{
     descriptor::{starts_key_frame, vp8_numbers, vp8_patch},
     resend::Packet,
     sdp::{CodecKind, MediaType},
-    transport::TransportEvent,
+    transport::{PAYLOAD_BYTES_MAX, TransportEvent},
 };
 
 use super::{
@@ -214,6 +214,10 @@ impl Stream {
         };
         let Some(index) = source.and_then(|t| t.section_of(ssrc)) else { return false };
         let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
+        if packet.payload.len() > PAYLOAD_BYTES_MAX {
+            self.stats.oversized += 1;
+            return false;
+        }
         if path.over_limit(packet.payload.len(), ctx.settings.bitrate_max, now) {
             return false;
         }

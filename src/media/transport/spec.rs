@@ -34,6 +34,16 @@ pub(crate) struct TransportSpec<'a> {
     /// Packets kept for retransmission per sending video section.
     pub(crate) rtx_packets: usize,
     pub(crate) stats_interval: Option<Duration>,
+    pub(crate) limits: PeerLimits,
+}
+
+/// What a peer may take per transport.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerLimits {
+    /// Most addresses that are remembered.
+    pub(crate) addresses_max: usize,
+    /// Most connectivity checks that are looked at, per known address and of all others together.
+    pub(crate) checks_per_second: u32,
 }
 
 /// The ends of a connection that we made.

@@ -1,8 +1,11 @@
 //! The core's facts, and the driver's own, as lines of the log.
 
-use std::fmt;
+use std::{fmt, mem::Discriminant, time::Instant};
 
-use crate::{session::Event, telemetry::events};
+use crate::{
+    session::Event,
+    telemetry::{Told, events},
+};
 
 use super::Driver;
 
@@ -40,6 +43,29 @@ impl fmt::Display for EndCause {
     }
 }
 
+/// Lines about media that a session may cause per minute; each of them once.
+const MEDIA_LINES_MAX: usize = 32;
+
+/// Which of them were written of late: what happened, to the stream of which name.
+pub(super) type MediaLines = Told<(Discriminant<Event>, String)>;
+
+pub(super) fn media_lines() -> MediaLines {
+    Told::new(MEDIA_LINES_MAX)
+}
+
+/// The name in a fact that a client's media can bring about as often as it likes.
+fn caused_by_media(event: &Event) -> Option<&str> {
+    match event {
+        Event::Unanchorable { name, .. }
+        | Event::MediaLost { name, .. }
+        | Event::ClientLegRevived { name, .. }
+        | Event::CodecChanged { name, .. }
+        | Event::NoVideo { name, .. }
+        | Event::RetriedWithoutH264 { name } => Some(name),
+        _ => None,
+    }
+}
+
 /// The session is over.
 pub(super) fn ended(driver: &Driver) {
     let lived = driver.shared.clock.now().since(driver.began);
@@ -48,14 +74,22 @@ pub(super) fn ended(driver: &Driver) {
 
 impl Driver {
     /// Writes a fact of the core to the log.
-    pub(super) fn log(&self, event: &Event) {
+    pub(super) fn log(&mut self, event: &Event) {
         let mailbox = &self.registered.mailbox;
         match event {
             Event::UpstreamLost { .. } => mailbox.set_in_outage(true),
             Event::SessionRestored { .. } | Event::GaveUp { .. } => mailbox.set_in_outage(false),
             _ => {}
         }
-        let node = self.shared.pool.node_name(mailbox.node());
+        if let Some(name) = caused_by_media(event) {
+            let line = (std::mem::discriminant(event), events::clean(name));
+            match self.media_lines.may_tell(line, Instant::now()) {
+                None => return,
+                Some(0) => {}
+                Some(withheld) => events::media_lines_withheld(self.id(), withheld),
+            }
+        }
+        let node = self.shared.pool.node_name(self.registered.mailbox.node());
         events::report(self.id(), &node, event);
     }
 }

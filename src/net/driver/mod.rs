@@ -81,6 +81,7 @@ pub(crate) struct Driver {
     waits_for_node: bool,
     began: Timestamp,
     end_cause: EndCause,
+    media_lines: events::MediaLines,
     place: Option<Place>,
 }
 
@@ -110,6 +111,7 @@ impl Driver {
             waits_for_node: false,
             began: now,
             end_cause: EndCause::Closed,
+            media_lines: events::media_lines(),
             place: Some(place),
             shared: Arc::clone(shared),
         }
