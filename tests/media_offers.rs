@@ -50,6 +50,10 @@ const SHAPES: &[(&str, Change)] = &[
         let idle = idle.replace("a=sendonly", "a=inactive").replace("a=recvonly", "a=inactive");
         with_section(o, 0, &idle).replace("a=group:BUNDLE 0 1 2", "a=group:BUNDLE 2 0 1")
     }),
+    ("a second section that speaks for the BUNDLE", |o| {
+        let audio = section(o, "audio");
+        o.replace(&audio, &forge(&audio, "sha-256")).replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 1 0")
+    }),
     ("unreadable port", |o| with_section(o, 2, "m=image 70000 udptl t38\r\na=mid:2\r\n")),
     ("mids too long for packets", |o| {
         mids(o, "audio-of-the-first-microphone", "0b53d4b6-1f7c-4d36-9f3e-6f7b3a1f4a11")

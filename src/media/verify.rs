@@ -140,3 +140,32 @@ impl DtlsInstance for Judge {
         self.inner.close()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn built(fingerprints: &[Fingerprint]) -> Result<Rtc, String> {
+        let provider = Arc::new(str0m::crypto::from_feature_flags());
+        build(RtcConfig::new(), &provider, fingerprints, Instant::now())
+    }
+
+    #[test]
+    fn a_transport_without_fingerprints_is_not_built() {
+        assert!(built(&[]).is_err());
+    }
+
+    #[test]
+    fn what_is_expected_of_one_transport_is_not_expected_of_another() {
+        let fingerprint = |hash| Fingerprint::of(hash, b"x").unwrap();
+        assert!(built(&[fingerprint(Hash::Sha512)]).is_ok());
+        assert!(EXPECTED.take().is_none(), "taken by the transport it was meant for");
+        assert!(built(&[fingerprint(Hash::Sha256)]).is_ok());
+        assert!(EXPECTED.take().is_none(), "one of SHA-256 is judged by str0m alone");
+
+        let certificate = backend().generate_certificate().unwrap();
+        let judge = Judging.new_dtls(&certificate, Instant::now(), DtlsVersion::Dtls12, None).unwrap();
+        assert!(format!("{judge:?}").contains("expected: []"), "no certificate is accepted: {judge:?}");
+    }
+}

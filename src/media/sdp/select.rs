@@ -39,7 +39,8 @@ pub(crate) struct Plan {
     pub(crate) live: Vec<usize>,
     /// These share one transport.
     pub(crate) bundle: bool,
-    /// The section that speaks for the BUNDLE. Browsers that have one transport only (bundlePolicy
+    /// The section that speaks for the BUNDLE: its credentials, fingerprints and role are those of
+    /// the one transport. Browsers that have one transport only (bundlePolicy
     /// `max-bundle`) give up on all of it if this section is rejected: where it carries nothing it
     /// is answered as inactive.
     pub(crate) tagged: Option<usize>,
@@ -126,12 +127,13 @@ fn check(media: &Media) -> Result<MediaType, Refusal> {
     Ok(kind)
 }
 
-/// The first section of the group that holds all these, if it is one of media.
+/// The first section of the group that holds all these, of those that can carry media.
 fn tagged(offer: &Description, live: &[usize]) -> Option<usize> {
     let group = offer.group_of(live)?;
     let place = |mid: &String| offer.media.iter().position(|m| m.mid.as_ref() == Some(mid));
-    let first = group.iter().filter_map(place).find(|i| is_offered(offer, *i))?;
-    offer.media.get(first).is_some_and(|m| check(m).is_ok()).then_some(first)
+    let can_carry =
+        |i: &usize| is_offered(offer, *i) && offer.media.get(*i).is_some_and(|m| check(m).is_ok());
+    group.iter().filter_map(place).find(can_carry)
 }
 
 /// Can these sections be answered on one transport? They share a group, no two sections have the
@@ -182,7 +184,7 @@ impl Plan {
             extensions.extend(media.extensions.iter().cloned());
         }
         // A client that waits for the handshake says so once for its transport.
-        let setup = self.live.first().and_then(|i| offer.media.get(*i)).and_then(|m| m.setup);
+        let setup = self.tagged.and_then(|i| offer.media.get(i)).and_then(|m| m.setup);
         for media in offer.media.iter_mut().filter(|_| self.bundle) {
             media.setup = setup;
         }

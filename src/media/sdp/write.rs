@@ -39,7 +39,10 @@ impl UpstreamOffer<'_> {
         let id = self.session_id;
         let _ = write!(text, "v=0\r\no=- {id} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n");
         if self.bundle {
-            bundle_line(&mut text, self.client, |index| self.media.get(index).is_some_and(Option::is_some));
+            let live = |index: &usize| self.media.get(*index).is_some_and(Option::is_some);
+            let media = (0..self.media.len()).filter(live).filter_map(|index| self.client.media.get(index));
+            // In their order: the first one we take for the one that speaks for all.
+            bundle_line(&mut text, media.filter_map(|m| m.mid.as_ref()));
         }
         if self.client.extmap_allow_mixed {
             text.push_str("a=extmap-allow-mixed\r\n");
@@ -126,7 +129,14 @@ impl ClientAnswer<'_> {
             "v=0\r\no=Holdfast {id} {version} {address}\r\ns=Holdfast\r\nc={address}\r\nt=0 0\r\n"
         );
         if self.bundle {
-            bundle_line(&mut text, self.client, |index| self.media.get(index).is_some_and(Option::is_some));
+            let all = self.client.media.iter().zip(&self.media);
+            let rejected =
+                |mid: &String| all.clone().any(|(m, a)| m.mid.as_ref() == Some(mid) && a.is_none());
+            let known = |mid: &String| self.client.media.iter().any(|m| m.mid.as_ref() == Some(mid));
+            let live = self.media.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(index, _)| index);
+            // In the order of the offer, where the first one speaks for all.
+            let group = self.client.group_of(&live.collect::<Vec<_>>()).into_iter().flatten();
+            bundle_line(&mut text, group.filter(|mid| known(mid) && !rejected(mid)));
         }
         text.push_str("a=ice-lite\r\na=msid-semantic: WMS *\r\n");
         for (client, answer) in self.client.media.iter().zip(&self.media) {
@@ -183,14 +193,9 @@ impl ClientAnswer<'_> {
     }
 }
 
-/// The group of the sections that live, in the order of the offer: the first one speaks for it. One
-/// that is rejected has no place in it (RFC 9143 7.3.3).
-fn bundle_line(text: &mut String, client: &Description, is_live: impl Fn(usize) -> bool) {
-    let live: Vec<usize> = (0..client.media.len()).filter(|index| is_live(*index)).collect();
-    let mid = |index: &usize| client.media.get(*index).and_then(|m| m.mid.as_ref());
-    let lives = |name: &&String| live.iter().any(|index| mid(index) == Some(name));
-    let group = client.group_of(&live).into_iter().flatten();
-    let mids: Vec<&str> = group.filter(lives).map(String::as_str).collect();
+/// The group of the sections that live. One that is rejected has no place in it (RFC 9143 7.3.3).
+fn bundle_line<'a>(text: &mut String, mids: impl Iterator<Item = &'a String>) {
+    let mids: Vec<&str> = mids.map(String::as_str).collect();
     if !mids.is_empty() {
         let _ = write!(text, "a=group:BUNDLE {}\r\n", mids.join(" "));
     }

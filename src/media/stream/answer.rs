@@ -361,7 +361,8 @@ impl Stream {
         leg: &ClientLeg,
         ctx: &Context<'_>,
     ) -> Result<Transport, String> {
-        let first = group.first().and_then(|i| self.client_offer.media.get(*i)).ok_or("no section")?;
+        let tells = self.plan.tagged.or_else(|| group.first().copied());
+        let first = tells.and_then(|i| self.client_offer.media.get(i)).ok_or("no section")?;
         let local = *leg.candidates.first().ok_or("no address to give to the client")?;
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.client_extensions(*i, true)).collect();

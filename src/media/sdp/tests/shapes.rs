@@ -95,8 +95,9 @@ fn the_section_that_speaks_for_the_bundle_stays_when_it_is_idle() {
         assert_eq!(idle, (tagged, Direction::Inactive, grouped.to_owned()), "{line} {group}");
         assert_eq!(offer.media[0].codecs.is_empty(), !tagged, "nothing is kept in vain");
     }
-    let (_, answer) = written(&OFFER.replace("BUNDLE 0 1", "BUNDLE 1 0"));
-    assert_eq!(answer.bundles, [["1", "0"]], "in the order of the offer");
+    let (offer, answer) = written(&OFFER.replace("BUNDLE 0 1", "BUNDLE 1 0"));
+    assert_eq!(answer.bundles, [["1", "0"]], "in the order of the client's offer");
+    assert_eq!(offer.bundles, [["0", "1"]], "the first of ours speaks for all");
     // A data channel cannot be idle: it is rejected wherever it stands.
     let data = with_section(0, DATA).replace("BUNDLE 0 1", "BUNDLE 2 0 1");
     assert_eq!(written(&data).1.bundles, [["0", "1"]]);
