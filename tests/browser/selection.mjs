@@ -7,6 +7,7 @@ import { CHOICES } from './behaviours/choices.mjs';
 import { CODECS } from './behaviours/codecs.mjs';
 import { ENCODER } from './behaviours/encoder.mjs';
 import { NETWORK } from './behaviours/network.mjs';
+import { OFFERS } from './behaviours/offers.mjs';
 import { OWN_TESTS } from './behaviours/own_tests.mjs';
 import { PENDING } from './behaviours/pending.mjs';
 import { REFUSALS } from './behaviours/refusals.mjs';
@@ -27,7 +28,7 @@ const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS
 const BOTH = ['H264 refused'];
 
 // Stories that only anchored media can tell.
-const ANCHORED = [...ENCODER, ...NETWORK, ...SERVERS];
+const ANCHORED = [...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS];
 
 // outage: pages; the first one has the control beside it.
 const DEFAULT = {
