@@ -9,6 +9,7 @@ use holdfast::{
     load::webrtc_client::{ClientOptions, ClientPool, ClientStats},
     media::{Fact, MediaHandle},
     simulator::media::{AnswerOptions, Media},
+    telemetry::LogCapture,
 };
 
 use media_support::{Anchored, anchor, flowing, pool, server};
@@ -299,6 +300,22 @@ async fn what_cannot_be_anchored_is_told() {
             fact => panic!("{what}: {fact:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_told_in_the_log() {
+    let log = LogCapture::new();
+    log.everywhere().unwrap();
+    let (handle, pool) = (anchor(), pool());
+    let odd = |offer: &str| {
+        let odd = with_section(offer, 0, "m=audio 9 TCP/MSRP 0\r\na=mid:3\r\n");
+        with_section(&odd, 3, DATA)
+    };
+    let mut publisher = Anchored::open_changed(&handle, &pool, "n", ClientOptions::publish(), odd).await;
+    publisher.upstream_offer().await;
+    let told = "0 (audio): a transport protocol other than RTP, 3 (other): neither audio nor video";
+    let lines = log.lines_with("not anchored");
+    assert!(lines.iter().any(|line| line.contains(told)), "{lines:#?}");
 }
 
 #[tokio::test]
