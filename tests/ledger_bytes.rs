@@ -98,6 +98,24 @@ async fn everything_else_that_is_large_is_passed_on_and_not_kept() {
     assert_eq!(proxy.registry().kept().bytes(), before);
 }
 
+/// The first message of a media socket is repeated after an outage; one too large for that is passed on,
+/// and the socket ends with its upstream.
+#[tokio::test]
+async fn a_media_socket_keeps_no_large_message() {
+    let mut upstream = Upstream::start().await;
+    let proxy = start(settings(&[upstream.address])).await;
+    let (_client, _server) = established(&proxy, &mut upstream, "t").await;
+    let mut player = connect(proxy.address()).await;
+    let (mut source, _) = upstream.accept().await;
+    let hello =
+        json!({"message": "connectMediaTransport", "data": [{"authToken": "t", "x": "x".repeat(MIB)}]});
+    let hello = hello.to_string();
+    let (_, seen) = tokio::join!(send(&mut player, &hello), next_text(&mut source));
+    assert!(seen == hello);
+    source.close(None).await.unwrap();
+    assert!(close_of(&mut player).await.is_none());
+}
+
 #[tokio::test]
 async fn a_session_whose_connection_is_too_large_is_passed_through() {
     let mut upstream = Upstream::start().await;

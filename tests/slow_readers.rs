@@ -237,6 +237,34 @@ async fn a_player_that_reads_a_little_is_dropped() {
     slow.abort();
 }
 
+/// What a server still says after our close frame is skipped, however large, and its own close
+/// frame found behind it.
+#[tokio::test]
+async fn a_close_frame_is_found_behind_a_large_message() {
+    let (proxy, mut upstream) = proxy_and_upstream().await;
+    let (mut client, mut server) = established(&proxy, &mut upstream, "t").await;
+    client.close(None).await.unwrap();
+    let stream = server.get_mut();
+    let mut close = [0; 6];
+    in_time("the close frame", stream.read_exact(&mut close)).await.unwrap();
+    assert_eq!(close[0], 0x88);
+    let mut bytes = vec![0x82, 127];
+    bytes.extend_from_slice(&(300 * 1024_u64).to_be_bytes());
+    bytes.resize(bytes.len() + 300 * 1024, 7);
+    bytes.extend_from_slice(&frame(0x8, false, &1000_u16.to_be_bytes()));
+    // Its header comes in two parts.
+    let (start, rest) = bytes.split_at(3);
+    let begun = tokio::time::Instant::now();
+    stream.write_all(start).await.unwrap();
+    stream.flush().await.unwrap();
+    sleep(Duration::from_millis(20)).await;
+    stream.write_all(rest).await.unwrap();
+    let mut end = Vec::new();
+    in_time("the end", stream.read_to_end(&mut end)).await.unwrap();
+    assert!(end.is_empty());
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "it was not found: {:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn what_is_only_passed_through_ends_when_nothing_comes_for_long() {
     let mut upstream = Upstream::start().await;

@@ -53,9 +53,9 @@ impl Full {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     /// As counted after the last input, and what was added since.
-    bytes: usize,
+    bytes: u32,
     /// What the sum of the process holds of it.
-    told_bytes: usize,
+    told_bytes: u32,
     /// Which limits the log has heard of.
     logged: u8,
 }
@@ -67,7 +67,7 @@ impl Session {
         let bytes_max = self.settings.bounds.bytes_max / 4 * 3;
         if entry_bytes > self.settings.bounds.stream_bytes_max {
             Err(Full::Entry)
-        } else if self.kept.bytes.saturating_add(more_bytes) > bytes_max {
+        } else if to_usize(self.kept.bytes).saturating_add(more_bytes) > bytes_max {
             Err(Full::Session)
         } else if self.process_has_room(more_bytes) {
             Ok(())
@@ -78,7 +78,7 @@ impl Session {
 
     /// Whether all sessions together may keep this much more.
     pub(super) fn process_has_room(&self, more_bytes: usize) -> bool {
-        let untold = self.kept.bytes.saturating_sub(self.kept.told_bytes);
+        let untold = to_usize(self.kept.bytes.saturating_sub(self.kept.told_bytes));
         self.registry.kept().has_room(untold.saturating_add(more_bytes))
     }
 
@@ -86,7 +86,7 @@ impl Session {
     /// kept although all sessions together keep too much: or one of them could take the truth from
     /// the others.
     pub(super) fn must_keep(&self, more_bytes: usize) -> bool {
-        self.kept.bytes.saturating_add(more_bytes) <= self.settings.bounds.bytes_max
+        to_usize(self.kept.bytes).saturating_add(more_bytes) <= self.settings.bounds.bytes_max
     }
 
     /// Whether an id or name is short enough to be kept.
@@ -101,13 +101,13 @@ impl Session {
 
     /// How many bytes more the session may keep.
     pub(super) fn room_left(&self) -> usize {
-        let of_session = (self.settings.bounds.bytes_max / 4 * 3).saturating_sub(self.kept.bytes);
+        let of_session = (self.settings.bounds.bytes_max / 4 * 3).saturating_sub(to_usize(self.kept.bytes));
         of_session.min(self.registry.kept().left())
     }
 
     /// Counts what is being kept, until the next count tells exactly.
-    pub(super) const fn keep(&mut self, more_bytes: usize) {
-        self.kept.bytes = self.kept.bytes.saturating_add(more_bytes);
+    pub(super) fn keep(&mut self, more_bytes: usize) {
+        self.kept.bytes = self.kept.bytes.saturating_add(to_u32(more_bytes));
     }
 
     /// Something is not kept: the log hears of each limit once.
@@ -134,8 +134,10 @@ impl Session {
 
     /// Counts anew, and tells the sum of the process what changed.
     pub(super) fn count_kept(&mut self) {
-        self.kept.bytes = self.kept_bytes();
-        self.registry.kept().change(self.kept.told_bytes, self.kept.bytes);
+        self.kept.bytes = to_u32(self.kept_bytes());
+        if self.kept.bytes != self.kept.told_bytes {
+            self.registry.kept().change(to_usize(self.kept.told_bytes), to_usize(self.kept.bytes));
+        }
         self.kept.told_bytes = self.kept.bytes;
     }
 
@@ -158,8 +160,18 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.registry.kept().change(self.kept.told_bytes, 0);
+        self.registry.kept().change(to_usize(self.kept.told_bytes), 0);
     }
+}
+
+// The bounds are far below what 32 bits hold; every session has an account.
+
+fn to_u32(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+const fn to_usize(bytes: u32) -> usize {
+    bytes as usize
 }
 
 /// Lengths of texts and of the fat pointers to them.

@@ -12,6 +12,9 @@ use super::{
     state::{Link, Stage},
 };
 
+/// Characters shown of a name or id.
+const TEXT_CHARS_MAX: usize = 128;
+
 /// A session at one moment.
 #[derive(Clone, Debug, Serialize)]
 pub struct SessionSnapshot {
@@ -95,11 +98,19 @@ const fn link_word(link: Link) -> &'static str {
     }
 }
 
+/// A name or id, short enough for thousands of them in one answer.
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
     StreamSnapshot {
         // The name may be the URL of a camera, with a password in it.
-        name: without_credentials(&stream.name).into_owned(),
-        id: without_credentials(&stream.client_id).into_owned(),
+        name: cut(&without_credentials(&stream.name)),
+        id: cut(&without_credentials(&stream.client_id)),
         kind: if stream.kind.is_publish() { "publish" } else { "play" },
         media: match stream.transport {
             Transport::Direct => "direct",

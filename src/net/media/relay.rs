@@ -100,8 +100,10 @@ impl Relay {
 
     /// Takes the upstream that is there if it is the right one.
     fn begin(&mut self, upstream: Option<Side>, node: usize) {
-        let known = token_in(&self.message)
-            .and_then(|token| Some((self.shared.registry.tokens().get(&token)?, token)));
+        // A message too large to keep cannot be presented again, whosever token is in it.
+        let fits = self.message.len() <= self.shared.session_settings.bounds.stream_bytes_max;
+        let token = if fits { token_in(&self.message) } else { None };
+        let known = token.and_then(|token| Some((self.shared.registry.tokens().get(&token)?, token)));
         let Some((route, token)) = known else {
             // Not a token of ours: whoever gave it to the client will know it.
             tracing::info!(session = %self.id, "media socket with an unknown token");

@@ -253,3 +253,11 @@ fn all_sessions_together_are_bounded_and_the_truth_goes_on() {
     drop(beds);
     assert_eq!(registry.kept().bytes(), 0);
 }
+
+#[test]
+fn long_names_are_cut_for_those_who_look() {
+    let bed = Bed::new().established().publishing("a", &"ö".repeat(500));
+    let shown = bed.session.describe();
+    assert_eq!(shown.streams[0].name, format!("{}…", "ö".repeat(128)));
+    assert_eq!(shown.streams[0].id, "a");
+}
