@@ -239,7 +239,9 @@ impl Session {
         if let Some(index) = index
             && let Some(stream) = self.ledger.streams.get_mut(index)
         {
-            match peek.string("type").as_deref() {
+            let kind = peek.string("type");
+            stream.was_muted |= kind.as_deref().is_some_and(|kind| kind.ends_with("uted"));
+            match kind.as_deref() {
                 Some("audioMuted") => stream.audio_muted = true,
                 Some("audioUnmuted") => stream.audio_muted = false,
                 Some("videoMuted") => stream.video_muted = true,

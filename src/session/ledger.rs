@@ -142,6 +142,8 @@ pub(super) struct Stream {
     pub(super) running: bool,
     pub(super) audio_muted: bool,
     pub(super) video_muted: bool,
+    /// The client has muted or unmuted it before.
+    pub(super) was_muted: bool,
     /// A retry without H264 is under way or done: not offered again (bounds it to one).
     pub(super) without_h264: bool,
     /// The server's own last refusal, to be told when patience ends.

@@ -75,6 +75,7 @@ impl Session {
             running: false,
             audio_muted: false,
             video_muted: false,
+            was_muted: false,
             without_h264: false,
             refusal: None,
             metrics: None,
@@ -524,11 +525,15 @@ impl Session {
         let Some(stream) = self.ledger.streams.get(index) else { return };
         let id = stream.upstream_id();
         let mut messages = Vec::new();
-        if stream.audio_muted {
-            messages.push(synthetic::send_stream_event(id, "audioMuted"));
-        }
-        if stream.video_muted {
-            messages.push(synthetic::send_stream_event(id, "videoMuted"));
+        // A kept session knows what it last heard: an unmute may have been lost with the connection.
+        let kept = stream.was_muted && (self.upstream.resumed || self.upstream.perhaps_resumed);
+        for (muted, on, off) in [
+            (stream.audio_muted, "audioMuted", "audioUnmuted"),
+            (stream.video_muted, "videoMuted", "videoUnmuted"),
+        ] {
+            if muted || kept {
+                messages.push(synthetic::send_stream_event(id, if muted { on } else { off }));
+            }
         }
         if let Some(metrics) = &stream.metrics {
             messages.push(request_with(&metrics.unpack(), Some(id), None));
