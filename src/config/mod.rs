@@ -38,7 +38,7 @@ pub use listen::ListenSettings;
 pub use log::{LogFormat, LogLevel, LogSettings};
 pub use media::{MediaMode, MediaSettings};
 pub use overrides::Overrides;
-pub use restore::{RestoreMode, RestoreSettings};
+pub use restore::{RestoreMode, RestoreSettings, Takeover};
 pub use session::{
     AppSettings, CheckBitrate, HoldSettings, KeepaliveSettings, SessionBounds, SessionSettings, VideoSettings,
 };

@@ -33,6 +33,27 @@ impl fmt::Display for RestoreMode {
     }
 }
 
+/// Who may take over a stream name whose holder is silent (rule R7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Takeover {
+    /// The same client as far as can be known: same `connection` but for the token, same `Origin` and
+    /// `User-Agent`, same `listen.identity_headers`.
+    #[default]
+    SameClient,
+    /// Whoever knows the name.
+    Anybody,
+    /// Nobody: the vendor's patience with silent clients is the only one.
+    Never,
+}
+
+impl fmt::Display for Takeover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::write_word(*self, f)
+    }
+}
+
 /// The rules of a restore that have a number. Vendor's names refer to the auto-restore example
 /// of the WCS SDK.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,6 +110,9 @@ pub struct RestoreSettings {
     /// Time between two of these retries. Default 2 s.
     #[serde(rename = "name_retry_ms", with = "Ms::<50, 60_000>")]
     pub name_retry: Duration,
+    /// Who may take over the name of a stream whose holder shows no sign of life. Default
+    /// `same_client`.
+    pub takeover: Takeover,
     /// How long the holder of a stream name may take to show a sign of life when another session
     /// wants that name (R7). Default 2 s.
     #[serde(rename = "prove_alive_ms", with = "Ms::<100, 60_000>")]
@@ -136,6 +160,7 @@ impl Default for RestoreSettings {
             restart_wait: Duration::from_secs(1),
             name_in_use_max: Duration::from_secs(60),
             name_retry: Duration::from_secs(2),
+            takeover: Takeover::SameClient,
             prove_alive: Duration::from_secs(2),
             answer_timeout: Duration::from_secs(10),
             proof_timeout: Duration::from_secs(10),

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{config::SessionSettings, registry::Registry};
 
 use super::{
-    Close, Epoch, Event, Input, LossCause, Output, SessionId, Timestamp,
+    Close, Epoch, Event, Identity, Input, LossCause, Output, SessionId, Timestamp,
     kept::Kept,
     ledger::Ledger,
     random::Random,
@@ -85,6 +85,18 @@ impl Session {
     pub fn with_media(mut self) -> Self {
         self.anchors = true;
         self
+    }
+
+    /// States who the client seems to be by its handshake; its `connection` completes that.
+    #[must_use]
+    pub const fn with_identity(mut self, handshake: Identity) -> Self {
+        self.client.handshake = handshake;
+        self
+    }
+
+    /// Who the client seems to be (rule R7).
+    pub(super) const fn identity(&self) -> Identity {
+        self.client.identity
     }
 
     /// Takes an input at the time `now`, which must not run backwards.

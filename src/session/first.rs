@@ -54,6 +54,7 @@ impl Session {
         }
         self.client.keep_alive = connection.keep_alive == Some(true);
         self.client.mode = mode;
+        self.client.identity = self.client.handshake.with_connection(peek);
         self.client.connection = Some(Packed::new(peek.text()));
         self.link = Link::Up;
         self.outputs.push(Output::ForwardToUpstream);

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::media::{Fact, Kind};
 
-use super::Event;
+use super::{Event, Identity};
 
 pub use super::ledger::MediaKey;
 
@@ -122,12 +122,14 @@ pub enum Mail {
     /// wait for it should go on.
     NameSettled(Arc<str>),
     /// Another session's client wants to publish this name, which the receiver holds: prove
-    /// that your client is alive (rule R7).
+    /// that your client is alive (rule R7), if it seems to be the same.
     ProveAlive {
         /// The stream name in question.
         name: Arc<str>,
         /// Whom to answer.
         asker: SessionId,
+        /// Who the asker's client seems to be.
+        identity: Identity,
     },
     /// From a media socket of the session: binary frames flow on the upstream of this epoch.
     MediaSocketFlows(Epoch),
@@ -135,7 +137,8 @@ pub enum Mail {
     Proven {
         /// The stream name in question.
         name: Arc<str>,
-        /// False: the holder was dead and has ended itself.
+        /// False: the holder was dead and has ended itself. True as well if it is not for the asker
+        /// to know.
         alive: bool,
     },
 }

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::signaling::synthetic;
+use crate::{config::Takeover, signaling::synthetic};
 
 use super::{
-    Close, Event, LossCause, Mail, Output, SessionId, Timestamp,
+    Close, Event, Identity, LossCause, Mail, Output, SessionId, Timestamp,
     core::{Session, after},
     state::{Link, Stage},
 };
@@ -122,18 +122,25 @@ impl Session {
     pub(super) fn mail(&mut self, mail: Mail) {
         match mail {
             Mail::NameSettled(name) => self.name_settled(&name),
-            Mail::ProveAlive { name, asker } => self.prove_alive(&name, asker),
+            Mail::ProveAlive { name, asker, identity } => self.prove_alive(&name, asker, identity),
             Mail::Proven { name, alive } => self.proven(&name, alive),
             Mail::MediaSocketFlows(epoch) if epoch == self.epoch => self.media_socket_flows(),
             Mail::MediaSocketFlows(_) => {}
         }
     }
 
-    /// Another session's client wants a name that our client publishes (rule R7).
-    fn prove_alive(&mut self, name: &str, asker: SessionId) {
+    /// Another session's client wants a name that our client publishes (rule R7). Whoever is not the
+    /// same client hears that it is taken, whatever became of ours: the vendor's patience with silent
+    /// clients is the only one that ends it then.
+    fn prove_alive(&mut self, name: &str, asker: SessionId, identity: Identity) {
         let bound = self.settings.bounds.pending_requests_max;
+        let entitled = match self.settings.restore.takeover {
+            Takeover::SameClient => identity == self.identity(),
+            Takeover::Anybody => true,
+            Takeover::Never => false,
+        };
         let fits = self.may_keep_id(name).is_ok();
-        if !fits || !self.holds_name(name) || self.askers.len() >= bound {
+        if !fits || !entitled || !self.holds_name(name) || self.askers.len() >= bound {
             let alive = self.holds_name(name);
             self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive }));
             return;

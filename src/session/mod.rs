@@ -11,6 +11,7 @@ mod client;
 mod core;
 mod event;
 mod first;
+mod identity;
 mod info;
 mod io;
 mod kept;
@@ -31,6 +32,7 @@ mod verdict;
 
 pub use self::core::Session;
 pub use event::{Event, Outcome};
+pub use identity::Identity;
 pub use io::{
     Close, DialError, Epoch, Input, LossCause, Mail, MediaCommand, MediaKey, Output, Priority, SessionId,
 };

@@ -2,7 +2,7 @@
 
 use crate::config::RestoreMode;
 
-use super::{Timestamp, packed::Packed};
+use super::{Identity, Timestamp, packed::Packed};
 
 /// The state of the session as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,10 @@ impl Stage {
 /// What is known of the client.
 #[derive(Debug)]
 pub(super) struct Client {
+    /// Who it seems to be by its handshake alone.
+    pub(super) handshake: Identity,
+    /// Who it seems to be, its `connection` included (rule R7).
+    pub(super) identity: Identity,
     /// Its `connection`, once sent.
     pub(super) connection: Option<Packed>,
     pub(super) mode: RestoreMode,
@@ -87,6 +91,8 @@ pub(super) struct Client {
 impl Client {
     pub(super) const fn new(now: Timestamp) -> Self {
         Self {
+            handshake: Identity::NONE,
+            identity: Identity::NONE,
             connection: None,
             mode: RestoreMode::Auto,
             keep_alive: false,

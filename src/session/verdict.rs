@@ -368,7 +368,8 @@ impl Session {
             return false;
         };
         stream.state = StreamState::AwaitsProof { until };
-        let mail = Mail::ProveAlive { name: (&*stream.name).into(), asker: self.id };
+        let identity = self.client.identity;
+        let mail = Mail::ProveAlive { name: (&*stream.name).into(), asker: self.id, identity };
         let kept_bytes = stream.bytes();
         let words = self.kept_message(kept_bytes, message);
         if let Some(stream) = self.ledger.streams.get_mut(index) {

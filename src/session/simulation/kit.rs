@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::{RestoreMode, SessionSettings};
+use crate::config::{RestoreMode, SessionSettings, Takeover};
 
 use super::super::random::Random;
 
@@ -59,6 +59,8 @@ pub(super) fn settings(dice: &mut Dice) -> SessionSettings {
     restore.burst_hold = ms(dice.pick(&[300, 300, 300, 0]));
     restore.report_after = ms(dice.pick(&[5_000, 5_000, 1_000, 0]));
     restore.player_hold = ms(dice.pick(&[10_000, 10_000, 0]));
+    // No two clients of a run seem to be the same.
+    restore.takeover = dice.pick(&[Takeover::SameClient, Takeover::Anybody]);
     restore.name_in_use_max = ms(dice.pick(&[60_000, 20_000]));
     settings.keepalive.missing_pings = dice.pick(&[10, 10, 3]);
     if dice.percent(25) {

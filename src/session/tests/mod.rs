@@ -10,6 +10,7 @@ mod limits;
 mod outage;
 mod refusals;
 mod rooms;
+mod takeover;
 
 use std::sync::Arc;
 
