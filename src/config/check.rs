@@ -47,6 +47,13 @@ fn check_listen(file: &ConfigFile) -> Result<(), Conflict> {
         }
         _ => {}
     }
+    let lists = [("listen.pass_headers", listen.pass_headers.as_slice())];
+    let single = [("listen.client_ip_header", listen.client_ip_header.as_slice())];
+    for (key, fields) in lists.into_iter().chain(single) {
+        if let Some(field) = fields.iter().find(|field| field.is_reserved()) {
+            return conflict(key, format!("{field} is a header that the proxy writes itself"));
+        }
+    }
     let wss = listen.address.iter().find(|one| one.tls == Some(true));
     if let (Some(wss), None) = (wss, &listen.tls_cert) {
         return conflict(

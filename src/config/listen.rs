@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     address::{AddressRange, ListenAddress},
+    header::{self, HeaderField},
     number::{Between, Ms},
 };
 
@@ -45,9 +46,19 @@ pub struct ListenSettings {
     /// sessions, too. Default 10,000.
     #[serde(with = "Between::<0, 10_000_000>")]
     pub connect_hold_sessions_max: usize,
-    /// Peers whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed and extended; from
-    /// anybody else these headers are replaced. Default none.
+    /// Peers whose forwarding headers (`X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `Forwarded`,
+    /// `client_ip_header`) are believed, and extended or passed; from anybody else these headers are
+    /// replaced. Default none.
     pub trusted_proxies: Vec<AddressRange>,
+    /// The header that tells the upstream the client's address, the vendor's `ws.ip_forward_header`.
+    /// Default `X-Client-IP`; empty = none.
+    #[serde(with = "header::optional")]
+    pub client_ip_header: Option<HeaderField>,
+    /// Further headers of a client's request that reach the upstream. Default none.
+    pub pass_headers: Vec<HeaderField>,
+    /// Headers that tell one client from another besides `Origin` and `User-Agent` (rule R7).
+    /// Default none.
+    pub identity_headers: Vec<HeaderField>,
 }
 
 impl ListenSettings {
@@ -77,6 +88,9 @@ impl Default for ListenSettings {
             connect_hold: Duration::from_secs(15),
             connect_hold_sessions_max: 10_000,
             trusted_proxies: Vec::new(),
+            client_ip_header: "X-Client-IP".parse().ok(),
+            pass_headers: Vec::new(),
+            identity_headers: Vec::new(),
         }
     }
 }

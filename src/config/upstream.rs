@@ -45,6 +45,13 @@ pub struct UpstreamSettings {
     /// Most paths per node that are probed because clients were refused there. Default 8.
     #[serde(with = "Between::<1, 1_000>")]
     pub probe_paths_max: usize,
+    /// Most cookies that the upstreams of one session may set, to be sent with its later dials; past it
+    /// the oldest are forgotten. Default 16; 0 = none are kept.
+    #[serde(with = "Between::<0, 1_000>")]
+    pub cookies_max: usize,
+    /// Most bytes of them, names and values. Default 8 KiB.
+    #[serde(with = "Between::<0, 1_048_576>")]
+    pub cookie_bytes_max: usize,
     /// Dials per second and node that restores may cause, all sessions together, publishers
     /// first. Default 1000; 0 = no limit.
     #[serde(with = "Between::<0, 1_000_000>")]
@@ -68,6 +75,8 @@ impl Default for UpstreamSettings {
             next_node_after: Duration::from_secs(2),
             probe_interval: Duration::from_millis(100),
             probe_paths_max: 8,
+            cookies_max: 16,
+            cookie_bytes_max: 8 * 1024,
             restore_rate: 1_000,
             fall_together_spread: Duration::from_millis(100),
         }

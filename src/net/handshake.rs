@@ -15,7 +15,12 @@ use std::{
     },
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::Service};
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1::{self, Parts},
+    service::Service,
+};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{
@@ -26,12 +31,13 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 use crate::{
     telemetry::events,
-    upstream::{ClientRequest, DialFailure, Dialed, RequestHead},
+    upstream::{ClientRequest, CookieBounds, DialFailure, Dialed},
 };
 
 use super::{
     closing,
     driver::{Beginning, Driver},
+    forwarded::{self, Client, LastHop},
     health,
     live::{Note, Place},
     request::{self, Answer},
@@ -47,6 +53,7 @@ const HYPER_BUFFER_BYTES_MIN: usize = 8192;
 struct Admitted {
     upstream: Dialed,
     request: ClientRequest,
+    client: Client,
     place: Place,
 }
 
@@ -54,6 +61,8 @@ struct Admitted {
 struct Handshake {
     shared: Arc<Shared>,
     peer: SocketAddr,
+    /// The port it reached.
+    port: u16,
     tls: bool,
     /// The request is complete: the client has done its part in time.
     request_seen: Arc<AtomicBool>,
@@ -70,13 +79,14 @@ pub(super) async fn serve(
     let counted = shared.handshakes.enter();
     let deadline = Instant::now() + shared.settings.listen.handshake_timeout;
     let is_tls = tls.is_some();
-    let socket = match tls {
+    let port = stream.local_addr().map_or(0, |address| address.port());
+    let mut socket = match tls {
         None => Socket::Plain(stream),
         Some(config) => match timeout_at(deadline, TlsAcceptor::from(config).accept(stream)).await {
             Ok(Ok(stream)) => Socket::TlsServer(Box::new(stream)),
             Ok(Err(error)) if is_gone(error.kind()) => return went_away(peer),
-            Ok(Err(error)) => return events::connection_refused(peer, &format_args!("TLS: {error}")),
-            Err(_) => return events::connection_refused(peer, &"no TLS handshake in time"),
+            Ok(Err(error)) => return events::connection_refused(&peer, &format_args!("TLS: {error}")),
+            Err(_) => return events::connection_refused(&peer, &"no TLS handshake in time"),
         },
     };
     let request_seen = Arc::new(AtomicBool::new(false));
@@ -84,10 +94,35 @@ pub(super) async fn serve(
     let service = Handshake {
         shared: Arc::clone(&shared),
         peer,
+        port,
         tls: is_tls,
         request_seen: Arc::clone(&request_seen),
         admitted: Arc::clone(&admitted),
     };
+    // The socket is only lent: what hyper answers to nonsense must not be lost to a reset either.
+    let served = converse(&shared, &mut socket, service, deadline, &request_seen).await;
+    let admitted = admitted.lock().take();
+    match (served, admitted) {
+        (Ok(read), Some(admitted)) => begin(&shared, admitted, socket, read),
+        (Ok(_), None) => closing::close_http(&shared, socket),
+        (Err(None), _) => went_away(peer),
+        (Err(Some(cause)), _) => {
+            events::connection_refused(&peer, &cause);
+            closing::close_http(&shared, socket);
+        }
+    }
+    drop(counted);
+}
+
+/// Lets hyper read the request and write the answer; what was read behind the request, or why there
+/// was none, unless the peer just went away.
+async fn converse(
+    shared: &Shared,
+    socket: &mut Socket,
+    service: Handshake,
+    deadline: Instant,
+    request_seen: &AtomicBool,
+) -> Result<Vec<u8>, Option<String>> {
     let head_bytes_max = shared.settings.listen.header_bytes_max.max(HYPER_BUFFER_BYTES_MIN);
     let connection = http1::Builder::new()
         .max_buf_size(head_bytes_max)
@@ -97,20 +132,13 @@ pub(super) async fn serve(
     let result = match timeout_at(deadline, &mut connection).await {
         Ok(result) => result,
         Err(_) if request_seen.load(Ordering::Acquire) => connection.await,
-        Err(_) => return events::connection_refused(peer, &"no complete request in time"),
+        Err(_) => return Err(Some("no complete request in time".to_owned())),
     };
-    let parts = match result {
-        Ok(parts) => parts,
-        Err(error) if io_kind(&error).is_some_and(is_gone) => return went_away(peer),
-        Err(error) => return events::connection_refused(peer, &format_args!("no usable request: {error}")),
-    };
-    let socket = parts.io.into_inner();
-    let admitted = admitted.lock().take();
-    match admitted {
-        Some(admitted) => begin(&shared, admitted, socket, parts.read_buf.to_vec(), peer),
-        None => closing::close_http(&shared, socket),
+    match result {
+        Ok(Parts { read_buf, .. }) => Ok(read_buf.to_vec()),
+        Err(error) if io_kind(&error).is_some_and(is_gone) => Err(None),
+        Err(error) => Err(Some(format!("no usable request: {error}"))),
     }
-    drop(counted);
 }
 
 /// Balancers check a port by connecting and going away again, some with a reset.
@@ -132,18 +160,13 @@ fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
     std::error::Error::source(error)?.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
 }
 
-fn begin(
-    shared: &Arc<Shared>,
-    admitted: Admitted,
-    client: Socket,
-    client_leftover: Vec<u8>,
-    peer: SocketAddr,
-) {
-    let Admitted { upstream, request, place } = admitted;
+fn begin(shared: &Arc<Shared>, admitted: Admitted, socket: Socket, client_leftover: Vec<u8>) {
+    let Admitted { upstream, request, client: peer, place } = admitted;
     let node = shared.pool.node_name(upstream.node);
-    let beginning = Beginning { client, client_leftover, upstream, request: Arc::new(request), place };
+    let request = Arc::new(request);
+    let beginning = Beginning { client: socket, client_leftover, upstream, request, place };
     let driver = Driver::new(shared, beginning);
-    events::connected(driver.id(), peer, &node);
+    events::connected(driver.id(), &peer, &node);
     // A shutdown that began before the session was registered has passed it by.
     if shared.is_stopping()
         && let Some(mailbox) = shared.live.mailbox(driver.id())
@@ -162,16 +185,26 @@ impl Service<Request<Incoming>> for Handshake {
         self.request_seen.store(true, Ordering::Release);
         let shared = Arc::clone(&self.shared);
         let admitted = Arc::clone(&self.admitted);
-        let (peer, tls) = (self.peer, self.tls);
-        Box::pin(async move { Ok(answer(&shared, &request, peer, tls, &admitted).await) })
+        let (peer, port, tls) = (self.peer, self.port, self.tls);
+        Box::pin(async move {
+            let hop = LastHop {
+                uri: request.uri(),
+                headers: request.headers(),
+                peer: peer.ip(),
+                port,
+                tls,
+                settings: &shared.settings.listen,
+            };
+            Ok(answer(&shared, &request, hop, hop.client(peer), &admitted).await)
+        })
     }
 }
 
 async fn answer(
     shared: &Arc<Shared>,
     request: &Request<Incoming>,
-    peer: SocketAddr,
-    tls: bool,
+    hop: LastHop<'_>,
+    client: Client,
     admitted: &Mutex<Option<Admitted>>,
 ) -> Answer {
     // Checks of balancers are no clients: no line of the log, no place, no word on what they lack.
@@ -179,9 +212,12 @@ async fn answer(
         return answer;
     }
     let refuse = |answer: Answer| {
-        events::connection_refused(peer, &format_args!("answered {}", answer.status()));
+        events::connection_refused(&client, &format_args!("answered {}", answer.status()));
         answer
     };
+    if let Err(answer) = request::check_host(request) {
+        return refuse(answer);
+    }
     let key = match request::check(request) {
         Ok(key) => key,
         Err(answer) => return refuse(answer),
@@ -196,42 +232,46 @@ async fn answer(
     if shared.memory.is_short() {
         return refuse(request::unavailable("short of memory"));
     }
+    notice_balancer(shared, hop);
     let Some(place) = shared.live.take_place() else {
-        events::connection_refused(peer, &"all places for sessions are taken");
+        events::connection_refused(&client, &"all places for sessions are taken");
         return request::unavailable("all places are taken");
     };
-    let head = RequestHead {
-        uri: request.uri(),
-        headers: request.headers(),
-        peer: peer.ip(),
-        tls,
-        trusted: shared.settings.listen.trusts(peer.ip()),
-    };
-    let mut client_request = ClientRequest::new(head);
+    let upstream = &shared.settings.upstream;
+    let cookies = CookieBounds { count_max: upstream.cookies_max, bytes_max: upstream.cookie_bytes_max };
+    let mut client_request = ClientRequest::new(hop, cookies);
     let dialed = tokio::select! {
-        dialed = dial(shared, &client_request, peer) => dialed,
+        dialed = dial(shared, &client_request, client) => dialed,
         () = shared.stopped() => return refuse(request::unavailable("shutting down")),
     };
     match dialed {
         Ok(upstream) => {
-            client_request.choose_protocol(upstream.protocol.as_deref());
-            let answer = request::switching(&accept_key(key.as_bytes()), upstream.protocol.as_deref());
-            *admitted.lock() = Some(Admitted { upstream, request: client_request, place });
+            let protocol = upstream.protocol.as_deref();
+            client_request.choose_protocol(protocol);
+            let answer = request::switching(&accept_key(key.as_bytes()), protocol, &upstream.headers);
+            *admitted.lock() = Some(Admitted { upstream, request: client_request, client, place });
             answer
         }
         Err(failure) => {
-            events::connection_refused(peer, &failure);
+            events::connection_refused(&client, &failure);
             request::dial_failed(&failure)
         }
     }
 }
 
+/// Clients behind a balancer reach us at an address of the balancer's choice: it is no address for
+/// their media. Told once.
+fn notice_balancer(shared: &Shared, hop: LastHop<'_>) {
+    if shared.balancer_unnoticed.load(Ordering::Relaxed)
+        && forwarded::looks_like_a_balancer(hop.peer, hop.headers)
+        && shared.balancer_unnoticed.swap(false, Ordering::Relaxed)
+    {
+        events::balancer_noticed(hop.peer, hop.is_trusted());
+    }
+}
+
 /// Dials; a client that comes while no node answers is held for a while (rule R13).
-async fn dial(
-    shared: &Arc<Shared>,
-    request: &ClientRequest,
-    peer: SocketAddr,
-) -> Result<Dialed, DialFailure> {
+async fn dial(shared: &Arc<Shared>, request: &ClientRequest, client: Client) -> Result<Dialed, DialFailure> {
     let failure = match shared.pool.connect(request).await {
         Err(failure) if failure.is_outage() => failure,
         result => return result,
@@ -241,6 +281,6 @@ async fn dial(
         return Err(failure);
     }
     let _held = shared.held.enter();
-    tracing::info!(%peer, %failure, "a client waits for an upstream");
+    tracing::info!(%client, %failure, "a client waits for an upstream");
     shared.pool.connect_when_up(request, patience, failure).await
 }

@@ -4,6 +4,7 @@
 mod buffer;
 mod closing;
 mod driver;
+pub(crate) mod forwarded;
 mod frames;
 mod handshake;
 pub(crate) mod health;

@@ -1,6 +1,15 @@
 //! The running proxy.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
@@ -133,7 +142,10 @@ impl Proxy {
                 Some(handle)
             }
         };
-        Self::start_with(config.net, config.session, media).await
+        let told_nothing = media.is_some() && config.media.advertise.is_empty();
+        let proxy = Self::start_with(config.net, config.session, media).await?;
+        proxy.shared.balancer_unnoticed.store(told_nothing, Ordering::Relaxed);
+        Ok(proxy)
     }
 
     /// Starts listening; with media workers, WebRTC streams are anchored.
@@ -175,6 +187,7 @@ impl Proxy {
             media,
             registry: Arc::new(Registry::new(registry_limits)),
             memory,
+            balancer_unnoticed: AtomicBool::new(false),
             pool,
             live: Live::new(places),
             clock: Clock::new(),

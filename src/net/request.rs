@@ -2,16 +2,40 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Full;
 
 use crate::upstream::{DialFailure, Refusal};
+
+use super::forwarded::has_token;
 
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// Any answer of ours: the bodies are short texts.
 pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Headers of which a request may have only one: what two of them would mean is anybody's guess, and
+/// the upstream might guess otherwise than we do.
+const SINGLE: [HeaderName; 5] = [
+    header::HOST,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::ORIGIN,
+    header::AUTHORIZATION,
+];
+
+/// Whether the request makes sense whatever it asks for (RFC 9112 section 3.2).
+#[allow(clippy::result_large_err)] // Once per connection, and it is sent at once.
+pub(super) fn check_host<B>(request: &Request<B>) -> Result<(), Answer> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (_, Some(_)) => Err(bad("Host appears twice")),
+        (Some(host), None) if !is_host(host.as_bytes()) => Err(bad("Host is malformed")),
+        (None, None) if request.version() >= Version::HTTP_11 => Err(bad("Host is missing")),
+        _ => Ok(()),
+    }
+}
 
 /// Whether this is a handshake we can answer; if so, its key.
 #[allow(clippy::result_large_err)] // Once per connection, and it is sent at once.
@@ -30,10 +54,19 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<HeaderValue, Answer> {
         return Err(answer);
     }
     if request.version() != Version::HTTP_11 {
-        return Err(text(StatusCode::BAD_REQUEST, "a WebSocket handshake needs HTTP/1.1"));
+        return Err(bad("a WebSocket handshake needs HTTP/1.1"));
     }
     if !has_token(headers, &header::CONNECTION, "upgrade") {
-        return Err(text(StatusCode::BAD_REQUEST, "the handshake lacks Connection: Upgrade"));
+        return Err(bad("the handshake lacks Connection: Upgrade"));
+    }
+    if !is_target(request.uri()) {
+        return Err(bad("the target is neither a path nor a URL"));
+    }
+    if let Some(name) = SINGLE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        return Err(bad(&format!("{name} appears twice")));
+    }
+    if has_body(headers) {
+        return Err(bad("a WebSocket handshake has no body"));
     }
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
     if version.is_none_or(|version| version.as_bytes() != b"13") {
@@ -44,18 +77,51 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<HeaderValue, Answer> {
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
     match key {
         Some(key) if STANDARD.decode(key.as_bytes()).is_ok_and(|bytes| bytes.len() == 16) => Ok(key.clone()),
-        _ => Err(text(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed")),
+        _ => Err(bad("Sec-WebSocket-Key is missing or malformed")),
     }
 }
 
-/// Whether a list header has this entry, in any spelling.
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|entry| entry.trim().eq_ignore_ascii_case(token))
+fn bad(line: &str) -> Answer {
+    text(StatusCode::BAD_REQUEST, line)
+}
+
+/// Whether the target is a path, or a URL of our kind without credentials (RFC 9112 section 3.2).
+fn is_target(target: &Uri) -> bool {
+    let has_path = target.path_and_query().is_some_and(|path| path.as_str().starts_with('/'));
+    match (target.scheme_str(), target.authority()) {
+        (None, None) => has_path,
+        (Some("http" | "https" | "ws" | "wss"), Some(authority)) => is_host(authority.as_str().as_bytes()),
+        _ => false,
+    }
+}
+
+/// Whether this is a host with or without a port (RFC 3986 section 3.2), and not empty.
+fn is_host(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let Some((address, rest)) = rest.split_once(']') else { return false };
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return false;
+            }
+            match rest.strip_prefix(':') {
+                Some(port) => ("address", port),
+                None if rest.is_empty() => ("address", ""),
+                None => return false,
+            }
+        }
+        None => text.split_once(':').unwrap_or((text, "")),
+    };
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+    let port_fits =
+        port.is_empty() || (port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    !host.is_empty() && host.bytes().all(in_name) && port_fits
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let is_none = |value: &HeaderValue| value.as_bytes().trim_ascii() == b"0";
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || !headers.get_all(header::CONTENT_LENGTH).iter().all(is_none)
 }
 
 /// Length of all names and values: what a client may send is bounded.
@@ -99,18 +165,19 @@ fn refused(refusal: &Refusal) -> Answer {
         .filter(|status| status.as_u16() >= 300)
         .unwrap_or(StatusCode::BAD_GATEWAY);
     let mut answer = text(status, "the upstream refused the handshake");
-    let kept =
-        [(header::RETRY_AFTER, &refusal.retry_after), (header::WWW_AUTHENTICATE, &refusal.www_authenticate)];
-    for (name, value) in kept {
-        if let Some(value) = value.as_ref().and_then(|value| HeaderValue::from_str(value).ok()) {
-            answer.headers_mut().insert(name, value);
-        }
-    }
+    pass(&refusal.headers, &mut answer);
     answer
 }
 
-/// The 101.
-pub(super) fn switching(accept: &str, protocol: Option<&str>) -> Answer {
+/// Adds what the upstream has to say to the client.
+fn pass(headers: &HeaderMap, answer: &mut Answer) {
+    for (name, value) in headers {
+        answer.headers_mut().append(name.clone(), value.clone());
+    }
+}
+
+/// The 101, with what the upstream's own has for the client.
+pub(super) fn switching(accept: &str, protocol: Option<&str>, passed: &HeaderMap) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -122,5 +189,27 @@ pub(super) fn switching(accept: &str, protocol: Option<&str>) -> Answer {
     if let Some(Ok(protocol)) = protocol.map(HeaderValue::from_str) {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
+    pass(passed, &mut answer);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_or_without_a_port() {
+        for host in
+            ["a", "wcs.example.com:8443", "192.0.2.1", "[2001:db8::1]:80", "[::1]", "a:", "a%20b", "_x"]
+        {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "a b", "a/b", "user@a", "a:b", "a:80:80", "a:99999", "[::1", "[a]", "[::1]x", "a\\",
+            "a,b c", "a?b",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+        assert!(!is_host(b"\xff"));
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use crate::{
     config::{NetSettings, SessionSettings},
     media::MediaHandle,
     registry::Registry,
-    session::{Session, SessionId, Timestamp},
+    session::{Identity, Session, SessionId, Timestamp},
     upstream::Pool,
 };
 
@@ -99,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     /// The media workers, if WebRTC streams are anchored.
     pub(crate) media: Option<MediaHandle>,
+    /// A balancer on this machine is still to be told of: clients would get its address for their media.
+    pub(crate) balancer_unnoticed: AtomicBool,
     pub(crate) pool: Arc<Pool>,
     pub(crate) live: Arc<Live>,
     pub(crate) memory: Arc<Memory>,
@@ -117,9 +119,9 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The core of a new session.
-    pub(crate) fn new_session(&self, id: SessionId, now: Timestamp) -> Session {
+    pub(crate) fn new_session(&self, id: SessionId, identity: Identity, now: Timestamp) -> Session {
         let (settings, registry) = (Arc::clone(&self.session_settings), Arc::clone(&self.registry));
-        let session = Session::new(id, settings, registry, rand::random(), now);
+        let session = Session::new(id, settings, registry, rand::random(), now).with_identity(identity);
         if self.media.is_some() { session.with_media() } else { session }
     }
 

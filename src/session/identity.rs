@@ -75,8 +75,10 @@ mod tests {
     #[test]
     fn the_token_alone_makes_no_other_client() {
         let first = r#"{"message":"connection","data":[{"appKey":"a","clientVersion":"2.0"}]}"#;
-        let again = r#"{"message":"connection","data":[{"appKey":"a","authToken":"t","clientVersion":"2.0"}]}"#;
-        let last = r#"{"message":"connection","data":[{"appKey":"a","clientVersion":"2.0","authToken":"u"}]}"#;
+        let again =
+            r#"{"message":"connection","data":[{"appKey":"a","authToken":"t","clientVersion":"2.0"}]}"#;
+        let last =
+            r#"{"message":"connection","data":[{"appKey":"a","clientVersion":"2.0","authToken":"u"}]}"#;
         assert_eq!(identity("b", first), identity("b", again));
         assert_eq!(identity("b", first), identity("b", last));
     }

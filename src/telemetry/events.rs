@@ -7,6 +7,7 @@
 //! |---|---|---|---|
 //! | `connected` | info | the upstream took a client's handshake | `client`, `upstream` |
 //! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
+//! | `balancer_noticed` | warn | clients come through a balancer here, told once | `peer`, `set` |
 //! | `session_up` | info | a client has its session | `app_key`, `mode` |
 //! | `passed_through` | info | relayed without being understood, nothing will be restored | `cause` |
 //! | `upstream_lost` | warn | an outage begins | `upstream`, `cause`, `streams` |
@@ -37,7 +38,7 @@
 //! Names and reasons come from clients and servers: they are cut and cleaned here. Tokens, SDP,
 //! `custom` and whole messages are never passed to this module.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use tracing::{error, info, warn};
 
@@ -49,14 +50,27 @@ use crate::signaling::redact::without_credentials;
 const TEXT_CHARS_MAX: usize = 128;
 
 /// The upstream took a client's handshake: both sockets stand.
-pub fn connected(session: SessionId, client: SocketAddr, upstream: &dyn fmt::Display) {
+pub fn connected(session: SessionId, client: &dyn fmt::Display, upstream: &dyn fmt::Display) {
     info!(event = "connected", %session, %client, %upstream, "client connected");
 }
 
 /// A socket never became a session: a bad handshake, silence, a limit.
-pub fn connection_refused(client: SocketAddr, cause: &dyn fmt::Display) {
+pub fn connection_refused(client: &dyn fmt::Display, cause: &dyn fmt::Display) {
     let cause = clean(&cause.to_string());
     warn!(event = "connection_refused", %client, cause, "connection refused");
+}
+
+/// A balancer forwards clients from this machine or next to it, and `media.advertise` is empty.
+pub fn balancer_noticed(peer: IpAddr, trusted: bool) {
+    let set = if trusted {
+        "media.advertise to the address at which clients reach the media ports".to_owned()
+    } else {
+        format!(
+            "media.advertise to the address at which clients reach the media ports, and \
+             listen.trusted_proxies to [\"{peer}\"]"
+        )
+    };
+    warn!(event = "balancer_noticed", %peer, set, "clients behind a balancer would send media to it");
 }
 
 /// A session is over; `cause` in a few words ("client closed 1000", "shutdown").
@@ -348,12 +362,13 @@ mod tests {
     fn the_driver_has_its_own_events() {
         let capture = LogCapture::new();
         let guard = capture.on_this_thread();
-        let client = SocketAddr::from(([127, 0, 0, 1], 5000));
-        connected(SessionId(7), client, &"ws://wcs:8080");
-        connection_refused(client, &"no WebSocket handshake");
+        let client = "127.0.0.1:5000";
+        connected(SessionId(7), &client, &"ws://wcs:8080");
+        connection_refused(&client, &"no WebSocket handshake");
         session_ended(SessionId(7), &"client closed 1000", Duration::from_secs(1));
+        balancer_noticed(IpAddr::from([127, 0, 0, 1]), false);
         drop(guard);
-        for name in ["connected", "connection_refused", "session_ended"] {
+        for name in ["balancer_noticed", "connected", "connection_refused", "session_ended"] {
             assert_eq!(capture.lines_with(&format!("\"event\":\"{name}\"")).len(), 1);
         }
     }
@@ -372,7 +387,7 @@ mod tests {
         ] {
             report(SessionId(7), &"ws://wcs:8080", &event);
         }
-        connection_refused(SocketAddr::from(([127, 0, 0, 1], 1)), &"ws://a:hunter2@wcs is gone");
+        connection_refused(&"127.0.0.1:1", &"ws://a:hunter2@wcs is gone");
         drop(guard);
         let text = capture.text();
         assert_eq!(text.lines().count(), 4, "{text}");

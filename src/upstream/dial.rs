@@ -33,10 +33,14 @@ use super::{
 pub(crate) struct Refusal {
     /// The HTTP status.
     pub(crate) status: u16,
-    /// `Retry-After`, as it came.
-    pub(crate) retry_after: Option<String>,
-    /// `WWW-Authenticate`, as it came.
-    pub(crate) www_authenticate: Option<String>,
+    /// The headers that are meant for the client.
+    pub(crate) headers: Box<http::HeaderMap>,
+}
+
+impl Refusal {
+    fn retry_after(&self) -> Option<&str> {
+        self.headers.get(http::header::RETRY_AFTER)?.to_str().ok()
+    }
 }
 
 /// Why a dial failed.
@@ -84,7 +88,7 @@ impl DialFailure {
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_) => true,
-            Self::Refused(refusal) => matches!(refusal.status, 502..=504) && refusal.retry_after.is_none(),
+            Self::Refused(refusal) => matches!(refusal.status, 502..=504) && refusal.retry_after().is_none(),
             Self::BadHandshake(_) | Self::Local(_) => false,
         }
     }
@@ -108,7 +112,7 @@ impl From<DialFailure> for DialError {
     fn from(failure: DialFailure) -> Self {
         match failure {
             DialFailure::Unreachable(why) => Self::Unreachable(why),
-            DialFailure::Refused(refusal) => match refusal.retry_after.as_deref().and_then(wait_told) {
+            DialFailure::Refused(refusal) => match refusal.retry_after().and_then(wait_told) {
                 Some(wait) => Self::Busy(refusal.status, wait),
                 None => Self::Refused(refusal.status),
             },
@@ -136,6 +140,8 @@ pub(crate) struct Dialed {
     pub(crate) leftover: Vec<u8>,
     /// The subprotocol it chose.
     pub(crate) protocol: Option<String>,
+    /// The headers of its answer that are meant for the client.
+    pub(crate) headers: Box<http::HeaderMap>,
     /// Which node it is.
     pub(crate) node: usize,
     /// Which of its addresses.
@@ -236,7 +242,8 @@ impl Address {
         socket.write_all(&head).await.map_err(DialFailure::from_io)?;
         socket.flush().await.map_err(DialFailure::from_io)?;
         let accepted = response::read(&mut socket, &key, request).await?;
-        Ok(Dialed { socket, leftover: accepted.leftover, protocol: accepted.protocol, node, address })
+        let response::Accepted { protocol, headers, leftover } = accepted;
+        Ok(Dialed { socket, leftover, protocol, headers, node, address })
     }
 }
 
@@ -252,7 +259,7 @@ mod tests {
     use crate::upstream::{names::Lookup, request::ClientRequest};
 
     fn refused(status: u16) -> DialFailure {
-        DialFailure::Refused(Refusal { status, retry_after: None, www_authenticate: None })
+        DialFailure::Refused(Refusal { status, headers: Box::default() })
     }
 
     #[test]

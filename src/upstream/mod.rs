@@ -5,6 +5,7 @@
 //! dial means is decided elsewhere.
 
 mod budget;
+mod cookies;
 mod dial;
 mod health;
 mod names;
@@ -14,6 +15,7 @@ mod race;
 mod request;
 mod response;
 
+pub(crate) use cookies::CookieBounds;
 pub(crate) use dial::{DialFailure, Dialed, Refusal};
 pub(crate) use pool::Pool;
-pub(crate) use request::{ClientRequest, RequestHead};
+pub(crate) use request::ClientRequest;

@@ -1,72 +1,89 @@
 //! What every dial repeats of the client's own request.
 
-use std::net::IpAddr;
+use std::ops::Range;
 
-use http::{HeaderMap, HeaderName, Uri, header};
+use http::{HeaderMap, HeaderName, header};
+use parking_lot::Mutex;
 
-/// Headers that reach the upstream as the client sent them. Anything else concerns the client's
-/// connection to us alone, above all `Sec-WebSocket-Extensions`: no compression is negotiated.
-const FORWARDED: [HeaderName; 5] = [
-    header::ORIGIN,
-    header::COOKIE,
-    header::AUTHORIZATION,
-    header::USER_AGENT,
-    header::SEC_WEBSOCKET_PROTOCOL,
-];
+use crate::{
+    net::forwarded::{LastHop, is_secure},
+    session::Identity,
+};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+use super::cookies::{CookieBounds, Jar, Site};
 
-/// The head of a client's request, and where it came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RequestHead<'a> {
-    /// Path and query are repeated, they may hold secrets.
-    pub(crate) uri: &'a Uri,
-    /// All its headers.
-    pub(crate) headers: &'a HeaderMap,
-    /// The address of the peer on our socket.
-    pub(crate) peer: IpAddr,
-    /// Whether it spoke TLS.
-    pub(crate) tls: bool,
-    /// Whether forwarding headers of this peer are believed and extended.
-    pub(crate) trusted: bool,
-}
+/// Headers that reach the upstream as the client sent them, besides `Cookie` and those of
+/// `listen.pass_headers`. Anything else concerns the client's connection to us alone, above all
+/// `Sec-WebSocket-Extensions`: no compression is negotiated.
+const FORWARDED: [HeaderName; 4] =
+    [header::ORIGIN, header::AUTHORIZATION, header::USER_AGENT, header::SEC_WEBSOCKET_PROTOCOL];
 
 /// A client's request, kept as the bytes that go over the wire: one allocation per session.
 #[derive(Debug)]
 pub(crate) struct ClientRequest {
     start: Box<[u8]>,
+    /// Where in it the line with the client's cookies lies.
+    cookie_line: Range<usize>,
+    cookie_bounds: CookieBounds,
+    /// What upstreams set; most set nothing.
+    jar: Mutex<Option<Box<Jar>>>,
     protocols: Option<Box<str>>,
     chosen_protocol: Option<Box<str>>,
+    identity: Identity,
 }
 
 impl ClientRequest {
     /// Takes over what is needed of a client's request.
-    pub(crate) fn new(head: RequestHead<'_>) -> Self {
-        let mut start = Vec::with_capacity(512);
+    pub(crate) fn new(hop: LastHop<'_>, cookie_bounds: CookieBounds) -> Self {
+        let mut start = Vec::with_capacity(768);
         start.extend_from_slice(b"GET ");
-        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        start.extend_from_slice(if target.is_empty() { b"/" } else { target.as_bytes() });
+        let target = hop.uri.path_and_query().map_or("/", |target| target.as_str());
+        if !target.starts_with('/') {
+            // An absolute target may have a query and no path.
+            start.push(b'/');
+        }
+        start.extend_from_slice(target.as_bytes());
         start.extend_from_slice(b" HTTP/1.1\r\n");
-        for name in &FORWARDED {
-            for value in head.headers.get_all(name) {
-                push_header(&mut start, name.as_str(), value.as_bytes());
+        let passed = hop.settings.pass_headers.iter().map(crate::config::HeaderField::name);
+        for name in FORWARDED.iter().chain(passed.filter(|name| !is_always_sent(name))) {
+            for value in hop.values(name) {
+                push_header(&mut start, name.as_str(), value);
             }
         }
-        push_forwarding(&mut start, head);
-        let protocols = join(head.headers, &header::SEC_WEBSOCKET_PROTOCOL);
+        let before = start.len();
+        let cookies: Vec<&[u8]> = hop.values(&header::COOKIE).collect();
+        if !cookies.is_empty() {
+            push_header(&mut start, "cookie", &cookies.join(&b"; "[..]));
+        }
+        let cookie_line = before..start.len();
+        hop.push(&mut start);
+        let protocols: Vec<&str> = hop
+            .values(&header::SEC_WEBSOCKET_PROTOCOL)
+            .filter_map(|value| std::str::from_utf8(value).ok())
+            .collect();
         Self {
             start: start.into_boxed_slice(),
-            protocols: protocols.map(String::into_boxed_str),
+            cookie_line,
+            cookie_bounds,
+            jar: Mutex::new(None),
+            protocols: (!protocols.is_empty()).then(|| protocols.join(", ").into_boxed_str()),
             chosen_protocol: None,
+            identity: identity(hop),
         }
     }
 
     /// A request of our own, for a probe of this path. It shows nothing of any client's.
     pub(crate) fn probe(path: &str) -> Self {
         let start = format!("GET {path} HTTP/1.1\r\nUser-Agent: holdfast-probe\r\n");
-        Self { start: start.into_bytes().into(), protocols: None, chosen_protocol: None }
+        Self {
+            start: start.into_bytes().into(),
+            cookie_line: 0..0,
+            cookie_bounds: CookieBounds { count_max: 0, bytes_max: 0 },
+            jar: Mutex::new(None),
+            protocols: None,
+            chosen_protocol: None,
+            identity: Identity::default(),
+        }
     }
 
     /// The path that is asked for, without the query: what decides in a balancer where it goes.
@@ -79,13 +96,52 @@ impl ClientRequest {
     /// The whole request to the node of this authority.
     pub(crate) fn render(&self, authority: &str, key: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.start.len().saturating_add(192));
-        bytes.extend_from_slice(&self.start);
+        match self.jar.lock().as_deref() {
+            None => bytes.extend_from_slice(&self.start),
+            Some(jar) => {
+                bytes.extend_from_slice(self.start.get(..self.cookie_line.start).unwrap_or_default());
+                let line = self.start.get(self.cookie_line.clone()).unwrap_or_default();
+                let own = line.get(b"cookie: ".len()..).unwrap_or_default();
+                let cookies = jar.apply(String::from_utf8_lossy(own).trim_end());
+                if !cookies.is_empty() {
+                    push_header(&mut bytes, "cookie", cookies.as_bytes());
+                }
+                bytes.extend_from_slice(self.start.get(self.cookie_line.end..).unwrap_or_default());
+            }
+        }
         push_header(&mut bytes, "Host", authority.as_bytes());
         bytes
             .extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
         push_header(&mut bytes, "Sec-WebSocket-Key", key.as_bytes());
         bytes.extend_from_slice(b"\r\n");
         bytes
+    }
+
+    /// Remembers the cookies that an answer sets, for the dials to come.
+    pub(super) fn note_answer(&self, answer: &HeaderMap) {
+        if self.cookie_bounds.count_max == 0 || !answer.contains_key(header::SET_COOKIE) {
+            return;
+        }
+        let host = self.told("X-Forwarded-Host").unwrap_or_default();
+        let host = host.split(',').next().unwrap_or_default().trim();
+        let site = Site {
+            host: without_port(host),
+            path: self.path(),
+            secure: self.told("X-Forwarded-Proto").is_some_and(is_secure),
+        };
+        self.jar.lock().get_or_insert_default().take(answer, site, self.cookie_bounds);
+    }
+
+    /// What we tell the upstream in this header.
+    fn told(&self, name: &str) -> Option<&str> {
+        let lines = self.start.get(self.cookie_line.end..).unwrap_or_default();
+        let mut lines = std::str::from_utf8(lines).ok()?.lines();
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// Who the client seems to be (rule R7).
+    pub(crate) const fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Whether an upstream may answer with this subprotocol: one that was offered, and after the
@@ -108,31 +164,35 @@ impl ClientRequest {
     }
 }
 
+fn is_always_sent(name: &HeaderName) -> bool {
+    FORWARDED.contains(name) || *name == header::COOKIE
+}
+
+/// Headers that a stranger may forge count only together with who vouches for them.
+fn identity(hop: LastHop<'_>) -> Identity {
+    let own = &hop.settings.identity_headers;
+    let names = [header::ORIGIN, header::USER_AGENT];
+    let names = names.iter().chain(own.iter().map(crate::config::HeaderField::name));
+    let values: Vec<Option<Vec<u8>>> = names
+        .map(|name| {
+            let values: Vec<&[u8]> = hop.values(name).collect();
+            (!values.is_empty()).then(|| values.join(&b"\n"[..]))
+        })
+        .collect();
+    let vouched: Option<&[u8]> = (!own.is_empty() && hop.is_trusted()).then_some(b"trusted");
+    Identity::of_handshake(values.iter().map(Option::as_deref).chain([vouched]))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
 fn push_header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
     bytes.extend_from_slice(name.as_bytes());
     bytes.extend_from_slice(b": ");
     bytes.extend_from_slice(value);
     bytes.extend_from_slice(b"\r\n");
-}
-
-/// All values of a header, joined by commas. Bytes that are no text are left out.
-fn join(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
-    (!values.is_empty()).then(|| values.join(", "))
-}
-
-fn push_forwarding(bytes: &mut Vec<u8>, head: RequestHead<'_>) {
-    let known = |name: &HeaderName| if head.trusted { join(head.headers, name) } else { None };
-    let peer = head.peer.to_canonical();
-    let chain = match known(&X_FORWARDED_FOR) {
-        Some(chain) => format!("{chain}, {peer}"),
-        None => peer.to_string(),
-    };
-    push_header(bytes, "X-Forwarded-For", chain.as_bytes());
-    let scheme = if head.tls { "https" } else { "http" };
-    let scheme = known(&X_FORWARDED_PROTO).unwrap_or_else(|| scheme.to_owned());
-    push_header(bytes, "X-Forwarded-Proto", scheme.as_bytes());
-    if let Some(host) = known(&X_FORWARDED_HOST).or_else(|| join(head.headers, &header::HOST)) {
-        push_header(bytes, "X-Forwarded-Host", host.as_bytes());
-    }
 }

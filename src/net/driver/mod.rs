@@ -92,7 +92,7 @@ impl Driver {
         let now = shared.clock.now();
         let registered = place.register();
         registered.mailbox.set_place(upstream.node, upstream.address);
-        let core = shared.new_session(registered.id, now);
+        let core = shared.new_session(registered.id, request.identity(), now);
         let patience = shared.settings.listen.idle_before_first_message;
         Self {
             core,

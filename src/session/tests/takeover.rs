@@ -8,15 +8,13 @@ fn handshake(user_agent: &str) -> Identity {
 }
 
 /// A session with this handshake and login, up to its `getUserData`.
-fn member(
-    id: u64,
-    registry: &Arc<Registry>,
-    takeover: Takeover,
-    (user_agent, login): (&str, &str),
-) -> Bed {
+fn member(id: u64, registry: &Arc<Registry>, takeover: Takeover, (user_agent, login): (&str, &str)) -> Bed {
     let mut bed = Bed::member(id, registry, |settings| settings.restore.takeover = takeover);
     bed.session = bed.session.with_identity(handshake(user_agent));
-    bed.client("connection", json!({"appKey": "a", "authToken": format!("t{id}"), "custom": {"login": login}}));
+    bed.client(
+        "connection",
+        json!({"appKey": "a", "authToken": format!("t{id}"), "custom": {"login": login}}),
+    );
     bed.server("getUserData", json!({"authToken": format!("u{id}"), "status": "ESTABLISHED"}));
     bed
 }
@@ -40,7 +38,11 @@ fn taken_over(takeover: Takeover, newcomer: (&str, &str)) -> bool {
     bed.pass(300);
     let ended = old.client_close == Some(Close::Abort);
     assert_eq!(bed.upstream_got("publishStream").len(), if ended { 2 } else { 1 });
-    assert_eq!(bed.statuses().len(), usize::from(!ended), "whoever may not take over hears the server's word");
+    assert_eq!(
+        bed.statuses().len(),
+        usize::from(!ended),
+        "whoever may not take over hears the server's word"
+    );
     ended
 }
 
