@@ -42,6 +42,17 @@ impl Received {
     }
 }
 
+/// Masks a payload that lies there unmasked, behind its header, with a key of our own: whoever chose the
+/// sender's could otherwise choose what goes over the wire to the upstream (RFC 6455 section 10.3).
+fn mask_anew(buffer: &mut [u8], payload: Range<usize>) {
+    let key: MaskKey = rand::random();
+    let Some((head, rest)) = buffer.split_at_mut_checked(payload.start) else { return };
+    if let (Some(place), Some(payload)) = (head.last_chunk_mut(), rest.get_mut(..payload.len())) {
+        *place = key;
+        apply_mask(payload, key);
+    }
+}
+
 /// A stretch of the read buffer that is to be written to the other side as it is.
 #[derive(Debug, Default)]
 pub(crate) struct Run(Range<usize>);
@@ -51,9 +62,8 @@ impl Run {
     pub(crate) fn add(&mut self, buffer: &mut [u8], received: &Received, binary: bool, to: &mut Side) {
         match received {
             Received::Whole { frame, payload, mask } => {
-                // The frame goes on with the key its sender chose.
-                if let (Some(key), Some(payload)) = (mask, buffer.get_mut(payload.clone())) {
-                    apply_mask(payload, *key);
+                if mask.is_some() {
+                    mask_anew(buffer, payload.clone());
                 }
                 if self.0.end != frame.start {
                     self.queue(buffer, to);

@@ -247,13 +247,18 @@ impl Side {
 
     /// A close frame, the last that is written.
     pub(crate) fn queue_close(&mut self, close: Close) {
+        self.queue_close_with(close, "");
+    }
+
+    /// A close frame with a reason for people, the last that is written.
+    pub(crate) fn queue_close_with(&mut self, close: Close, reason: &str) {
         let code = match close {
             Close::Code(code) => Some(code),
             Close::NoCode | Close::Abort => None,
         };
         let mask = self.new_mask();
         if !self.is_closing() {
-            encode_close(&mut self.out, code, mask);
+            encode_close(&mut self.out, code, reason, mask);
             self.close_sent = true;
         }
     }

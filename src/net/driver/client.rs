@@ -7,7 +7,6 @@ use std::{
 
 use crate::{
     net::{
-        closing,
         frames::{Received, Run},
         media,
         side::{Filled, Side},
@@ -122,14 +121,16 @@ impl Driver {
                 at.saturating_add(end)
             }
             Step::Pong { end } | Step::Fragment { end } => at.saturating_add(end),
-            Step::Close { code } => {
+            Step::Close { code, reason } => {
                 // What came before the close frame goes out before the upstream is closed.
                 if let Some(upstream) = &mut self.upstream {
                     upstream.send(cx, run.take(buffer), now);
                 }
                 self.end_cause = EndCause::Client(code);
                 self.close_client(code.map_or(Close::NoCode, Close::Code));
+                self.hear_reason(code, buffer.get(shift(reason)));
                 self.tell_client_closed(code, now);
+                self.parting = None;
                 buffer.len()
             }
             Step::Incomplete { .. } => buffer.len(),
@@ -145,13 +146,8 @@ impl Driver {
         run: &mut Run,
         now: Timestamp,
     ) {
-        if !self.first_message_seen {
-            self.first_message_seen = true;
-            self.heard_by = None;
-            let rest = buffer.get(next..).unwrap_or_default();
-            if !binary && self.becomes_media_socket(received.payload(buffer), rest) {
-                return;
-            }
+        if !self.first_message_seen && self.is_first_message(buffer, next, received, binary, now) {
+            return;
         }
         if self.passthrough {
             if let Some(upstream) = &mut self.upstream {
@@ -176,12 +172,35 @@ impl Driver {
         }
     }
 
+    /// Looks at what may be the first message; true if the socket is a session no more.
+    fn is_first_message(
+        &mut self,
+        buffer: &[u8],
+        next: usize,
+        received: &Received,
+        binary: bool,
+        now: Timestamp,
+    ) -> bool {
+        let message = received.payload(buffer);
+        let peek = (!binary).then(|| signaling::peek(message).ok()).flatten();
+        match peek.as_ref().map(|peek| &*peek.name) {
+            // Signs of life say nothing of who it is: the first message is still to come.
+            Some("ping" | "pong") => {
+                let patience = self.shared.settings.listen.idle_before_first_message;
+                self.heard_by = self.heard_by.map(|_| now + patience);
+                false
+            }
+            name => {
+                self.first_message_seen = true;
+                self.heard_by = None;
+                let rest = buffer.get(next..).unwrap_or_default();
+                name == Some(media::CONNECT) && self.becomes_media_socket(message, rest)
+            }
+        }
+    }
+
     /// `rest` is what was read behind the message.
     fn becomes_media_socket(&mut self, message: &[u8], rest: &[u8]) -> bool {
-        let is_media = signaling::peek(message).is_ok_and(|peek| peek.name == media::CONNECT);
-        if !is_media {
-            return false;
-        }
         let (Some(mut client), Some(place)) = (self.client.take(), self.place.take()) else { return false };
         client.unread(rest);
         self.end_cause = EndCause::MediaSocket;
@@ -208,6 +227,13 @@ impl Driver {
         self.reject_client(error.close_code(), now);
     }
 
+    /// Keeps the reason of a close frame while what it leads to is carried out.
+    pub(super) fn hear_reason(&mut self, code: Option<u16>, reason: Option<&[u8]>) {
+        // The decoder has checked that it is text.
+        let reason = reason.and_then(|reason| std::str::from_utf8(reason).ok()).unwrap_or_default();
+        self.parting = code.filter(|_| !reason.is_empty()).map(|code| Box::new((code, reason.into())));
+    }
+
     /// The client's socket ended without a close frame, or is to be dropped.
     pub(super) fn client_gone(&mut self, code: Option<u16>, now: Timestamp) {
         if self.client.take().is_some() {
@@ -221,8 +247,7 @@ impl Driver {
         let passthrough = self.passthrough;
         self.tell(Input::ClientClosed(code), now);
         if passthrough && let Some(upstream) = self.upstream.take() {
-            let close = code.map_or(Close::NoCode, Close::Code);
-            closing::close(&self.shared, upstream, close);
+            self.part(upstream, code.map_or(Close::NoCode, Close::Code));
         }
     }
 }

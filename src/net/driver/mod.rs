@@ -78,6 +78,8 @@ pub(crate) struct Driver {
     buffers: Account,
     first_message_seen: bool,
     passthrough: bool,
+    /// The close frame that one side just sent, as long as the other may have to hear its reason.
+    parting: Option<Box<(u16, Box<str>)>>,
     waits_for_node: bool,
     began: Timestamp,
     end_cause: EndCause,
@@ -108,6 +110,7 @@ impl Driver {
             buffers: Account::new(Arc::clone(&shared.memory)),
             first_message_seen: false,
             passthrough: false,
+            parting: None,
             waits_for_node: false,
             began: now,
             end_cause: EndCause::Closed,

@@ -105,22 +105,33 @@ impl Driver {
         if self.epoch == epoch
             && let Some(side) = self.upstream.take()
         {
-            closing::close(&self.shared, side, close);
+            self.part(side, close);
         }
+    }
+
+    /// Ends a connection, for the reason that the other side gave if it ends like that.
+    pub(super) fn part(&self, mut side: Side, close: Close) {
+        if let Some((code, reason)) = self.parting.as_deref()
+            && close == Close::Code(*code)
+        {
+            side.queue_close_with(close, reason);
+        }
+        closing::close(&self.shared, side, close);
     }
 
     /// Ends the client's socket, and with it the session.
     pub(super) fn close_client(&mut self, close: Close) {
         if let Some(side) = self.client.take() {
-            closing::close(&self.shared, side, close);
+            self.part(side, close);
         }
     }
 
-    /// The client broke a rule of the socket: it is told so, and the core that it is gone.
+    /// The client broke a rule of the socket: it is told so, and the core that it is gone. It is no fault
+    /// of the upstream, which hears that its peer goes away.
     pub(super) fn reject_client(&mut self, code: u16, now: Timestamp) {
         self.end_cause = EndCause::Rejected(code);
         self.close_client(Close::Code(code));
-        self.tell_client_closed(Some(code), now);
+        self.tell_client_closed(Some(1001), now);
     }
 
     /// Memory is full, and this session has most in its buffers.

@@ -80,7 +80,11 @@ impl Driver {
                 Err(error) => {
                     tracing::warn!(session = %self.id(), %error, "the upstream broke the WebSocket protocol");
                     self.send_run(cx, buffer, &mut run, now);
-                    self.upstream_gone(LossCause::Protocol, now);
+                    // It is told what it did wrong before it is left.
+                    if let Some(upstream) = self.upstream.take() {
+                        closing::close(&self.shared, upstream, Close::Code(error.close_code()));
+                        self.upstream_ended(LossCause::Protocol, now);
+                    }
                     break;
                 }
             }
@@ -125,13 +129,15 @@ impl Driver {
                 at.saturating_add(end)
             }
             Step::Pong { end } | Step::Fragment { end } => at.saturating_add(end),
-            Step::Close { code } => {
+            Step::Close { code, reason } => {
                 self.send_run(cx, buffer, run, now);
                 if let Some(upstream) = self.upstream.take() {
                     let answer = code.map_or(Close::NoCode, Close::Code);
                     closing::close(&self.shared, upstream, answer);
                 }
+                self.hear_reason(code, buffer.get(shift(reason)));
                 self.upstream_ended(LossCause::Closed(code.unwrap_or(1005)), now);
+                self.parting = None;
                 buffer.len()
             }
             Step::Incomplete { .. } => buffer.len(),

@@ -30,6 +30,8 @@ pub(super) enum Stopped {
     Client(ClientEnd),
     /// The upstream connection ended.
     Upstream(LossCause),
+    /// The upstream broke the protocol.
+    UpstreamBroke(ProtocolError),
     /// The first binary message of this upstream went to the client.
     Flows,
     /// Memory is full, and this one has most in its buffers.
@@ -59,6 +61,8 @@ pub(super) struct Pump {
     pub(super) timeline: Timeline,
     /// When something last came from either side.
     pub(super) heard_at: Timestamp,
+    /// The reason in the close frame that one side sent, for the other.
+    pub(super) parting: Box<str>,
     /// Pings of the present upstream that the client has not answered yet.
     pings_due: u32,
     bounds: Bounds,
@@ -74,6 +78,7 @@ impl Pump {
             flows: false,
             timeline: Timeline::default(),
             heard_at: now,
+            parting: Box::default(),
             pings_due: 0,
             bounds,
             buffers,
@@ -184,8 +189,11 @@ impl Pump {
         );
         self.client.send(cx, run.take(buffer), now);
         let stopped = match stopped {
-            Some(End::Closed(code)) => Some(Stopped::Upstream(LossCause::Closed(code.unwrap_or(1005)))),
-            Some(End::Broke(_)) => Some(Stopped::Upstream(LossCause::Protocol)),
+            Some(End::Closed(code, reason)) => {
+                self.parting = reason;
+                Some(Stopped::Upstream(LossCause::Closed(code.unwrap_or(1005))))
+            }
+            Some(End::Broke(error)) => Some(Stopped::UpstreamBroke(error)),
             None if binary && !self.flows => {
                 self.flows = true;
                 Some(Stopped::Flows)
@@ -237,14 +245,17 @@ impl Pump {
             upstream.send(cx, run.take(buffer), now);
         }
         Poll::Ready(stopped.map(|end| match end {
-            End::Closed(code) => Stopped::Client(ClientEnd::Closed(code)),
+            End::Closed(code, reason) => {
+                self.parting = reason;
+                Stopped::Client(ClientEnd::Closed(code))
+            }
             End::Broke(error) => Stopped::Client(ClientEnd::Broke(error)),
         }))
     }
 }
 
 enum End {
-    Closed(Option<u16>),
+    Closed(Option<u16>, Box<str>),
     Broke(ProtocolError),
 }
 
@@ -282,7 +293,10 @@ fn pass_on(
                 from.queue_pong(rest.get(payload).unwrap_or_default());
                 (end, None, false)
             }
-            Step::Close { code } => return (Some(End::Closed(code)), any_binary),
+            Step::Close { code, reason } => {
+                let reason = rest.get(reason).and_then(|reason| std::str::from_utf8(reason).ok());
+                return (Some(End::Closed(code, reason.unwrap_or_default().into())), any_binary);
+            }
         };
         any_binary |= is_binary;
         let received = received.and_then(|mut received| {

@@ -247,13 +247,20 @@ impl Relay {
                 ClientEnd::Lost => (Close::Abort, Close::NoCode),
                 ClientEnd::Broke(error) => {
                     tracing::warn!(session = %self.id, %error, "the player broke the WebSocket protocol");
-                    (Close::Code(error.close_code()), Close::NoCode)
+                    (Close::Code(error.close_code()), Close::Code(1001))
                 }
             }),
             Happened::Stopped(Stopped::Upstream(cause)) => self.upstream_lost(cause),
             Happened::Stopped(Stopped::Memory) => {
                 tracing::warn!(session = %self.id, "memory is full; a media socket is closed");
                 Some((Close::Code(1009), Close::NoCode))
+            }
+            Happened::Stopped(Stopped::UpstreamBroke(error)) => {
+                tracing::warn!(session = %self.id, %error, "the upstream broke the WebSocket protocol");
+                if let Some(upstream) = self.pump.upstream.take() {
+                    closing::close(&self.shared, upstream, Close::Code(error.close_code()));
+                }
+                self.upstream_lost(LossCause::Protocol)
             }
             Happened::Stopped(Stopped::Flows) => {
                 self.report_flow();
@@ -342,9 +349,13 @@ impl Relay {
     fn finish(self, client: Close, upstream: Close) {
         let Self { shared, pump, id, .. } = self;
         tracing::info!(session = %id, "media socket ended");
-        closing::close(&shared, pump.client, client);
-        if let Some(side) = pump.upstream {
-            closing::close(&shared, side, upstream);
+        let Pump { client: player, upstream: server, parting, .. } = pump;
+        for (side, close) in [(Some(player), client), (server, upstream)] {
+            let Some(mut side) = side else { continue };
+            if close != Close::Abort && !parting.is_empty() {
+                side.queue_close_with(close, &parting);
+            }
+            closing::close(&shared, side, close);
         }
     }
 }

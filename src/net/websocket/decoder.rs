@@ -61,6 +61,8 @@ pub enum Step {
     Close {
         /// Its code, if it has one.
         code: Option<u16>,
+        /// Where the text behind the code lies; empty if there is none.
+        reason: Range<usize>,
     },
 }
 
@@ -131,7 +133,12 @@ impl Decoder {
         match header.opcode {
             Opcode::Ping => Ok(Step::Ping { end, payload: range }),
             Opcode::Pong => Ok(Step::Pong { end }),
-            Opcode::Close => Ok(Step::Close { code: close_code(payload)? }),
+            Opcode::Close => {
+                let code = close_code(payload)?;
+                // The reason stands behind the two bytes of the code.
+                let reason = range.start.saturating_add(2).min(range.end)..range.end;
+                Ok(Step::Close { code, reason })
+            }
             Opcode::Text | Opcode::Binary if header.fin => {
                 let binary = header.opcode == Opcode::Binary;
                 check_text(binary, payload)?;

@@ -60,10 +60,20 @@ pub fn encode_frame(out: &mut impl FrameSink, opcode: Opcode, payload: &[u8], ma
     }
 }
 
-/// Appends a close frame. Without a code, or with one that must not be sent, it is empty.
-pub fn encode_close(out: &mut impl FrameSink, code: Option<u16>, mask: Option<MaskKey>) {
+/// Longest reason that a close frame has room for, in bytes.
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// Appends a close frame. Without a code, or with one that must not be sent, it is empty. A reason that
+/// does not fit is cut at the end of a character.
+pub fn encode_close(out: &mut impl FrameSink, code: Option<u16>, reason: &str, mask: Option<MaskKey>) {
     match code.and_then(sendable_close_code) {
-        Some(code) => encode_frame(out, Opcode::Close, &code.to_be_bytes(), mask),
+        Some(code) => {
+            let mut cuts = (0..=reason.len().min(CLOSE_REASON_BYTES_MAX)).rev();
+            let cut = cuts.find(|cut| reason.is_char_boundary(*cut)).unwrap_or(0);
+            let mut payload = code.to_be_bytes().to_vec();
+            payload.extend_from_slice(reason.get(..cut).unwrap_or_default().as_bytes());
+            encode_frame(out, Opcode::Close, &payload, mask);
+        }
         None => encode_frame(out, Opcode::Close, &[], mask),
     }
 }

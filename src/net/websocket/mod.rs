@@ -18,7 +18,7 @@ mod tests;
 pub use super::buffer::Buffer;
 pub use close::{is_valid_close_code, sendable_close_code};
 pub use decoder::{Decoder, Step};
-pub use encoder::{FrameSink, encode_close, encode_frame, write_header};
+pub use encoder::{CLOSE_REASON_BYTES_MAX, FrameSink, encode_close, encode_frame, write_header};
 pub use handshake::{accept_key, new_key};
 pub use header::{HEADER_BYTES_MAX, Header, MaskKey, Opcode, ProtocolError, Role, parse_header};
 pub use mask::apply_mask;

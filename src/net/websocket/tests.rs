@@ -51,7 +51,7 @@ fn decode_in_pieces(bytes: &[u8], writer: Role, pieces: &[usize]) -> Result<Vec<
                 Step::Fragment { end } => (end, None),
                 Step::Ping { end, payload } => (end, Some(Heard::Ping(kept[at..][payload].to_vec()))),
                 Step::Pong { end } => (end, Some(Heard::Pong)),
-                Step::Close { code } => {
+                Step::Close { code, .. } => {
                     heard.push(Heard::Close(code));
                     return Ok(heard);
                 }
@@ -169,7 +169,7 @@ fn traffic(random: &mut StdRng, writer: Role) -> (Vec<u8>, Vec<Heard>) {
     if random.random_bool(0.3) {
         let mask = (writer == Role::Client).then(|| random.random());
         let code = random.random_bool(0.5).then_some(4001);
-        encode_close(&mut bytes, code, mask);
+        encode_close(&mut bytes, code, "over", mask);
         meaning.push(Heard::Close(code));
     }
     (bytes, meaning)
@@ -298,11 +298,27 @@ fn the_accept_key_of_the_specification() {
 fn codes_that_only_stand_for_something_are_never_sent() {
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
         let mut bytes = Vec::new();
-        encode_close(&mut bytes, Some(code), None);
+        encode_close(&mut bytes, Some(code), "", None);
         assert_eq!(bytes, [0x88, 0], "{code}");
     }
     assert_eq!(sendable_close_code(1012), Some(1012));
     assert_eq!(sendable_close_code(4999), Some(4999));
+}
+
+#[test]
+fn a_close_frame_carries_its_reason() {
+    for (reason, kept) in
+        [("", ""), ("bye \u{20ac}", "bye \u{20ac}"), (&*"\u{20ac}".repeat(60), &*"\u{20ac}".repeat(41))]
+    {
+        let mut bytes = Vec::new();
+        encode_close(&mut bytes, Some(4001), reason, Some([1, 2, 3, 4]));
+        let step = Decoder::new(Role::Client).decode(&mut bytes, 1_000).unwrap();
+        let Step::Close { code, reason: range } = step else { panic!("{step:?}") };
+        assert_eq!((code, &bytes[range]), (Some(4001), kept.as_bytes()));
+    }
+    let mut bytes = vec![0x88, 0];
+    let step = Decoder::new(Role::Server).decode(&mut bytes, 1_000).unwrap();
+    assert_eq!(step, Step::Close { code: None, reason: 2..2 });
 }
 
 proptest! {
