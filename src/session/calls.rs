@@ -10,7 +10,7 @@ const OVER: &[&str] = &["FINISH", "FAILED", "BUSY"];
 
 impl Session {
     pub(super) fn call(&mut self, peek: &Peek<'_>) {
-        let Some(id) = peek.string("callId") else { return self.forward_or_drop() };
+        let Some(id) = self.client_id(peek, "callId") else { return self.forward_or_drop() };
         if self.is_up() {
             self.note_call(&id);
             self.outputs.push(Output::ForwardToUpstream);
@@ -23,13 +23,13 @@ impl Session {
     pub(super) fn call_verb(&mut self, peek: &Peek<'_>) {
         if self.is_up() {
             self.outputs.push(Output::ForwardToUpstream);
-        } else if let Some(id) = peek.string("callId") {
+        } else if let Some(id) = self.client_id(peek, "callId") {
             self.say_to_client(synthetic::call_finished(&id, "FAILED"));
         }
     }
 
     pub(super) fn hangup(&mut self, peek: &Peek<'_>) {
-        let Some(id) = peek.string("callId") else { return self.forward_or_drop() };
+        let Some(id) = self.client_id(peek, "callId") else { return self.forward_or_drop() };
         let pending = Pending::Hangup(id.as_ref().into());
         if self.drop_burst(&Subject::Call(id.as_ref().into())) {
             // Its end is held back: no answer would come any more.
@@ -64,7 +64,7 @@ impl Session {
     }
 
     pub(super) fn incoming_call(&mut self, peek: &Peek<'_>) {
-        if let Some(id) = peek.string("callId") {
+        if let Some(id) = peek.id("callId") {
             self.note_call(&id);
         }
         self.outputs.push(Output::ForwardToClient);
@@ -73,7 +73,7 @@ impl Session {
     /// The status, not the name of the message, drives the SDK's state of a call.
     pub(super) fn call_status(&mut self, peek: &Peek<'_>) {
         let over = peek.string("status").is_some_and(|status| OVER.contains(&&*status));
-        let id = peek.string("callId");
+        let id = peek.id("callId");
         if let (true, Some(id)) = (over, &id) {
             let _ = self.ledger.settle(&Pending::Hangup(id.as_ref().into()));
         }

@@ -4,8 +4,9 @@
 use crate::signaling::{Edits, Peek, peek, synthetic};
 
 use super::{
-    Event, Output,
+    Close, Event, Output,
     core::Session,
+    first::is_connection,
     ledger::{Kind, Pending},
     packed::Packed,
     state::{HeldMessage, Link},
@@ -24,6 +25,7 @@ impl Session {
             return;
         };
         match &*peek.name {
+            "connection" if is_connection(&peek) => self.connection_again(&peek),
             "pong" => {}
             "ping" => self.forward_or_drop(),
             "publishStream" => self.stream_request(&peek, Kind::Publish),
@@ -48,6 +50,10 @@ impl Session {
     pub(super) fn client_binary(&mut self) {
         match self.link {
             Link::First => self.first_binary(),
+            // It speaks something of its own, and the upstream that might know it is gone.
+            Link::Down(_) if self.client.connection.is_none() => {
+                self.end(Some(Close::Code(1001)), Close::NoCode);
+            }
             _ => self.forward_or_drop(),
         }
     }
@@ -102,6 +108,10 @@ impl Session {
     /// What the client said before it had an upstream is heard as if said now.
     pub(super) fn hear_first_words(&mut self) {
         for held in std::mem::take(&mut self.held) {
+            if self.link == Link::PassedThrough {
+                self.say_upstream(held.message.into_vec());
+                continue;
+            }
             let before = self.outputs.len();
             self.client_text(&held.message);
             for output in self.outputs.iter_mut().skip(before) {
@@ -128,7 +138,7 @@ impl Session {
             self.outputs.push(Output::ForwardToUpstream);
             return;
         };
-        let stream = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        let stream = peek.id("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
         let stream = stream.and_then(|index| self.ledger.streams.get(index));
         match stream {
             Some(stream) if !stream.state.is_upstream() => {}
@@ -157,7 +167,7 @@ impl Session {
     }
 
     fn available(&mut self, peek: &Peek<'_>) {
-        let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
+        let Some(id) = self.client_id(peek, "mediaSessionId") else { return self.forward_or_drop() };
         let pending = Pending::Available(id.as_ref().into());
         if self.is_up() {
             self.forward_question(peek, pending);
@@ -167,7 +177,7 @@ impl Session {
     }
 
     fn snapshot(&mut self, peek: &Peek<'_>) {
-        let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
+        let Some(id) = self.client_id(peek, "mediaSessionId") else { return self.forward_or_drop() };
         let pending = Pending::Snapshot(id.as_ref().into());
         if self.is_up() {
             self.forward_question(peek, pending);
@@ -215,7 +225,7 @@ impl Session {
     }
 
     fn metrics_description(&mut self, peek: &Peek<'_>) {
-        let index = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        let index = peek.id("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
         if let Some(stream) = index.and_then(|index| self.ledger.streams.get_mut(index)) {
             stream.metrics = None;
             let (rest_bytes, text) = (stream.bytes(), peek.text());
@@ -235,7 +245,7 @@ impl Session {
 
     /// A mute is an intent and is repeated on a new upstream; other stream events are not.
     fn stream_event(&mut self, peek: &Peek<'_>) {
-        let index = peek.string("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        let index = peek.id("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
         if let Some(index) = index
             && let Some(stream) = self.ledger.streams.get_mut(index)
         {

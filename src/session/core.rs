@@ -216,6 +216,7 @@ impl Session {
     }
 
     pub(super) fn say_to_client(&mut self, message: Vec<u8>) {
+        let message = self.ledger.numeric_ids.restore(message);
         self.outputs.push(Output::SendToClient(message));
     }
 
@@ -252,11 +253,7 @@ impl Session {
 
     fn client_closed(&mut self, code: Option<u16>) {
         // A clean close upstream, whatever became of the client: no ghost may hold its names.
-        let close = match code {
-            Some(1001) => Close::Code(1001),
-            Some(code @ (1000 | 3000..=4999)) => Close::Code(code),
-            _ => Close::NoCode,
-        };
+        let close = code.map_or(Close::NoCode, Close::Code);
         self.end(None, close);
     }
 

@@ -175,9 +175,4 @@ pub enum Event {
         /// Name of the setting.
         limit: &'static str,
     },
-    /// A message of the client was not understood and closed the session.
-    BadFirstMessage {
-        /// What was wrong.
-        reason: String,
-    },
 }

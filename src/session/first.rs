@@ -2,33 +2,32 @@
 
 use crate::{
     config::RestoreMode,
-    signaling::{Peek, PeekError, peek, view},
+    signaling::{Peek, peek, view},
 };
 
-use super::{Close, Event, Output, core::Session, packed::Packed, state::Link};
-
-/// Close code for data of a kind we cannot take (RFC 6455 section 7.4.1).
-const CLOSE_UNSUPPORTED: u16 = 1003;
-/// Close code for a message that breaks our rules (RFC 6455 section 7.4.1).
-const CLOSE_POLICY: u16 = 1008;
+use super::{
+    Event, Output,
+    core::Session,
+    kept::Full,
+    packed::Packed,
+    state::{Link, Stage},
+};
 
 impl Session {
     pub(super) fn first_message(&mut self, text: &[u8]) {
         match peek(text) {
-            Ok(peek) if peek.name == "connection" && peek.argument(0).is_some() => self.connection(&peek),
+            Ok(peek) if is_connection(&peek) => self.connection(&peek),
+            // A sign of life that came early: the session is still to begin.
+            Ok(peek) if matches!(&*peek.name, "ping" | "pong") => {
+                self.outputs.push(Output::ForwardToUpstream);
+            }
             Ok(_) => self.pass_through("the first message is not `connection`"),
-            Err(error) => self.bad_first_message(error),
+            Err(_) => self.pass_through("the first message is none of the protocol"),
         }
     }
 
     pub(super) fn first_binary(&mut self) {
-        self.event(Event::BadFirstMessage { reason: "a binary frame".to_owned() });
-        self.end(Some(Close::Code(CLOSE_UNSUPPORTED)), Close::NoCode);
-    }
-
-    fn bad_first_message(&mut self, error: PeekError) {
-        self.event(Event::BadFirstMessage { reason: error.to_string() });
-        self.end(Some(Close::Code(CLOSE_POLICY)), Close::NoCode);
+        self.pass_through("the first message is binary");
     }
 
     fn connection(&mut self, peek: &Peek<'_>) {
@@ -52,12 +51,43 @@ impl Session {
             self.pass_through(reason);
             return;
         }
+        self.take_connection(peek, &connection, mode);
+        self.link = Link::Up;
+        self.outputs.push(Output::ForwardToUpstream);
+    }
+
+    /// A client that connects again on the same socket: from now on this is what it is, also for the
+    /// next upstream. Its streams stay what they are.
+    pub(super) fn connection_again(&mut self, peek: &Peek<'_>) {
+        let connection = view::Connection::read(peek);
+        let mode = self.settings.restore_mode(connection.app_key.as_deref());
+        let freed = self.client.connection.as_ref().map_or(0, Packed::len_bytes);
+        if !self.must_keep(peek.text().len().saturating_sub(freed)) {
+            self.not_kept(Full::Session);
+            return self.forward_or_drop();
+        }
+        self.take_connection(peek, &connection, mode);
+        // It waits for the answer to this one.
+        self.client.established = false;
+        self.client.refused = false;
+        self.client.got_version = false;
+        match self.outage().map(|outage| outage.stage) {
+            // The next upstream is told nothing else.
+            Some(Stage::Waiting { .. } | Stage::Dialing) => {}
+            Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => {
+                self.abandon_try("the client connects anew");
+            }
+            Some(Stage::Registering { .. } | Stage::Joining { .. }) | None => {
+                self.outputs.push(Output::ForwardToUpstream);
+            }
+        }
+    }
+
+    fn take_connection(&mut self, peek: &Peek<'_>, connection: &view::Connection<'_>, mode: RestoreMode) {
         self.client.keep_alive = connection.keep_alive == Some(true);
         self.client.mode = mode;
         self.client.identity = self.client.handshake.with_connection(peek);
         self.client.connection = Some(Packed::new(peek.text()));
-        self.link = Link::Up;
-        self.outputs.push(Output::ForwardToUpstream);
     }
 
     fn pass_through(&mut self, reason: &'static str) {
@@ -66,4 +96,9 @@ impl Session {
         self.outputs.push(Output::Passthrough);
         self.link = Link::PassedThrough;
     }
+}
+
+/// Whether this is the message that says who the client is.
+pub(super) fn is_connection(peek: &Peek<'_>) -> bool {
+    peek.name == "connection" && peek.argument(0).is_some()
 }

@@ -187,6 +187,7 @@ impl Ledger {
             + self.pending.iter().map(Pending::bytes).sum::<usize>()
             + texts(&self.calls)
             + texts(&self.retired)
+            + self.numeric_ids.bytes()
             + self.left_behind.bytes()
     }
 }

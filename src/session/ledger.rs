@@ -5,7 +5,7 @@
 
 use crate::media::StreamStats;
 
-use super::{Timestamp, packed::Packed};
+use super::{Timestamp, ids::NumericIds, packed::Packed};
 
 /// Publish or play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +233,8 @@ pub(super) struct Ledger {
     pub(super) left_behind: LeftBehind,
     /// Upstream ids we gave up in this epoch: whatever comes for them is dropped.
     pub(super) retired: Vec<Box<str>>,
+    /// Ids that the client writes as numbers.
+    pub(super) numeric_ids: NumericIds,
     /// `sessionDebug` start, while it is on.
     pub(super) debug: bool,
 }

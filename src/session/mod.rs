@@ -12,6 +12,7 @@ mod core;
 mod event;
 mod first;
 mod identity;
+mod ids;
 mod info;
 mod io;
 mod kept;

@@ -155,7 +155,7 @@ impl Session {
     }
 
     /// Ends a try whose connection stands but is of no use.
-    fn abandon_try(&mut self, info: &str) {
+    pub(super) fn abandon_try(&mut self, info: &str) {
         let Some(outage) = self.outage() else { return };
         self.outputs.push(Output::CloseUpstream(self.epoch, Close::NoCode));
         let event = Event::ReplayRefused { tries: outage.tries, info: info.to_owned(), retry: true };

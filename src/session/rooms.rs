@@ -19,7 +19,7 @@ const MISSING_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Session {
     pub(super) fn send_data(&mut self, peek: &Peek<'_>) {
-        let operation = peek.string("operationId");
+        let operation = self.client_id(peek, "operationId");
         let command = peek.field("payload").and_then(|payload| room_command(peek.text(), payload));
         match (command, operation) {
             (Some((command, room)), Some(operation)) if command == "join" => {
@@ -210,7 +210,7 @@ impl Session {
     }
 
     pub(super) fn data_status(&mut self, peek: &Peek<'_>) {
-        let Some(operation) = peek.string("operationId") else {
+        let Some(operation) = peek.id("operationId") else {
             self.outputs.push(Output::ForwardToClient);
             return;
         };

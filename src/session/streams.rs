@@ -27,12 +27,12 @@ const STREAM_BYTES: usize = size_of::<Stream>();
 
 impl Session {
     pub(super) fn stream_request(&mut self, peek: &Peek<'_>, kind: Kind) {
-        let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
+        let Some(id) = self.client_id(peek, "mediaSessionId") else { return self.forward_or_drop() };
         if self.ledger.by_client_id(&id).is_some() {
             // A second request under one id is an error of the client: the server says so.
             return self.forward_or_drop();
         }
-        let name = peek.string("name").unwrap_or_default();
+        let name = peek.id("name").unwrap_or_default();
         let published = kind.is_publish();
         let up = self.is_up();
         if !self.is_short(&id) {
@@ -144,13 +144,13 @@ impl Session {
     /// The client's word wins (rule R4): a stop is forwarded if the upstream has the stream, and
     /// answered here if it has not.
     pub(super) fn stream_stop(&mut self, peek: &Peek<'_>, kind: Kind) {
-        let Some(id) = peek.string("mediaSessionId") else { return self.forward_or_drop() };
+        let Some(id) = self.client_id(peek, "mediaSessionId") else { return self.forward_or_drop() };
         let Some(index) = self.ledger.by_client_id(&id) else {
             if !self.is_short(&id) {
                 return self.forward_or_drop();
             }
             // Its end crossed the stop. The upstream may have known it by another id, or never.
-            let name = peek.string("name").unwrap_or_default();
+            let name = peek.id("name").unwrap_or_default();
             return self.say_stopped(&id, &name, kind);
         };
         self.release_name(index, EndOfName::Chosen);

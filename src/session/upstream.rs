@@ -1,7 +1,7 @@
 //! What the upstream of the current epoch says (protocol S2.2, S2.4, S2.6): forwarded, unless our
 //! own replay caused it.
 
-use crate::signaling::{Edits, Peek, Span, elements, peek, string};
+use crate::signaling::{Edits, Peek, Span, elements, identifier, peek};
 
 use super::{
     Event, Output,
@@ -59,7 +59,11 @@ impl Session {
     fn first_user_data(&mut self, peek: &Peek<'_>) {
         self.client.established = true;
         self.client.refused = false;
-        self.client.token = self.upstream.token.clone();
+        let before = std::mem::replace(&mut self.client.token, self.upstream.token.clone());
+        if let Some(before) = before.filter(|before| self.client.token.as_ref() != Some(before)) {
+            // It connected again: its media sockets come with the new one.
+            self.registry.tokens().remove(&before, self.id);
+        }
         self.outputs.push(Output::ForwardToClient);
         let app_key = peek.string("appKey").unwrap_or_default().into_owned();
         self.event(Event::SessionUp { app_key, mode: self.mode_name() });
@@ -137,7 +141,7 @@ impl Session {
     }
 
     fn remote_sdp(&mut self, peek: &Peek<'_>) {
-        let id = peek.string_argument(0);
+        let id = peek.id_argument(0);
         let Some(index) = id.as_deref().and_then(|id| self.ledger.by_upstream_id(id)) else {
             return self.about_stream(peek, peek.argument(0));
         };
@@ -161,7 +165,7 @@ impl Session {
     /// Forwards a message about a stream, with the id the client knows; drops what concerns a
     /// request we took back.
     pub(super) fn about_stream(&mut self, peek: &Peek<'_>, id_span: Option<Span>) {
-        let id = id_span.and_then(|span| string(peek.text(), span));
+        let id = id_span.and_then(|span| identifier(peek.text(), span));
         let Some(id) = id else {
             self.outputs.push(Output::ForwardToClient);
             return;
@@ -196,7 +200,7 @@ impl Session {
         let id_span = peek.field("mediaSessionId");
         let kind = peek.string("type");
         if let (Some("snapshotCompleted" | "snapshotFailed"), Some(id)) =
-            (kind.as_deref(), peek.string("mediaSessionId"))
+            (kind.as_deref(), peek.id("mediaSessionId"))
         {
             let client_id = self.client_id_of(&id);
             let _ = self.ledger.settle(&Pending::Snapshot(client_id));
@@ -205,7 +209,7 @@ impl Session {
     }
 
     fn available_answer(&mut self, peek: &Peek<'_>) {
-        if let Some(id) = peek.string("id") {
+        if let Some(id) = peek.id("id") {
             let wanted = Pending::Available(self.client_id_of(&id));
             // One answer settles all questions of that stream (protocol S2.4).
             while self.ledger.settle(&wanted) {}
@@ -222,7 +226,7 @@ impl Session {
         let mut edits = Edits::new();
         let ids = peek.field("ids");
         for span in ids.into_iter().flat_map(|ids| elements(peek.text(), ids)) {
-            let stream = string(peek.text(), span).and_then(|id| self.ledger.by_upstream_id(&id));
+            let stream = identifier(peek.text(), span).and_then(|id| self.ledger.by_upstream_id(&id));
             if let Some(stream) = stream.and_then(|index| self.ledger.streams.get(index)) {
                 edits.push_string(span, &stream.client_id);
             }

@@ -28,7 +28,7 @@ const INFO_IN_USE: &str = "Stream name is already in use";
 impl Session {
     pub(super) fn stream_status(&mut self, peek: &Peek<'_>) {
         let id_span = peek.field("mediaSessionId");
-        let id = peek.string("mediaSessionId");
+        let id = peek.id("mediaSessionId");
         let status = peek.string("status");
         let Some(index) = id.as_deref().and_then(|id| self.ledger.by_upstream_id(id)) else {
             let over = status.is_some_and(|status| TERMINAL.contains(&&*status));
@@ -170,7 +170,7 @@ impl Session {
 
     /// `fail` with `StreamStatusEvent`: the same as a status event, in other clothes.
     pub(super) fn stream_refused_by_fail(&mut self, peek: &Peek<'_>) {
-        let id = peek.string("id");
+        let id = peek.id("id");
         let Some(index) = id.as_deref().and_then(|id| self.ledger.by_upstream_id(id)) else {
             return self.about_stream(peek, peek.field("id"));
         };

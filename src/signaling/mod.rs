@@ -27,4 +27,6 @@ pub use edit::{Edits, remove_field, remove_fields, set_field};
 pub use names::{ClientMessage, ServerMessage};
 pub use peek::{Peek, PeekError, peek};
 pub use scan::{MAX_DEPTH, Span};
-pub use value::{boolean, element, elements, field, fields, is_null, number, string, unsigned_integer};
+pub use value::{
+    boolean, element, elements, field, fields, identifier, is_null, number, string, unsigned_integer,
+};

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::scan::{Cursor, Fault, Span, StringToken};
-use super::value::{Key, element, fields, string};
+use super::value::{Key, element, fields, identifier, string};
 
 /// Why a text is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +96,9 @@ pub struct Peek<'a> {
     pub data: Option<Span>,
 }
 
+/// U+FEFF at the start of a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Finds the name and the `data` of a message, whatever the order and the spelling of its keys.
 /// Where a key occurs twice the last one counts, as in `JSON.parse`.
 ///
@@ -103,7 +106,9 @@ pub struct Peek<'a> {
 /// The text is no JSON object with a string `message`, or nests too deep. Not every text that is
 /// no JSON is an error: what lies inside `data` is only skipped.
 pub fn peek(text: &[u8]) -> Result<Peek<'_>, PeekError> {
-    let mut cursor = Cursor::new(text, 0);
+    // Some JSON parsers take a byte order mark, and so do some senders write one.
+    let mut cursor =
+        Cursor::new(text, if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 });
     cursor.skip_space();
     if cursor.byte() != Some(b'{') {
         cursor.take_value()?;
@@ -176,6 +181,18 @@ impl<'a> Peek<'a> {
     #[must_use]
     pub fn string(&self, key: &str) -> Option<Cow<'a, str>> {
         string(self.text, self.field(key)?)
+    }
+
+    /// The id or name at `key` of the first argument; it may be a number.
+    #[must_use]
+    pub fn id(&self, key: &str) -> Option<Cow<'a, str>> {
+        identifier(self.text, self.field(key)?)
+    }
+
+    /// The argument with this index that is an id; it may be a number.
+    #[must_use]
+    pub fn id_argument(&self, index: usize) -> Option<Cow<'a, str>> {
+        identifier(self.text, self.argument(index)?)
     }
 
     /// Whether `key` of the first argument is a string, without looking into it: an SDP is long.

@@ -75,6 +75,13 @@ fn plain(inner: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(inner).map_or_else(|_| String::from_utf8_lossy(inner), Cow::Borrowed)
 }
 
+/// The id or name at `value`: a string, or a number as it is written. Clients may choose ids that are
+/// numbers; to an object of JavaScript and a `String` of Java they are the same.
+#[must_use]
+pub fn identifier(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
+    string(text, value).or_else(|| number_token(text, value).map(Cow::Borrowed))
+}
+
 /// The boolean at `value`.
 #[must_use]
 pub fn boolean(text: &[u8], value: Span) -> Option<bool> {

@@ -31,7 +31,6 @@
 //! | `room_lost` | warn | a room did not take the client back | `room`, `cause` |
 //! | `client_dead` | info | no sign of life from a client | `cause` |
 //! | `limit_reached` | warn | a setting bounded a client | `limit` |
-//! | `bad_first_message` | warn | a client spoke something else | `cause` |
 //! | `gave_up` | error | the end of patience: streams reported, socket closed | `attempts`, `cause` |
 //! | `session_ended` | info | a session is over | `cause`, `lived_ms` |
 //!
@@ -89,8 +88,7 @@ pub fn report(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
         Event::SessionUp { .. }
         | Event::PassedThrough { .. }
         | Event::ClientDead { .. }
-        | Event::LimitReached { .. }
-        | Event::BadFirstMessage { .. } => report_session(session, event),
+        | Event::LimitReached { .. } => report_session(session, event),
         Event::StreamOutcome { .. }
         | Event::StreamRetry { .. }
         | Event::RetriedWithoutH264 { .. }
@@ -124,10 +122,6 @@ fn report_session(session: SessionId, event: &Event) {
         }
         Event::LimitReached { limit } => {
             warn!(event = "limit_reached", %session, limit, "a limit was reached");
-        }
-        Event::BadFirstMessage { reason } => {
-            let cause = clean(reason);
-            warn!(event = "bad_first_message", %session, cause, "first message not understood");
         }
         _ => {}
     }
@@ -335,7 +329,6 @@ mod tests {
             ("room_lost", Event::RoomLost { room: text(), info: text() }),
             ("client_dead", Event::ClientDead { reason: "no pong" }),
             ("limit_reached", Event::LimitReached { limit: "session.streams_max" }),
-            ("bad_first_message", Event::BadFirstMessage { reason: text() }),
             ("gave_up", Event::GaveUp { reason: text(), tries: 100 }),
         ]
     }

@@ -69,16 +69,6 @@ fn sfu_and_old_clients_and_unknown_protocols_are_passed_through() {
 }
 
 #[test]
-fn a_first_message_that_is_none_closes_the_client() {
-    for first in ["", "hello", "[1,2]", "{\"data\":[]}"] {
-        let mut bed = Bed::new();
-        bed.feed(Input::ClientText(first.as_bytes()));
-        assert_eq!(bed.client_close, Some(Close::Code(1008)), "{first:?}");
-        assert!(bed.to_upstream.is_empty());
-    }
-}
-
-#[test]
 fn a_refused_connection_ends_as_the_server_ends_it() {
     let mut bed = Bed::new();
     bed.client("connection", connection());

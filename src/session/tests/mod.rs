@@ -6,6 +6,7 @@ mod basics;
 mod bytes;
 mod corners;
 mod dialling;
+mod first;
 mod limits;
 mod outage;
 mod refusals;

@@ -56,12 +56,22 @@ fn data_may_be_missing_or_of_any_type() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_message() {
+    let text = b"\xef\xbb\xbf {\"message\":\"x\",\"data\":[{\"id\":7}]}";
+    let peek = peek(text).unwrap();
+    assert_eq!(peek.name, "x");
+    assert_eq!(peek.text(), text);
+    assert_eq!(peek.id("id").unwrap(), "7");
+}
+
+#[test]
 fn what_is_no_message_is_an_error() {
     for (text, error) in [
         (&b""[..], PeekError::NotJson),
         (b"  ", PeekError::NotJson),
         (b"hello", PeekError::NotJson),
-        (b"\xef\xbb\xbf{\"message\":\"x\"}", PeekError::NotJson),
+        (b"{\xef\xbb\xbf\"message\":\"x\"}", PeekError::NotJson),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{\"message\":\"x\"}", PeekError::NotJson),
         (b"{\"message\":\"x\"", PeekError::NotJson),
         (b"{\"message\":\"x", PeekError::NotJson),
         (b"{\"message\":\"x\\", PeekError::NotJson),

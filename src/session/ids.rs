@@ -1,0 +1,70 @@
+//! Ids that a client writes as numbers. Inside they are texts like all others; what is said to the client
+//! has them as it wrote them. Decides nothing.
+
+use std::borrow::Cow;
+
+use crate::signaling::{Edits, Peek, Span, peek, string};
+
+use super::core::Session;
+
+/// Ids kept per session; the oldest goes first, and would be written as text from then on.
+const NUMERIC_IDS_MAX: usize = 256;
+/// Longest number that is taken for an id, in bytes.
+const NUMBER_BYTES_MAX: usize = 32;
+/// Where messages to a client have ids, besides their first argument.
+const FIELDS: [&str; 4] = ["mediaSessionId", "id", "callId", "operationId"];
+
+/// The ids that were numbers. Most sessions have none, and pay nothing.
+#[derive(Debug, Default)]
+pub(super) struct NumericIds(Vec<Box<str>>);
+
+impl NumericIds {
+    fn note(&mut self, id: &str) {
+        if self.knows(id) {
+            return;
+        }
+        if self.0.len() >= NUMERIC_IDS_MAX {
+            self.0.remove(0);
+        }
+        self.0.push(id.into());
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        self.0.iter().any(|known| **known == *id)
+    }
+
+    /// What they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|id| id.len() + size_of::<Box<str>>()).sum()
+    }
+
+    /// A message for the client with these ids as numbers.
+    pub(super) fn restore(&self, message: Vec<u8>) -> Vec<u8> {
+        if self.0.is_empty() {
+            return message;
+        }
+        let Ok(peek) = peek(&message) else { return message };
+        let mut edits = Edits::new();
+        let spans: Vec<Span> = peek.fields(FIELDS).into_iter().flatten().chain(peek.argument(0)).collect();
+        for span in spans {
+            if let Some(id) = string(peek.text(), span).filter(|id| self.knows(id)) {
+                edits.push(span, id);
+            }
+        }
+        if edits.is_empty() { message } else { edits.apply(&message) }
+    }
+}
+
+impl Session {
+    /// An id in a message of the client; one that is a number is remembered as such.
+    pub(super) fn client_id<'a>(&mut self, peek: &Peek<'a>, key: &str) -> Option<Cow<'a, str>> {
+        let id = peek.id(key)?;
+        if !peek.has_string(key) {
+            if id.len() > NUMBER_BYTES_MAX {
+                return None;
+            }
+            self.ledger.numeric_ids.note(&id);
+        }
+        Some(id)
+    }
+}
