@@ -4,10 +4,12 @@
 //! Hands out clones, never guards, so that no caller can hold a lock across an await. It decides
 //! nothing: the session core asks it and acts.
 
+mod in_vain;
 mod kept;
 mod names;
 mod tokens;
 
+pub use in_vain::InVain;
 pub use kept::Kept;
 pub use names::{EndOfName, Holder, NameSnapshot};
 pub use tokens::MediaRoute;
@@ -30,6 +32,9 @@ pub struct RegistryLimits {
     /// Most bytes that all sessions together keep to restore their clients; names take up to a
     /// quarter of it.
     pub kept_bytes_max: usize,
+    /// Most publishers remembered that were answered H264 and sent no video; each takes some 30
+    /// bytes. Past it further ones are not remembered beyond their session.
+    pub in_vain_max: usize,
 }
 
 impl Default for RegistryLimits {
@@ -40,6 +45,7 @@ impl Default for RegistryLimits {
             ended_ms_max: 60_000,
             name_bytes_max: 1024,
             kept_bytes_max: 256 * 1024 * 1024,
+            in_vain_max: 10_000,
         }
     }
 }
@@ -50,6 +56,7 @@ pub struct Registry {
     names: Names,
     tokens: Tokens,
     kept: Kept,
+    in_vain: InVain,
 }
 
 impl Default for Registry {
@@ -67,6 +74,7 @@ impl Registry {
             names: Names::new(limits, of_names),
             tokens: Tokens::default(),
             kept: Kept::new(limits.kept_bytes_max.saturating_sub(of_names)),
+            in_vain: InVain::new(limits),
         }
     }
 
@@ -80,6 +88,12 @@ impl Registry {
     #[must_use]
     pub const fn kept(&self) -> &Kept {
         &self.kept
+    }
+
+    /// Who was answered H264 and sent no video.
+    #[must_use]
+    pub const fn h264_in_vain(&self) -> &InVain {
+        &self.in_vain
     }
 
     /// Which client token stands for which upstream token.

@@ -21,7 +21,7 @@ fn impatient(settings: MediaSettings) -> MediaHandle {
 }
 
 async fn silent(anchored: &mut Anchored) -> u32 {
-    anchored.expect(|fact| if let Fact::ClientSilent { tries } = fact { Some(tries) } else { None }).await
+    anchored.expect(|fact| if let Fact::ClientSilent { tries, .. } = fact { Some(tries) } else { None }).await
 }
 
 #[tokio::test]

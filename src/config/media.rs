@@ -88,7 +88,7 @@ pub struct MediaSettings {
     /// Longest time from the server's answer to a connection of media with it. Default 6 s.
     #[serde(rename = "upstream_connect_timeout_ms", with = "Ms::<100, 600_000>")]
     pub upstream_connect_timeout: Duration,
-    /// Longest time from our answer to the first packet of the client. Default 15 s.
+    /// Longest time from our answer to a connection of media with the client. Default 15 s.
     #[serde(rename = "client_connect_timeout_ms", with = "Ms::<100, 600_000>")]
     pub client_connect_timeout: Duration,
     /// Silence of a client after which it gets new transport addresses, and the pause between

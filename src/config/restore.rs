@@ -128,6 +128,11 @@ pub struct RestoreSettings {
     /// (R12); browsers give up ICE after about 15 s. Default 15 s.
     #[serde(rename = "ice_patience_ms", with = "Ms::<1_000, 600_000>")]
     pub ice_patience: Duration,
+    /// Firefox cannot be given new addresses for its media (it waits for the answer that the SDK
+    /// never makes), and gives up ICE after this long a silence: its anchored streams that were
+    /// silent for so long are reported as soon as the client is heard. Default 27 s.
+    #[serde(rename = "firefox_ice_patience_ms", with = "Ms::<1_000, 600_000>")]
+    pub firefox_ice_patience: Duration,
     /// Reasons of a `fail` that are no refusal but a backend in trouble (R8): the try counts as
     /// failed and is repeated. Compared without regard to case.
     pub transient_reasons: Vec<String>,
@@ -165,6 +170,7 @@ impl Default for RestoreSettings {
             answer_timeout: Duration::from_secs(10),
             proof_timeout: Duration::from_secs(10),
             ice_patience: Duration::from_secs(15),
+            firefox_ice_patience: Duration::from_secs(27),
             transient_reasons: reasons.map(str::to_owned).to_vec(),
         }
     }

@@ -36,6 +36,22 @@ impl SessionSettings {
             .and_then(|app| app.restore_mode)
             .unwrap_or(self.restore.mode)
     }
+
+    /// The check of published video for a session of this application.
+    #[must_use]
+    pub fn check_bitrate(&self, app_key: Option<&str>) -> CheckBitrate {
+        app_key
+            .and_then(|key| self.apps.get(key))
+            .and_then(|app| app.check_bitrate)
+            .unwrap_or(self.video.check_bitrate)
+    }
+
+    /// Whether published video is checked for any application.
+    #[must_use]
+    pub fn checks_bitrate(&self) -> bool {
+        let apps = self.apps.values().filter_map(|app| app.check_bitrate);
+        apps.chain([self.video.check_bitrate]).any(|check| check != CheckBitrate::Off)
+    }
 }
 
 /// What clients say during an outage is held for the next upstream, within these bounds; what
@@ -138,15 +154,21 @@ impl Default for SessionBounds {
 
 /// Vendor's "check bitrate".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub enum CheckBitrate {
-    /// A publisher that never sent video is reported FAILED; one that did and pauses is not.
+    /// A publisher that sends no video is asked for key frames and told in the log, never FAILED:
+    /// still canvases and slow cameras are legal. If it was answered H264 and ends without having
+    /// sent any, its next publish is answered without H264.
     #[default]
     On,
-    /// No check.
-    Off,
+    /// As `on`, and a publisher that never sent video is reported FAILED; one that did and pauses
+    /// is not.
+    NeverSent,
     /// Every pause of the video is FAILED, as in the vendor's example.
     Strict,
+    /// No check.
+    Off,
 }
 
 /// Section `[video]`: the vendor's checks of published video.
@@ -165,6 +187,11 @@ pub struct VideoSettings {
     /// 0 = no check.
     #[serde(with = "Between::<0, 1_000>")]
     pub bitrate_max_tries: u32,
+    /// For how long after the end of a publish that was answered H264 and sent no video the same
+    /// client's next publish of that name is answered without H264, in whatever session.
+    /// Default 60 s; zero = in the same session only.
+    #[serde(rename = "h264_in_vain_ms", with = "Ms::<0, 3_600_000>")]
+    pub h264_in_vain: Duration,
 }
 
 impl Default for VideoSettings {
@@ -174,6 +201,7 @@ impl Default for VideoSettings {
             check_bitrate: CheckBitrate::On,
             bitrate_check_interval: Duration::from_millis(500),
             bitrate_max_tries: 3,
+            h264_in_vain: Duration::from_secs(60),
         }
     }
 }
@@ -184,4 +212,6 @@ impl Default for VideoSettings {
 pub struct AppSettings {
     /// Instead of `restore.mode`.
     pub restore_mode: Option<RestoreMode>,
+    /// Instead of `video.check_bitrate`.
+    pub check_bitrate: Option<CheckBitrate>,
 }

@@ -153,22 +153,25 @@ pub enum Fact {
         /// For the log; holds no secrets.
         reason: String,
     },
+    /// ICE and DTLS with the client stand. Once per stream.
+    ClientConnected,
     /// ICE and DTLS with the upstream stand.
     UpstreamConnected {
         /// The epoch of the leg.
         epoch: Epoch,
     },
-    /// Proof: media passed through the leg of this epoch to the other side. Comes at most twice
-    /// per leg: with the first packets (`complete` false if video is still to come) and when
-    /// the proof is complete.
+    /// Media flows through the leg of this epoch. `complete` false is a sign of life: packets came
+    /// from the sending side, but not yet all the proof; said with the first of them and about
+    /// once per second while more come. `complete` true is the proof, said once per leg.
     Flowing {
         /// The epoch of the leg.
         epoch: Epoch,
         /// A key frame of video passed.
         key_frame: bool,
         /// This is all the proof the stream can give: a key frame for video; a packet where
-        /// there is only audio; a connected upstream where the client (alive) sends nothing at
-        /// all, or no video because it is muted or its source pauses.
+        /// there is only audio; audio for a while where video gives no key frame; a connected
+        /// upstream where the sender (alive) sends nothing at all, or no video because it is muted
+        /// or its source pauses.
         complete: bool,
     },
     /// The upstream leg of this epoch came to nothing: no connectivity within the time limit,
@@ -191,6 +194,8 @@ pub enum Fact {
     ClientSilent {
         /// How often this was said in this silence, from 1.
         tries: u32,
+        /// How long the silence has lasted.
+        silence: Duration,
     },
     /// The client leg was silent and is heard again.
     ClientRevived {
@@ -348,10 +353,10 @@ pub struct MediaSettings {
     pub client_silence: Duration,
     /// Reports of a client's silence before [`Fact::ClientGone`].
     pub client_revive_tries_max: u32,
-    /// Longest time from the client's answer to the first authenticated packet of the client.
+    /// Longest time from the client's answer to a standing DTLS session with the client.
     pub client_connect_max: Duration,
     /// How long a connected upstream without any media is waited on before the proof counts as
-    /// complete without it.
+    /// complete without it; twice as long where there is audio and video gives no key frame.
     pub idle_proof: Duration,
     /// Pause between key frame requests while none was seen.
     pub key_frame_retry: Duration,

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::config::{CheckBitrate, Config};
+use crate::config::Config;
 
 use super::MediaSettings;
 
@@ -31,7 +31,7 @@ impl MediaSettings {
             bitrate_max: media.stream_bits_per_second_max,
             addresses_per_transport_max: media.addresses_per_transport_max,
             checks_per_second_max: media.checks_per_second_max,
-            check_bitrate: video.check_bitrate != CheckBitrate::Off,
+            check_bitrate: config.session.checks_bitrate(),
             bitrate_check_interval: video.bitrate_check_interval,
             bitrate_max_tries: video.bitrate_max_tries,
             change_codec: video.retry_without_h264,

@@ -3,13 +3,14 @@
 //! that means for a stream is decided here.
 
 use crate::{
-    config::{CheckBitrate, RestoreMode},
+    config::RestoreMode,
     media::{Fact, Kind as MediaKind, StreamStats},
-    signaling::{Peek, synthetic},
+    signaling::{Peek, sdp, synthetic},
 };
 
 use super::{
     Event, MediaCommand, Output,
+    client_leg::INFO_CLIENT_GONE,
     core::Session,
     info::RetryClass,
     kept::Full,
@@ -17,13 +18,6 @@ use super::{
     packed::Packed,
     request::{offer_in, request_with},
 };
-
-/// What a client is told whose media path is gone for good.
-const INFO_CLIENT_GONE: &str = "Failed by ICE keep alive";
-/// How long a client that closed its media may take to say that it stops.
-const STOP_GRACE: std::time::Duration = std::time::Duration::from_secs(1);
-/// What a publisher is told that never sent video (the vendor's bitrate check).
-const INFO_NO_VIDEO: &str = "Failed by RTP activity";
 
 impl Session {
     /// How a new WebRTC stream of this client travels.
@@ -47,24 +41,20 @@ impl Session {
     pub(super) fn ask_for_offer(&mut self, index: usize, replay: bool) -> bool {
         let until = self.now + self.settings.restore.proof_timeout;
         let epoch = self.epoch;
-        let refuse_h264 = self.refuse_h264;
+        self.refuse_h264_that_was_in_vain(index);
         let Some(stream) = self.ledger.streams.get_mut(index) else { return false };
         let Transport::Anchored(key) = stream.transport else { return false };
         stream.state = StreamState::Offering { until, replay };
-        let without_h264 = stream.without_h264 || refuse_h264;
+        let refuse_h264 = stream.without_h264;
         let command = if stream.opened {
-            MediaCommand::Attach { key, epoch, narrow: stream.running, refuse_h264: without_h264 }
+            MediaCommand::Attach { key, epoch, narrow: stream.running, refuse_h264 }
         } else {
             stream.opened = true;
             let kind = if stream.kind.is_publish() { MediaKind::Publish } else { MediaKind::Play };
             let request = stream.request.as_ref().map(Packed::unpack).unwrap_or_default();
-            MediaCommand::Open {
-                key,
-                kind,
-                epoch,
-                client_offer: offer_in(&request),
-                refuse_h264: without_h264,
-            }
+            let client_offer = offer_in(&request);
+            stream.unrevivable = sdp::is_of_firefox(&client_offer);
+            MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264 }
         };
         self.outputs.push(Output::Media(command));
         true
@@ -77,6 +67,7 @@ impl Session {
             Fact::ClientAnswer { sdp } => self.client_answer(index, &sdp),
             Fact::Unanchorable { reason } => self.unanchorable(index, reason),
             Fact::Flowing { epoch, complete: true, .. } if epoch == self.epoch => self.flows(index),
+            Fact::Flowing { epoch, .. } if epoch == self.epoch => self.shows_life(index),
             Fact::UpstreamFailed { epoch, reason } if epoch == self.epoch => {
                 self.upstream_leg_failed(index, &reason);
             }
@@ -86,16 +77,15 @@ impl Session {
                 self.upstream.probed = true;
                 self.outputs.push(Output::PingUpstream);
             }
-            Fact::ClientSilent { .. } => self.outputs.push(Output::Media(MediaCommand::Revive { key })),
+            Fact::ClientConnected => self.client_leg_connected(index),
+            Fact::ClientSilent { silence, .. } => self.client_leg_silent(index, key, silence),
             Fact::NewClientCredentials { sdp } => self.say_remote_sdp(index, &sdp, false),
-            Fact::ClientRevived { silence } => {
-                let event = Event::ClientLegRevived { name: self.name_of(index), silence };
-                self.event(event);
-            }
+            Fact::ClientRevived { silence } => self.client_leg_revived(index, silence),
             Fact::ClientGone { .. } => self.client_media_closed(index),
             Fact::Broken { reason } => self.anchored_stream_is_over(index, INFO_CLIENT_GONE, &reason),
             Fact::CodecChanged { epoch, codec } if epoch == self.epoch => self.codec_changed(index, codec),
             Fact::NoVideo { never_sent, had_h264 } => self.no_video(index, never_sent, had_h264),
+            Fact::VideoBack => self.video_back(index),
             Fact::Stats(numbers) => self.counted(index, numbers),
             _ => {}
         }
@@ -105,7 +95,7 @@ impl Session {
         self.ledger.streams.iter().position(|stream| stream.transport == Transport::Anchored(key))
     }
 
-    fn name_of(&self, index: usize) -> String {
+    pub(super) fn name_of(&self, index: usize) -> String {
         self.ledger.streams.get(index).map(|stream| stream.name.to_string()).unwrap_or_default()
     }
 
@@ -132,6 +122,8 @@ impl Session {
         stream.sent = true;
         stream.runs_upstream = false;
         stream.left_behind = false;
+        stream.alive = false;
+        stream.withheld = None;
         stream.state = if replay { StreamState::Replayed { until } } else { StreamState::Requested };
         let message = request_with(&request, stream.upstream_id.as_deref(), Some(sdp));
         self.say_upstream(message);
@@ -151,7 +143,7 @@ impl Session {
         self.say_remote_sdp(index, sdp, true);
     }
 
-    fn say_remote_sdp(&mut self, index: usize, sdp: &str, answers_client: bool) {
+    pub(super) fn say_remote_sdp(&mut self, index: usize, sdp: &str, answers_client: bool) {
         if let Some(stream) = self.ledger.streams.get(index) {
             self.say_to_client(synthetic::set_remote_sdp(&stream.client_id, sdp, answers_client));
         }
@@ -190,6 +182,24 @@ impl Session {
             .is_some_and(|stream| matches!(stream.state, StreamState::Replayed { .. }) && stream.running);
         if replayed {
             self.restored(index);
+        }
+    }
+
+    /// Packets come, though not yet what proves the stream: a key frame may be long in coming.
+    fn shows_life(&mut self, index: usize) {
+        if let Some(stream) = self.ledger.streams.get_mut(index) {
+            stream.alive = true;
+        }
+    }
+
+    /// The time for a proof is over.
+    pub(super) fn proof_is_late(&mut self, index: usize) {
+        let alive = self.ledger.streams.get(index).is_some_and(|stream| stream.alive && stream.running);
+        if alive {
+            // To ask again would only make the receiver wait for the next key frame.
+            self.restored(index);
+        } else {
+            self.start_over(index, "no media came through");
         }
     }
 
@@ -237,71 +247,6 @@ impl Session {
         }
     }
 
-    /// The SDK's stop closes the media together with sending the request, and UDP may overtake
-    /// TCP: the client's word is waited for a moment.
-    fn client_media_closed(&mut self, index: usize) {
-        let until = self.now + STOP_GRACE;
-        if let Some(stream) = self.ledger.streams.get_mut(index).filter(|s| s.state != StreamState::Stopping)
-        {
-            stream.media_closed_until = Some(until);
-        }
-    }
-
-    pub(super) fn client_media_is_gone(&mut self, index: usize) {
-        if let Some(stream) = self.ledger.streams.get_mut(index) {
-            stream.media_closed_until = None;
-        }
-        self.anchored_stream_is_over(index, INFO_CLIENT_GONE, "the client's media ended");
-    }
-
-    fn anchored_stream_is_over(&mut self, index: usize, info: &'static str, reason: &str) {
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        if stream.state == StreamState::Stopping {
-            return;
-        }
-        stream.refusal = Some(super::streams::failed(stream, info).into_boxed_slice());
-        let upstream_has_it = stream.state.is_upstream();
-        let event = Event::MediaLost { name: stream.name.to_string(), reason: reason.to_owned() };
-        self.event(event);
-        if upstream_has_it && self.is_up() {
-            self.stop_upstream(index);
-        }
-        self.report(index);
-    }
-
-    /// The browser fell back to another codec by itself: the upstream is asked anew with it.
-    fn codec_changed(&mut self, index: usize, codec: String) {
-        let event = Event::CodecChanged { name: self.name_of(index), codec };
-        self.event(event);
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        if !matches!(stream.state, StreamState::Live | StreamState::Requested | StreamState::Replayed { .. })
-        {
-            return;
-        }
-        if stream.state == StreamState::Live {
-            stream.since = self.now;
-        }
-        self.stop_upstream(index);
-        self.hold_name_for_restore(index, true);
-        self.ask_for_offer(index, true);
-    }
-
-    /// The vendor's bitrate check, on the server side (design section 4).
-    fn no_video(&mut self, index: usize, never_sent: bool, had_h264: bool) {
-        let event = Event::NoVideo { name: self.name_of(index), never_sent };
-        self.event(event);
-        let fails = match self.settings.video.check_bitrate {
-            CheckBitrate::Off => false,
-            CheckBitrate::On => never_sent,
-            CheckBitrate::Strict => true,
-        };
-        if !fails {
-            return;
-        }
-        self.refuse_h264 |= had_h264 && self.settings.video.retry_without_h264;
-        self.anchored_stream_is_over(index, INFO_NO_VIDEO, "the publisher sends no video");
-    }
-
     /// The workers' numbers of a stream, kept for whoever looks. Each gap that a restore left is
     /// told once.
     fn counted(&mut self, index: usize, numbers: Box<StreamStats>) {
@@ -331,15 +276,6 @@ impl Session {
         self.outputs.push(Output::Media(command));
     }
 
-    /// A running stream of the client (un)muted its video: the watchdog must know.
-    pub(super) fn tell_workers_of_mute(&mut self, index: usize) {
-        if let Some(stream) = self.ledger.streams.get(index)
-            && let Transport::Anchored(key) = stream.transport
-        {
-            self.outputs.push(Output::Media(MediaCommand::Muted { key, video: stream.video_muted }));
-        }
-    }
-
     /// The upstream is gone: legs towards it end, legs towards the client stay.
     pub(super) fn detach(&mut self, index: usize) {
         if let Some(stream) = self.ledger.streams.get(index)
@@ -353,6 +289,7 @@ impl Session {
     /// Takes a stream out of the ledger, and its legs down.
     pub(super) fn remove_stream(&mut self, index: usize) -> super::ledger::Stream {
         let mut stream = self.ledger.streams.swap_remove(index);
+        self.remember_h264_in_vain(&stream);
         if let Some(numbers) = stream.numbers.take() {
             let (name, restored) = (stream.name.to_string(), stream.restored);
             self.event(Event::MediaSummary { name, restored, numbers });

@@ -39,7 +39,7 @@ pub struct Session {
     pub(super) anchors: bool,
     /// The key of the last anchored stream.
     pub(super) next_media_key: u32,
-    /// This client's publishes are answered without H264 from now on: it failed with it.
+    /// This client's publishes are answered without H264 from now on: it had it in vain.
     pub(super) refuse_h264: bool,
     /// What it keeps, in bytes.
     pub(super) kept: Kept,

@@ -139,6 +139,11 @@ pub enum Event {
         /// It never sent any; false: it did and pauses.
         never_sent: bool,
     },
+    /// Video of such a publisher comes after all.
+    VideoBack {
+        /// Stream name.
+        name: String,
+    },
     /// How long media stood still at the receiver of an anchored stream because of a restore.
     MediaGap {
         /// Stream name.

@@ -86,6 +86,7 @@ impl Session {
     fn take_connection(&mut self, peek: &Peek<'_>, connection: &view::Connection<'_>, mode: RestoreMode) {
         self.client.keep_alive = connection.keep_alive == Some(true);
         self.client.mode = mode;
+        self.client.check_bitrate = self.settings.check_bitrate(connection.app_key.as_deref());
         self.client.identity = self.client.handshake.with_connection(peek);
         self.client.connection = Some(Packed::new(peek.text()));
     }

@@ -30,6 +30,11 @@ impl Identity {
         Self::finish(digest)
     }
 
+    /// This client together with something of it, as a stream's name.
+    pub(crate) fn and(self, words: &[u8]) -> Self {
+        Self::of_handshake([Some(&self.0[..]), Some(words)])
+    }
+
     /// Of a handshake's client once it has sent this `connection`.
     pub(super) fn with_connection(self, connection: &Peek<'_>) -> Self {
         let said = connection.argument(0).map(|argument| {

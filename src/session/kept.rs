@@ -203,6 +203,7 @@ impl Stream {
             + self.request.as_ref().map_or(0, Packed::len_bytes)
             + self.refusal.as_ref().map_or(0, |refusal| refusal.len())
             + self.metrics.as_ref().map_or(0, Packed::len_bytes)
+            + self.withheld.iter().flatten().map(|words| size_of_val(words) + words.len()).sum::<usize>()
             + if is_anchored { STATS_BYTES } else { 0 }
     }
 }

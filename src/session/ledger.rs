@@ -140,11 +140,23 @@ pub(super) struct Stream {
     pub(super) answered: bool,
     /// The client has had PUBLISHING or PLAYING.
     pub(super) running: bool,
+    /// ICE and DTLS between the client and us stood once.
+    pub(super) client_connected: bool,
+    /// PUBLISHING or PLAYING, and what the server said after it, until they do.
+    pub(super) withheld: Option<Vec<Box<[u8]>>>,
+    /// Packets of the present replay came, if not yet its proof.
+    pub(super) alive: bool,
+    /// The client's browser takes no new addresses for its media: it is Firefox.
+    pub(super) unrevivable: bool,
+    /// Since when nothing comes from such a client's media.
+    pub(super) silent_since: Option<Timestamp>,
+    /// It was answered H264, and has sent no video.
+    pub(super) h264_in_vain: bool,
     pub(super) audio_muted: bool,
     pub(super) video_muted: bool,
     /// The client has muted or unmuted it before.
     pub(super) was_muted: bool,
-    /// A retry without H264 is under way or done: not offered again (bounds it to one).
+    /// It goes without H264: the server refused it so, or the publish before had it in vain.
     pub(super) without_h264: bool,
     /// The server's own last refusal, to be told when patience ends.
     pub(super) refusal: Option<Box<[u8]>>,

@@ -8,6 +8,7 @@ mod anchor;
 mod backoff;
 mod calls;
 mod client;
+mod client_leg;
 mod core;
 mod event;
 mod first;
@@ -30,6 +31,7 @@ mod streams;
 mod time;
 mod upstream;
 mod verdict;
+mod video;
 
 pub use self::core::Session;
 pub use event::{Event, Outcome};

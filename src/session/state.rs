@@ -1,6 +1,6 @@
 //! Where a session stands towards its upstream, and what it knows of both sides.
 
-use crate::config::RestoreMode;
+use crate::config::{CheckBitrate, RestoreMode};
 
 use super::{Identity, Timestamp, packed::Packed};
 
@@ -69,6 +69,10 @@ pub(super) struct Client {
     pub(super) connection: Option<Packed>,
     pub(super) mode: RestoreMode,
     pub(super) keep_alive: bool,
+    /// The check of its published video.
+    pub(super) check_bitrate: CheckBitrate,
+    /// Media of a stream that cannot be revived is silent.
+    pub(super) has_silent_legs: bool,
     /// It has had a `getUserData`.
     pub(super) established: bool,
     /// It has had `registered`.
@@ -96,6 +100,8 @@ impl Client {
             connection: None,
             mode: RestoreMode::Auto,
             keep_alive: false,
+            check_bitrate: CheckBitrate::On,
+            has_silent_legs: false,
             established: false,
             registered: false,
             got_version: false,

@@ -73,6 +73,12 @@ impl Session {
             swallow_answer: false,
             answered: false,
             running: false,
+            client_connected: false,
+            withheld: None,
+            alive: false,
+            unrevivable: false,
+            silent_since: None,
+            h264_in_vain: false,
             audio_muted: false,
             video_muted: false,
             was_muted: false,
@@ -374,6 +380,7 @@ impl Session {
             // A new epoch is tried with new patience; the tries of the restore bound it.
             stream.tries = 0;
             stream.patience = None;
+            stream.withheld = None;
             stream.state = if stream.is_replayable() { StreamState::Held } else { StreamState::Lost };
             let restoring = stream.state == StreamState::Held;
             self.hold_name_for_restore(index, restoring);
@@ -450,7 +457,7 @@ impl Session {
             }
             StreamState::Held => self.report(index),
             StreamState::Replayed { .. } if self.is_anchored(index) => {
-                self.start_over(index, "no media came through")
+                self.proof_is_late(index);
             }
             StreamState::Probation { .. } if self.upstream.perhaps_resumed => self.report(index),
             StreamState::Probation { .. } | StreamState::Replayed { .. } => {

@@ -190,6 +190,10 @@ impl Session {
             }
             return;
         }
+        if stream.withheld.is_some() && !is_answer(peek) {
+            self.withhold(index, message.as_deref().unwrap_or_else(|| peek.text()));
+            return;
+        }
         match message {
             Some(message) => self.say_to_client(message),
             None => self.outputs.push(Output::ForwardToClient),

@@ -81,10 +81,9 @@ impl Session {
     fn stream_runs(&mut self, index: usize, peek: &Peek<'_>, id_span: Option<Span>) {
         let Some(stream) = self.ledger.streams.get_mut(index) else { return };
         let was = stream.state;
-        let first = !std::mem::replace(&mut stream.running, true);
+        let first = !stream.running;
         let repeated = std::mem::replace(&mut stream.runs_upstream, true);
         match was {
-            StreamState::Requested => stream.state = StreamState::Live,
             // The proof of media that passes through us is media, not a word (rule R2).
             StreamState::Replayed { .. } if !first && stream.transport != Transport::Direct => return,
             StreamState::Replayed { .. } | StreamState::Probation { .. } => {
@@ -96,13 +95,19 @@ impl Session {
         }
         stream.request =
             stream.request.take().filter(|_| stream.transport != Transport::Direct).map(Packed::pack);
-        self.forward_as(index, peek, id_span);
+        let told = self.tell_running(index, peek, id_span);
+        if let Some(stream) = self.ledger.streams.get_mut(index)
+            && told
+            && was == StreamState::Requested
+        {
+            stream.state = StreamState::Live;
+        }
         self.hold_name(index);
     }
 
     fn proven_alive(&mut self, index: usize, peek: &Peek<'_>, first: bool) {
         if first {
-            self.forward_as(index, peek, peek.field("mediaSessionId"));
+            self.tell_running(index, peek, peek.field("mediaSessionId"));
         }
         self.restored(index);
     }
@@ -151,6 +156,8 @@ impl Session {
         let client_id = stream.client_id.clone();
         let info = peek.string("info").unwrap_or_default();
         match stream.state {
+            // The client never heard that it runs: a refusal, as of a request.
+            StreamState::Live if stream.withheld.is_some() => self.refused(index, &info, message),
             StreamState::Live => {
                 if !self.hold_as_burst(Subject::Stream(client_id), &message) {
                     self.live_stream_ended(index, &info, message);
@@ -470,7 +477,7 @@ impl Session {
 }
 
 /// The server's message under the client's id.
-fn client_words(stream: &Stream, peek: &Peek<'_>, id_span: Option<Span>) -> Vec<u8> {
+pub(super) fn client_words(stream: &Stream, peek: &Peek<'_>, id_span: Option<Span>) -> Vec<u8> {
     let mut edits = crate::signaling::Edits::new();
     if let (Some(span), Some(_)) = (id_span, &stream.upstream_id) {
         edits.push_string(span, &stream.client_id);

@@ -21,7 +21,8 @@
 //! | `media_lost` | warn | the media of an anchored stream is gone | `stream`, `cause` |
 //! | `client_leg_revived` | info | a client's media is back after a silence | `stream`, `silence_ms` |
 //! | `codec_changed` | info | a publisher changed its codec | `stream`, `codec` |
-//! | `no_video` | warn | a publisher sends no video | `stream`, `never_sent` |
+//! | `no_video` | warn | a publisher sends no video, and is asked for a key frame | `stream`, `never_sent` |
+//! | `video_back` | info | such a publisher sends video after all | `stream` |
 //! | `media_gap` | info | media stood still because of a restore | `stream`, `gap_ms` |
 //! | `media_lines_withheld` | info | lines about a client's media that came again within a minute | `lines` |
 //! | `media_stream_broke` | error | a fault of the media code ended a stream; others go on | `stream`, `cause`, `broken` |
@@ -98,6 +99,7 @@ pub fn report(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
         | Event::ClientLegRevived { .. }
         | Event::CodecChanged { .. }
         | Event::NoVideo { .. }
+        | Event::VideoBack { .. }
         | Event::MediaGap { .. }
         | Event::MediaSummary { .. } => report_media(session, event),
         Event::UpstreamLost { .. }
@@ -179,7 +181,10 @@ fn report_media(session: SessionId, event: &Event) {
         Event::MediaSummary { name, restored, numbers } => summary(session, name, *restored, numbers),
         Event::NoVideo { name, never_sent } => {
             let stream = clean(name);
-            warn!(event = "no_video", %session, stream, never_sent, "publisher sends no video");
+            warn!(event = "no_video", %session, stream, never_sent, "publisher sends no video: asked for a key frame");
+        }
+        Event::VideoBack { name } => {
+            info!(event = "video_back", %session, stream = clean(name), "publisher sends video");
         }
         _ => {}
     }
@@ -300,6 +305,7 @@ mod tests {
             ("client_leg_revived", Event::ClientLegRevived { name: text(), silence: second }),
             ("codec_changed", Event::CodecChanged { name: text(), codec: text() }),
             ("no_video", Event::NoVideo { name: text(), never_sent: true }),
+            ("video_back", Event::VideoBack { name: text() }),
             ("media_gap", Event::MediaGap { name: text(), gap: second }),
             (
                 "media_summary",

@@ -24,6 +24,7 @@ mod mse;
 mod requests;
 mod rooms;
 mod sip;
+mod verdicts;
 
 use tokio::task::JoinSet;
 

@@ -67,8 +67,9 @@ impl Client {
             Event::IceConnectionStateChange(_) => self.stats.lock().failed = false,
             Event::KeyframeRequest(request) => {
                 self.stats.lock().key_frame_requests += 1;
+                let answers = self.options.answers_key_frame_requests;
                 for track in self.tracks.iter_mut().filter(|track| track.mid == request.mid) {
-                    track.key_wanted = true;
+                    track.key_wanted |= answers;
                 }
             }
             Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
@@ -193,7 +194,7 @@ pub(super) fn declare(
         frame: 0,
         since_key: 0,
         key_wanted: true,
-        sending: true,
+        sending: audio || client.options.video_from_start,
         current: 0,
         repair,
     }

@@ -46,6 +46,11 @@ pub struct ClientOptions {
     pub bitrate_bps: u32,
     /// A key frame at least every so many frames, besides those asked for. Default: 3000.
     pub key_frame_interval: u64,
+    /// Send a key frame when one is asked for; some cameras do not. Default: true.
+    pub answers_key_frame_requests: bool,
+    /// Send video as soon as the transport stands, or when told to
+    /// ([`WebRtcClient::set_sending_of`]), as cameras that warm up. Default: true.
+    pub video_from_start: bool,
     /// Offer RTX. Without it lost packets are sent again on their own SSRC. Default: true.
     pub repair: bool,
     /// The hashes of the fingerprints in the offer, as `sha-512`. Empty, the default: SHA-256
@@ -63,6 +68,8 @@ impl ClientOptions {
             frames_per_second: 30,
             bitrate_bps: 500_000,
             key_frame_interval: 3000,
+            answers_key_frame_requests: true,
+            video_from_start: true,
             repair: true,
             fingerprints: Vec::new(),
         }

@@ -25,7 +25,7 @@ use super::{
     leg::{ClientLeg, Offered, UpstreamLeg},
     link::{Link, candidates, dial},
     offer::{new_sources, peer_limits, rtx_packets},
-    path::Format,
+    path::{Format, Path},
 };
 
 /// What the upstream made of a section.
@@ -55,6 +55,9 @@ impl Stream {
     fn take_answer(&mut self, offered: Offered, text: &str, ctx: &mut Context<'_>) -> Result<(), String> {
         let answer = sdp::parse(text).map_err(str::to_owned)?;
         let accepted = self.accepted(&offered, &answer)?;
+        if self.loses_what_it_sends(&accepted) {
+            return Err("the upstream does not take all that the client sends".to_owned());
+        }
         // An answer that is of no use is no reason to answer the client: it may get this one.
         let leg = self.make_upstream_leg(offered, &answer, &accepted, ctx)?;
         if self.client.is_none()
@@ -133,6 +136,14 @@ impl Stream {
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
 
+    /// Does this upstream reject a section that the one before took, and that the publisher fills?
+    /// A stream without it would be half restored.
+    fn loses_what_it_sends(&self, accepted: &[Option<Accepted<'_>>]) -> bool {
+        let filled = |path: &Option<Path>| path.as_ref().is_some_and(|path| path.ever_flowed);
+        self.kind == Kind::Publish
+            && self.paths.iter().zip(accepted).any(|(path, taken)| filled(path) && taken.is_none())
+    }
+
     fn make_upstream_leg(
         &mut self,
         mut offered: Offered,
@@ -157,7 +168,7 @@ impl Stream {
             created: ctx.now,
             connected_at: None,
             ended_at: None,
-            said_first: false,
+            said_life_at: None,
             said_complete: false,
             said_silent: false,
             said_codec: false,
@@ -298,6 +309,7 @@ impl Stream {
             tcp: ctx.client_tcp.is_some(),
             bundle,
             created: ctx.now,
+            said_connected: false,
             version: 0,
             silent_tries: 0,
             silent_since: ctx.now,

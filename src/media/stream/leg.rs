@@ -40,6 +40,7 @@ pub(super) struct ClientLeg {
     pub(super) tcp: bool,
     pub(super) bundle: bool,
     pub(super) created: Instant,
+    pub(super) said_connected: bool,
     /// Counts the descriptions sent to the client.
     pub(super) version: u64,
     /// Silence was reported this often since the client was last heard.
@@ -187,7 +188,8 @@ pub(super) struct UpstreamLeg {
     pub(super) connected_at: Option<Instant>,
     /// When the last connection of a transport ended that has no other way.
     pub(super) ended_at: Option<Instant>,
-    pub(super) said_first: bool,
+    /// When the last sign of life was given.
+    pub(super) said_life_at: Option<Instant>,
     pub(super) said_complete: bool,
     pub(super) said_silent: bool,
     pub(super) said_codec: bool,

@@ -103,6 +103,8 @@ pub(crate) struct Stream {
     /// The wall clock of whoever sends.
     sender_clock: SenderClock,
     idle_proof: Duration,
+    /// No media came from the sender for a while before its upstream leg was lost.
+    was_quiet: bool,
     /// When [`Stream::tick`] has something to do for the stream itself.
     timers_at: Instant,
     closed: bool,
@@ -136,12 +138,22 @@ impl Stream {
         match std::mem::replace(&mut self.upstream, Upstream::Absent) {
             Upstream::Absent | Upstream::Offered(_) => {}
             Upstream::Live(leg) => {
+                self.was_quiet = self.is_quiet(&leg, ctx.settings.upstream_silence);
                 for path in self.paths.iter_mut().flatten() {
                     path.source_lost(self.kind);
                 }
                 leg.release(ctx);
             }
         }
+    }
+
+    /// Did the upstream live without sending any media, because the sender paused? A leg that was
+    /// not proven says nothing: what was true of the one before it still is.
+    fn is_quiet(&self, leg: &UpstreamLeg, pause: Duration) -> bool {
+        let judged = leg.said_complete || (leg.connected_at.is_some() && self.stats.attached <= 1);
+        let Some(heard) = leg.heard().filter(|_| judged) else { return self.was_quiet };
+        let last = self.paths.iter().flatten().filter_map(|p| p.last_in).max();
+        last.is_none_or(|at| heard.saturating_duration_since(at) > pause)
     }
 
     /// The client (un)muted its video.

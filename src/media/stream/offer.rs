@@ -84,6 +84,7 @@ impl Stream {
             stats_at: ctx.now,
             sender_clock: SenderClock::default(),
             idle_proof: ctx.settings.idle_proof,
+            was_quiet: false,
             timers_at: ctx.now,
             closed: false,
         };

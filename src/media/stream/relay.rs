@@ -147,7 +147,13 @@ impl Stream {
     }
 
     fn on_connected(&mut self, side: Side, ctx: &Context<'_>) {
-        if side == Side::Upstream {
+        if side == Side::Client {
+            let Some(client) = self.client.as_mut().filter(|c| c.connected() && !c.said_connected) else {
+                return;
+            };
+            client.said_connected = true;
+            self.reporter.say(Fact::ClientConnected);
+        } else {
             let Upstream::Live(leg) = &mut self.upstream else { return };
             if leg.transports.iter().any(|t| !t.connected) || leg.connected_at.is_some() {
                 return;
@@ -221,7 +227,9 @@ impl Stream {
         if path.over_limit(packet.payload.len(), ctx.settings.bitrate_max, now) {
             return false;
         }
-        path.last_in = Some(now);
+        if !packet.payload.is_empty() {
+            path.last_in = Some(now);
+        }
         if self.kind == Kind::Play {
             // From here on it has the client's number.
             packet.header.payload_type = path.payload_type_out(*packet.header.payload_type).into();
@@ -341,17 +349,22 @@ impl Stream {
 
     /// Says what has flowed through the upstream leg, as soon as there is more to say.
     pub(super) fn say_flowing(&mut self, now: Instant) {
-        let idle = self.is_idle_proof(now);
+        if let Upstream::Live(leg) = &self.upstream
+            && leg.said_complete
+        {
+            return;
+        }
+        let without_picture = self.is_proof_without_picture(now);
+        let life = self.shows_life(now);
         let video: Vec<bool> = flowed(&self.paths, MediaType::Video);
         let audio: Vec<bool> = flowed(&self.paths, MediaType::Audio);
         let key_frame = video.iter().any(|f| *f);
-        let complete = if video.is_empty() { audio.iter().any(|f| *f) } else { key_frame } || idle;
-        let something = complete || audio.iter().any(|f| *f);
+        let complete = if video.is_empty() { audio.iter().any(|f| *f) } else { key_frame } || without_picture;
         let Upstream::Live(leg) = &mut self.upstream else { return };
-        if leg.said_complete || !something || (leg.said_first && !complete) {
+        if !complete && !life {
             return;
         }
-        leg.said_first = true;
+        leg.said_life_at = Some(now);
         leg.said_complete = complete;
         let epoch = leg.epoch;
         self.reporter.say(Fact::Flowing { epoch, key_frame, complete });

@@ -54,6 +54,7 @@ const fn name(fact: &Fact) -> &'static str {
         Fact::UpstreamOffer { .. } => "upstream offer",
         Fact::ClientAnswer { .. } => "client answer",
         Fact::Unanchorable { .. } => "unanchorable",
+        Fact::ClientConnected => "client connected",
         Fact::UpstreamConnected { .. } => "upstream connected",
         Fact::Flowing { .. } => "flowing",
         Fact::UpstreamFailed { .. } => "upstream failed",

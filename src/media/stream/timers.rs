@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::media::{Fact, Kind, sdp::MediaType, watchdog::Verdict};
 
-use super::{Context, Side, Stream, Upstream};
+use super::{Context, Side, Stream, Upstream, path::Path};
 
 /// How often a stream looks at its clocks.
 const PACE: Duration = Duration::from_millis(50);
@@ -12,6 +12,9 @@ const PACE: Duration = Duration::from_millis(50);
 /// How long the loss of a connection is kept back. A server that dies takes its signaling with it,
 /// and whoever hears of both wants to hear of that first.
 const CONNECTION_END_GRACE: Duration = Duration::from_millis(500);
+
+/// How often a sign of life is given while the proof of a leg is not complete.
+const LIFE_PACE: Duration = Duration::from_secs(1);
 
 const CONNECTION_ENDED: &str = "the TCP connection has ended";
 
@@ -108,12 +111,18 @@ impl Stream {
         let now = ctx.now;
         let Some(client) = &mut self.client else { return };
         let settings = ctx.settings;
-        let Some(heard) = client.heard() else {
-            if now.saturating_duration_since(client.created) > settings.client_connect_max {
-                self.client_gone("nothing came from the client within the time limit", ctx);
-            }
+        let heard = client.heard();
+        if !client.connected() && now.saturating_duration_since(client.created) > settings.client_connect_max
+        {
+            let reason = if heard.is_none() {
+                "nothing came from the client within the time limit"
+            } else {
+                "no DTLS session with the client within the time limit"
+            };
+            self.client_gone(reason, ctx);
             return;
-        };
+        }
+        let Some(heard) = heard else { return };
         if heard > client.silent_since {
             if client.silent_tries > 0 {
                 let silence = heard.saturating_duration_since(client.silent_since);
@@ -135,7 +144,7 @@ impl Stream {
         client.silent_tries += 1;
         client.silent_since = now;
         let tries = client.silent_tries;
-        self.reporter.say(Fact::ClientSilent { tries });
+        self.reporter.say(Fact::ClientSilent { tries, silence: now.saturating_duration_since(heard) });
     }
 
     fn client_gone(&mut self, reason: &str, ctx: &mut Context<'_>) {
@@ -181,23 +190,43 @@ impl Stream {
         }
     }
 
-    /// Is a standing upstream all the proof there can be, because the sender sends nothing?
-    pub(super) fn is_idle_proof(&self, now: Instant) -> bool {
+    /// Is there proof without a key frame, because the sender sends none, or nothing at all?
+    pub(super) fn is_proof_without_picture(&self, now: Instant) -> bool {
         let Upstream::Live(leg) = &self.upstream else { return false };
         let Some(connected) = leg.connected_at else { return false };
-        let long_enough = now.saturating_duration_since(connected) >= self.idle_proof;
-        if !long_enough || !self.stands(Side::Client) {
+        let stood = now.saturating_duration_since(connected);
+        if stood < self.idle_proof || !self.stands(Side::Client) {
             return false;
         }
-        let video =
-            || self.paths.iter().flatten().filter(|p| p.media == MediaType::Video && !p.allowed.is_empty());
-        let audio_flowed = self.paths.iter().flatten().any(|p| p.media == MediaType::Audio && p.flowed);
+        let paths = || self.paths.iter().flatten().filter(|p| !p.allowed.is_empty());
+        let video = || paths().filter(|p| p.media == MediaType::Video);
+        let is_quiet = |path: &Path| path.last_in.is_none_or(|at| at < connected);
+        let audio_flowed = paths().any(|p| p.media == MediaType::Audio && p.flowed);
+        // There is sound: the leg works, whatever the picture does. A picture that comes soon is
+        // waited for.
+        if audio_flowed && stood >= self.idle_proof * 2 {
+            return true;
+        }
         match self.kind {
-            // Nothing came from the client since the leg stands: there is nothing to pass on.
-            Kind::Publish => video().all(|p| p.last_in.is_none_or(|at| at < connected)),
-            // There is sound, and there never was a picture.
+            // No picture came from the client since the leg stands: there is nothing to pass on.
+            Kind::Publish => video().all(is_quiet),
+            // There is sound, and there never was a picture; or the sender was quiet before the
+            // outage, and still is.
+            Kind::Play if self.was_quiet => paths().all(is_quiet),
             Kind::Play => audio_flowed && video().all(|p| !p.ever_flowed && p.last_in.is_none()),
         }
+    }
+
+    /// Has more come from the sending side since the last sign of life of this leg?
+    pub(super) fn shows_life(&self, now: Instant) -> bool {
+        let Upstream::Live(leg) = &self.upstream else { return false };
+        let Some(connected) = leg.connected_at else { return false };
+        let since = match leg.said_life_at {
+            Some(at) if now.saturating_duration_since(at) < LIFE_PACE => return false,
+            Some(at) => at,
+            None => connected,
+        };
+        self.paths.iter().flatten().any(|p| !p.allowed.is_empty() && p.last_in.is_some_and(|at| at > since))
     }
 
     fn say_stats(&mut self, ctx: &Context<'_>) {

@@ -8,10 +8,12 @@ use crate::media::Fact;
 use super::{
     super::{
         Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, MediaKey, Outcome, Output, SessionId,
-        Timestamp, ledger::StreamState,
+        Timestamp,
+        ledger::{StreamState, Transport},
     },
     kit::{message, word},
     rules::Rule,
+    sabotage::Sabotage,
     world::{Happening, Leg, World},
 };
 
@@ -122,6 +124,8 @@ impl World {
             let what = format!("said on connection {tag:?}, heard on {:?}: {value}", member.conn);
             return self.breach(Rule::OldEpochSilent, what);
         }
+        self.look_at_running(slot, value);
+        let Some(member) = self.slots[slot].as_mut() else { return };
         let mut heard = member.client.hear(value, now, &mut self.dice);
         if member.client.vanished.is_some() {
             heard.says.clear();
@@ -441,6 +445,9 @@ impl World {
                 let proof = self.dice.between(100, 1_500);
                 if self.healing || self.dice.percent(90) {
                     self.later(delay + proof, Happening::MediaProof(slot, id, key, epoch.0, generation));
+                } else if self.dice.percent(50) {
+                    // Packets come, and no key frame.
+                    self.later(delay + proof, Happening::MediaLife(slot, id, key, epoch.0, generation));
                 }
             }
             MediaCommand::Close { key } => {
@@ -474,20 +481,63 @@ impl World {
         let leg = member.media.get_mut(&key).expect("a leg");
         if !std::mem::replace(&mut leg.answered, true) {
             self.feed(slot, Input::Media(key, Fact::ClientAnswer { sdp: "our answer".to_owned() }));
+            if self.sabotage == Some(Sabotage::TellEarly) {
+                self.feed(slot, Input::Media(key, Fact::ClientConnected));
+            }
+            if self.healing || self.dice.percent(95) {
+                let delay = self.dice.between(1, 1_000);
+                self.later(delay, Happening::MediaConnected(slot, id, key));
+            } else {
+                self.later(5_000, Happening::MediaNever(slot, id, key));
+            }
         }
     }
 
-    pub(super) fn media_proof(
+    pub(super) fn media_connected(&mut self, slot: usize, id: SessionId, key: MediaKey) {
+        if let Some(leg) = self.member(slot, id).and_then(|member| member.media.get_mut(&key)) {
+            leg.connected = true;
+            self.feed(slot, Input::Media(key, Fact::ClientConnected));
+        }
+    }
+
+    pub(super) fn media_never(&mut self, slot: usize, id: SessionId, key: MediaKey) {
+        if self.media_open(slot, id, key) {
+            let reason = "nothing came from the client".to_owned();
+            self.feed(slot, Input::Media(key, Fact::ClientGone { reason }));
+        }
+    }
+
+    /// A stream is told to run before its client's media path stands.
+    pub(super) fn look_at_running(&mut self, slot: usize, value: &serde_json::Value) {
+        let argument = &value["data"][0];
+        if !matches!(argument["status"].as_str(), Some("PUBLISHING" | "PLAYING")) {
+            return;
+        }
+        let id = argument["mediaSessionId"].as_str().unwrap_or_default();
+        let early = self.slots[slot].as_ref().is_some_and(|member| {
+            let streams = &member.session.ledger.streams;
+            streams.iter().filter(|stream| *stream.client_id == *id).any(|stream| match stream.transport {
+                Transport::Anchored(key) => member.media.get(&key).is_some_and(|leg| !leg.connected),
+                _ => false,
+            })
+        });
+        if early {
+            self.breach(Rule::RunsConnected, format!("{id} runs before its client's media path stands"));
+        }
+    }
+
+    pub(super) fn media_flows(
         &mut self,
         slot: usize,
         id: SessionId,
         key: MediaKey,
         epoch: u32,
         generation: u32,
+        complete: bool,
     ) {
         let member = self.member(slot, id);
         if member.and_then(|m| m.media.get(&key)).is_some_and(|leg| leg.generation == generation) {
-            let fact = Fact::Flowing { epoch: Epoch(epoch), key_frame: true, complete: true };
+            let fact = Fact::Flowing { epoch: Epoch(epoch), key_frame: complete, complete };
             self.feed(slot, Input::Media(key, fact));
         }
     }

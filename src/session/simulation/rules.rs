@@ -13,6 +13,8 @@ pub(super) enum Rule {
     RegisteredKept,
     /// PUBLISHING, PLAYING and `getVersion` are not repeated by a replay (R1).
     StartOnce,
+    /// PUBLISHING and PLAYING of an anchored stream are said when its client's media path stands.
+    RunsConnected,
     /// Nothing from an older epoch reaches the client (R3).
     OldEpochSilent,
     /// The client hears only of ids it made (R7).

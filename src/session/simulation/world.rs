@@ -48,6 +48,9 @@ pub(super) enum Happening {
     MediaOffer(usize, SessionId, MediaKey, u32),
     MediaAnswer(usize, SessionId, MediaKey),
     MediaProof(usize, SessionId, MediaKey, u32, u32),
+    MediaLife(usize, SessionId, MediaKey, u32, u32),
+    MediaConnected(usize, SessionId, MediaKey),
+    MediaNever(usize, SessionId, MediaKey),
     DialDone(usize, SessionId, u32),
     Letter(SessionId, Mail),
     Late(usize, SessionId, u32),
@@ -100,6 +103,8 @@ pub(super) struct Member {
 #[derive(Debug, Default)]
 pub(super) struct Leg {
     pub(super) answered: bool,
+    /// Its client's media path stands.
+    pub(super) connected: bool,
     /// Counts upstream legs: facts of an older one are not said.
     pub(super) generation: u32,
 }
@@ -327,8 +332,13 @@ impl World {
             }
             Happening::MediaOffer(slot, id, key, epoch) => self.media_offer(slot, id, key, epoch),
             Happening::MediaAnswer(slot, id, key) => self.media_answer(slot, id, key),
+            Happening::MediaConnected(slot, id, key) => self.media_connected(slot, id, key),
+            Happening::MediaNever(slot, id, key) => self.media_never(slot, id, key),
+            Happening::MediaLife(slot, id, key, epoch, generation) => {
+                self.media_flows(slot, id, key, epoch, generation, false);
+            }
             Happening::MediaProof(slot, id, key, epoch, generation) => {
-                self.media_proof(slot, id, key, epoch, generation);
+                self.media_flows(slot, id, key, epoch, generation, true);
             }
             Happening::UpstreamPongs(conn) => self.upstream_pongs(conn),
             Happening::DialDone(slot, id, epoch) => self.dial_done(slot, id, epoch),

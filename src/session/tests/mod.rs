@@ -8,6 +8,7 @@ mod corners;
 mod dialling;
 mod first;
 mod limits;
+mod media_verdicts;
 mod outage;
 mod refusals;
 mod rooms;

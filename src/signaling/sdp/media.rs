@@ -5,6 +5,12 @@ pub fn lines(sdp: &str) -> impl Iterator<Item = &str> {
     sdp.split(['\n', '\r']).filter(|line| !line.is_empty())
 }
 
+/// Whether Firefox wrote it: its origin line says so, as it has always done.
+#[must_use]
+pub fn is_of_firefox(sdp: &str) -> bool {
+    lines(sdp).find_map(|line| line.strip_prefix("o=")).is_some_and(|origin| origin.starts_with("mozilla"))
+}
+
 /// One `m=` line with the attributes that follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaSection<'a> {
@@ -137,6 +143,15 @@ mod tests {
 
     use super::*;
     use crate::signaling::sdp::strip_codecs;
+
+    #[test]
+    fn firefox_is_known_by_its_origin_line() {
+        let origin = "o=mozilla...THIS_IS_SDPARTA-99.0 4648975220985233000 0 IN IP4 0.0.0.0";
+        assert!(is_of_firefox(&format!("v=0\r\n{origin}\r\ns=-\r\n")));
+        assert!(is_of_firefox(&format!("v=0\n{origin}\n")));
+        assert!(!is_of_firefox("v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=mozilla\r\n"));
+        assert!(!is_of_firefox("") && !is_of_firefox("s=o=mozilla"));
+    }
 
     const OFFER: &str = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0 77\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\nm=video 9/2 RTP/SAVPF 96 103 10\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:103 h264/90000\r\na=fmtp:103 profile-level-id=42001f\r\na=rtpmap:104 H265/90000\r\n";
 

@@ -11,6 +11,8 @@ mod strip;
 /// How long an SDP may be to be edited, in bytes. Browsers' offers have 5 to 20 KB.
 pub const SDP_BYTES_MAX: usize = 256 * 1024;
 
-pub use media::{Codec, MediaSection, has_audio, has_video, lines, media_sections, offers_codec};
+pub use media::{
+    Codec, MediaSection, has_audio, has_video, is_of_firefox, lines, media_sections, offers_codec,
+};
 pub use secret::{is_secret_line, redact, summary};
 pub use strip::strip_codecs;
