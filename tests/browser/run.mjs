@@ -1,12 +1,12 @@
 // Runs the browser tests: node run.mjs [--full] [--only PART]... [--jobs N] [--media direct|anchor]
-// [--table FILE] [--list]. Needs Chromium (/usr/bin/chromium or $CHROMIUM) and a built Holdfast
-// (target/debug/holdfast or $HOLDFAST).
+// [--table FILE] [--list]. Needs Chromium (/usr/bin/chromium or $CHROMIUM), Firefox
+// (/usr/bin/firefox-esr or $FIREFOX) and a built Holdfast (target/debug/holdfast or $HOLDFAST).
 
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { launchBrowser } from './harness/browser.mjs';
+import { Browsers } from './harness/browsers.mjs';
 import { run } from './harness/cases.mjs';
 import { killAll } from './harness/processes.mjs';
 import { table } from './harness/report.mjs';
@@ -52,8 +52,8 @@ async function main() {
   const queue = cases.map((one, index) => ({ one, index }));
   const results = [];
   const lanes = Array.from({ length: Math.min(Number(options.jobs), cases.length) }, async () => {
-    const browser = await launchBrowser();
-    const environment = { program, site: site.url, browser, version: browser.version() };
+    const browsers = new Browsers();
+    const environment = { program, site: site.url, browser: (name) => browsers.get(name) };
     for (let next = queue.shift(); next; next = queue.shift()) {
       const directory = path.join(ARTIFACTS, next.one.name.replaceAll(/[^\w.-]+/g, '_'));
       const result = await Promise.race([run(environment, next.one, directory), stuck(next.one)]);
@@ -61,10 +61,9 @@ async function main() {
       if (result.ok) fs.rmSync(directory, { recursive: true, force: true });
       report(result);
     }
-    await browser.close();
-    return environment.version;
+    return browsers.close();
   });
-  const [version] = await Promise.all(lanes);
+  const version = [...new Set((await Promise.all(lanes)).flat())].sort().join(', ');
   site.close();
   const failed = results.filter((result) => !result.ok);
   for (const result of failed) console.log(`\nFAILED ${result.case.name}\n${result.error?.stack ?? result.error}`);

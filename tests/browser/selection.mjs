@@ -6,6 +6,7 @@ import { behaviourCase, outageCase } from './harness/cases.mjs';
 import { CHOICES } from './behaviours/choices.mjs';
 import { CODECS } from './behaviours/codecs.mjs';
 import { ENCODER } from './behaviours/encoder.mjs';
+import { FIREFOX } from './behaviours/firefox.mjs';
 import { NETWORK } from './behaviours/network.mjs';
 import { OFFERS } from './behaviours/offers.mjs';
 import { OWN_TESTS } from './behaviours/own_tests.mjs';
@@ -28,7 +29,7 @@ const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS
 const BOTH = ['H264 refused'];
 
 // Stories that only anchored media can tell.
-const ANCHORED = [...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS];
+const ANCHORED = [...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS, ...FIREFOX];
 
 // outage: pages; the first one has the control beside it.
 const DEFAULT = {
@@ -59,9 +60,12 @@ const DEFAULT_ANCHORED = {
   slow: [twoWayStreaming, streamer],
 };
 
-function chosen(selection, media, control) {
+// Pages and outages that Firefox has to bear, too; `behaviours/firefox.mjs` has what is its own.
+const DEFAULT_FIREFOX = { kill: [twoWayStreaming, player] };
+
+function chosen(selection, media, control, browser) {
   return Object.entries(selection).flatMap(([name, pages]) => pages.map((page, index) => (
-    outageCase(page, OUTAGES.find((outage) => outage.name === name), { control: control && index === 0, media }))));
+    outageCase(page, OUTAGES.find((outage) => outage.name === name), { control: control && index === 0, media, browser }))));
 }
 
 /** The cases to run, the longest first. `media`: only this kind; none: the default of both. */
@@ -76,6 +80,7 @@ export function select({ full, media }) {
     if (media === undefined && BOTH.includes(behaviour.name)) cases.push(behaviourCase(behaviour, { media: 'anchor' }));
   }
   if (media !== 'direct') {
+    cases.push(...chosen(DEFAULT_FIREFOX, 'anchor', false, 'firefox'));
     cases.push(...ANCHORED.filter((behaviour) => full || !behaviour.full)
       .map((behaviour) => behaviourCase(behaviour, { media: 'anchor' })));
   }

@@ -7,11 +7,12 @@ import { check, delay } from '../harness/wait.mjs';
 import { wellMannered } from '../harness/verdict.mjs';
 
 /** No packet passes between browser and proxy for a while. ICE alone bears about 15 s of it. */
-const gone = (seconds, page, { revived }) => ({
-  name: `network gone for ${seconds} s`,
+export const gone = (seconds, page, { revived, browser }) => ({
+  name: `network gone for ${seconds} s${browser ? ` / ${browser}` : ''}`,
   title: `Client's network gone for ${seconds} s and back: media revived, no page notices`,
   media: 'anchor',
   network: true,
+  browser,
   page,
   weight: seconds >= 10 ? 2 : 1,
   async play(stage) {

@@ -12,9 +12,9 @@ const merge = (one = {}, other = {}) => Object.fromEntries(
   }));
 
 /** The case of a page in an outage. `control`: the same page straight at the server beside it. */
-export function outageCase(page, outage, { control, media = 'direct' }) {
+export function outageCase(page, outage, { control, media = 'direct', browser }) {
   return {
-    name: `${page.name} / ${outage.name}${media === 'anchor' ? ' / anchored' : ''}`,
+    name: `${page.name} / ${outage.name}${media === 'anchor' ? ' / anchored' : ''}${browser ? ` / ${browser}` : ''}`,
     page: page.name,
     media,
     outage: outage.name,
@@ -22,6 +22,7 @@ export function outageCase(page, outage, { control, media = 'direct' }) {
     weight: outage.long || outage.repeated || outage.silent ? 2 : 1,
     wanted: {
       media,
+      browser,
       mode: media === 'anchor' ? 'auto' : page.mode,
       simulator: merge(page.simulator, outage.simulator),
       first: outage.first,
@@ -39,11 +40,13 @@ export function behaviourCase(behaviour, { media: asked }) {
     weight: behaviour.weight ?? 1,
     wanted: {
       media,
+      browser: behaviour.browser,
       mode: media === 'anchor' ? 'auto' : behaviour.mode ?? 'notify',
       simulator: merge(behaviour.page?.simulator, behaviour.simulator),
       first: behaviour.first,
       again: behaviour.again,
       network: behaviour.network,
+      proxy: behaviour.proxy,
     },
     play: (stage) => behaviour.play(stage),
   };

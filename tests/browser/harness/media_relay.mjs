@@ -24,8 +24,8 @@ const bound = (socket, ...address) => new Promise((resolve, reject) => {
   });
 });
 
-/** Starts the relay to UDP ports of the proxy. */
-export async function startMediaRelay(ports) {
+/** Starts the relay to UDP ports of the proxy, under the address `outer`. */
+export async function startMediaRelay(ports, outer = OUTER) {
   const sockets = [];
   const counts = { toProxy: 0, toBrowser: 0, lost: 0 };
   let conditions = { gone: false, lossPercent: 0, jitterMs: 0 };
@@ -56,7 +56,7 @@ export async function startMediaRelay(ports) {
   }
 
   async function relay(port) {
-    const outside = await open(port, OUTER);
+    const outside = await open(port, outer);
     // The proxy sees each browser's port as one of its own.
     const insides = new Map();
     const insideOf = async (browser) => {

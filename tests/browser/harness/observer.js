@@ -103,7 +103,7 @@
       }
       last = present;
     };
-    if (track) {
+    if (track && window.MediaStreamTrackProcessor) {
       read(track, frame);
     } else {
       const painted = () => {

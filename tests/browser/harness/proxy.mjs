@@ -1,18 +1,20 @@
 // One Holdfast in front of a simulator.
 
 import fs from 'node:fs';
-import { INNER, OUTER } from './media_relay.mjs';
+import { INNER } from './media_relay.mjs';
 import { Child, untilListening } from './processes.mjs';
 import { freePort } from './ports.mjs';
 import { until } from './wait.mjs';
 
 export class Proxy {
-  static async start({ program, logFile, upstream, media, mode, settings, network }) {
+  /** `outer`: the address to send media to, if it is another one than the proxy's; `relayed`: what is
+   * sent there passes a relay. */
+  static async start({ program, logFile, upstream, media, mode, settings, outer, relayed }) {
     const port = await freePort();
     const args = ['run', '--listen', `127.0.0.1:${port}`, '--upstream', upstream, '--media', media,
       '--restore-mode', mode, '--log-format', 'json', '--log-level', 'debug', '--admin', 'off'];
-    if (media === 'anchor') args.push('--media-listen', `${INNER}:0`);
-    if (network) args.push('--media-advertise', OUTER);
+    if (media === 'anchor') args.push('--media-listen', `${outer && !relayed ? outer : INNER}:0`);
+    if (outer) args.push('--media-advertise', outer);
     if (settings) {
       const file = `${logFile}.toml`;
       fs.writeFileSync(file, settings);

@@ -54,7 +54,7 @@ export function table(results, { program, version, media }) {
   return [
     '# Results of the browser tests',
     '',
-    `${new Date().toISOString().slice(0, 10)} · ${holdfast} · media ${media} · Chromium ${version} · `
+    `${new Date().toISOString().slice(0, 10)} · ${holdfast} · media ${media} · ${version} · `
       + `@flashphoner/websdk ${versionOf('@flashphoner/websdk')} · playwright-core ${versionOf('playwright-core')}`,
     '',
     `${results.length - failed.length} passed, ${failed.length} failed. "control": beside it the same page straight at the server, whose stream died (frozen server: stood still all the time).`,

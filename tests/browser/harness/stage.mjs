@@ -3,7 +3,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Tab } from './browser.mjs';
-import { startMediaRelay } from './media_relay.mjs';
+import { ownAddress } from './firefox.mjs';
+import { OUTER, startMediaRelay } from './media_relay.mjs';
 import { Proxy } from './proxy.mjs';
 import { startRelay } from './relay.mjs';
 import { Simulator } from './simulator.mjs';
@@ -11,11 +12,12 @@ import { Simulator } from './simulator.mjs';
 let streams = 0;
 
 export class Stage {
-  /** `wanted`: media, mode, simulator (settings), proxy (text of a configuration), first and again (more
+  /** `wanted`: browser, media, mode, simulator (settings), proxy (text of a configuration), first and again (more
    * settings of the simulator's first life, or of those after it), network (media passes a relay: `stage.network`). */
   static async set(environment, directory, wanted) {
     fs.mkdirSync(directory, { recursive: true });
     const stage = new Stage(environment, directory, wanted);
+    const outer = wanted.browser === 'firefox' ? ownAddress() : wanted.network ? OUTER : undefined;
     try {
       stage.simulator = await Simulator.start({
         program: environment.program, logFile: path.join(directory, 'simulator.log'),
@@ -24,10 +26,11 @@ export class Stage {
       stage.proxy = await Proxy.start({
         program: environment.program, logFile: path.join(directory, 'proxy.log'),
         upstream: stage.simulator.url, media: wanted.media, mode: wanted.mode, settings: wanted.proxy,
-        network: wanted.network,
+        outer, relayed: wanted.network,
       });
-      if (wanted.network) stage.network = await startMediaRelay(await stage.proxy.mediaPorts());
-      stage.context = await environment.browser.newContext();
+      if (wanted.network) stage.network = await startMediaRelay(await stage.proxy.mediaPorts(), outer);
+      const browser = await environment.browser(wanted.browser ?? 'chromium');
+      stage.context = await browser.newContext();
     } catch (error) {
       await stage.strike();
       throw error;
