@@ -172,10 +172,10 @@ impl MediaHandle {
         self.shared.streams.load(Ordering::Relaxed)
     }
 
-    /// Workers that have not ended.
+    /// Workers that are at work: neither ended nor stuck.
     #[must_use]
     pub fn workers_live(&self) -> usize {
-        self.shared.threads.lock().iter().filter(|thread| !thread.is_finished()).count()
+        self.health().workers_alive
     }
 
     /// The UDP address of each worker.

@@ -147,3 +147,25 @@ fn rest(pause: Duration, parts: &Parts) -> bool {
         std::thread::park_timeout(left.min(SLICE));
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn a_worker_that_hangs_or_has_ended_is_not_alive() {
+        let poll = mio::Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        let mut post = Post::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), waker);
+        assert!(post.is_alive());
+        post.begun = Instant::now().checked_sub(STUCK * 2).unwrap();
+        assert!(!post.is_alive(), "it was not seen for too long");
+        post.seen(Instant::now());
+        assert!(post.is_alive());
+        drop(Ended(&post));
+        assert!(!post.is_alive());
+    }
+}

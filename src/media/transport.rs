@@ -26,7 +26,7 @@ use super::{
     demux::{Datagram, classify},
     resend::{Packet, Resender},
     routes::Origin,
-    sdp::{Credentials, MediaType, Sources},
+    sdp::{Credentials, MediaType, Sources, UFRAG_BYTES_MAX},
     verify,
 };
 use roaming::Roaming;
@@ -41,9 +41,6 @@ const DATAGRAM_BYTES_MAX: usize = 4_096;
 /// The longest payload that is passed on. `str0m` writes packets into a buffer of 2,000 bytes, with
 /// header, extensions and the number of a retransmission.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1_700;
-
-/// The longest name of a peer that `str0m` can ask for: with ours and a colon it may have 128.
-const NAME_BYTES_MAX: usize = 100;
 
 /// How often a transport may ask to be called again at once before it has to wait.
 const IMMEDIATE_CALLS_MAX: usize = 8;
@@ -163,7 +160,7 @@ impl Transport {
     ///
     /// Says what in the spec is no good.
     pub(crate) fn new(spec: &TransportSpec<'_>, identity: &Identity, now: Instant) -> Result<Self, String> {
-        if !spec.ice_lite && spec.remote_credentials.ufrag.len() > NAME_BYTES_MAX {
+        if !spec.ice_lite && spec.remote_credentials.ufrag.len() > UFRAG_BYTES_MAX {
             return Err("the ICE name of the peer is too long".to_owned());
         }
         let creds = |c: &Credentials| IceCreds { ufrag: c.ufrag.clone(), pass: c.password.clone() };
