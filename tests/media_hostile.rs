@@ -12,6 +12,7 @@ use std::{
 };
 
 use holdfast::{
+    load::webrtc_client::ClientOptions,
     media::{Fact, Kind, MediaFact, MediaHandle, MediaHealth, Order, StreamKey},
     session::Epoch,
     simulator::media::{AnswerOptions, Media},
@@ -260,6 +261,41 @@ async fn answers_with_attributes_of_any_length_harm_nobody() {
         }
     }
     assert_goes_on(&player).await;
+    assert_whole(&handle);
+}
+
+/// The same from the other side: a server that sends what it likes to a player.
+#[tokio::test(flavor = "multi_thread")]
+async fn packets_of_a_server_of_any_length_harm_nobody() {
+    let (handle, pool, server) = (anchor(), pool(), server());
+    let (_publisher, good) = pair(&handle, &pool, &server, "n", &AnswerOptions::default()).await;
+    good.until("media", flowing).await;
+    let mut player = Anchored::open(&handle, &pool, "h", ClientOptions::play()).await;
+    let offer = player.upstream_offer().await;
+    let mut hostile = RawPeer::new(false);
+    hostile.learn(&offer);
+    let sdp = hostile.answer("sendonly");
+    player.order(Order::UpstreamAnswer { stream: player.key, epoch: player.epoch, sdp });
+    let sdp = player.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await;
+    player.client.apply_answer(&sdp).await.unwrap();
+    hostile.connect();
+    player.until("its connection", |s| s.connected).await;
+    let refused = counter(&handle, "datagrams_refused");
+    for (number, length) in (0..200).chain((200..1_900).step_by(83)).chain(1_900..2_100).enumerate() {
+        let sequence = 100 + number as u16;
+        hostile.send_rtp(&Rtp::new(96, VIDEO, sequence, key_frame(length)));
+        hostile.send(&Rtp::new(96, 6_000 + number as u32, sequence, key_frame(length)).forged());
+        hostile.send(&Rtp::new(97, 7_000 + number as u32, sequence, key_frame(length)).forged());
+        hostile.turn(Duration::from_millis(1));
+    }
+    player.until("what fits", |s| s.video.packets_received > 100).await;
+    wait_until("strangers were refused", || counter(&handle, "datagrams_refused") > refused + 400).await;
+    let before = player.client.stats().video.packets_received;
+    for number in 0..20 {
+        hostile.send_rtp(&Rtp::new(96, VIDEO, 2_000 + number, key_frame(900)));
+    }
+    player.until("what comes after", |s| s.video.packets_received >= before + 20).await;
+    assert_goes_on(&good).await;
     assert_whole(&handle);
 }
 

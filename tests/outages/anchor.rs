@@ -10,7 +10,7 @@ use std::{
 use holdfast::{
     config::{ListenAddress, MediaMode, MediaSettings},
     load::webrtc_client::{ClientOptions, ClientPool, ClientStats, PoolSettings, WebRtcClient},
-    media::{Kind, LegStats, StreamStats},
+    media::{Fault, Kind, LegStats, Order, StreamKey, StreamStats},
     net::Proxy,
     session::StreamSnapshot,
 };
@@ -217,6 +217,39 @@ async fn several_restarts_and_slow_publishes_are_survived() {
     }
     assert_intents_once(&server.journal().await, "restarts");
     assert_no_violation(&server, "restarts").await;
+}
+
+/// Whatever goes wrong in the media code, the clients hear the truth and can start again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_in_the_media_code_is_told_to_those_it_hits() {
+    let server = Server::start(json!({})).await;
+    let proxy = anchor(server.address).await;
+    let (media, pool) = (proxy.media().unwrap(), pool());
+    let pair = Pair::start(proxy.address(), &pool, "cam").await;
+    // Streams are numbered in the order they were opened: the publisher, then its player.
+    media.order(Order::Break { stream: StreamKey(2), fault: Fault::Step });
+    pair.player.wait_status("v1", "FAILED").await;
+    assert_eq!(pair.publisher.statuses("p1"), ["PUBLISHING"]);
+    assert!(media.health().is_healthy() && media.health().worker_restarts == 0, "{:?}", media.health());
+    let again = pair.player.start_media(&pool, "v2", "cam", ClientOptions::play()).await;
+    let moves = |now: &ClientStats| now.video.key_frames > 0 && now.video.packets_received > 60;
+    media_until(&again, "the publisher goes on, and its player is back", moves).await;
+    for lane in 0..media.health().workers as u64 {
+        media.order(Order::Break { stream: StreamKey(lane), fault: Fault::Worker });
+    }
+    pair.publisher.wait_status("p1", "FAILED").await;
+    pair.player.wait_status("v2", "FAILED").await;
+    wait_until("all workers work again", || {
+        let health = media.health();
+        health.is_healthy() && health.worker_restarts == health.workers as u64
+    })
+    .await;
+    let _camera = pair.publisher.start_media(&pool, "p3", "next", ClientOptions::publish()).await;
+    pair.publisher.wait_status("p3", "PUBLISHING").await;
+    let screen = pair.player.start_media(&pool, "v3", "next", ClientOptions::play()).await;
+    media_until(&screen, "the next picture", moves).await;
+    assert!(pair.publisher.is_open() && pair.player.is_open(), "nobody lost its socket");
+    wait_until("the count", || media.counters()["streams_broken"] == 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
