@@ -58,12 +58,15 @@ pub(crate) fn answered_codecs(offered: &[Codec], answer: &Media) -> Vec<Taken> {
         });
     }
     // A number of ours without its `a=rtpmap` can only mean what we said it means.
-    let unnamed = offered.iter().filter(|ours| answer.unmapped.contains(&ours.payload_type));
-    taken.extend(unnamed.map(|ours| Taken {
-        codec: Codec { feedback: Vec::new(), repair: None, ..ours.clone() },
-        theirs: ours.payload_type,
-        their_repair: None,
-    }));
+    for ours in offered.iter().filter(|ours| answer.unmapped.contains(&ours.payload_type)) {
+        if !taken.iter().any(|t| t.codec.payload_type == ours.payload_type) {
+            taken.push(Taken {
+                codec: Codec { feedback: Vec::new(), repair: None, ..ours.clone() },
+                theirs: ours.payload_type,
+                their_repair: None,
+            });
+        }
+    }
     taken
 }
 

@@ -42,6 +42,9 @@ pub(crate) const FORMATS_MAX: usize = 128;
 /// Most bytes of the kind, the protocol or a format in an `m=` line.
 pub(crate) const WORD_BYTES_MAX: usize = 64;
 
+/// Highest clock rate of a codec, in Hz; audio has at most 192,000, video 90,000.
+pub(crate) const CLOCK_RATE_HZ_MAX: u32 = 1_000_000;
+
 /// Most candidates of a section.
 pub(crate) const CANDIDATES_MAX: usize = 64;
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    BANDWIDTH_LINES_MAX, CANDIDATES_MAX, Codec, FEEDBACK_BYTES_MAX, FEEDBACK_MAX, FORMATS_MAX, Media,
-    MediaType, NAME_BYTES_MAX, Sources, WORD_BYTES_MAX, parse::Level,
+    BANDWIDTH_LINES_MAX, CANDIDATES_MAX, CLOCK_RATE_HZ_MAX, Codec, FEEDBACK_BYTES_MAX, FEEDBACK_MAX,
+    FORMATS_MAX, Media, MediaType, NAME_BYTES_MAX, Sources, WORD_BYTES_MAX, parse::Level,
 };
 
 /// Formats that protect others; they are stripped, and so is what repairs them.
@@ -95,7 +95,7 @@ impl Section {
         let (Some(name), Some(Ok(clock_rate))) = (parts.next(), parts.next().map(str::parse::<u32>)) else {
             return;
         };
-        if clock_rate == 0 || name.is_empty() || name.len() > WORD_BYTES_MAX {
+        if !(1..=CLOCK_RATE_HZ_MAX).contains(&clock_rate) || name.is_empty() || name.len() > WORD_BYTES_MAX {
             return;
         }
         let channels = parts.next().and_then(|c| c.parse().ok());
@@ -197,8 +197,9 @@ impl Section {
     }
 }
 
+/// An SSRC. Zero is nobody's: `str0m` keeps it for probes.
 fn number(word: Option<&str>) -> Option<u32> {
-    word?.parse().ok()
+    word?.parse().ok().filter(|number| *number != 0)
 }
 
 /// A mid: a word without blanks.

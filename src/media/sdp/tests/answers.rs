@@ -28,6 +28,7 @@ fn numbers_other_than_offered_are_found_by_their_format() {
     );
     assert_eq!(taken("96 96 97\r\na=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\n"), [(96, 96, None)]);
     assert_eq!(taken("103 7\r\n"), [(103, 103, None)], "a number of ours without a name is ours");
+    assert_eq!(taken("120 96\r\na=rtpmap:120 VP8/90000\r\n"), [(96, 120, None)], "a codec is taken once");
     assert_eq!(taken("100\r\na=rtpmap:100 AV1/90000\r\n"), []);
 }
 

@@ -59,6 +59,12 @@ fn texts_are_bounded() {
     let parameters =
         |bytes| section(&format!("a=fmtp:96 {}\r\n", long(bytes))).codecs[0].parameters.is_some();
     assert!(parameters(LINE_BYTES_MAX - "fmtp:96 ".len()) && !parameters(LINE_BYTES_MAX));
+    let rate = |rate: u64| {
+        let text = format!("v=0\r\nm=video 9 X 97\r\na=rtpmap:97 VP8/{rate}\r\n");
+        parse(&text).unwrap().media[0].codecs.len()
+    };
+    let most = u64::from(CLOCK_RATE_HZ_MAX);
+    assert_eq!([0, 1, most, most + 1, 1 << 40].map(rate), [0, 1, 1, 0, 0]);
     let kind = |bytes| parse(&format!("m={} 9 X 96\r\n", long(bytes))).is_ok();
     assert!(kind(WORD_BYTES_MAX) && !kind(WORD_BYTES_MAX + 1));
     let whole = |bytes: usize| parse(&format!("{}\r\nm=video 9 X 96\r\n", long(bytes - 18))).is_ok();

@@ -282,7 +282,7 @@ fn of_layers_and_groups_the_first_source_counts() {
         "a=ssrc:11 cname:x\r\na=ssrc-group:FID 2 12\r\na=ssrc-group:FID 1 11\r\na=ssrc-group:SIM 1 2 3\r\n";
     assert_eq!(sources(lines), found(1, Some(11)));
     assert_eq!(sources("a=ssrc-group:FEC-FR 5 6\r\na=ssrc:5 cname:x\r\n"), found(5, None));
-    assert_eq!(sources("a=ssrc-group:FID 5\r\na=ssrc:x\r\n"), None);
+    assert_eq!(sources("a=ssrc-group:FID 5\r\na=ssrc:x\r\na=ssrc:0 cname:x\r\n"), None);
     let (_, offer) = planned(
         &replaced(
             "a=sendonly\r\na=rtcp-mux\r\na=rtcp-rsize",
