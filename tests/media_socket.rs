@@ -187,3 +187,95 @@ async fn a_player_returns_to_the_node_of_its_session() {
     media.send(Message::binary(b"one".to_vec())).await.unwrap();
     assert_eq!(next(&mut player).await, Message::binary(b"one".to_vec()));
 }
+
+/// A server that lets each media socket in and ends it again; how often it did.
+async fn ending_server(
+    mut upstream: Upstream,
+    end: impl AsyncFn(&mut UpstreamSocket) + Send + Sync + 'static,
+    dials: Arc<std::sync::atomic::AtomicUsize>,
+) {
+    while let Some((mut media, _)) = upstream.accept_forever().await {
+        dials.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        end(&mut media).await;
+    }
+}
+
+#[tokio::test]
+async fn a_media_socket_that_never_stays_is_given_up_after_a_bounded_series() {
+    use futures_util::StreamExt;
+    let mut upstream = Upstream::start().await;
+    let mut settings = settings(&[upstream.address]);
+    settings.limits.media_socket_tries_max = 4;
+    let proxy = start(settings).await;
+    let (_session, (mut player, media)) = with_media(&proxy, &mut upstream, "t1").await;
+    let begin = tokio::time::Instant::now();
+    drop(media);
+    let dials = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    // It reads the first message, sends a picture, and is gone.
+    let server = async |media: &mut UpstreamSocket| {
+        let _ = media.next().await;
+        let _ = media.send(Message::binary(b"one".to_vec())).await;
+        let _ = media.get_mut().shutdown().await;
+    };
+    let ending = ending_server(upstream, server, Arc::clone(&dials));
+    tokio::select! {
+        close = close_of(&mut player) => assert_eq!(close.map(|close| close.code.into()), Some(1001)),
+        () = ending => panic!("the server ended"),
+    }
+    assert_eq!(dials.load(std::sync::atomic::Ordering::SeqCst), 4);
+    // Full jitter may make the waits short, but not all of them.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(proxy.facts().sessions, 1, "the session stays");
+}
+
+#[tokio::test]
+async fn a_player_hears_that_its_server_ends_the_stream() {
+    let (proxy, mut upstream) = proxy_and_upstream().await;
+    let dials = Arc::clone(&upstream.dials);
+    let (_session, (mut player, mut media)) = with_media(&proxy, &mut upstream, "t1").await;
+    let before = dials.load(std::sync::atomic::Ordering::SeqCst);
+    let frame = tokio_tungstenite::tungstenite::protocol::CloseFrame { code: 4000.into(), reason: "".into() };
+    media.close(Some(frame)).await.unwrap();
+    assert_eq!(close_of(&mut player).await.map(|close| close.code.into()), Some(4000));
+    assert_eq!(dials.load(std::sync::atomic::Ordering::SeqCst), before, "it is not dialled again");
+    assert_eq!(proxy.facts().sessions, 1, "the session stays");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_everything_has_not_ended_the_stream() {
+    let (proxy, mut upstream) = proxy_and_upstream().await;
+    let ((_client, server), (mut player, mut media)) = with_media(&proxy, &mut upstream, "t1").await;
+    media.close(None).await.unwrap();
+    drop((server, media));
+    let _server = restored(&mut upstream, "t2").await;
+    let (mut media, _) = upstream.accept().await;
+    assert_eq!(next_text(&mut media).await, connect_media("t2"));
+    media.send(Message::binary(b"two".to_vec())).await.unwrap();
+    assert_eq!(next(&mut player).await, Message::binary(b"two".to_vec()));
+}
+
+#[tokio::test]
+async fn a_media_socket_that_is_refused_is_not_hammered() {
+    use tokio_tungstenite::tungstenite::handshake::server::ErrorResponse;
+    let refuses = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = Arc::clone(&refuses);
+    let answer: Answer = Arc::new(move |_, response| {
+        if !flag.load(std::sync::atomic::Ordering::SeqCst) {
+            return Ok(response);
+        }
+        let mut refusal = ErrorResponse::new(None);
+        *refusal.status_mut() = 503.try_into().unwrap();
+        Err(refusal)
+    });
+    let mut upstream = Upstream::with("127.0.0.1:0".parse().unwrap(), answer).await;
+    let mut settings = settings(&[upstream.address]);
+    settings.limits.media_socket_tries_max = 5;
+    let proxy = start(settings).await;
+    let (_session, (mut player, media)) = with_media(&proxy, &mut upstream, "t1").await;
+    let before = upstream.dials.load(std::sync::atomic::Ordering::SeqCst);
+    refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    drop(media);
+    assert_eq!(close_of(&mut player).await.map(|close| close.code.into()), Some(1001));
+    let dials = upstream.dials.load(std::sync::atomic::Ordering::SeqCst) - before;
+    assert_eq!(dials, 5);
+}

@@ -57,6 +57,10 @@ pub struct LimitSettings {
     /// Default 10.
     #[serde(with = "Between::<1, 100>")]
     pub kept_memory_percent_max: u8,
+    /// How often the upstream of a media socket is dialled again while its session stands, with the
+    /// backoff of `[restore]`, until a connection lasts; then the player is closed. Default 10.
+    #[serde(with = "Between::<0, 10_000>")]
+    pub media_socket_tries_max: u32,
     /// Longest time from SIGTERM, SIGINT or SIGQUIT to the end of the process. Default 5 s.
     #[serde(rename = "shutdown_ms_max", with = "Ms::<0, 600_000>")]
     pub shutdown_max: Duration,
@@ -77,6 +81,7 @@ impl Default for LimitSettings {
             memory_short_percent: 85,
             memory_full_percent: 95,
             kept_memory_percent_max: 10,
+            media_socket_tries_max: 10,
             shutdown_max: Duration::from_secs(5),
         }
     }

@@ -57,7 +57,27 @@ pub(super) struct Relay {
     wait_until: Option<Instant>,
     /// After a failed dial: not before.
     retry_at: Option<Instant>,
+    /// The server closed this socket and keeps its session: when the player hears it, and how.
+    ends: Option<(Instant, Close)>,
+    series: Series,
     _place: Place,
+}
+
+/// Tries to get an upstream in one epoch, since one last stayed.
+#[derive(Debug, Default)]
+struct Series {
+    epoch: Epoch,
+    failures: u32,
+    connected_at: Option<Instant>,
+}
+
+impl Series {
+    /// One more has failed. A connection that stayed for long enough was a success, and ends the
+    /// series.
+    fn failed(&mut self, stable_after: Duration) {
+        let stayed = self.connected_at.take().is_some_and(|since| since.elapsed() >= stable_after);
+        self.failures = if stayed { 0 } else { self.failures.saturating_add(1) };
+    }
 }
 
 /// What happened.
@@ -66,6 +86,7 @@ enum Happened {
     RouteChanged,
     Dialed(Result<Dialed, DialFailure>),
     RetryDue,
+    EndDue,
     WaitOver,
     StallCheck,
     Shutdown,
@@ -92,6 +113,8 @@ impl Relay {
             dialing: None,
             wait_until: None,
             retry_at: None,
+            ends: None,
+            series: Series::default(),
             _place: place,
         };
         relay.begin(upstream, node);
@@ -120,6 +143,7 @@ impl Relay {
             (Some(token), Some(upstream)) if here => {
                 self.epoch = route.epoch;
                 self.pump.upstream = Some(upstream);
+                self.series = Series { epoch: route.epoch, failures: 0, connected_at: Some(Instant::now()) };
                 let message = with_token(&self.message, &token);
                 self.present(&message);
             }
@@ -166,13 +190,19 @@ impl Relay {
     fn follow(&mut self, route: &MediaRoute) {
         self.session = Some(route.session);
         let Some(token) = &route.upstream_token else {
+            // The session is lost as well: then the server meant no end of the stream.
             self.dialing = None;
+            self.ends = None;
             return self.wait();
         };
+        if self.series.epoch != route.epoch {
+            self.series = Series { epoch: route.epoch, ..Series::default() };
+            (self.ends, self.retry_at) = (None, None);
+        }
         let connected = self.pump.upstream.is_some() && self.epoch == route.epoch;
         let on_the_way = self.dialing.as_ref().is_some_and(|dialing| dialing.epoch == route.epoch);
         let too_early = self.retry_at.is_some_and(|at| Instant::now() < at);
-        if connected || on_the_way || too_early {
+        if connected || on_the_way || too_early || self.ends.is_some() {
             return;
         }
         self.wait();
@@ -206,6 +236,7 @@ impl Relay {
         let dialing = &mut self.dialing;
         let wait_until = self.wait_until;
         let retry_at = self.retry_at;
+        let ends_at = self.ends.map(|(at, _)| at);
         tokio::select! {
             biased;
             () = self.shared.stopped() => Happened::Shutdown,
@@ -221,6 +252,7 @@ impl Relay {
                 None => std::future::pending().await,
             } } => Happened::Dialed(result),
             () = at(retry_at) => Happened::RetryDue,
+            () = at(ends_at) => Happened::EndDue,
             () = at(wait_until) => Happened::WaitOver,
             () = sleep(STALL_CHECK) => Happened::StallCheck,
         }
@@ -231,7 +263,10 @@ impl Relay {
         match self.route() {
             None => true,
             Some(route) => {
-                route.epoch != expected && route.upstream_token.is_some() && self.retry_at.is_none()
+                route.epoch != expected
+                    && route.upstream_token.is_some()
+                    && self.retry_at.is_none()
+                    && self.ends.is_none()
             }
         }
     }
@@ -273,14 +308,14 @@ impl Relay {
             Happened::Dialed(Err(failure)) => {
                 tracing::info!(session = %self.id, %failure, "media socket: upstream dial failed");
                 self.dialing = None;
-                self.retry_at = Instant::now().checked_add(self.shared.settings.upstream.probe_interval);
-                None
+                self.try_again(Close::Code(1001))
             }
             Happened::RouteChanged => None,
             Happened::RetryDue => {
                 self.retry_at = None;
                 None
             }
+            Happened::EndDue => self.ends.take().map(|(_, close)| (close, Close::NoCode)),
             Happened::WaitOver => {
                 tracing::warn!(session = %self.id, "media socket: no upstream in time");
                 Some((Close::Code(1001), Close::NoCode))
@@ -305,8 +340,30 @@ impl Relay {
         }
         tracing::info!(session = %self.id, ?cause, "media socket: upstream lost");
         self.wait();
-        // If only this socket broke, its session stays where it is: give the node a moment.
-        self.retry_at = Instant::now().checked_add(self.shared.settings.upstream.probe_interval);
+        let close = if let LossCause::Closed(_) = cause { code } else { Close::Code(1001) };
+        if means_an_end(cause) {
+            // Unless the session is lost in the next moment, the stream is over.
+            let at = Instant::now().checked_add(self.shared.session_settings.restore.burst_hold);
+            self.ends = at.map(|at| (at, close));
+            return None;
+        }
+        self.try_again(close)
+    }
+
+    /// Waits for the next try, unless there were enough of them: then the player hears how the last one
+    /// ended.
+    fn try_again(&mut self, close: Close) -> Option<(Close, Close)> {
+        let restore = &self.shared.session_settings.restore;
+        self.series.failed(restore.stable_after);
+        let tries_max = self.shared.settings.limits.media_socket_tries_max;
+        if self.series.failures > tries_max {
+            tracing::warn!(session = %self.id, tries = tries_max, "media socket: no upstream stays");
+            return Some((close, Close::NoCode));
+        }
+        let doublings = self.series.failures.saturating_sub(1).min(16);
+        let most = restore.backoff_initial.saturating_mul(2_u32.saturating_pow(doublings));
+        let wait = most.min(restore.backoff_max).mul_f64(rand::random::<f64>());
+        self.retry_at = Instant::now().checked_add(wait);
         None
     }
 
@@ -317,6 +374,7 @@ impl Relay {
         self.epoch = dialing.epoch;
         self.wait_until = None;
         self.retry_at = None;
+        self.series.connected_at = Some(Instant::now());
         let message = with_token(&self.message, &dialing.token);
         self.present(&message);
         tracing::info!(session = %self.id, epoch = self.epoch.0, "media socket: upstream connected");
@@ -358,6 +416,12 @@ impl Relay {
             closing::close(&shared, side, close);
         }
     }
+}
+
+/// Whether a server that ends a media socket like this means the stream, not itself: a close frame that
+/// does not say that it is going away.
+const fn means_an_end(cause: LossCause) -> bool {
+    matches!(cause, LossCause::Closed(code) if !matches!(code, 1001 | 1006 | 1011..=1014))
 }
 
 /// Completes at this moment, or never.
