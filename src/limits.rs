@@ -1,13 +1,29 @@
-//! The limit on open files: raised at start, and what follows from it for the number of sessions.
-//! The only module that changes a limit of the process.
+//! The file descriptors of the process: the limit is raised at start, and what it allows is given out
+//! from one budget, so that what does not fit is refused before it begins and nothing is served by
+//! half. The only module that changes a limit of the process.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors a session holds: the client's socket and the upstream's.
-const FILES_PER_SESSION: u64 = 2;
+/// Descriptors of a session: the client's socket and the upstream's. A media socket has two as well.
+pub const FILES_PER_SESSION: usize = 2;
 
-/// Descriptors kept back for listeners, logs, probes, refusals and a dial that replaces another.
-const FILES_RESERVED: u64 = 128;
+/// Connections that are told that there is no room, at the same time; more are dropped.
+pub const REFUSALS_MAX: usize = 32;
+
+/// For what is open at start (log, listeners, poll), the admin port, refusals and name lookups. Less
+/// where there is little.
+const FILES_FIXED: usize = 128;
+
+/// One part in so many is kept for restores: a dial beside another, a socket that is being closed.
+const RESERVE_PART: usize = 16;
+
+/// Media takes at most one part in so many, for clients on TCP and legs with a socket of their own.
+const MEDIA_PART: usize = 4;
 
 /// What is assumed where the system knows no limit.
 const FILES_UNLIMITED: u64 = 1_048_576;
@@ -24,11 +40,145 @@ pub fn raise_open_files() -> u64 {
     now.unwrap_or(FILES_UNLIMITED).min(FILES_UNLIMITED)
 }
 
-/// How many sessions fit into this many open files; at least one.
+/// Descriptors that the media side may take in all.
 #[must_use]
-pub fn sessions_for(open_files: u64) -> usize {
-    let sessions = open_files.saturating_sub(FILES_RESERVED) / FILES_PER_SESSION;
-    usize::try_from(sessions).unwrap_or(usize::MAX).max(1)
+pub fn media_share(open_files: u64) -> usize {
+    as_count(open_files) / MEDIA_PART
+}
+
+/// How the descriptors are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// For sessions, handshakes, and the reserve.
+    capacity: usize,
+    /// What is left to restores.
+    reserve: usize,
+}
+
+impl Division {
+    /// Of this many open files, with so many for media and for probes of nodes.
+    #[must_use]
+    pub fn new(open_files: u64, media: usize, probes: usize) -> Self {
+        let open_files = as_count(open_files);
+        let fixed = FILES_FIXED.saturating_add(probes).min(open_files / 2);
+        let capacity = open_files.saturating_sub(fixed).saturating_sub(media);
+        Self { capacity, reserve: capacity / RESERVE_PART }
+    }
+
+    /// How many sessions fit; at least one.
+    #[must_use]
+    pub const fn sessions(self) -> usize {
+        let sessions = self.for_clients() / FILES_PER_SESSION;
+        if sessions == 0 { 1 } else { sessions }
+    }
+
+    const fn for_clients(self) -> usize {
+        self.capacity.saturating_sub(self.reserve)
+    }
+}
+
+fn as_count(open_files: u64) -> usize {
+    usize::try_from(open_files).unwrap_or(usize::MAX)
+}
+
+/// What descriptors are given out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A connection before its 101.
+    Handshake,
+    /// A session or a media socket.
+    Session,
+    /// A dial beside another one. May use the reserve.
+    Attempt,
+    /// A socket whose close is on its way.
+    Closing,
+}
+
+/// How many descriptors are given out, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilesUsed {
+    /// Most there are for all of these, the reserve included.
+    pub capacity: usize,
+    /// Connections before their 101.
+    pub handshakes: usize,
+    /// Sessions and media sockets.
+    pub sessions: usize,
+    /// Dials beside others.
+    pub attempts: usize,
+    /// Sockets whose close is on its way.
+    pub closing: usize,
+}
+
+/// The budget.
+#[derive(Debug)]
+pub struct Files {
+    division: Division,
+    total: AtomicUsize,
+    used: [AtomicUsize; 4],
+}
+
+impl Files {
+    /// A budget of which nothing is given out.
+    #[must_use]
+    pub fn new(division: Division) -> Arc<Self> {
+        Arc::new(Self { division, total: AtomicUsize::new(0), used: Default::default() })
+    }
+
+    /// Takes descriptors, if they fit; they are given back when the result is dropped.
+    #[must_use]
+    pub fn take(self: &Arc<Self>, what: Use, count: usize) -> Option<FilesHeld> {
+        let most = match what {
+            Use::Handshake | Use::Session => self.division.for_clients(),
+            Use::Attempt | Use::Closing => self.division.capacity,
+        };
+        let more = |total: usize| total.checked_add(count).filter(|total| *total <= most);
+        self.total.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(self.held(what, count))
+    }
+
+    /// Counts a descriptor that is there already and that nobody would be served better without.
+    #[must_use]
+    pub fn count(self: &Arc<Self>, what: Use) -> FilesHeld {
+        self.total.fetch_add(1, Ordering::AcqRel);
+        self.held(what, 1)
+    }
+
+    fn held(self: &Arc<Self>, what: Use, count: usize) -> FilesHeld {
+        if let Some(used) = self.used.get(what as usize) {
+            used.fetch_add(count, Ordering::Relaxed);
+        }
+        FilesHeld { files: Arc::clone(self), what, count }
+    }
+
+    /// What is given out now.
+    #[must_use]
+    pub fn used(&self) -> FilesUsed {
+        let of = |what: Use| self.used.get(what as usize).map_or(0, |used| used.load(Ordering::Relaxed));
+        FilesUsed {
+            capacity: self.division.capacity,
+            handshakes: of(Use::Handshake),
+            sessions: of(Use::Session),
+            attempts: of(Use::Attempt),
+            closing: of(Use::Closing),
+        }
+    }
+}
+
+/// Descriptors that were taken.
+#[derive(Debug)]
+pub struct FilesHeld {
+    files: Arc<Files>,
+    what: Use,
+    count: usize,
+}
+
+impl Drop for FilesHeld {
+    fn drop(&mut self) {
+        self.files.total.fetch_sub(self.count, Ordering::AcqRel);
+        if let Some(used) = self.files.used.get(self.what as usize) {
+            used.fetch_sub(self.count, Ordering::Relaxed);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -46,8 +196,27 @@ mod tests {
 
     #[test]
     fn sessions_leave_room_for_the_rest() {
-        assert_eq!(sessions_for(1_024), 448);
-        assert_eq!(sessions_for(20_128), 10_000);
-        assert_eq!(sessions_for(0), 1);
+        assert_eq!(Division::new(1_024, 0, 0).sessions(), 420);
+        assert_eq!(Division::new(1_024, media_share(1_024), 9).sessions(), 296);
+        assert_eq!(Division::new(20_128, 0, 0).sessions(), 9_375);
+        assert_eq!(Division::new(0, 0, 0).sessions(), 1);
+        assert_eq!(Division::new(64, 16, 500).sessions(), 7);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_the_reserve_is_for_restores() {
+        let files = Files::new(Division { capacity: 16, reserve: 4 });
+        let sessions: Vec<_> = (0..5).filter_map(|_| files.take(Use::Session, 2)).collect();
+        let handshakes: Vec<_> = (0..5).filter_map(|_| files.take(Use::Handshake, 1)).collect();
+        assert_eq!((sessions.len(), handshakes.len()), (5, 2));
+        assert!(files.take(Use::Session, 2).is_none());
+        let attempts: Vec<_> = (0..9).filter_map(|_| files.take(Use::Attempt, 1)).collect();
+        assert_eq!(attempts.len(), 4);
+        let closing = files.count(Use::Closing);
+        let used = FilesUsed { capacity: 16, handshakes: 2, sessions: 10, attempts: 4, closing: 1 };
+        assert_eq!(files.used(), used);
+        drop((sessions, handshakes, attempts, closing));
+        assert_eq!(files.used(), FilesUsed { capacity: 16, ..FilesUsed::default() });
+        assert!(files.take(Use::Session, 12).is_some());
     }
 }

@@ -14,6 +14,26 @@ pub struct LimitSettings {
     /// the limit on open files allows.
     #[serde(with = "MaybeBetween::<1, 10_000_000>")]
     pub sessions_max: Option<usize>,
+    /// Most sessions of one client address; more get 429. IPv6 addresses count by their /64, in this
+    /// and the following. Default 0 = no limit.
+    #[serde(with = "Between::<0, 10_000_000>")]
+    pub address_sessions_max: usize,
+    /// Most connections of one address that are no session yet: without a request, held, or open and
+    /// not taken by the server. Never more than half of what fits in all. Default 10,000; 0 = that half
+    /// alone.
+    #[serde(with = "Between::<0, 10_000_000>")]
+    pub address_unauthenticated_max: usize,
+    /// Handshakes per second of one address; ten seconds' worth may come at once. Default 1000;
+    /// 0 = no limit.
+    #[serde(with = "Between::<0, 1_000_000>")]
+    pub address_handshakes_per_second: u32,
+    /// First messages per second of one address, alike. Default 1000; 0 = no limit.
+    #[serde(with = "Between::<0, 1_000_000>")]
+    pub address_first_messages_per_second: u32,
+    /// Most addresses for which a rate is remembered; those that owe least are forgotten first.
+    /// Default 100,000.
+    #[serde(with = "Between::<1, 10_000_000>")]
+    pub addresses_max: usize,
     /// Largest message in either direction, in bytes; a larger one closes its socket with 1009.
     /// Default 16 MiB.
     #[serde(with = "Between::<65_536, 1_073_741_824>")]
@@ -70,6 +90,11 @@ impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             sessions_max: None,
+            address_sessions_max: 0,
+            address_unauthenticated_max: 10_000,
+            address_handshakes_per_second: 1_000,
+            address_first_messages_per_second: 1_000,
+            addresses_max: 100_000,
             message_bytes_max: 16 * 1024 * 1024,
             client_buffer_bytes_max: 1024 * 1024,
             upstream_buffer_bytes_max: 1024 * 1024,

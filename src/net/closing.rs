@@ -11,7 +11,10 @@ use std::{
 
 use tokio::time::timeout;
 
-use crate::session::{Close, Timestamp};
+use crate::{
+    limits::Use,
+    session::{Close, Timestamp},
+};
 
 use super::{
     scratch,
@@ -39,7 +42,7 @@ pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
     }
     side.queue_close(close);
     let skip_bytes = side.drop_unfinished();
-    let counted = shared.closings.enter();
+    let counted = (shared.closings.enter(), shared.files.count(Use::Closing));
     tokio::spawn(async move {
         let mut end = Ending { side, skip_bytes, skipped_bytes: 0, shut: false, close_seen: false };
         let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
@@ -49,7 +52,7 @@ pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
 
 /// Ends a connection whose last HTTP response was written, without losing that to a reset.
 pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket) {
-    let counted = shared.closings.enter();
+    let counted = (shared.closings.enter(), shared.files.count(Use::Closing));
     tokio::spawn(async move {
         let side = Side::new(socket, Role::Client, &[]);
         let mut end = Ending { side, skip_bytes: 0, skipped_bytes: 0, shut: false, close_seen: true };

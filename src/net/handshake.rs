@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use hyper::{
@@ -35,6 +36,7 @@ use crate::{
 };
 
 use super::{
+    admission::{self, Entry, Newcomer, Refused},
     closing,
     driver::{Beginning, Driver},
     forwarded::{self, Client, LastHop},
@@ -49,12 +51,16 @@ use super::{
 /// The smallest buffer hyper works with.
 const HYPER_BUFFER_BYTES_MIN: usize = 8192;
 
+/// How long somebody who is refused may take to send the request that is answered.
+const REFUSAL_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// A client that is to become a session.
 struct Admitted {
     upstream: Dialed,
     request: ClientRequest,
     client: Client,
     place: Place,
+    newcomer: Newcomer,
 }
 
 /// Answers the one request of a connection.
@@ -66,6 +72,8 @@ struct Handshake {
     tls: bool,
     /// The request is complete: the client has done its part in time.
     request_seen: Arc<AtomicBool>,
+    /// What it was let in with, or why it was not; taken by the first request.
+    entry: Mutex<Option<Result<Entry, Refused>>>,
     admitted: Arc<Mutex<Option<Admitted>>>,
 }
 
@@ -75,9 +83,14 @@ pub(super) async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
+    entry: Result<Entry, Refused>,
 ) {
-    let counted = shared.handshakes.enter();
-    let deadline = Instant::now() + shared.settings.listen.handshake_timeout;
+    let patience = shared.settings.listen.handshake_timeout;
+    let (counted, patience) = match entry {
+        Ok(_) => (shared.handshakes.enter(), patience),
+        Err(_) => (shared.refusing.enter(), patience.min(REFUSAL_TIME_MAX)),
+    };
+    let deadline = Instant::now() + patience;
     let is_tls = tls.is_some();
     let port = stream.local_addr().map_or(0, |address| address.port());
     let mut socket = match tls {
@@ -97,6 +110,7 @@ pub(super) async fn serve(
         port,
         tls: is_tls,
         request_seen: Arc::clone(&request_seen),
+        entry: Mutex::new(Some(entry)),
         admitted: Arc::clone(&admitted),
     };
     // The socket is only lent: what hyper answers to nonsense must not be lost to a reset either.
@@ -161,10 +175,10 @@ fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
 }
 
 fn begin(shared: &Arc<Shared>, admitted: Admitted, socket: Socket, client_leftover: Vec<u8>) {
-    let Admitted { upstream, request, client: peer, place } = admitted;
+    let Admitted { upstream, request, client: peer, place, newcomer } = admitted;
     let node = shared.pool.node_name(upstream.node);
     let request = Arc::new(request);
-    let beginning = Beginning { client: socket, client_leftover, upstream, request, place };
+    let beginning = Beginning { client: socket, client_leftover, upstream, request, place, newcomer };
     let driver = Driver::new(shared, beginning);
     events::connected(driver.id(), &peer, &node);
     // A shutdown that began before the session was registered has passed it by.
@@ -185,6 +199,7 @@ impl Service<Request<Incoming>> for Handshake {
         self.request_seen.store(true, Ordering::Release);
         let shared = Arc::clone(&self.shared);
         let admitted = Arc::clone(&self.admitted);
+        let entry = self.entry.lock().take();
         let (peer, port, tls) = (self.peer, self.port, self.tls);
         Box::pin(async move {
             let hop = LastHop {
@@ -195,7 +210,7 @@ impl Service<Request<Incoming>> for Handshake {
                 tls,
                 settings: &shared.settings.listen,
             };
-            Ok(answer(&shared, &request, hop, hop.client(peer), &admitted).await)
+            Ok(answer(&shared, &request, hop, hop.client(peer), entry, &admitted).await)
         })
     }
 }
@@ -205,12 +220,19 @@ async fn answer(
     request: &Request<Incoming>,
     hop: LastHop<'_>,
     client: Client,
+    entry: Option<Result<Entry, Refused>>,
     admitted: &Mutex<Option<Admitted>>,
 ) -> Answer {
     // Checks of balancers are no clients: no line of the log, no place, no word on what they lack.
     if let Some(answer) = health::answer(shared, request.method(), request.uri(), request.headers()) {
         return answer;
     }
+    let entry = match entry {
+        Some(Ok(entry)) => entry,
+        Some(Err(refused)) => return refused.answer(),
+        // A second request on a connection: it is answered one.
+        None => return request::unavailable("one request per connection"),
+    };
     let refuse = |answer: Answer| {
         events::connection_refused(&client, &format_args!("answered {}", answer.status()));
         answer
@@ -229,13 +251,13 @@ async fn answer(
     if shared.is_stopping() {
         return refuse(request::unavailable("shutting down"));
     }
-    if shared.memory.is_short() {
-        return refuse(request::unavailable("short of memory"));
-    }
     notice_balancer(shared, hop);
-    let Some(place) = shared.live.take_place() else {
-        events::connection_refused(&client, &"all places for sessions are taken");
-        return request::unavailable("all places are taken");
+    let (place, newcomer) = match admission::admit(shared, entry, client.ip) {
+        Ok(admitted) => admitted,
+        Err(refused) => {
+            admission::tell(shared, client.ip, refused);
+            return refused.answer();
+        }
     };
     let upstream = &shared.settings.upstream;
     let cookies = CookieBounds { count_max: upstream.cookies_max, bytes_max: upstream.cookie_bytes_max };
@@ -249,7 +271,7 @@ async fn answer(
             let protocol = upstream.protocol.as_deref();
             client_request.choose_protocol(protocol);
             let answer = request::switching(&accept_key(key.as_bytes()), protocol, &upstream.headers);
-            *admitted.lock() = Some(Admitted { upstream, request: client_request, client, place });
+            *admitted.lock() = Some(Admitted { upstream, request: client_request, client, place, newcomer });
             answer
         }
         Err(failure) => {

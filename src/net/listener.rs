@@ -9,7 +9,9 @@ use tokio::{
 };
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{handshake, keepalive, shared::Shared};
+use crate::limits::REFUSALS_MAX;
+
+use super::{admission, handshake, keepalive, shared::Shared};
 
 /// Connections that may wait to be accepted; the kernel has a limit of its own (`somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -57,12 +59,15 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, tls: 
 }
 
 fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
-    // Silent connections must not take the memory that sessions need.
-    if shared.handshakes.count() >= shared.settings.limits.sessions_max.unwrap_or(usize::MAX) {
-        tracing::debug!(%peer, "too many connections without a request; one was dropped");
-        return;
+    // Silent connections must not take what sessions need.
+    let entry = admission::enter(shared, peer.ip());
+    if let Err(refused) = entry {
+        admission::tell(shared, peer.ip(), refused);
+        if shared.refusing.count() >= REFUSALS_MAX {
+            return;
+        }
     }
-    tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls));
+    tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls, entry));
 }
 
 fn is_shortage(error: &io::Error) -> bool {

@@ -13,7 +13,11 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::session::{Mail, SessionId, SessionSnapshot};
+use super::addresses::Counted;
+use crate::{
+    limits::FilesHeld,
+    session::{Mail, SessionId, SessionSnapshot},
+};
 
 /// Most notes that wait for one session. It takes them as soon as it is polled, so only one that
 /// is stuck gets there; what exceeds it is dropped.
@@ -132,10 +136,10 @@ impl Live {
     }
 
     /// A place for one more session, if there is one.
-    pub(crate) fn take_place(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn take_place(self: &Arc<Self>, files: FilesHeld, address: Option<Counted>) -> Option<Place> {
         let more = |taken: usize| (taken < self.places).then(|| taken.saturating_add(1));
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Place { live: Arc::clone(self) })
+        Some(Place { live: Arc::clone(self), _files: files, _address: address })
     }
 
     /// Places taken now: sessions, media sockets and waiting handshakes.
@@ -204,6 +208,9 @@ impl Live {
 #[derive(Debug)]
 pub(crate) struct Place {
     live: Arc<Live>,
+    _files: FilesHeld,
+    /// Among the sessions of its client's address.
+    _address: Option<Counted>,
 }
 
 impl Place {

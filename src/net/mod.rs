@@ -1,6 +1,8 @@
 //! The network side: listening, handshakes, TLS, WebSocket framing, and the task that drives each
 //! session. The only part that knows tokio's sockets; it decides nothing about the protocol.
 
+mod addresses;
+mod admission;
 mod buffer;
 mod closing;
 mod driver;
@@ -22,4 +24,4 @@ pub(crate) mod socket;
 pub(crate) mod tls;
 pub mod websocket;
 
-pub use proxy::{Facts, MemoryFacts, Proxy, StartError};
+pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};

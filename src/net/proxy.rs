@@ -22,7 +22,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
     config::{Config, MediaMode, NetSettings, SessionSettings},
-    limits,
+    limits::{self, Division, Files, FilesUsed},
     media::{MediaHandle, MediaSettings},
     registry::{Registry, RegistryLimits},
     session::SessionSnapshot,
@@ -30,6 +30,8 @@ use crate::{
 };
 
 use super::{
+    addresses::Addresses,
+    admission::RefusalLog,
     health::{self, Heart, Question},
     listener,
     live::{Live, Note},
@@ -96,6 +98,39 @@ pub struct Facts {
     pub held: usize,
     /// Connections whose close frame is on its way.
     pub closing: usize,
+    /// File descriptors that are given out, by kind.
+    pub files: FilesUsed,
+}
+
+/// How many sessions the limit on open files leaves room for, with this configuration.
+#[must_use]
+pub fn sessions_that_fit(config: &Config) -> usize {
+    let media = if config.media.mode == MediaMode::Direct { 0 } else { media_files() };
+    divide_files(&config.net, media).sessions()
+}
+
+fn divide_files(settings: &NetSettings, media_files: usize) -> Division {
+    let upstream = &settings.upstream;
+    let probes = upstream.url.len().saturating_mul(upstream.probe_paths_max.saturating_add(2));
+    Division::new(limits::raise_open_files(), media_files, probes)
+}
+
+/// The media side, within its share of the descriptors.
+fn media_settings(config: &Config) -> Option<MediaSettings> {
+    if config.media.mode == MediaMode::Direct {
+        return None;
+    }
+    let mut settings = MediaSettings::from_config(config);
+    let share = media_files();
+    // One half for clients, the other for the workers themselves and legs towards the upstream.
+    let per_worker = (share / 2).checked_div(settings.workers).unwrap_or(share).max(1);
+    settings.tcp_connections_max = settings.tcp_connections_max.min(per_worker);
+    Some(settings)
+}
+
+/// What the media side may take of the descriptors.
+fn media_files() -> usize {
+    limits::media_share(limits::raise_open_files())
 }
 
 /// The memory budget of the process.
@@ -133,17 +168,18 @@ impl Proxy {
     /// # Errors
     /// As [`Proxy::start`], and if the media port cannot be had.
     pub async fn launch(config: Config) -> Result<Self, StartError> {
-        let media = match config.media.mode {
-            MediaMode::Direct => None,
-            MediaMode::Anchor => {
-                let handle =
-                    MediaHandle::start(MediaSettings::from_config(&config)).map_err(StartError::Media)?;
+        let settings = media_settings(&config);
+        let files = if settings.is_some() { media_files() } else { 0 };
+        let media = match settings {
+            None => None,
+            Some(settings) => {
+                let handle = MediaHandle::start(settings).map_err(StartError::Media)?;
                 tracing::info!(addresses = ?handle.addresses(), "media is anchored here");
                 Some(handle)
             }
         };
         let told_nothing = media.is_some() && config.media.advertise.is_empty();
-        let proxy = Self::start_with(config.net, config.session, media).await?;
+        let proxy = Self::begin(config.net, config.session, media, files).await?;
         proxy.shared.balancer_unnoticed.store(told_nothing, Ordering::Relaxed);
         Ok(proxy)
     }
@@ -154,15 +190,29 @@ impl Proxy {
     /// As [`Proxy::start`].
     #[allow(clippy::unused_async)] // Callers need not know that nothing waits here today.
     pub async fn start_with(
-        mut settings: NetSettings,
+        settings: NetSettings,
         session: SessionSettings,
         media: Option<MediaHandle>,
     ) -> Result<Self, StartError> {
-        let files = limits::raise_open_files();
-        let places = settings.limits.sessions_max.unwrap_or_else(|| limits::sessions_for(files));
+        let files = if media.is_some() { media_files() } else { 0 };
+        Self::begin(settings, session, media, files).await
+    }
+
+    #[allow(clippy::unused_async)] // As above.
+    async fn begin(
+        mut settings: NetSettings,
+        session: SessionSettings,
+        media: Option<MediaHandle>,
+        media_files: usize,
+    ) -> Result<Self, StartError> {
+        let division = divide_files(&settings, media_files);
+        let files = Files::new(division);
+        let places = settings.limits.sessions_max.unwrap_or_else(|| division.sessions());
         settings.limits.sessions_max = Some(places);
+        // However few they are: one address never has all places.
+        let addresses = Addresses::new(&settings.limits, division.sessions() / 2);
         let client_tls = Arc::new(tls::client(settings.upstream.ca.as_deref())?);
-        let pool = Pool::new(&settings.upstream, &client_tls).map_err(StartError::Upstream)?;
+        let pool = Pool::new(&settings.upstream, &client_tls, &files).map_err(StartError::Upstream)?;
         let server_tls = server_tls(&settings)?;
         let listeners = settings
             .listen
@@ -190,6 +240,10 @@ impl Proxy {
             balancer_unnoticed: AtomicBool::new(false),
             pool,
             live: Live::new(places),
+            files,
+            addresses,
+            refusals: RefusalLog::default(),
+            refusing: Arc::new(Tracker::default()),
             clock: Clock::new(),
             closings: Arc::new(Tracker::default()),
             handshakes: Arc::new(Tracker::default()),
@@ -280,6 +334,7 @@ impl Proxy {
             handshakes: shared.handshakes.count(),
             held: shared.held.count(),
             closing: shared.closings.count(),
+            files: shared.files.used(),
         }
     }
 

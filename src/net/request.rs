@@ -148,6 +148,13 @@ pub(super) fn unavailable(line: &str) -> Answer {
     answer
 }
 
+/// 429: others are not affected, this one has enough.
+pub(super) fn too_many(line: &str) -> Answer {
+    let mut answer = text(StatusCode::TOO_MANY_REQUESTS, line);
+    answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    answer
+}
+
 /// What a client hears when its upstream could not be had.
 pub(super) fn dial_failed(failure: &DialFailure) -> Answer {
     match failure {

@@ -15,13 +15,14 @@ use tokio::{
 
 use crate::{
     config::{NetSettings, SessionSettings},
+    limits::Files,
     media::MediaHandle,
     registry::Registry,
     session::{Identity, Session, SessionId, Timestamp},
     upstream::Pool,
 };
 
-use super::{health::Heart, live::Live, memory::Memory};
+use super::{addresses::Addresses, admission::RefusalLog, health::Heart, live::Live, memory::Memory};
 
 /// Turns the clock of tokio into the time of the session core.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +105,14 @@ pub(crate) struct Shared {
     pub(crate) pool: Arc<Pool>,
     pub(crate) live: Arc<Live>,
     pub(crate) memory: Arc<Memory>,
+    /// The budget of file descriptors.
+    pub(crate) files: Arc<Files>,
+    /// What each client address has.
+    pub(crate) addresses: Arc<Addresses>,
+    /// Refusals that were told.
+    pub(crate) refusals: RefusalLog,
+    /// Connections that are being told that there is no room.
+    pub(crate) refusing: Arc<Tracker>,
     pub(crate) clock: Clock,
     /// Connections whose close frame is on its way.
     pub(crate) closings: Arc<Tracker>,

@@ -17,6 +17,7 @@ use tokio_rustls::{
 
 use crate::{
     config::{UpstreamSettings, UpstreamUrl},
+    limits::{Files, Use},
     net::{keepalive, socket::Socket, websocket},
     session::DialError,
 };
@@ -157,6 +158,7 @@ pub(super) struct Address {
     name: Arc<Name>,
     pace: Pace,
     dial_timeout: Duration,
+    files: Arc<Files>,
 }
 
 impl Address {
@@ -168,6 +170,7 @@ impl Address {
         url: UpstreamUrl,
         tls: &Arc<ClientConfig>,
         settings: &UpstreamSettings,
+        files: &Arc<Files>,
     ) -> Result<Self, String> {
         let tls = if url.is_tls() {
             let name = ServerName::try_from(url.host().to_owned())
@@ -178,7 +181,8 @@ impl Address {
         };
         let name = Name::new(url.host(), url.port(), settings.dns_cache, settings.addresses_max);
         let pace = Pace { start: settings.connect_attempt_delay, alive: settings.address_timeout };
-        Ok(Self { authority: url.authority(), url, tls, name, pace, dial_timeout: settings.dial_timeout })
+        let dial_timeout = settings.dial_timeout;
+        Ok(Self { authority: url.authority(), url, tls, name, pace, dial_timeout, files: Arc::clone(files) })
     }
 
     /// The address as an operator wrote it.
@@ -214,10 +218,11 @@ impl Address {
         let others = addresses.into_iter().filter(|address| Some(*address) != first);
         let connected = Notify::new();
         let attempt = |address| self.shake_hands(node, address, request, &connected);
+        let room = || self.files.take(Use::Attempt, 1);
         // An address that answers speaks for the node: others are for those that do not.
         let goes_on =
             |failure: &DialFailure| matches!(failure, DialFailure::Unreachable(_) | DialFailure::Local(_));
-        race(first.into_iter().chain(others), self.pace, &connected, attempt, goes_on).await
+        race(first.into_iter().chain(others), self.pace, &connected, room, attempt, goes_on).await
     }
 
     async fn shake_hands(
@@ -293,8 +298,9 @@ mod tests {
         let tls = ClientConfig::builder()
             .with_root_certificates(tokio_rustls::rustls::RootCertStore::empty())
             .with_no_client_auth();
+        let files = Files::new(crate::limits::Division::new(1_024, 0, 0));
         let url = "ws://wcs.example:80".parse().unwrap();
-        let mut node = Address::new(url, &Arc::new(tls), &settings).unwrap();
+        let mut node = Address::new(url, &Arc::new(tls), &settings, &files).unwrap();
         let lookup: Lookup = Arc::new(move || {
             let addresses = addresses.clone();
             Box::pin(async move { Ok(addresses) })

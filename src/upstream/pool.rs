@@ -12,6 +12,7 @@ use tokio_rustls::rustls::ClientConfig;
 
 use crate::{
     config::UpstreamSettings,
+    limits::{Files, Use},
     net::{live::Mailbox, side::Side, websocket::Role},
     session::{Close, Priority, SessionId, Timestamp},
 };
@@ -62,6 +63,7 @@ pub(crate) struct Pool {
     next_node_after: Duration,
     fall_together_spread: Duration,
     falls: Mutex<Falls>,
+    files: Arc<Files>,
 }
 
 impl Pool {
@@ -69,10 +71,14 @@ impl Pool {
     ///
     /// # Errors
     /// There is none, or a name cannot be used with TLS.
-    pub(crate) fn new(settings: &UpstreamSettings, tls: &Arc<ClientConfig>) -> Result<Arc<Self>, String> {
+    pub(crate) fn new(
+        settings: &UpstreamSettings,
+        tls: &Arc<ClientConfig>,
+        files: &Arc<Files>,
+    ) -> Result<Arc<Self>, String> {
         let node = |url: &crate::config::UpstreamUrl| {
             Ok(Node {
-                address: Address::new(url.clone(), tls, settings)?,
+                address: Address::new(url.clone(), tls, settings, files)?,
                 budget: Budget::new(settings.restore_rate),
                 health: Mutex::new(Health::new(settings.probe_paths_max)),
             })
@@ -87,6 +93,7 @@ impl Pool {
             probe_interval: settings.probe_interval,
             next_node_after: settings.next_node_after,
             fall_together_spread: settings.fall_together_spread,
+            files: Arc::clone(files),
             falls: Mutex::new(Falls { since: Instant::now(), count: 0 }),
         }))
     }
@@ -163,8 +170,10 @@ impl Pool {
                 result
             }
         };
+        let room = || self.files.take(Use::Attempt, 1);
         let pace = Pace { start: NOT_YET, alive: self.next_node_after };
-        let result = race(self.order(request.path()), pace, &dialling, attempt, |f| f.is_of_the_node()).await;
+        let result =
+            race(self.order(request.path()), pace, &dialling, room, attempt, |f| f.is_of_the_node()).await;
         if result.is_ok() {
             // A node that another one has overtaken is not tried first by the next client.
             for index in under_way.into_inner() {

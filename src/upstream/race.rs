@@ -21,11 +21,13 @@ pub(super) struct Pace {
 }
 
 /// Tries the candidates until one succeeds, or fails in a way that is no reason to go on. The others
-/// are dropped. `alive` is notified by attempts that get anywhere.
-pub(super) async fn race<C, T, F>(
+/// are dropped. `alive` is notified by attempts that get anywhere; an attempt beside another one needs
+/// `room`.
+pub(super) async fn race<C, T, F, R>(
     candidates: impl IntoIterator<Item = C>,
     pace: Pace,
     alive: &Notify,
+    room: impl Fn() -> Option<R>,
     attempt: impl Fn(C) -> F,
     goes_on: impl Fn(&DialFailure) -> bool,
 ) -> Result<T, DialFailure>
@@ -38,18 +40,17 @@ where
     let mut failure: Option<DialFailure> = None;
     let mut next_at = Instant::now();
     loop {
-        if running.is_empty() || Instant::now() >= next_at {
-            match next.take() {
-                Some(candidate) => {
-                    running.push(attempt(candidate));
-                    next = candidates.next();
-                    next_at = Instant::now() + pace.start;
-                }
-                None if running.is_empty() => {
-                    return Err(failure.unwrap_or_else(|| DialFailure::Unreachable("no address".into())));
-                }
-                None => {}
+        let alone = running.is_empty();
+        if alone && next.is_none() {
+            return Err(failure.unwrap_or_else(|| DialFailure::Unreachable("no address".into())));
+        }
+        if next.is_some() && (alone || Instant::now() >= next_at) {
+            let held = if alone { None } else { room() };
+            if alone || held.is_some() {
+                running.extend(next.take().map(|candidate| with(held, attempt(candidate))));
+                next = candidates.next();
             }
+            next_at = Instant::now() + pace.start;
         }
         tokio::select! {
             biased;
@@ -66,6 +67,13 @@ where
     }
 }
 
+/// The attempt, and what it holds while it runs.
+async fn with<R, T>(held: Option<R>, attempt: impl Future<Output = T>) -> T {
+    let result = attempt.await;
+    drop(held);
+    result
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
@@ -79,6 +87,10 @@ mod tests {
     type Candidate = (u64, u64, bool);
 
     async fn run(candidates: &[Candidate]) -> (Result<usize, DialFailure>, u128) {
+        run_with(candidates, true).await
+    }
+
+    async fn run_with(candidates: &[Candidate], may_run_beside: bool) -> (Result<usize, DialFailure>, u128) {
         let (alive, begin) = (Notify::new(), Instant::now());
         let attempt = |(index, (connects, ends, succeeds)): (usize, Candidate)| {
             let alive = &alive;
@@ -90,7 +102,8 @@ mod tests {
             }
         };
         let candidates = candidates.iter().copied().enumerate();
-        let result = race(candidates, PACE, &alive, attempt, |failure| failure.is_of_the_node()).await;
+        let room = || may_run_beside.then_some(());
+        let result = race(candidates, PACE, &alive, room, attempt, |failure| failure.is_of_the_node()).await;
         (result, begin.elapsed().as_millis())
     }
 
@@ -119,6 +132,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_slow_first_may_still_win() {
         assert_eq!(run(&[(300, 310, true), (100, 200, true)]).await, (Ok(0), 310));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_room_they_take_turns() {
+        assert_eq!(run_with(&[(10, 4_000, false), (10, 20, true)], false).await, (Ok(1), 4_020));
     }
 
     #[tokio::test(start_paused = true)]

@@ -80,7 +80,7 @@ impl<W: Write> Report<'_, W> {
 
     fn limits(&mut self, config: &Config) {
         let open_files = limits::raise_open_files();
-        let fitting = limits::sessions_for(open_files);
+        let fitting = crate::net::sessions_that_fit(config);
         match config.net.limits.sessions_max {
             None => self.say("sessions", format!("at most {fitting} ({open_files} open files)")),
             Some(max) if max <= fitting => self.say("sessions", format!("at most {max}")),

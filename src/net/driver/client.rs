@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     net::{
+        admission,
         frames::{Received, Run},
         media,
         side::{Filled, Side},
@@ -193,6 +194,11 @@ impl Driver {
             name => {
                 self.first_message_seen = true;
                 self.heard_by = None;
+                let newcomer = self.newcomer.as_ref();
+                if newcomer.is_some_and(|newcomer| !admission::allows_first_message(&self.shared, newcomer)) {
+                    self.reject_client(1013, now);
+                    return true;
+                }
                 let rest = buffer.get(next..).unwrap_or_default();
                 name == Some(media::CONNECT) && self.becomes_media_socket(message, rest)
             }
@@ -203,6 +209,7 @@ impl Driver {
     fn becomes_media_socket(&mut self, message: &[u8], rest: &[u8]) -> bool {
         let (Some(mut client), Some(place)) = (self.client.take(), self.place.take()) else { return false };
         client.unread(rest);
+        self.newcomer = None;
         self.end_cause = EndCause::MediaSocket;
         let start = media::Start {
             client,

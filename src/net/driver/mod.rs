@@ -25,6 +25,7 @@ use crate::{
 };
 
 use super::{
+    admission::Newcomer,
     closing,
     live::{Note, Place, Registered},
     memory::{Account, Demand},
@@ -56,6 +57,8 @@ pub(crate) struct Beginning {
     pub(crate) request: Arc<ClientRequest>,
     /// Its place among the sessions.
     pub(crate) place: Place,
+    /// What it has of its client's address until the server has taken it.
+    pub(crate) newcomer: Newcomer,
 }
 
 /// One session.
@@ -85,12 +88,13 @@ pub(crate) struct Driver {
     end_cause: EndCause,
     media_lines: events::MediaLines,
     place: Option<Place>,
+    newcomer: Option<Box<Newcomer>>,
 }
 
 impl Driver {
     /// A session; it is registered from now on.
     pub(crate) fn new(shared: &Arc<Shared>, beginning: Beginning) -> Self {
-        let Beginning { client, client_leftover, upstream, request, place } = beginning;
+        let Beginning { client, client_leftover, upstream, request, place, newcomer } = beginning;
         let now = shared.clock.now();
         let registered = place.register();
         registered.mailbox.set_place(upstream.node, upstream.address);
@@ -116,6 +120,7 @@ impl Driver {
             end_cause: EndCause::Closed,
             media_lines: events::media_lines(),
             place: Some(place),
+            newcomer: Some(Box::new(newcomer)),
             shared: Arc::clone(shared),
         }
     }

@@ -12,7 +12,7 @@ use crate::{
         side::Side,
         websocket::{Opcode, Role},
     },
-    session::{Close, Epoch, Input, Output, Priority, Timestamp},
+    session::{Close, Epoch, Event, Input, Output, Priority, Timestamp},
     upstream::{DialFailure, Dialed},
 };
 
@@ -54,7 +54,13 @@ impl Driver {
                 }
             }
             Output::Media(command) => self.command_media(command),
-            Output::Event(event) => self.log(&event),
+            Output::Event(event) => {
+                // The server has taken it, or nobody can say whether it has.
+                if matches!(event, Event::SessionUp { .. } | Event::PassedThrough { .. }) {
+                    self.newcomer = None;
+                }
+                self.log(&event);
+            }
             // Given only to a core that was told of media workers, and none is.
             Output::Passthrough => {
                 self.passthrough = true;

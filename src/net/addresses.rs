@@ -1,0 +1,291 @@
+//! What one client address may take: sessions, connections that are no session yet, handshakes and
+//! first messages per second. IPv6 addresses count by their /64: that is what one customer has.
+//!
+//! What is counted lives as long as what it counts. The rates are leaky buckets (GCRA) with one number
+//! per address; their number is bounded by eviction of those that have least to be remembered for.
+//! (`governor` keeps its states in a map that only grows, and its store could not be replaced without
+//! a second hash table in the build.) Nothing here is logged or answered.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::config::LimitSettings;
+
+/// So many seconds' worth of a rate may come at once.
+const BURST_SECONDS: u64 = 10;
+
+/// What an address has too much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    Sessions,
+    Connections,
+    Handshakes,
+    FirstMessages,
+}
+
+/// An address, or the /64 it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Network(IpAddr);
+
+impl Network {
+    fn of(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+            ip @ IpAddr::V4(_) => ip,
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Session,
+    Connection,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sessions: usize,
+    connections: usize,
+}
+
+impl Counts {
+    const fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Session => &mut self.sessions,
+            Kind::Connection => &mut self.connections,
+        }
+    }
+}
+
+/// All addresses.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    sessions_max: usize,
+    connections_max: usize,
+    counts: Mutex<HashMap<Network, Counts>>,
+    handshakes: Option<Rate>,
+    first_messages: Option<Rate>,
+}
+
+impl Addresses {
+    /// The limits of these settings. No address may have more connections that are no session than
+    /// `connections_max`, whatever they say.
+    pub(crate) fn new(limits: &LimitSettings, connections_max: usize) -> Arc<Self> {
+        let bound = |max: usize| if max == 0 { usize::MAX } else { max };
+        let rate = |per_second| Rate::new(per_second, limits.addresses_max);
+        Arc::new(Self {
+            sessions_max: bound(limits.address_sessions_max),
+            connections_max: bound(limits.address_unauthenticated_max).min(connections_max.max(1)),
+            counts: Mutex::default(),
+            handshakes: rate(limits.address_handshakes_per_second),
+            first_messages: rate(limits.address_first_messages_per_second),
+        })
+    }
+
+    /// One more session of this address, until the result is dropped.
+    pub(crate) fn session(self: &Arc<Self>, ip: IpAddr) -> Result<Counted, TooMany> {
+        self.count(ip, Kind::Session, self.sessions_max).ok_or(TooMany::Sessions)
+    }
+
+    /// One more connection that is no session yet.
+    pub(crate) fn connection(self: &Arc<Self>, ip: IpAddr) -> Result<Counted, TooMany> {
+        self.count(ip, Kind::Connection, self.connections_max).ok_or(TooMany::Connections)
+    }
+
+    fn count(self: &Arc<Self>, ip: IpAddr, kind: Kind, max: usize) -> Option<Counted> {
+        let network = Network::of(ip);
+        let mut counts = self.counts.lock();
+        let count = counts.entry(network).or_default().of(kind);
+        if *count >= max {
+            return None;
+        }
+        *count = count.saturating_add(1);
+        Some(Counted { addresses: Arc::clone(self), network, kind })
+    }
+
+    /// One more handshake.
+    pub(crate) fn handshake(&self, ip: IpAddr) -> Result<(), TooMany> {
+        allow(self.handshakes.as_ref(), ip).then_some(()).ok_or(TooMany::Handshakes)
+    }
+
+    /// One more first message: it makes work for the server behind.
+    pub(crate) fn first_message(&self, ip: IpAddr) -> Result<(), TooMany> {
+        allow(self.first_messages.as_ref(), ip).then_some(()).ok_or(TooMany::FirstMessages)
+    }
+}
+
+fn allow(rate: Option<&Rate>, ip: IpAddr) -> bool {
+    rate.is_none_or(|rate| rate.allow(Network::of(ip)))
+}
+
+/// Something of an address that is counted.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    addresses: Arc<Addresses>,
+    network: Network,
+    kind: Kind,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.addresses.counts.lock();
+        let Some(known) = counts.get_mut(&self.network) else { return };
+        let count = known.of(self.kind);
+        *count = count.saturating_sub(1);
+        if known.sessions == 0 && known.connections == 0 {
+            counts.remove(&self.network);
+        }
+    }
+}
+
+/// A rate per address.
+#[derive(Debug)]
+struct Rate {
+    /// Nanoseconds that one costs, and how far an address may be ahead of its rate.
+    cost: u64,
+    ahead_max: u64,
+    addresses_max: usize,
+    begin: Instant,
+    /// By address: when it will have paid for all it had.
+    paid_at: Mutex<HashMap<Network, u64>>,
+}
+
+impl Rate {
+    /// `None` without a limit.
+    fn new(per_second: u32, addresses_max: usize) -> Option<Self> {
+        const SECOND: u64 = 1_000_000_000;
+        let cost = SECOND.checked_div(u64::from(per_second))?;
+        Some(Self {
+            cost,
+            ahead_max: BURST_SECONDS.saturating_mul(SECOND).saturating_sub(cost),
+            addresses_max: addresses_max.max(1),
+            begin: Instant::now(),
+            paid_at: Mutex::default(),
+        })
+    }
+
+    fn allow(&self, network: Network) -> bool {
+        let now = u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut paid_at = self.paid_at.lock();
+        let known = paid_at.get(&network).copied();
+        let at = known.unwrap_or(now).max(now);
+        if at.saturating_sub(now) > self.ahead_max {
+            return false;
+        }
+        if known.is_none() && paid_at.len() >= self.addresses_max {
+            make_room(&mut paid_at, now);
+        }
+        paid_at.insert(network, at.saturating_add(self.cost));
+        true
+    }
+}
+
+/// Forgets whoever has paid, or else the half that owes least.
+fn make_room(paid_at: &mut HashMap<Network, u64>, now: u64) {
+    let before = paid_at.len();
+    paid_at.retain(|_, at| *at > now);
+    if paid_at.len() <= before / 2 {
+        return;
+    }
+    let mut debts: Vec<u64> = paid_at.values().copied().collect();
+    let middle = debts.len() / 2;
+    let (_, median, _) = debts.select_nth_unstable(middle);
+    let median = *median;
+    paid_at.retain(|_, at| *at > median);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn with(change: impl FnOnce(&mut LimitSettings)) -> Arc<Addresses> {
+        let mut limits = LimitSettings::default();
+        change(&mut limits);
+        Addresses::new(&limits, usize::MAX)
+    }
+
+    #[test]
+    fn what_is_counted_is_given_back() {
+        let addresses = with(|limits| limits.address_sessions_max = 2);
+        let one = addresses.session(ip("192.0.2.1")).unwrap();
+        let _two = addresses.session(ip("::ffff:192.0.2.1")).unwrap();
+        assert_eq!(addresses.session(ip("192.0.2.1")).unwrap_err(), TooMany::Sessions);
+        let _other = addresses.session(ip("192.0.2.2")).unwrap();
+        let _connection = addresses.connection(ip("192.0.2.1")).unwrap();
+        drop(one);
+        drop(addresses.session(ip("192.0.2.1")).unwrap());
+        assert_eq!(addresses.counts.lock().len(), 2);
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_address_without_connections() {
+        let addresses = with(|_| {});
+        for index in 0..1_000_u32 {
+            drop(addresses.connection(IpAddr::from(index.to_be_bytes())).unwrap());
+        }
+        assert!(addresses.counts.lock().is_empty());
+    }
+
+    #[test]
+    fn ipv6_counts_by_its_64() {
+        let addresses = with(|limits| limits.address_unauthenticated_max = 1);
+        let _one = addresses.connection(ip("2001:db8:1:2::1")).unwrap();
+        assert!(addresses.connection(ip("2001:db8:1:2:ffff::9")).is_err());
+        assert!(addresses.connection(ip("2001:db8:1:3::1")).is_ok());
+    }
+
+    #[test]
+    fn one_address_never_has_all() {
+        let addresses = Addresses::new(&LimitSettings::default(), 3);
+        let held: Vec<_> = (0..3).map(|_| addresses.connection(ip("192.0.2.1")).unwrap()).collect();
+        assert!(addresses.connection(ip("192.0.2.1")).is_err());
+        assert_eq!(held.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_lets_through_its_burst_and_then_its_pace() {
+        let addresses = with(|limits| limits.address_handshakes_per_second = 5);
+        let count = |ip: IpAddr| (0..1_000).filter(|_| addresses.handshake(ip).is_ok()).count();
+        assert_eq!(count(ip("192.0.2.1")), 50);
+        assert_eq!(count(ip("192.0.2.2")), 50, "each address has its own");
+        for _ in 0..5 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert_eq!(count(ip("192.0.2.1")), 5);
+        }
+        assert!(addresses.first_message(ip("192.0.2.1")).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_states_of_a_rate_are_bounded_and_who_owes_most_stays() {
+        let addresses = with(|limits| {
+            limits.address_handshakes_per_second = 1;
+            limits.addresses_max = 100;
+        });
+        let greedy = ip("203.0.113.1");
+        while addresses.handshake(greedy).is_ok() {}
+        for index in 0..10_000_u32 {
+            assert!(addresses.handshake(IpAddr::from(index.to_be_bytes())).is_ok());
+            assert!(addresses.handshakes.as_ref().unwrap().paid_at.lock().len() <= 100);
+        }
+        assert!(addresses.handshake(greedy).is_err(), "it was not forgotten for the others");
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let addresses = with(|limits| limits.address_handshakes_per_second = 0);
+        assert!((0..100_000).all(|_| addresses.handshake(ip("192.0.2.1")).is_ok()));
+    }
+}

@@ -1,0 +1,212 @@
+//! Whom the proxy takes in: the one place where a connection or a session is refused for want of room,
+//! or because its address has enough.
+//!
+//! Refused is early: a connection before anything is read of it, a session before its upstream is dialled.
+//! Whoever got in has what a session needs; nothing is served by half.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::{
+    limits::{FILES_PER_SESSION, FilesHeld, Use},
+    telemetry::events,
+};
+
+use super::{
+    addresses::{Counted, TooMany},
+    live::Place,
+    request::{self, Answer},
+    shared::Shared,
+};
+
+/// How often one kind of refusal is told.
+const TOLD_EVERY_MS: u64 = 10_000;
+
+/// Why somebody is not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// There are as many sessions, or connections before their request, as there may be.
+    Places,
+    /// There are no file descriptors left for it.
+    Files,
+    /// There is too little memory for new sessions.
+    Memory,
+    /// Its address has enough.
+    Address(TooMany),
+}
+
+impl Refused {
+    /// What the client hears.
+    pub(super) fn answer(self) -> Answer {
+        match self {
+            Self::Places | Self::Files => request::unavailable("all places are taken"),
+            Self::Memory => request::unavailable("short of memory"),
+            Self::Address(_) => request::too_many("your address has too many of these"),
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Places => 0,
+            Self::Files => 1,
+            Self::Address(TooMany::Sessions) => 2,
+            Self::Address(TooMany::Connections) => 3,
+            Self::Address(TooMany::Handshakes) => 4,
+            Self::Address(TooMany::FirstMessages) => 5,
+            Self::Memory => 6,
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Places => "all places are taken (limits.sessions_max)",
+            Self::Memory => "short of memory (limits.memory_bytes_max)",
+            Self::Files => "no file descriptors are left (ulimit -n)",
+            Self::Address(TooMany::Sessions) => {
+                "too many sessions of its address (limits.address_sessions_max)"
+            }
+            Self::Address(TooMany::Connections) => {
+                "too many unauthenticated connections of its address (limits.address_unauthenticated_max)"
+            }
+            Self::Address(TooMany::Handshakes) => {
+                "too many handshakes of its address (limits.address_handshakes_per_second)"
+            }
+            Self::Address(TooMany::FirstMessages) => {
+                "too many first messages of its address (limits.address_first_messages_per_second)"
+            }
+        })
+    }
+}
+
+/// Tells refusals at a bounded rate: strangers cause them.
+#[derive(Debug, Default)]
+pub(crate) struct RefusalLog([Told; 7]);
+
+#[derive(Debug, Default)]
+struct Told {
+    next_ms: AtomicU64,
+    untold: AtomicU64,
+}
+
+impl RefusalLog {
+    /// `Some(n)`: it is to be told, and `n` others were not.
+    fn note(&self, refused: Refused, now_ms: u64) -> Option<u64> {
+        let told = self.0.get(refused.index())?;
+        let next = told.next_ms.load(Ordering::Relaxed);
+        let mine = now_ms >= next
+            && told
+                .next_ms
+                .compare_exchange(
+                    next,
+                    now_ms.saturating_add(TOLD_EVERY_MS),
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
+                .is_ok();
+        if mine {
+            return Some(told.untold.swap(0, Ordering::Relaxed));
+        }
+        told.untold.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+/// Tells a refusal, unless it was told of others like it a moment ago.
+pub(super) fn tell(shared: &Shared, client: IpAddr, refused: Refused) {
+    match shared.refusals.note(refused, shared.clock.now().as_ms()) {
+        Some(0) => events::connection_refused(&client, &refused),
+        Some(more) => {
+            let cause = format_args!("{refused}; {more} more since this was told");
+            events::connection_refused(&client, &cause);
+        }
+        None => {}
+    }
+}
+
+/// A connection before its 101.
+#[derive(Debug)]
+pub(super) struct Entry {
+    file: FilesHeld,
+    connection: Option<Counted>,
+}
+
+/// What a new session has of its client's address until it is a session in the server's eyes as well.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    /// The client's address.
+    pub(crate) ip: IpAddr,
+    /// None: a balancer that does not say who its clients are. Its address has no limits.
+    _connection: Option<Counted>,
+}
+
+/// A new connection. Whose it is, behind a trusted proxy, its request will tell.
+pub(super) fn enter(shared: &Shared, peer: IpAddr) -> Result<Entry, Refused> {
+    if shared.handshakes.count() >= shared.settings.limits.sessions_max.unwrap_or(usize::MAX) {
+        return Err(Refused::Places);
+    }
+    let connection = match is_limited(shared, peer) {
+        true => Some(shared.addresses.connection(peer).map_err(Refused::Address)?),
+        false => None,
+    };
+    let file = shared.files.take(Use::Handshake, 1).ok_or(Refused::Files)?;
+    Ok(Entry { file, connection })
+}
+
+/// A new session of this client: from now on it has all descriptors that it needs.
+pub(super) fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Place, Newcomer), Refused> {
+    if shared.memory.is_short() {
+        return Err(Refused::Memory);
+    }
+    let Entry { file, mut connection } = entry;
+    let mut session = None;
+    if is_limited(shared, client) {
+        let addresses = &shared.addresses;
+        if connection.is_none() {
+            connection = Some(addresses.connection(client).map_err(Refused::Address)?);
+        }
+        addresses.handshake(client).map_err(Refused::Address)?;
+        session = Some(addresses.session(client).map_err(Refused::Address)?);
+    }
+    // It becomes one of the two of the session.
+    drop(file);
+    let files = shared.files.take(Use::Session, FILES_PER_SESSION).ok_or(Refused::Files)?;
+    let place = shared.live.take_place(files, session).ok_or(Refused::Places)?;
+    Ok((place, Newcomer { ip: client, _connection: connection }))
+}
+
+/// Whether the first message of a session may go on to its server.
+pub(crate) fn allows_first_message(shared: &Shared, newcomer: &Newcomer) -> bool {
+    if !is_limited(shared, newcomer.ip) {
+        return true;
+    }
+    let Err(too_many) = shared.addresses.first_message(newcomer.ip) else { return true };
+    tell(shared, newcomer.ip, Refused::Address(too_many));
+    false
+}
+
+/// A trusted proxy stands for many clients.
+fn is_limited(shared: &Shared, ip: IpAddr) -> bool {
+    !shared.settings.listen.trusts(ip)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_refusal_is_told_once_in_a_while() {
+        let log = RefusalLog::default();
+        assert_eq!(log.note(Refused::Files, 5), Some(0));
+        for now in 6..1_006 {
+            assert_eq!(log.note(Refused::Files, now), None);
+        }
+        assert_eq!(log.note(Refused::Places, 7), Some(0));
+        assert_eq!(log.note(Refused::Files, 5 + TOLD_EVERY_MS), Some(1_000));
+    }
+}

@@ -1,0 +1,168 @@
+//! A process with few file descriptors: what does not fit is refused with 503, what was taken in is
+//! served whole and restored, and whoever connects and says nothing locks nobody out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::result_large_err)]
+
+mod net_support;
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use net_support::*;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{Error, client::IntoClientRequest},
+};
+
+/// A proxy that may open this many files.
+struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    sessions_max: u64,
+}
+
+impl Proxy {
+    fn start(open_files: u32, upstream: SocketAddr, arguments: &[&str]) -> Self {
+        let mut child = Command::new("sh")
+            .arg("-c")
+            .arg(format!("ulimit -n {open_files} && exec \"$0\" \"$@\""))
+            .arg(env!("CARGO_BIN_EXE_holdfast"))
+            .args(["run", "--log-format=json", "--listen=127.0.0.1:0", "--admin=off"])
+            .arg(format!("--upstream=ws://{upstream}"))
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut line = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
+        let listening = loop {
+            let line = line();
+            if line["message"] == "listening" {
+                break line;
+            }
+        };
+        // Its log goes on being read, or it would wait.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = listening["address"].as_str().unwrap().parse().unwrap();
+        let sessions_max = listening["sessions_max"].as_u64().unwrap();
+        Self { child, address, sessions_max }
+    }
+
+    fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn connection_from(source: &str, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+async fn connect_from(source: &str, to: SocketAddr) -> Result<ClientSocket, Error> {
+    let request = format!("ws://{to}/").into_client_request().unwrap();
+    let stream = connection_from(source, to).await;
+    Ok(in_time("a handshake", client_async(request, stream)).await?.0)
+}
+
+/// A session, or the status of its refusal.
+async fn try_establish(
+    proxy: &Proxy,
+    upstream: &mut Upstream,
+) -> Result<(ClientSocket, UpstreamSocket), u16> {
+    match connect_from("127.0.0.1", proxy.address).await {
+        Ok(mut client) => {
+            let (mut server, _) = upstream.accept().await;
+            send(&mut client, CONNECTION).await;
+            next_text(&mut server).await;
+            send(&mut server, &user_data("t")).await;
+            assert!(next_text(&mut client).await.contains("getUserData"));
+            Ok((client, server))
+        }
+        Err(Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("neither taken nor refused: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_and_what_was_taken_comes_back() {
+    let mut upstream = Upstream::start().await;
+    let proxy = Proxy::start(220, upstream.address, &["--media=direct"]);
+    let mut sessions = Vec::new();
+    let mut refused = 0;
+    for _ in 0..150 {
+        match try_establish(&proxy, &mut upstream).await {
+            Ok(session) => sessions.push(session),
+            Err(503) => refused += 1,
+            Err(status) => panic!("refused with {status}"),
+        }
+    }
+    let taken = sessions.len();
+    assert!(taken as u64 <= proxy.sessions_max && taken >= 20 && refused > 0, "{taken}, {refused} refused");
+    assert!(proxy.open_files() < 220);
+    // All of them lose their server at once, while strangers take what is left for connections.
+    let mut strangers = Vec::new();
+    for _ in 0..100 {
+        strangers.push(connection_from("127.0.0.1", proxy.address).await);
+    }
+    let address = upstream.stop().await;
+    let (mut clients, servers): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
+    drop(servers);
+    let mut upstream = Upstream::with(address, Arc::new(|_, response| Ok(response))).await;
+    let mut servers = Vec::new();
+    for index in 0..taken {
+        let (mut server, _) = upstream.accept().await;
+        assert!(next_text(&mut server).await.contains("\"connection\""), "session {index}");
+        send(&mut server, &user_data("t2")).await;
+        servers.push(server);
+    }
+    // Each of them is served: a message comes through.
+    let text = r#"{"message":"OnDataEvent","data":[{"payload":1}]}"#;
+    for server in &mut servers {
+        send(server, text).await;
+    }
+    for client in &mut clients {
+        while next_text(client).await != text {}
+    }
+    drop(strangers);
+}
+
+#[tokio::test]
+async fn strangers_that_say_nothing_lock_nobody_out() {
+    let mut upstream = Upstream::start().await;
+    let proxy = Proxy::start(220, upstream.address, &["--media=direct"]);
+    let mut strangers = Vec::new();
+    for _ in 0..300 {
+        strangers.push(connection_from("127.0.0.1", proxy.address).await);
+    }
+    let mut client = connect_from("127.0.0.2", proxy.address).await.unwrap();
+    let (mut server, _) = upstream.accept().await;
+    send(&mut client, CONNECTION).await;
+    assert_eq!(next_text(&mut server).await, CONNECTION);
+    assert!(proxy.open_files() < 220);
+}
+
+#[tokio::test]
+async fn media_leaves_descriptors_to_sessions() {
+    let mut upstream = Upstream::start().await;
+    let direct = Proxy::start(400, upstream.address, &["--media=direct"]);
+    let anchor = Proxy::start(400, upstream.address, &["--media-listen=127.0.0.1:0"]);
+    assert!(anchor.sessions_max < direct.sessions_max && anchor.sessions_max >= 20);
+    let mut sessions = Vec::new();
+    for _ in 0..anchor.sessions_max / 2 {
+        sessions.push(try_establish(&anchor, &mut upstream).await.unwrap());
+    }
+    assert!(anchor.open_files() < 300, "a quarter is kept for media");
+}
