@@ -65,6 +65,14 @@ struct Large {
     waker: Mutex<Option<Waker>>,
 }
 
+impl Large {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.lock().take() {
+            waker.wake();
+        }
+    }
+}
+
 /// The budget. One for the process; asked by handshakes, told by whoever has buffers.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -78,8 +86,8 @@ pub(crate) struct Memory {
     /// The same, as that look alone would have it.
     last_rest: AtomicUsize,
     large: Mutex<Vec<Arc<Large>>>,
-    /// Large ones that may read on when memory is not full any more.
-    paused: Mutex<Vec<Waker>>,
+    /// Large ones wait, to be woken when memory is not full any more.
+    paused: AtomicBool,
     /// The level that the log has heard of.
     logged: AtomicU8,
 }
@@ -98,7 +106,7 @@ impl Memory {
             rest: AtomicUsize::new(memory::resident_bytes().map_or(0, to_usize)),
             last_rest: AtomicUsize::new(0),
             large: Mutex::new(Vec::new()),
-            paused: Mutex::new(Vec::new()),
+            paused: AtomicBool::new(false),
             logged: AtomicU8::new(0),
         })
     }
@@ -172,8 +180,11 @@ impl Memory {
     }
 
     fn go_on(&self) {
-        for waker in std::mem::take(&mut *self.paused.lock()) {
-            waker.wake();
+        if !self.paused.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for large in &*self.large.lock() {
+            large.wake();
         }
     }
 
@@ -188,9 +199,7 @@ impl Memory {
             let Some(largest) = stays.max_by_key(|large| bytes_of(large)) else { return };
             largest.told_to_close.store(true, Ordering::Release);
             bytes = bytes.saturating_sub(bytes_of(largest));
-            if let Some(waker) = largest.waker.lock().take() {
-                waker.wake();
-            }
+            largest.wake();
         }
     }
 }
@@ -270,7 +279,7 @@ impl Account {
             return Demand::Close;
         }
         if full {
-            self.memory.paused.lock().push(waker.clone());
+            self.memory.paused.store(true, Ordering::Release);
         }
         Demand::Nothing
     }
@@ -379,7 +388,7 @@ mod tests {
         assert_eq!(state(&mut accounts[0], 30), Demand::Nothing);
         drop(accounts.remove(1));
         assert_eq!(memory.bytes(), 56 * MIB);
-        assert!(memory.paused.lock().is_empty(), "those that were not read from are again");
+        assert!(!memory.paused.load(Ordering::Relaxed), "those that were not read from are again");
         assert_eq!(state(&mut accounts[1], 7), Demand::Nothing);
     }
 
