@@ -1,9 +1,10 @@
-//! Where clients are told to send their media: IPv6, and the addresses that an operator advertises.
+//! Where media goes: IPv6 and IPv4, the addresses that an operator advertises, and what an upstream's
+//! answer says about where it is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod media_support;
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use holdfast::{
     load::webrtc_client::{ClientOptions, ClientPool, PoolSettings},
@@ -100,4 +101,90 @@ async fn clients_are_given_the_advertised_addresses_and_no_other() {
     publisher.client.apply_answer(&sdp).await.unwrap();
     publisher.until("media goes up", |s| s.connected && s.video.packets_sent > 60).await;
     assert!(tokio::time::timeout(LIMIT, publisher.proof()).await.unwrap());
+}
+
+/// Puts candidates before those of an answer, or in their place.
+fn with_candidates(sdp: &str, change: impl Fn(&str) -> String) -> String {
+    let line = |line: &str| match line.strip_prefix("a=candidate:") {
+        Some(_) => change(line),
+        None => format!("{line}\r\n"),
+    };
+    sdp.lines().map(line).collect()
+}
+
+/// Somebody who never says a word.
+fn silent(ip: IpAddr) -> (std::net::UdpSocket, String) {
+    let socket = std::net::UdpSocket::bind((ip, 0)).unwrap();
+    let line =
+        format!("a=candidate:9 1 udp 2130706431 {ip} {} typ host", socket.local_addr().unwrap().port());
+    (socket, line)
+}
+
+#[tokio::test]
+async fn candidates_of_the_other_family_come_first_and_lead_nowhere() {
+    let handle = MediaHandle::start(settings()).unwrap();
+    for (server, elsewhere) in [
+        (server(), LOOPBACK),
+        (v6_server(0), IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        // Of the same family, too.
+        (self::server(), IpAddr::V4(Ipv4Addr::LOCALHOST)),
+    ] {
+        let dead: Vec<_> = (0..3).map(|_| silent(elsewhere)).collect();
+        let change = |line: &str| {
+            // An address without a route is no reason to give up either.
+            let unroutable = "a=candidate:9 1 udp 2130706431 fe80::1 9 typ host";
+            let lines: Vec<&str> = dead.iter().map(|(_, l)| l.as_str()).chain([unroutable, line]).collect();
+            lines.join("\r\n") + "\r\n"
+        };
+        let mut publisher = Anchored::start_through(
+            &handle,
+            &pool(),
+            &server,
+            "n",
+            ClientOptions::publish(),
+            AnswerOptions::default(),
+            |sdp| with_candidates(sdp, change),
+        )
+        .await;
+        assert!(publisher.proof().await, "with {elsewhere} first");
+    }
+}
+
+#[tokio::test]
+async fn names_are_looked_up_and_those_of_multicast_dns_passed_over() {
+    let handle = MediaHandle::start(settings()).unwrap();
+    let server = server();
+    let tcp = AnswerOptions { transport_tcp: true, ..AnswerOptions::default() };
+    for answer in [AnswerOptions::default(), tcp] {
+        let change = |line: &str| {
+            let with = |host: &str| line.replace(" 127.0.0.1 ", &format!(" {host} "));
+            format!("{}\r\n{}\r\n", with("3f2b9a.local"), with("localhost"))
+        };
+        let mut publisher = Anchored::start_through(
+            &handle,
+            &pool(),
+            &server,
+            if answer.transport_tcp { "tcp" } else { "udp" },
+            ClientOptions::publish(),
+            answer,
+            |sdp| with_candidates(sdp, change),
+        )
+        .await;
+        assert!(publisher.proof().await, "a key frame went up");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_nowhere_is_told() {
+    let handle = MediaHandle::start(settings()).unwrap();
+    let server = server();
+    // No name server is asked for a label of this length.
+    let nowhere = format!(" {}.example ", "n".repeat(64));
+    let mut publisher = Anchored::open(&handle, &pool(), "n", ClientOptions::publish()).await;
+    let change = |line: &str| line.replace(" 127.0.0.1 ", &nowhere) + "\r\n";
+    publisher.attach_changed(&server, AnswerOptions::default(), |sdp| with_candidates(sdp, change)).await;
+    let reason = publisher
+        .expect(|f| if let Fact::UpstreamFailed { reason, .. } = f { Some(reason) } else { None })
+        .await;
+    assert!(reason.contains("no name among the candidates"), "{reason}");
 }

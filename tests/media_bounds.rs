@@ -13,11 +13,9 @@ use holdfast::{
 };
 use tokio::sync::mpsc::channel;
 
-use media_support::{Anchored, anchor, assert_continuous, flowing, pair, pool, server, settings, wait_until};
-
-fn counter(handle: &MediaHandle, name: &str) -> u64 {
-    handle.counters().get(name).and_then(serde_json::Value::as_u64).unwrap()
-}
+use media_support::{
+    Anchored, anchor, assert_continuous, counter, flowing, pair, pool, server, settings, wait_until,
+};
 
 async fn refusal(handle: &MediaHandle, kind: Kind, offer: &str) -> String {
     let (sender, mut facts) = channel(4);
@@ -176,8 +174,10 @@ async fn closed_streams_give_everything_back() {
         publisher.order(Order::Close { stream: publisher.key });
         // A session that is simply gone: nobody listens to the facts any more.
         drop(player);
-        wait_until("an empty anchor", || handle.streams() == 0 && counter(&handle, "upstream_sockets") == 0)
-            .await;
+        wait_until("an empty anchor", || {
+            handle.streams() == 0 && counter(&handle, "upstream_addresses") == 0
+        })
+        .await;
     }
     assert_eq!(counter(&handle, "streams_opened"), 6);
 }

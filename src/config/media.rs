@@ -85,6 +85,14 @@ pub struct MediaSettings {
     /// bound.
     #[serde(with = "Between::<0, 100_000>")]
     pub tcp_unchecked_per_address_max: usize,
+    /// Bytes that the kernel may queue on each of the two UDP sockets of a worker (clients,
+    /// servers); the system may grant less (`net.core.rmem_max`). Default 8 MiB.
+    #[serde(with = "Between::<65_536, 1_073_741_824>")]
+    pub socket_buffer_bytes: usize,
+    /// Most sockets and TCP connections per worker towards servers, beside the socket that streams
+    /// share; a stream that would need one more fails. Default 10,000.
+    #[serde(with = "Between::<0, 1_000_000>")]
+    pub upstream_sockets_max: usize,
     /// Longest time from the server's answer to a connection of media with it. Default 6 s.
     #[serde(rename = "upstream_connect_timeout_ms", with = "Ms::<100, 600_000>")]
     pub upstream_connect_timeout: Duration,
@@ -119,6 +127,8 @@ impl Default for MediaSettings {
             tcp_unchecked_bytes_max: 4_096,
             tcp_unchecked_connections_max: 512,
             tcp_unchecked_per_address_max: 16,
+            socket_buffer_bytes: 8 * 1024 * 1024,
+            upstream_sockets_max: 10_000,
             upstream_connect_timeout: Duration::from_secs(6),
             client_connect_timeout: Duration::from_secs(15),
             client_silence: Duration::from_secs(5),

@@ -321,6 +321,12 @@ pub struct MediaSettings {
     /// The same per client address, over all workers; an IPv6 address counts by its /64. 0 = no
     /// bound but that in all.
     pub tcp_unchecked_per_address_max: usize,
+    /// Bytes that the kernel may queue on the sockets of clients and of upstream legs, each, which all
+    /// streams of a worker share.
+    pub socket_buffer_bytes: usize,
+    /// Most sockets and connections per worker that upstream legs have beside the one that they
+    /// share. A leg that would need one more fails.
+    pub upstream_sockets_max: usize,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// Most streams at once; past it a stream is unanchorable.
@@ -364,6 +370,36 @@ pub struct MediaSettings {
     pub stats_interval: Duration,
 }
 
+/// Descriptors that the media side takes of the process, by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptors {
+    /// Taken at the start, for good.
+    pub fixed: usize,
+    /// Most for TCP connections of clients.
+    pub clients: usize,
+    /// Most for upstream legs that cannot share a socket, and for media in TCP to the upstream. Streams
+    /// that share take none.
+    pub upstream: usize,
+}
+
+impl MediaSettings {
+    /// Descriptors of a worker at rest: poll and its two copies, waker, the port in UDP and TCP, the
+    /// shared socket and the two that look for routes.
+    const WORKER_DESCRIPTORS: usize = 9;
+
+    /// What these settings may take of the process's descriptors. A further one that is missing fails the
+    /// stream that needs it.
+    #[must_use]
+    pub const fn descriptors(&self) -> Descriptors {
+        let workers = if self.workers == 0 { 1 } else { self.workers };
+        Descriptors {
+            fixed: workers * Self::WORKER_DESCRIPTORS,
+            clients: if self.tcp { workers * self.tcp_connections_max } else { 0 },
+            upstream: workers * self.upstream_sockets_max,
+        }
+    }
+}
+
 impl Default for MediaSettings {
     fn default() -> Self {
         Self {
@@ -376,6 +412,8 @@ impl Default for MediaSettings {
             tcp_unchecked_bytes_max: 4_096,
             tcp_unchecked_connections_max: 512,
             tcp_unchecked_per_address_max: 16,
+            socket_buffer_bytes: 8 * 1024 * 1024,
+            upstream_sockets_max: 10_000,
             workers: 2,
             streams_max: 10_000,
             rtx_cache_bytes_max: 200_000,

@@ -25,6 +25,8 @@ impl MediaSettings {
             tcp_unchecked_bytes_max: media.tcp_unchecked_bytes_max,
             tcp_unchecked_connections_max: media.tcp_unchecked_connections_max,
             tcp_unchecked_per_address_max: media.tcp_unchecked_per_address_max,
+            socket_buffer_bytes: media.socket_buffer_bytes,
+            upstream_sockets_max: media.upstream_sockets_max,
             workers: media.workers.min(cores),
             streams_max: media.streams_max,
             rtx_cache_bytes_max: media.rtx_cache_bytes_max,

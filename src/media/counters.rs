@@ -46,8 +46,10 @@ macro_rules! counters {
 counters! {
     /// Streams now.
     streams,
-    /// Upstream sockets now.
+    /// Sockets and connections of upstream legs now, beside the socket that they share.
     upstream_sockets,
+    /// Addresses now that datagrams of upstreams are taken from.
+    upstream_addresses,
     /// TCP connections of clients now.
     tcp_connections,
     /// TCP connections that got no place, or lost it without having passed a check.
@@ -68,6 +70,8 @@ counters! {
     datagrams_sent,
     /// Datagrams on the client socket that belong to no leg.
     datagrams_foreign,
+    /// The same on sockets of upstream legs.
+    datagrams_foreign_upstream,
     /// Datagrams on legs that were not authentic, or past a bound.
     datagrams_refused,
     /// Orders carried out.

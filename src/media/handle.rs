@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -23,6 +23,7 @@ use super::{
     certificate::Identity,
     connections::Places,
     counters::{Published, Tally},
+    drops::kernel_drops,
     supervisor::{Post, supervise},
     worker::{Bound, Parts, Worker},
 };
@@ -30,6 +31,9 @@ use super::{
 /// Orders that may wait per worker: some for each of thousands of streams that are restored at
 /// once. A worker that lets more pile up does not run any more.
 const ORDERS_WAITING_MAX: usize = 65_536;
+
+/// Pause between two looks at what the kernel dropped.
+const DROPS_PACE: Duration = Duration::from_secs(2);
 
 /// Starts and steers the media workers. Clones share them; with the last one they end.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ struct Shared {
     streams: Arc<AtomicUsize>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     told: Mutex<Told<&'static str>>,
+    /// What the kernel dropped, and when that was looked up: it takes more than a moment.
+    drops: Mutex<Option<(Instant, Option<u64>)>>,
 }
 
 /// The way to one worker.
@@ -123,6 +129,7 @@ impl MediaHandle {
                 streams,
                 threads: Mutex::new(threads),
                 told: Mutex::new(Told::new(4)),
+                drops: Mutex::default(),
             }),
         })
     }
@@ -209,7 +216,22 @@ impl MediaHandle {
                 counters.insert(name.to_owned(), value.into());
             }
         }
+        if let (Some(counters), Some(drops)) = (counters.as_object_mut(), self.kernel_drops()) {
+            counters.insert("kernel_drops".to_owned(), drops.into());
+        }
         counters
+    }
+
+    fn kernel_drops(&self) -> Option<u64> {
+        let mut known = self.shared.drops.lock();
+        match *known {
+            Some((at, drops)) if at.elapsed() < DROPS_PACE => drops,
+            _ => {
+                let drops = kernel_drops();
+                *known = Some((Instant::now(), drops));
+                drops
+            }
+        }
     }
 }
 

@@ -16,11 +16,13 @@ mod continuity;
 mod counters;
 mod demux;
 mod descriptor;
+mod drops;
 pub(crate) mod framing;
 pub mod fuzzing;
 mod guard;
 mod handle;
 pub(crate) mod resend;
+mod resolve;
 mod routes;
 mod sdp;
 mod socket;
@@ -34,6 +36,7 @@ mod worker;
 pub(crate) use sdp::{Fingerprint, Hash};
 
 pub use api::{
-    Fact, FactSender, Fault, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey, StreamStats,
+    Descriptors, Fact, FactSender, Fault, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey,
+    StreamStats,
 };
 pub use handle::{MediaHandle, MediaHealth};

@@ -1,16 +1,19 @@
-//! Where a datagram or a readiness event belongs: the tables of one worker.
+//! Where a datagram of a client belongs: the tables of one worker. Those of the upstream side are in
+//! [`upstream`].
+
+mod upstream;
 
 use std::{
     collections::HashMap,
-    io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use mio::{Interest, Registry, Token, event::Source};
 use str0m::{Candidate, net::Protocol};
 
 use super::StreamKey;
+
+pub(crate) use upstream::{UpstreamRoute, UpstreamRoutes, Watched};
 
 /// Where a datagram came from: an address means another peer in TCP than in UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,63 +108,5 @@ impl ClientRoutes {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.by_name.is_empty() && self.by_address.is_empty()
-    }
-}
-
-/// A transport of an upstream leg; each has a socket of its own, as in a browser.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UpstreamRoute {
-    pub(crate) stream: StreamKey,
-    /// Tells the legs of a stream apart.
-    pub(crate) generation: u32,
-    pub(crate) transport: usize,
-    /// A connection in TCP, not a UDP socket.
-    pub(crate) tcp: bool,
-}
-
-/// The sockets of upstream legs.
-#[derive(Debug)]
-pub(crate) struct UpstreamRoutes {
-    registry: Registry,
-    by_token: HashMap<usize, UpstreamRoute>,
-    next: usize,
-}
-
-impl UpstreamRoutes {
-    /// Tokens are given out from `first`.
-    pub(crate) fn new(registry: Registry, first: usize) -> Self {
-        Self { registry, by_token: HashMap::new(), next: first }
-    }
-
-    /// Watches a socket or connection.
-    ///
-    /// # Errors
-    ///
-    /// If the system cannot.
-    pub(crate) fn add(&mut self, source: &mut impl Source, route: UpstreamRoute) -> io::Result<Token> {
-        let token = Token(self.next);
-        self.next += 1;
-        let interest = if route.tcp { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-        self.registry.register(source, token, interest)?;
-        self.by_token.insert(token.0, route);
-        Ok(token)
-    }
-
-    /// Forgets a socket; its watch ends with its descriptor.
-    pub(crate) fn remove(&mut self, token: Token) {
-        self.by_token.remove(&token.0);
-    }
-
-    /// Forgets a stream that cannot give back its sockets itself.
-    pub(crate) fn forget(&mut self, stream: StreamKey) {
-        self.by_token.retain(|_, route| route.stream != stream);
-    }
-
-    pub(crate) fn find(&self, token: Token) -> Option<UpstreamRoute> {
-        self.by_token.get(&token.0).copied()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.by_token.len()
     }
 }

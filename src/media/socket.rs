@@ -13,9 +13,6 @@ use socket2::{Domain, Protocol, Type};
 /// Room for one datagram, or several that the kernel merged.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bytes the kernel may queue per socket of client legs: a few hundred streams share it.
-const CLIENT_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-
 /// Most bytes handed to the kernel in one call: what fits into the length field of IP.
 const SENT_AT_ONCE_BYTES_MAX: usize = 60_000;
 
@@ -43,28 +40,44 @@ pub(crate) struct Arrival<'a> {
 }
 
 impl Socket {
-    /// A socket for client legs.
+    /// A socket for client legs, for which the kernel may queue so many bytes each way.
     ///
     /// # Errors
     ///
     /// If the address is not ours or the port is taken.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<Self> {
         let socket = Self::open(address)?;
-        let reference = socket2::SockRef::from(&socket.socket);
-        // Best effort: the system may allow less.
-        let _ = reference.set_recv_buffer_size(CLIENT_BUFFER_BYTES);
-        let _ = reference.set_send_buffer_size(CLIENT_BUFFER_BYTES);
+        socket.enlarge(buffer_bytes);
         Ok(socket)
     }
 
-    /// A socket for one upstream transport, on a port the system chooses.
+    /// A socket for upstream legs, for both address families, on a port the system chooses.
     ///
     /// # Errors
     ///
     /// If there are no descriptors or ports left.
-    pub(crate) fn ephemeral() -> io::Result<Self> {
+    pub(crate) fn ephemeral(buffer_bytes: usize) -> io::Result<Self> {
         let any_v6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        Self::open(any_v6).or_else(|_| Self::open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))))
+        let socket =
+            Self::open(any_v6).or_else(|_| Self::open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))))?;
+        socket.enlarge(buffer_bytes);
+        Ok(socket)
+    }
+
+    /// Best effort: without the right to go beyond them, the system's limits hold
+    /// (`net.core.rmem_max` and `wmem_max`).
+    fn enlarge(&self, buffer_bytes: usize) {
+        use rustix::net::sockopt::{set_socket_recv_buffer_size_force, set_socket_send_buffer_size_force};
+        let reference = socket2::SockRef::from(&self.socket);
+        if set_socket_recv_buffer_size_force(&self.socket, buffer_bytes).is_err() {
+            let _ = reference.set_recv_buffer_size(buffer_bytes);
+        }
+        if set_socket_send_buffer_size_force(&self.socket, buffer_bytes).is_err() {
+            let _ = reference.set_send_buffer_size(buffer_bytes);
+        }
+        if let Ok(granted) = reference.recv_buffer_size() {
+            tracing::debug!(asked = buffer_bytes, granted = granted / 2, "receive buffer of a media socket");
+        }
     }
 
     fn open(address: SocketAddr) -> io::Result<Self> {
@@ -216,13 +229,36 @@ const fn to_v6(ip: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// The address of ours from which the system would send to `peer`.
-pub(crate) fn local_address_towards(peer: SocketAddr) -> io::Result<IpAddr> {
-    let any: SocketAddr =
-        if peer.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
-    let probe = std::net::UdpSocket::bind(any)?;
-    probe.connect(peer)?;
-    Ok(probe.local_addr()?.ip())
+/// Tells the address of ours from which the system would send. Keeps its sockets, so that no leg
+/// fails for want of one.
+#[derive(Debug)]
+pub(crate) struct SourceProbe {
+    v4: std::net::UdpSocket,
+    /// None: no IPv6 on this system.
+    v6: Option<std::net::UdpSocket>,
+}
+
+impl SourceProbe {
+    /// # Errors
+    ///
+    /// If the system has no socket left.
+    pub(crate) fn new() -> io::Result<Self> {
+        let v4 = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        Ok(Self { v4, v6: std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok() })
+    }
+
+    /// # Errors
+    ///
+    /// If there is no route to this address.
+    pub(crate) fn towards(&self, peer: SocketAddr) -> io::Result<IpAddr> {
+        let socket = if peer.is_ipv4() { Some(&self.v4) } else { self.v6.as_ref() };
+        let socket = socket.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        socket.connect(peer)?;
+        let local = socket.local_addr();
+        // The address would stick to it otherwise.
+        rustix::net::connect_unspec(socket)?;
+        Ok(local?.ip())
+    }
 }
 
 #[cfg(test)]
@@ -245,7 +281,7 @@ mod tests {
 
     #[test]
     fn datagrams_that_leave_together_arrive_one_by_one_and_in_order() {
-        let (sender, mut outbox) = (Socket::ephemeral().unwrap(), Outbox::default());
+        let (sender, mut outbox) = (Socket::ephemeral(65_536).unwrap(), Outbox::default());
         let receivers = [receiver(), receiver()];
         // A run, its smaller end, larger ones, one elsewhere, more than one call takes.
         let sizes = [1000, 1000, 1000, 300, 1000, 1200, 1200, 12, 12].into_iter().chain([1_100; 70]);
@@ -260,6 +296,19 @@ mod tests {
         assert_eq!(outbox.sent, datagrams.len() as u64);
         for (to, bytes) in &datagrams {
             assert_eq!(&received(&receivers[*to].0), bytes);
+        }
+    }
+
+    #[test]
+    fn the_way_out_is_told_again_and_again() {
+        let probe = SourceProbe::new().unwrap();
+        let towards = |ip: &str| probe.towards(SocketAddr::new(ip.parse().unwrap(), 9));
+        for _ in 0..2 {
+            for ip in ["127.0.0.1", "::1", "127.0.0.2"] {
+                let local = towards(ip).unwrap();
+                assert!(local.is_loopback() && local.is_ipv4() == ip.contains('.'), "{ip} from {local}");
+            }
+            assert!(towards("fe80::1").is_err(), "no interface is named");
         }
     }
 

@@ -6,12 +6,12 @@ mod spec;
 mod stun;
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use str0m::{
-    Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
+    Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
     bwe::Bitrate,
     crypto::CryptoProvider,
     media::{KeyframeRequestKind, MediaKind, Mid},
@@ -31,7 +31,7 @@ use super::{
 };
 use roaming::Roaming;
 use sources::{NEW_SOURCES_BURST, NEW_SOURCES_PER_SECOND, Source, Standing};
-use spec::{add_codec, extension_map, local_candidates};
+use spec::{add_codec, dialed_candidate, extension_map, local_candidates, udp_candidate};
 
 pub(crate) use spec::{Dialed, MediaSpec, PeerLimits, TransportSpec};
 
@@ -101,7 +101,8 @@ pub(crate) enum TransportEvent {
 /// A transport.
 pub(crate) struct Transport {
     rtc: Rtc,
-    local: SocketAddr,
+    /// Our end in UDP, the preferred family first. None: only TCP so far.
+    local: Vec<SocketAddr>,
     dialed: Vec<Dialed>,
     sections: Vec<Section>,
     sources: Vec<Source>,
@@ -144,6 +145,14 @@ struct Strangers {
 impl Strangers {
     fn admits(&mut self, from: Origin, now: Instant) -> bool {
         self.checks.take(now) && (self.known.contains(&from) || self.known.len() < self.known_max)
+    }
+
+    /// The peer said that it may be there as well.
+    fn expects(&mut self, at: Origin) {
+        if !self.known.contains(&at) {
+            self.known.push(at);
+            self.known_max += 1;
+        }
     }
 
     fn passed(&mut self, from: Origin) {
@@ -202,7 +211,7 @@ impl Transport {
             spec.ice_lite.then(|| Roaming::new(limits.addresses_max, limits.checks_per_second, now));
         let mut transport = Self {
             rtc,
-            local: spec.local,
+            local: spec.local.clone(),
             dialed: spec.dialed.clone(),
             sections: Vec::new(),
             sources: Vec::new(),
@@ -265,10 +274,52 @@ impl Transport {
         self.sections.iter().find(|s| s.mid == mid).map(|s| s.index)
     }
 
+    /// Our preferred end, as far as there is one.
+    fn nominal(&self) -> SocketAddr {
+        self.local.first().copied().unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 9).into())
+    }
+
     /// Our end of the way a datagram came.
     fn local_of(&self, from: Origin) -> SocketAddr {
         let dialed = self.dialed.iter().find(|dialed| from.tcp && dialed.remote == from.address);
-        dialed.map_or(self.local, |dialed| dialed.local)
+        let same_family = || self.local.iter().find(|l| l.is_ipv4() == from.address.is_ipv4());
+        let local = dialed.map(|dialed| dialed.local).or_else(|| same_family().copied());
+        local.unwrap_or_else(|| self.nominal())
+    }
+
+    /// Further ways to the peer became known: where it listens, our end in UDP, connections to it.
+    pub(crate) fn add_ways(
+        &mut self,
+        remote: Vec<Candidate>,
+        local: &[SocketAddr],
+        dialed: &[Dialed],
+    ) -> Result<(), String> {
+        for local in local {
+            if self.local.iter().any(|known| known.is_ipv4() == local.is_ipv4()) {
+                continue;
+            }
+            self.rtc.add_local_candidate(udp_candidate(*local)?);
+            self.local.push(*local);
+        }
+        for dialed in dialed {
+            self.rtc.add_local_candidate(dialed_candidate(dialed)?);
+            self.dialed.push(*dialed);
+        }
+        for candidate in remote {
+            self.strangers.expects(Origin::of(&candidate));
+            self.rtc.add_remote_candidate(candidate);
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Is this a check of the upstream, or an answer to one of ours, wherever it comes from?
+    pub(crate) fn accepts(&mut self, from: Origin, bytes: &[u8], now: Instant) -> bool {
+        let looked_at = !self.failed && self.roaming.is_none() && bytes.len() <= DATAGRAM_BYTES_MAX;
+        looked_at
+            && self.strangers.admits(from, now)
+            && Receive::new(from.protocol(), from.address, self.local_of(from), bytes)
+                .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
     }
 
     /// A connectivity check of a client that used these credentials of ours. None: it is not signed
@@ -298,7 +349,7 @@ impl Transport {
             let creds = IceCreds { ufrag: ours.ufrag.clone(), pass: ours.password.clone() };
             self.rtc.direct_api().set_local_ice_credentials(creds);
         }
-        self.hand_over(roaming::peer(self.local), Protocol::Udp, bytes, now)?;
+        self.hand_over(roaming::peer(self.nominal()), Protocol::Udp, bytes, now)?;
         Ok(Some(Checked { gone, answer: check.answer }))
     }
 
@@ -328,12 +379,7 @@ impl Transport {
 
     /// Checks and answers of an upstream; those of clients come in by [`Self::check`].
     fn receive_stun(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
-        if self.roaming.is_some() || !self.strangers.admits(from, now) {
-            return Ok(Received::Stranger);
-        }
-        let accepted = Receive::new(from.protocol(), from.address, self.local_of(from), bytes)
-            .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)));
-        if !accepted {
+        if !self.accepts(from, bytes, now) {
             return Ok(Received::Stranger);
         }
         self.strangers.passed(from);
@@ -383,7 +429,7 @@ impl Transport {
 
     fn hand_over_from(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<(), String> {
         if self.roaming.is_some() {
-            return self.hand_over(roaming::peer(self.local), Protocol::Udp, bytes, now);
+            return self.hand_over(roaming::peer(self.nominal()), Protocol::Udp, bytes, now);
         }
         self.hand_over(from.address, from.protocol(), bytes, now)
     }
@@ -475,7 +521,8 @@ impl Transport {
             return Ok(());
         }
         self.nudge_at = Some(now + HANDSHAKE_NUDGE);
-        match Receive::new(Protocol::Udp, self.local, self.local, &NUDGE) {
+        let nobody = self.local_of(Origin::udp((Ipv4Addr::LOCALHOST, 9).into()));
+        match Receive::new(Protocol::Udp, nobody, nobody, &NUDGE) {
             Ok(receive) => self.rtc.handle_input(Input::Receive(now, receive)),
             Err(_) => Ok(()),
         }

@@ -27,9 +27,10 @@ use super::{
     counters::{Published, Tally},
     demux::{Datagram, classify},
     guard::{Panicked, caught, discard},
-    routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes},
+    resolve::Resolver,
+    routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes, Watched},
     socket::{Arrival, Buffers, Outbox, Socket},
-    stream::{CheckTarget, Context, Opening, Reporter, Stream},
+    stream::{Asker, CheckTarget, Context, Opening, Reporter, Stream},
     supervisor::Post,
     transport::TransportEvent,
 };
@@ -38,7 +39,7 @@ const CLIENTS: Token = Token(0);
 const ORDERS: Token = Token(1);
 const CLIENTS_TCP: Token = Token(2);
 const FIRST_UPSTREAM: usize = 3;
-/// Tokens of TCP connections; upstream sockets never get this far.
+/// Tokens of TCP connections of clients; upstream sockets never get this far.
 const FIRST_CONNECTION: usize = usize::MAX / 2;
 
 /// Ports tried until one is free in UDP and TCP, if the system may choose.
@@ -109,7 +110,9 @@ impl Bound {
         let (mut socket, tcp) = bind(address, parts, &poll)?;
         poll.registry().register(socket.source(), CLIENTS, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), ORDERS)?;
-        let upstreams = UpstreamRoutes::new(poll.registry().try_clone()?, FIRST_UPSTREAM);
+        let registry = poll.registry().try_clone()?;
+        let (sockets_max, bytes) = (parts.settings.upstream_sockets_max, parts.settings.socket_buffer_bytes);
+        let upstreams = UpstreamRoutes::new(registry, FIRST_UPSTREAM, sockets_max, bytes)?;
         Ok((Self { poll, socket, tcp, upstreams }, waker))
     }
 
@@ -148,6 +151,7 @@ struct Tables {
     tcp: Option<Connections>,
     clients: ClientRoutes,
     upstreams: UpstreamRoutes,
+    names: Resolver<Asker>,
     events: Vec<(usize, TransportEvent)>,
     outbox: Outbox,
 }
@@ -155,12 +159,13 @@ struct Tables {
 impl Worker {
     pub(crate) fn new(bound: Bound, parts: Parts) -> Self {
         let Bound { poll, socket, tcp, upstreams } = bound;
+        let (clients, names) = (ClientRoutes::default(), Resolver::default());
         let (events, outbox) = (Vec::new(), Outbox::default());
         Self {
             poll,
             parts,
             socket,
-            tables: Tables { tcp, clients: ClientRoutes::default(), upstreams, events, outbox },
+            tables: Tables { tcp, clients, upstreams, names, events, outbox },
             streams: HashMap::new(),
             broken: Vec::new(),
             told: Told::new(BREAKS_TOLD_MAX),
@@ -200,6 +205,7 @@ impl Worker {
                 self.end();
                 return End::NoOrders;
             }
+            self.take_names();
             self.flush();
             self.tick(post);
         }
@@ -222,6 +228,7 @@ impl Worker {
     }
 
     fn context(&mut self, now: Instant) -> (Streams<'_>, Context<'_>) {
+        self.tables.upstreams.now = now;
         let context = Context {
             settings: &self.parts.settings,
             identity: &self.parts.identity,
@@ -229,6 +236,7 @@ impl Worker {
             client_tcp: self.tables.tcp.as_mut(),
             client_routes: &mut self.tables.clients,
             upstream_routes: &mut self.tables.upstreams,
+            names: &mut self.tables.names,
             tally: &mut self.parts.tally,
             events: &mut self.tables.events,
             outbox: &mut self.tables.outbox,
@@ -258,7 +266,8 @@ impl Worker {
             let now = Instant::now();
             let Self { parts, socket, tables, streams, touched, broken, .. } = self;
             let Parts { settings, identity, tally, .. } = parts;
-            let Tables { tcp, clients, upstreams, events, outbox } = tables;
+            let Tables { tcp, clients, upstreams, names, events, outbox } = tables;
+            upstreams.now = now;
             let mut streams = Streams { by_key: streams, broken };
             let more = socket.receive(buffers, |arrival| {
                 tally.datagrams_received += 1;
@@ -269,6 +278,7 @@ impl Worker {
                     client_tcp: tcp.as_mut(),
                     client_routes: clients,
                     upstream_routes: upstreams,
+                    names,
                     tally,
                     events,
                     outbox,
@@ -308,36 +318,46 @@ impl Worker {
     }
 
     fn read_upstream(&mut self, token: Token, buffers: &mut Buffers) -> bool {
-        let Some(route) = self.tables.upstreams.find(token) else { return false };
-        if route.tcp {
-            let (mut streams, mut context) = self.context(Instant::now());
-            let read = |s: &mut Stream, ctx: &mut Context<'_>| s.read_upstream_connection(route, token, ctx);
-            let Some(more) = streams.step(route.stream, &mut context, read) else { return false };
-            touch(&mut self.touched, route.stream);
-            return more;
-        }
+        let socket = match self.tables.upstreams.find(token) {
+            None => return false,
+            Some(Watched::Connection(route)) => return self.read_upstream_connection(route, token),
+            Some(Watched::Shared(socket)) => socket,
+        };
         for _ in 0..BATCHES_MAX {
-            let now = Instant::now();
-            let (mut streams, mut context) = self.context(now);
-            let Some(stream) = streams.by_key.get(&route.stream) else { return false };
-            let Some(socket) = stream.upstream_socket(route.generation, route.transport) else {
-                return false;
-            };
-            let UpstreamRoute { generation, transport, .. } = route;
-            let more = socket.receive(buffers, |arrival| {
+            let mut touched = std::mem::take(&mut self.touched);
+            let (mut streams, mut context) = self.context(Instant::now());
+            let more = socket.receive(buffers, |Arrival { source, bytes, .. }| {
                 context.tally.datagrams_received += 1;
-                let Arrival { source, bytes, .. } = arrival;
-                streams.step(route.stream, &mut context, |stream, ctx| {
-                    stream.upstream_datagram(generation, transport, Origin::udp(source), bytes, ctx);
-                });
+                match upstream_datagram(&mut streams, token, source, bytes, &mut context) {
+                    Some(stream) => touch(&mut touched, stream),
+                    None => context.tally.datagrams_foreign_upstream += 1,
+                }
             });
-            touch(&mut self.touched, route.stream);
+            self.touched = touched;
             if !more {
                 return false;
             }
             self.flush();
         }
         true
+    }
+
+    fn read_upstream_connection(&mut self, route: UpstreamRoute, token: Token) -> bool {
+        let (mut streams, mut context) = self.context(Instant::now());
+        let read = |s: &mut Stream, ctx: &mut Context<'_>| s.read_upstream_connection(route, token, ctx);
+        let Some(more) = streams.step(route.stream, &mut context, read) else { return false };
+        touch(&mut self.touched, route.stream);
+        more
+    }
+
+    /// Tells streams the addresses of names that were looked up.
+    fn take_names(&mut self) {
+        let now = Instant::now();
+        for (asker, addresses) in self.tables.names.poll(now) {
+            let stream = asker.route.stream;
+            self.with(stream, now, |s, ctx| s.name_known(&asker, &addresses, ctx));
+            touch(&mut self.touched, stream);
+        }
     }
 
     /// Lets the legs send what a batch left in them.
@@ -421,6 +441,7 @@ impl Worker {
         }
         self.parts.tally.streams = self.streams.len() as u64;
         self.parts.tally.upstream_sockets = self.tables.upstreams.len() as u64;
+        self.parts.tally.upstream_addresses = self.tables.upstreams.peers() as u64;
         self.parts.tally.publish(&self.parts.published);
     }
 
@@ -525,6 +546,7 @@ impl Worker {
             self.remove(key);
         }
         debug_assert!(self.tables.clients.is_empty(), "closed streams left routes behind");
+        debug_assert!(self.tables.upstreams.is_empty(), "closed streams left upstream routes behind");
         self.publish();
     }
 }
@@ -589,7 +611,7 @@ fn bind(address: SocketAddr, parts: &Parts, poll: &Poll) -> io::Result<(Socket, 
 fn bind_one(address: SocketAddr, parts: &Parts, poll: &Poll) -> io::Result<(Socket, Option<Connections>)> {
     let settings = &parts.settings;
     for tries in 1.. {
-        let socket = Socket::bind(address)?;
+        let socket = Socket::bind(address, settings.socket_buffer_bytes)?;
         if !settings.tcp {
             return Ok((socket, None));
         }
@@ -651,4 +673,31 @@ fn client_datagram(
             Some(stream)
         }
     }
+}
+
+/// Hands a datagram on a shared socket to the upstream leg it belongs to; None: to none. Only a
+/// check with valid credentials may come from an address that is not known.
+fn upstream_datagram(
+    streams: &mut Streams<'_>,
+    socket: Token,
+    source: SocketAddr,
+    bytes: &[u8],
+    context: &mut Context<'_>,
+) -> Option<StreamKey> {
+    let by_address = context.upstream_routes.peer(socket, source);
+    let by_name = match classify(bytes) {
+        Datagram::Unknown => return None,
+        Datagram::StunRequest { ufrag } => context.upstream_routes.name(ufrag),
+        _ => None,
+    };
+    if let Some(route) = by_name.filter(|route| by_address != Some(*route)) {
+        let check =
+            |s: &mut Stream, ctx: &mut Context<'_>| s.upstream_check(route, socket, source, bytes, ctx);
+        let accepted = streams.step(route.stream, context, check)?;
+        return accepted.then_some(route.stream);
+    }
+    let route = by_address?;
+    let from = Origin::udp(source);
+    streams.step(route.stream, context, |s, ctx| s.upstream_datagram(route, from, bytes, ctx))?;
+    Some(route.stream)
 }

@@ -9,6 +9,8 @@
     unreachable_pub
 )]
 
+pub mod front;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
@@ -44,6 +46,10 @@ pub fn pool() -> ClientPool {
 
 pub fn server() -> Media {
     Media::start(ServerSettings::default()).unwrap()
+}
+
+pub fn counter(handle: &MediaHandle, name: &str) -> u64 {
+    handle.counters().get(name).and_then(serde_json::Value::as_u64).unwrap()
 }
 
 /// Waits for what nothing announces, such as the counters that workers publish now and then.
@@ -164,8 +170,21 @@ impl Anchored {
         options: ClientOptions,
         answer: AnswerOptions,
     ) -> Self {
+        Self::start_through(handle, pool, server, name, options, answer, str::to_owned).await
+    }
+
+    /// The same with an answer that is changed on its way.
+    pub async fn start_through(
+        handle: &MediaHandle,
+        pool: &ClientPool,
+        server: &Media,
+        name: &str,
+        options: ClientOptions,
+        answer: AnswerOptions,
+        change: impl Fn(&str) -> String,
+    ) -> Self {
         let mut anchored = Self::open(handle, pool, name, options).await;
-        anchored.attach_to(server, answer).await;
+        anchored.attach_changed(server, answer, change).await;
         anchored.connect().await;
         anchored
     }
@@ -218,9 +237,18 @@ impl Anchored {
 
     /// The upstream died and is there again: a new epoch at this server.
     pub async fn restore(&mut self, server: &Media, answer: AnswerOptions) {
+        self.restore_through(server, answer, str::to_owned).await;
+    }
+
+    pub async fn restore_through(
+        &mut self,
+        server: &Media,
+        answer: AnswerOptions,
+        change: impl Fn(&str) -> String,
+    ) {
         self.detach();
         self.attach(true);
-        self.attach_to(server, answer).await;
+        self.attach_changed(server, answer, change).await;
     }
 
     pub fn detach(&self) {

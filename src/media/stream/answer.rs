@@ -1,8 +1,8 @@
 //! From the upstream's answer to a leg, and to the answer for the client.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use str0m::{Candidate, media::Mid, net::Protocol};
+use str0m::media::Mid;
 
 use crate::{
     media::{
@@ -13,7 +13,6 @@ use crate::{
             self, AnswerMedia, ClientAnswer, Codec, Credentials, Description, Direction, Extension, Media,
             Setup, Taken, answer_bundled, answered_codecs, client_codecs, pair_up,
         },
-        socket::{Socket, local_address_towards},
         transport::{MediaSpec, Transport, TransportSpec},
         watchdog::Watchdog,
     },
@@ -21,9 +20,10 @@ use crate::{
 };
 
 use super::{
-    Context, Stream, Upstream,
+    Asker, Context, Side, Stream, Upstream,
+    candidates::{Candidates, candidates},
     leg::{ClientLeg, Offered, UpstreamLeg},
-    link::{Link, candidates, dial},
+    link::{Link, Ways},
     offer::{new_sources, peer_limits, rtx_packets},
     path::{Format, Path},
 };
@@ -59,7 +59,7 @@ impl Stream {
             return Err("the upstream does not take all that the client sends".to_owned());
         }
         // An answer that is of no use is no reason to answer the client: it may get this one.
-        let leg = self.make_upstream_leg(offered, &answer, &accepted, ctx)?;
+        let leg = self.make_upstream_leg(&offered, &answer, &accepted, ctx)?;
         if self.client.is_none()
             && let Err(reason) = self.make_client_leg(&accepted, ctx)
         {
@@ -146,7 +146,7 @@ impl Stream {
 
     fn make_upstream_leg(
         &mut self,
-        mut offered: Offered,
+        offered: &Offered,
         answer: &Description,
         accepted: &[Option<Accepted<'_>>],
         ctx: &mut Context<'_>,
@@ -173,9 +173,8 @@ impl Stream {
             said_silent: false,
             said_codec: false,
         };
-        let mut sockets: Vec<_> = offered.sockets.drain(..).map(Some).collect();
         for group in groups {
-            match self.make_upstream_transport(&offered, &group, bundle, accepted, &mut sockets, &leg, ctx) {
+            match self.make_upstream_transport(offered, &group, bundle, accepted, &leg, ctx) {
                 Ok((transport, link)) => {
                     let number = leg.transports.len();
                     leg.transports.push(transport);
@@ -202,7 +201,6 @@ impl Stream {
         group: &[usize],
         bundle: bool,
         accepted: &[Option<Accepted<'_>>],
-        sockets: &mut [Option<Socket>],
         leg: &UpstreamLeg,
         ctx: &mut Context<'_>,
     ) -> Result<(Transport, Link), String> {
@@ -212,15 +210,23 @@ impl Stream {
         let remote =
             accepted.get(first).and_then(Option::as_ref).map(|a| a.media).ok_or("a rejected section")?;
         let credentials = remote.credentials.as_ref().ok_or("the answer has no ICE credentials")?;
-        let candidates = candidates(remote);
-        let peer = candidates.first().map(Candidate::addr).ok_or("the answer has no candidate to send to")?;
-        let socket =
-            sockets.get_mut(section.transport).and_then(Option::take).ok_or("no socket for the section")?;
-        let local_ip = local_address_towards(peer).map_err(|e| format!("no route to the upstream: {e}"))?;
-        let dialing = dial(&candidates);
-        let by_udp = candidates.iter().any(|c| c.proto() == Protocol::Udp);
-        if dialing.is_empty() && !by_udp {
-            return Err("no TCP candidate of the answer can be connected to".to_owned());
+        let Candidates { usable: mut known, named } = candidates(remote);
+        let mut unknown = Vec::new();
+        for named in named {
+            match ctx.names.known(&named.name, ctx.now) {
+                Some(addresses) => known.extend(named.at(addresses)),
+                None => unknown.push(named),
+            }
+        }
+        let none_at_all = known.is_empty();
+        let ways = Ways::find(known, ctx.upstream_routes);
+        if ways.candidates.is_empty() && unknown.is_empty() {
+            let reason = if none_at_all {
+                "the answer has no candidate to send to"
+            } else {
+                "no UDP candidate of the answer has a route, no TCP candidate can be connected to"
+            };
+            return Err(reason.to_owned());
         }
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.upstream_extensions(*i, accepted, bundle)).collect();
@@ -239,26 +245,54 @@ impl Stream {
         });
         let spec = TransportSpec {
             ice_lite: false,
-            local: SocketAddr::new(local_ip, socket.local().port()),
+            local: ways.local.clone(),
             local_tcp: None,
-            dialed: dialing.iter().map(|(_, ends)| *ends).collect(),
+            dialed: ways.dialed(),
             local_credentials: &section.credentials,
             remote_credentials: credentials,
             remote_fingerprints: &remote.fingerprints,
             // No role in an answer means active, as browsers read it.
             dtls_active: matches!(remote.setup, Some(Setup::Passive | Setup::ActPass)),
-            remote_candidates: candidates,
+            remote_candidates: ways.candidates.clone(),
             media: media.collect(),
             rtx_packets: rtx_packets(ctx.settings),
             stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
             limits: peer_limits(ctx.settings),
         };
         let transport = Transport::new(&spec, ctx.identity, ctx.now)?;
-        let (stream, generation) = (self.key, leg.generation);
-        let route = UpstreamRoute { stream, generation, transport: leg.transports.len(), tcp: false };
-        let udp = Some(socket).filter(|_| by_udp);
-        let link = Link::watch(udp, dialing, route, ctx.upstream_routes, ctx.settings);
-        Ok((transport, link.map_err(|e| e.to_string())?))
+        let route =
+            UpstreamRoute { stream: self.key, generation: leg.generation, transport: leg.transports.len() };
+        let output_bytes_max = ctx.settings.tcp_output_bytes_max;
+        let mut link = Link::new(route, &section.credentials.ufrag, output_bytes_max, ctx.upstream_routes);
+        if let Err(error) = link.add(ways, ctx.upstream_routes) {
+            link.release(ctx.upstream_routes);
+            return Err(format!("no socket for the upstream: {error}"));
+        }
+        for named in unknown {
+            let name = named.name.clone();
+            link.lookups += usize::from(ctx.names.ask(&name, Asker { route, named }));
+        }
+        Ok((transport, link))
+    }
+
+    /// A name among the upstream's candidates was looked up.
+    pub(crate) fn name_known(&mut self, asker: &Asker, addresses: &[IpAddr], ctx: &mut Context<'_>) {
+        let Asker { route, named } = asker;
+        let Some(leg) = self.live_upstream().filter(|leg| leg.generation == route.generation) else { return };
+        let link = leg.links.get_mut(route.transport);
+        let (Some(transport), Some(link)) = (leg.transports.get_mut(route.transport), link) else { return };
+        link.lookups = link.lookups.saturating_sub(1);
+        let ways = Ways::find(named.at(addresses), ctx.upstream_routes);
+        let added = transport.add_ways(ways.candidates.clone(), &ways.local, &ways.dialed());
+        let added = added.and_then(|()| link.add(ways, ctx.upstream_routes).map_err(|e| e.to_string()));
+        if let Err(reason) = added {
+            self.on_failed(Side::Upstream, format!("no socket for the upstream: {reason}"), ctx);
+        } else if link.is_dead() {
+            let reason = "no name among the candidates of the answer leads anywhere".to_owned();
+            self.on_failed(Side::Upstream, reason, ctx);
+        } else {
+            self.drive(Side::Upstream, route.transport, ctx);
+        }
     }
 
     /// The name of a section inside `str0m`: its mid where packets carry that, else one of ours.
@@ -393,7 +427,7 @@ impl Stream {
         let given = leg.credentials.get(number).and_then(|c| c.last()).ok_or("no credentials")?;
         let spec = TransportSpec {
             ice_lite: true,
-            local,
+            local: vec![local],
             local_tcp: leg.tcp.then_some(local),
             dialed: Vec::new(),
             local_credentials: given,

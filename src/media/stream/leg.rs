@@ -154,12 +154,11 @@ pub(super) fn send_to_client(
     }
 }
 
-/// An upstream leg that was offered: sockets and names, no transport yet. What the upstream
-/// sends before its answer is here waits in the sockets.
+/// An upstream leg that was offered: names, no transport yet. An offer of ours has no candidates, so
+/// nothing can come before the answer, and the socket is chosen when it is known who would send.
 #[derive(Debug)]
 pub(super) struct Offered {
     pub(super) epoch: Epoch,
-    pub(super) sockets: Vec<Socket>,
     /// By section.
     pub(super) sections: Vec<Option<OfferedSection>>,
 }
@@ -167,8 +166,6 @@ pub(super) struct Offered {
 /// A section of an offer.
 #[derive(Debug)]
 pub(super) struct OfferedSection {
-    /// Index into the sockets.
-    pub(super) transport: usize,
     pub(super) credentials: Credentials,
     pub(super) codecs: Vec<Codec>,
     pub(super) sources: Option<Sources>,

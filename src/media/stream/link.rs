@@ -1,35 +1,43 @@
-//! How a transport of the upstream leg reaches its peer: by a UDP socket, by connections to TCP
-//! candidates (RFC 6544; the server listens, we connect), or by both until ICE has chosen.
+//! How a transport of the upstream leg reaches its peer: by a UDP socket that it shares with
+//! others, by connections to TCP candidates (RFC 6544; the server listens, we connect), or by
+//! both until ICE has chosen.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use mio::{Token, net::TcpStream};
 use str0m::{
     Candidate,
-    net::{Protocol, TcpType, Transmit},
+    net::{Protocol, Transmit},
 };
 
 use crate::media::{
-    MediaSettings,
     framing::{Framed, Reading, Sent},
     routes::{UpstreamRoute, UpstreamRoutes},
-    sdp::Media,
     socket::{Outbox, Socket},
     transport::Dialed,
 };
 
-/// Most candidates of an upstream that are tried.
-const CANDIDATES_MAX: usize = 16;
-
 /// Most TCP candidates of a transport that are connected to.
 const CONNECTIONS_MAX: usize = 4;
+
+/// Most addresses beside those of the answer that an upstream proves to have in the life of a leg.
+const LEARNED_MAX: usize = 16;
 
 /// The way of one transport.
 #[derive(Debug)]
 pub(super) struct Link {
-    /// Shared with the worker while it reads.
+    route: UpstreamRoute,
+    /// Our user name fragment: checks are found by it.
+    ufrag: String,
     udp: Option<(Arc<Socket>, Token)>,
+    /// Whom datagrams on that socket are taken from: the addresses of the answer, and those that
+    /// passed a check.
+    peers: Vec<SocketAddr>,
+    learned: usize,
     connections: Vec<Connection>,
+    output_bytes_max: usize,
+    /// Names of candidates that are being looked up.
+    pub(super) lookups: usize,
 }
 
 /// A connection to a TCP candidate, made or in the making.
@@ -40,56 +48,138 @@ struct Connection {
     ends: Dialed,
 }
 
-/// Connections before anybody watches them.
-pub(super) type Dialing = Vec<(TcpStream, Dialed)>;
+/// What candidates come to: those that lead somewhere, our end of the way to those in UDP (one
+/// per address family), and the connections to those in TCP.
+#[derive(Debug, Default)]
+pub(super) struct Ways {
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) local: Vec<SocketAddr>,
+    pub(super) dialing: Vec<(TcpStream, Dialed)>,
+}
 
-/// Starts to connect to the TCP candidates among these; does not wait. Those that fail at once
-/// are left out.
-pub(super) fn dial(candidates: &[Candidate]) -> Dialing {
-    let tcp = candidates.iter().filter(|c| c.proto() == Protocol::Tcp);
-    tcp.take(CONNECTIONS_MAX)
-        .filter_map(|candidate| {
+impl Ways {
+    /// Finds them, and starts to connect; does not wait. Candidates without a route are left out.
+    pub(super) fn find(candidates: Vec<Candidate>, routes: &UpstreamRoutes) -> Self {
+        let mut ways = Self::default();
+        for candidate in candidates {
             let remote = candidate.addr();
-            let stream = TcpStream::connect(remote).ok()?;
-            let local = stream.local_addr().ok()?;
-            Some((stream, Dialed { local, remote }))
-        })
-        .collect()
+            let leads = if candidate.proto() == Protocol::Tcp {
+                ways.dialing.len() < CONNECTIONS_MAX
+                    && routes.has_room(ways.dialing.len())
+                    && dial(remote).is_some_and(|dialing| {
+                        ways.dialing.push(dialing);
+                        true
+                    })
+            } else {
+                routes.local_towards(remote).is_some_and(|local| {
+                    if ways.local.iter().all(|known| known.is_ipv4() != local.is_ipv4()) {
+                        ways.local.push(local);
+                    }
+                    true
+                })
+            };
+            if leads {
+                ways.candidates.push(candidate);
+            }
+        }
+        ways
+    }
+
+    pub(super) fn dialed(&self) -> Vec<Dialed> {
+        self.dialing.iter().map(|(_, ends)| *ends).collect()
+    }
+
+    fn peers(&self) -> Vec<SocketAddr> {
+        let udp = self.candidates.iter().filter(|c| c.proto() == Protocol::Udp);
+        udp.map(Candidate::addr).collect()
+    }
+}
+
+fn dial(remote: SocketAddr) -> Option<(TcpStream, Dialed)> {
+    let stream = TcpStream::connect(remote).ok()?;
+    let local = stream.local_addr().ok()?;
+    Some((stream, Dialed { local, remote }))
 }
 
 impl Link {
-    /// Has the worker watch a socket and connections.
+    pub(super) fn new(
+        route: UpstreamRoute,
+        ufrag: &str,
+        output_bytes_max: usize,
+        routes: &mut UpstreamRoutes,
+    ) -> Self {
+        routes.add_name(ufrag.to_owned(), route);
+        Self {
+            route,
+            ufrag: ufrag.to_owned(),
+            udp: None,
+            peers: Vec::new(),
+            learned: 0,
+            connections: Vec::new(),
+            output_bytes_max,
+            lookups: 0,
+        }
+    }
+
+    /// Takes ways into use.
     ///
     /// # Errors
     ///
-    /// If the system cannot; nothing is watched then.
-    pub(super) fn watch(
-        udp: Option<Socket>,
-        dialing: Dialing,
-        route: UpstreamRoute,
-        routes: &mut UpstreamRoutes,
-        settings: &MediaSettings,
-    ) -> std::io::Result<Self> {
-        let mut link = Self { udp: None, connections: Vec::new() };
-        let add = || {
-            if let Some(mut socket) = udp {
-                let token = routes.add(socket.source(), UpstreamRoute { tcp: false, ..route })?;
-                link.udp = Some((Arc::new(socket), token));
-            }
-            for (stream, ends) in dialing {
-                let mut framed = Framed::new(stream, settings.tcp_output_bytes_max);
-                let token = routes.add(framed.source(), UpstreamRoute { tcp: true, ..route })?;
-                link.connections.push(Connection { framed, token, ends });
-            }
-            Ok(())
-        };
-        match add() {
-            Ok(()) => Ok(link),
-            Err(error) => {
-                link.release(routes);
-                Err(error)
+    /// If the system or our bounds leave no socket for them. Release the link then.
+    pub(super) fn add(&mut self, ways: Ways, routes: &mut UpstreamRoutes) -> io::Result<()> {
+        for peer in ways.peers() {
+            if !self.peers.contains(&peer) {
+                self.peers.push(peer);
             }
         }
+        self.attach(routes)?;
+        for (mut stream, ends) in ways.dialing {
+            let token = routes.add_connection(&mut stream, self.route)?;
+            let framed = Framed::new(stream, self.output_bytes_max);
+            self.connections.push(Connection { framed, token, ends });
+        }
+        Ok(())
+    }
+
+    /// Sees to it that all peers are heard on one socket, on which nobody else has any of them.
+    fn attach(&mut self, routes: &mut UpstreamRoutes) -> io::Result<()> {
+        if self.peers.is_empty() {
+            return Ok(());
+        }
+        if let Some((_, token)) = &self.udp
+            && routes.claim(*token, &self.peers, self.route)
+        {
+            return Ok(());
+        }
+        let (socket, token) = routes.attach(&self.peers, self.route)?;
+        if let Some((_, before)) = self.udp.replace((socket, token)) {
+            routes.release(before, &self.peers, self.route);
+        }
+        Ok(())
+    }
+
+    /// A peer proved by a check that it has this address as well. If somebody else has it on our
+    /// socket we move to another: the next check of ours tells the peer. False: datagrams from
+    /// there are not to be taken.
+    pub(super) fn learn(&mut self, peer: SocketAddr, routes: &mut UpstreamRoutes) -> bool {
+        if self.peers.contains(&peer) {
+            return true;
+        }
+        if self.learned >= LEARNED_MAX {
+            return false;
+        }
+        self.learned += 1;
+        self.peers.push(peer);
+        if self.attach(routes).is_err() {
+            self.peers.pop();
+            return false;
+        }
+        true
+    }
+
+    /// Is this the socket we are on?
+    pub(super) fn is_on(&self, token: Token) -> bool {
+        self.udp.as_ref().is_some_and(|(_, ours)| *ours == token)
     }
 
     /// Sends a datagram; flush afterwards. A connection that has ended is noticed when the system
@@ -112,11 +202,6 @@ impl Link {
         }
     }
 
-    /// The UDP socket, if there is one.
-    pub(super) fn socket(&self) -> Option<Arc<Socket>> {
-        self.udp.as_ref().map(|(socket, _)| socket.clone())
-    }
-
     /// Reads a turn of a connection. A connection that has ended is forgotten.
     pub(super) fn read(
         &mut self,
@@ -129,94 +214,25 @@ impl Link {
         let remote = connection.ends.remote;
         let reading = connection.framed.read(frames);
         if reading == Reading::Ended {
-            routes.remove(token);
+            routes.remove_connection(token);
             self.connections.swap_remove(index);
         }
         Some((remote, reading))
     }
 
-    /// Nothing is left to send by.
+    /// Nothing is left to send by, and nothing will come.
     pub(super) const fn is_dead(&self) -> bool {
-        self.udp.is_none() && self.connections.is_empty()
+        self.peers.is_empty() && self.connections.is_empty() && self.lookups == 0
     }
 
     /// Ends all of it.
     pub(super) fn release(self, routes: &mut UpstreamRoutes) {
-        let tokens = self.connections.iter().map(|c| c.token).chain(self.udp.iter().map(|(_, t)| *t));
-        tokens.for_each(|token| routes.remove(token));
-    }
-}
-
-/// The candidates of an answer that we can reach: component 1, literal addresses; in TCP those
-/// where the upstream listens.
-pub(super) fn candidates(media: &Media) -> Vec<Candidate> {
-    // Component 2 repeats component 1 where RTCP is multiplexed.
-    let first_component = media.candidates.iter().filter(|line| line.split_whitespace().nth(1) == Some("1"));
-    let parsed =
-        first_component.take(CANDIDATES_MAX).filter_map(|line| Candidate::from_sdp_string(line).ok());
-    let mut usable: Vec<Candidate> = Vec::new();
-    for candidate in parsed {
-        let reachable = match candidate.proto() {
-            Protocol::Udp => true,
-            // Without a type it can only be meant so: the offer had no candidate to come from.
-            Protocol::Tcp => matches!(candidate.tcptype(), None | Some(TcpType::Passive | TcpType::So)),
-            _ => false,
-        };
-        let is_new = !usable.iter().any(|u| u.addr() == candidate.addr() && u.proto() == candidate.proto());
-        if reachable && is_new {
-            usable.push(candidate);
+        routes.remove_name(&self.ufrag);
+        for connection in &self.connections {
+            routes.remove_connection(connection.token);
         }
-    }
-    if media.candidates.is_empty()
-        && let Some(ip) = media.connection
-    {
-        usable.extend(Candidate::host(SocketAddr::new(ip, media.port), Protocol::Udp).ok());
-    }
-    usable
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-mod tests {
-    use super::*;
-
-    fn media(lines: &str) -> Media {
-        let text = format!("v=0\r\nm=video 5004 RTP/SAVPF 96\r\nc=IN IP4 192.0.2.9\r\n{lines}");
-        crate::media::sdp::parse(&text).unwrap().media.remove(0)
-    }
-
-    fn told(lines: &str) -> Vec<(Protocol, String)> {
-        candidates(&media(lines)).iter().map(|c| (c.proto(), c.addr().to_string())).collect()
-    }
-
-    #[test]
-    fn only_what_can_be_reached_is_tried() {
-        let found = told(
-            "a=candidate:1 1 tcp 2130706431 127.0.0.1 7000 typ host tcptype passive\r\n\
-             a=candidate:1 2 tcp 2130706431 127.0.0.1 7000 typ host tcptype passive\r\n\
-             a=candidate:2 1 tcp 2130706431 127.0.0.1 9 typ host tcptype active\r\n\
-             a=candidate:3 1 udp 2130706431 127.0.0.1 7000 typ host\r\n\
-             a=candidate:4 1 udp 2130706431 somewhere.local 7002 typ host\r\n\
-             a=candidate:1 1 tcp 2130706431 127.0.0.1 7000 typ host tcptype passive\r\n",
-        );
-        let at = "127.0.0.1:7000".to_owned();
-        assert_eq!(found, [(Protocol::Tcp, at.clone()), (Protocol::Udp, at)]);
-        assert_eq!(told(""), [(Protocol::Udp, "192.0.2.9:5004".to_owned())], "the address of the section");
-        let many: String =
-            (0..40).map(|n| format!("a=candidate:1 1 udp 1 127.0.0.1 {} typ host\r\n", 7000 + n)).collect();
-        assert_eq!(told(&many).len(), CANDIDATES_MAX);
-    }
-
-    #[test]
-    fn the_number_of_connections_is_bounded() {
-        let listeners: Vec<_> = (0..6).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let lines: String = listeners
-            .iter()
-            .map(|l| l.local_addr().unwrap().port())
-            .map(|port| format!("a=candidate:1 1 tcp 1 127.0.0.1 {port} typ host tcptype passive\r\n"))
-            .collect();
-        let dialing = dial(&candidates(&media(&lines)));
-        assert_eq!(dialing.len(), CONNECTIONS_MAX);
-        assert!(dialing.iter().all(|(stream, ends)| stream.local_addr().unwrap() == ends.local));
+        if let Some((_, token)) = self.udp {
+            routes.release(token, &self.peers, self.route);
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! follows orders and reports.
 
 mod answer;
+mod candidates;
 mod leg;
 mod link;
 mod offer;
@@ -13,8 +14,7 @@ mod report;
 mod timers;
 
 use std::{
-    net::IpAddr,
-    sync::Arc,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,7 @@ use super::{
     connections::Connections,
     counters::Tally,
     framing::Reading,
+    resolve::Resolver,
     routes::{ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes},
     sdp::{Description, Plan},
     socket::{Outbox, Socket},
@@ -49,12 +50,21 @@ pub(crate) struct Context<'a> {
     pub(crate) client_tcp: Option<&'a mut Connections>,
     pub(crate) client_routes: &'a mut ClientRoutes,
     pub(crate) upstream_routes: &'a mut UpstreamRoutes,
+    /// Names among candidates of upstreams.
+    pub(crate) names: &'a mut Resolver<Asker>,
     pub(crate) tally: &'a mut Tally,
     /// Scratch, empty between calls.
     pub(crate) events: &'a mut Vec<(usize, TransportEvent)>,
     /// Empty between calls.
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) now: Instant,
+}
+
+/// Who waits for the address of a name.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) route: UpstreamRoute,
+    named: candidates::Named,
 }
 
 /// A side of a stream.
@@ -242,15 +252,16 @@ impl Stream {
         true
     }
 
-    /// A datagram came in on an upstream leg.
+    /// A datagram came in on an upstream leg, from an address of its answer or one that passed a
+    /// check.
     pub(crate) fn upstream_datagram(
         &mut self,
-        generation: u32,
-        transport: usize,
+        route: UpstreamRoute,
         from: Origin,
         bytes: &[u8],
         ctx: &mut Context<'_>,
     ) {
+        let UpstreamRoute { generation, transport, .. } = route;
         let Upstream::Live(leg) = &mut self.upstream else { return };
         if leg.generation != generation {
             return;
@@ -260,12 +271,30 @@ impl Stream {
         self.received(Side::Upstream, transport, received, ctx);
     }
 
-    /// The socket of a transport of the upstream leg, if that is still this one.
-    pub(crate) fn upstream_socket(&self, generation: u32, transport: usize) -> Option<Arc<Socket>> {
-        match &self.upstream {
-            Upstream::Live(leg) if leg.generation == generation => leg.links.get(transport)?.socket(),
-            _ => None,
+    /// A check with our name came in on a shared socket, from an address that is not this leg's. False: it
+    /// is not signed with our credentials, or the leg cannot have that address.
+    pub(crate) fn upstream_check(
+        &mut self,
+        route: UpstreamRoute,
+        socket: mio::Token,
+        source: SocketAddr,
+        bytes: &[u8],
+        ctx: &mut Context<'_>,
+    ) -> bool {
+        let Upstream::Live(leg) = &mut self.upstream else { return false };
+        if leg.generation != route.generation {
+            return false;
         }
+        let link = leg.links.get_mut(route.transport).filter(|link| link.is_on(socket));
+        let (Some(transport), Some(link)) = (leg.transports.get_mut(route.transport), link) else {
+            return false;
+        };
+        let from = Origin::udp(source);
+        if !transport.accepts(from, bytes, ctx.now) || !link.learn(source, ctx.upstream_routes) {
+            return false;
+        }
+        self.upstream_datagram(route, from, bytes, ctx);
+        true
     }
 
     /// A connection to the upstream has something to say. True: there may be more.
@@ -286,7 +315,7 @@ impl Stream {
         let dead = link.is_dead();
         for bytes in frames {
             ctx.tally.datagrams_received += 1;
-            self.upstream_datagram(generation, transport, Origin::tcp(remote), &bytes, ctx);
+            self.upstream_datagram(route, Origin::tcp(remote), &bytes, ctx);
         }
         if dead && self.live_upstream().is_some_and(|leg| leg.generation == generation) {
             self.connection_ended(ctx);

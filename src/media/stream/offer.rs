@@ -8,7 +8,6 @@ use crate::{
         certificate::credentials,
         clock::SenderClock,
         sdp::{self, Codec, Direction, Extension, OfferMedia, Sources, UpstreamOffer, offered_codecs},
-        socket::Socket,
         transport::PeerLimits,
     },
     session::Epoch,
@@ -107,7 +106,7 @@ impl Stream {
     }
 
     fn offer(&mut self, epoch: Epoch, narrow: bool, ctx: &Context<'_>) -> Result<(), String> {
-        let mut offered = Offered { epoch, sockets: Vec::new(), sections: Vec::new() };
+        let mut offered = Offered { epoch, sections: Vec::new() };
         let mut sections: Vec<Option<OfferedSection>> = Vec::new();
         for index in 0..self.client_offer.media.len() {
             if !self.is_carried(index) {
@@ -120,11 +119,7 @@ impl Stream {
             }
             let repairable = codecs.iter().any(|c| c.repair.is_some());
             let sources = (self.kind == Kind::Publish).then(|| new_sources(repairable));
-            offered
-                .sockets
-                .push(Socket::ephemeral().map_err(|e| format!("no socket for the upstream: {e}"))?);
-            let transport = offered.sockets.len() - 1;
-            sections.push(Some(OfferedSection { transport, credentials: credentials(), codecs, sources }));
+            sections.push(Some(OfferedSection { credentials: credentials(), codecs, sources }));
         }
         offered.sections = sections;
         let sdp = self.write_offer(&offered, ctx);

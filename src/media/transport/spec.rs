@@ -17,8 +17,9 @@ use crate::media::sdp::{Codec, Credentials, Extension, Fingerprint, MediaType, S
 pub(crate) struct TransportSpec<'a> {
     /// We answer checks and send none (client legs).
     pub(crate) ice_lite: bool,
-    /// Our side of the candidate pair, nominal if the socket is bound to a wildcard.
-    pub(crate) local: SocketAddr,
+    /// Our side of the candidate pairs, at most one per address family; nominal if the socket is
+    /// bound to a wildcard.
+    pub(crate) local: Vec<SocketAddr>,
     /// The same in TCP, if the peer may connect to it.
     pub(crate) local_tcp: Option<SocketAddr>,
     /// Our connections to TCP candidates of the peer.
@@ -78,23 +79,30 @@ impl MediaSpec<'_> {
 }
 
 pub(super) fn local_candidates(spec: &TransportSpec<'_>) -> Result<Vec<Candidate>, String> {
-    let says = |address: SocketAddr, e: &dyn std::fmt::Display| format!("local address {address}: {e}");
-    let tcp = |address: SocketAddr, kind| {
-        let candidate = Candidate::builder().tcp().host(address).tcptype(kind).build();
-        candidate.map_err(|e| says(address, &e))
-    };
     let mut candidates = Vec::new();
-    // A peer that gave only TCP candidates is not reached by UDP.
-    if spec.dialed.is_empty() || spec.remote_candidates.iter().any(|c| c.proto() == Protocol::Udp) {
-        candidates.push(Candidate::host(spec.local, Protocol::Udp).map_err(|e| says(spec.local, &e))?);
+    for address in &spec.local {
+        candidates.push(udp_candidate(*address)?);
     }
     if let Some(address) = spec.local_tcp {
-        candidates.push(tcp(address, TcpType::Passive)?);
+        candidates.push(tcp_candidate(address, TcpType::Passive)?);
     }
     for dialed in &spec.dialed {
-        candidates.push(tcp(dialed.local, TcpType::Active)?);
+        candidates.push(dialed_candidate(dialed)?);
     }
     Ok(candidates)
+}
+
+pub(super) fn udp_candidate(address: SocketAddr) -> Result<Candidate, String> {
+    Candidate::host(address, Protocol::Udp).map_err(|e| format!("local address {address}: {e}"))
+}
+
+pub(super) fn dialed_candidate(dialed: &Dialed) -> Result<Candidate, String> {
+    tcp_candidate(dialed.local, TcpType::Active)
+}
+
+fn tcp_candidate(address: SocketAddr, kind: TcpType) -> Result<Candidate, String> {
+    let candidate = Candidate::builder().tcp().host(address).tcptype(kind).build();
+    candidate.map_err(|e| format!("local address {address}: {e}"))
 }
 
 pub(super) fn extension_map(spec: &TransportSpec<'_>) -> ExtensionMap {

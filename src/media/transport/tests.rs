@@ -22,7 +22,7 @@ fn transport(
 ) -> Result<Transport, String> {
     let spec = TransportSpec {
         ice_lite,
-        local: SocketAddr::from((Ipv4Addr::LOCALHOST, 20_900)),
+        local: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 20_900))],
         local_tcp: None,
         dialed: Vec::new(),
         local_credentials: &credentials("ours"),
