@@ -36,12 +36,12 @@ fn accept(offer: &str, candidate: &str) -> String {
         .replace("a=mid:", &format!("a=candidate:1 1 {candidate}\r\na=mid:"))
 }
 
-/// A stream at a server that never says a word.
+/// A stream at a server that never says a word, and why it has no leg.
 async fn open_silent(
     handle: &MediaHandle,
     offer: &str,
     candidate: &str,
-) -> tokio::sync::mpsc::Receiver<MediaFact> {
+) -> (tokio::sync::mpsc::Receiver<MediaFact>, Option<String>) {
     let (sender, mut facts) = channel(16);
     let stream = handle.new_stream();
     handle.order(Order::Open {
@@ -59,7 +59,8 @@ async fn open_silent(
                 let sdp = accept(&sdp, candidate);
                 handle.order(Order::UpstreamAnswer { stream, epoch: Epoch(0), sdp });
             }
-            Fact::ClientAnswer { .. } | Fact::UpstreamFailed { .. } => return facts,
+            Fact::ClientAnswer { .. } => return (facts, None),
+            Fact::OutOfSockets { reason, .. } => return (facts, Some(reason)),
             other => panic!("{other:?}"),
         }
     }
@@ -86,6 +87,16 @@ async fn a_stream_costs_no_descriptor() {
 }
 
 #[tokio::test]
+async fn what_the_workers_take_at_rest_is_what_they_say() {
+    let _alone = ALONE.lock().await;
+    let settings = MediaSettings { workers: 3, ..settings() };
+    let said = settings.descriptors();
+    let before = descriptors();
+    let _handle = MediaHandle::start(settings).unwrap();
+    assert_eq!(descriptors() - before, said.fixed);
+}
+
+#[tokio::test]
 async fn a_socket_too_many_fails_its_stream_and_no_other() {
     let _alone = ALONE.lock().await;
     let handle = MediaHandle::start(MediaSettings { upstream_sockets_max: 2, ..settings() }).unwrap();
@@ -96,12 +107,17 @@ async fn a_socket_too_many_fails_its_stream_and_no_other() {
     for _ in 0..4 {
         streams.push(open_silent(&handle, client.offer(), one_port).await);
     }
-    // The reason tells; it is never made a direct stream.
+    let told: Vec<bool> = streams.iter().map(|(_, reason)| reason.is_some()).collect();
+    assert_eq!(told, [false, false, false, true], "one shares, two have their own: {streams:?}");
     wait_until("the third further socket is refused", || counter(&handle, EXTRA) == 2).await;
     assert_eq!(handle.streams(), 4);
     let other = open_silent(&handle, client.offer(), "udp 2130706431 127.77.0.1 10 typ host").await;
-    assert_eq!(counter(&handle, EXTRA), 2);
-    drop((streams, other));
+    assert!(other.1.is_none() && counter(&handle, EXTRA) == 2, "what can share needs none");
+    // In TCP there is nothing to share.
+    let tcp = "tcp 2130706431 127.0.0.1 9 typ host tcptype passive";
+    let (connecting, reason) = open_silent(&handle, client.offer(), tcp).await;
+    assert!(reason.is_some_and(|r| r.contains("descriptor")));
+    drop((streams, other, connecting));
     wait_until("an empty anchor", || handle.streams() == 0 && counter(&handle, EXTRA) == 0).await;
 }
 

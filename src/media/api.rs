@@ -182,6 +182,14 @@ pub enum Fact {
         /// For the log; holds no secrets.
         reason: String,
     },
+    /// There was no socket left for the upstream leg of this epoch. The leg is dropped. Never a
+    /// reason for direct media: that would only hide it.
+    OutOfSockets {
+        /// The epoch of the leg.
+        epoch: Epoch,
+        /// For the log; holds no secrets.
+        reason: String,
+    },
     /// Nothing at all has come from the upstream on this leg for `upstream_silence`. Once per
     /// silence; the leg is kept.
     UpstreamSilent {

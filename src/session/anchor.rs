@@ -17,6 +17,7 @@ use super::{
     ledger::{MediaKey, StreamState, Transport},
     packed::Packed,
     request::{offer_in, request_with},
+    streams::INFO_NOT_READY,
 };
 
 impl Session {
@@ -70,6 +71,9 @@ impl Session {
             Fact::Flowing { epoch, .. } if epoch == self.epoch => self.shows_life(index),
             Fact::UpstreamFailed { epoch, reason } if epoch == self.epoch => {
                 self.upstream_leg_failed(index, &reason);
+            }
+            Fact::OutOfSockets { epoch, reason } if epoch == self.epoch => {
+                self.out_of_sockets(index, &reason);
             }
             Fact::UpstreamSilent { epoch }
                 if epoch == self.epoch && self.is_up() && !self.upstream.probed =>
@@ -214,6 +218,16 @@ impl Session {
             }
             StreamState::Offering { .. } => self.report(index),
             _ => {}
+        }
+    }
+
+    /// The workers have no socket left for it: the client hears that it failed. What already ran is
+    /// tried again as after any loss.
+    fn out_of_sockets(&mut self, index: usize, reason: &str) {
+        if self.ledger.streams.get(index).is_some_and(|stream| stream.answered) {
+            self.upstream_leg_failed(index, reason);
+        } else {
+            self.anchored_stream_is_over(index, INFO_NOT_READY, reason);
         }
     }
 

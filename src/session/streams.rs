@@ -20,7 +20,7 @@ use super::{
 /// What a stream is told when its upstream died with it (protocol S5.3).
 const INFO_LOST: &str = "Stopped by session disconnect";
 /// What a request is told that waited in vain (protocol S4.2).
-const INFO_NOT_READY: &str = "Session not ready";
+pub(super) const INFO_NOT_READY: &str = "Session not ready";
 
 /// What a stream takes without its texts.
 const STREAM_BYTES: usize = size_of::<Stream>();

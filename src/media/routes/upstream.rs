@@ -329,3 +329,91 @@ impl UpstreamRoutes {
         self.len() == 0 && self.peers() == 0 && self.by_name.is_empty()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn routes(descriptors_max: usize) -> (mio::Poll, UpstreamRoutes) {
+        let poll = mio::Poll::new().unwrap();
+        let registry = poll.registry().try_clone().unwrap();
+        (poll, UpstreamRoutes::new(registry, 1, descriptors_max, 65_536).unwrap())
+    }
+
+    fn route(stream: u64) -> UpstreamRoute {
+        UpstreamRoute { stream: StreamKey(stream), generation: 1, transport: 0 }
+    }
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    #[test]
+    fn legs_share_a_socket_unless_they_share_an_address() {
+        let (_poll, mut routes) = routes(10);
+        let (_, first) = routes.attach(&[at(1), at(2)], route(1)).unwrap();
+        assert_eq!(routes.attach(&[at(3)], route(2)).unwrap().1, first);
+        let (_, further) = routes.attach(&[at(4), at(2)], route(3)).unwrap();
+        assert!(further != first && routes.len() == 1);
+        assert_eq!(routes.attach(&[at(1)], route(4)).unwrap().1, further, "it is shared as well");
+        let found =
+            [(first, 2), (further, 2), (further, 1), (further, 3)].map(|(t, p)| routes.peer(t, at(p)));
+        assert_eq!(found, [Some(route(1)), Some(route(3)), Some(route(4)), None]);
+        // A claim is for what is free, or one's own already.
+        assert!(routes.claim(first, &[at(1), at(9)], route(1)) && !routes.claim(first, &[at(9)], route(2)));
+        routes.release(further, &[at(4), at(2)], route(3));
+        routes.release(further, &[at(1)], route(4));
+        assert!(routes.find(further).is_none(), "nobody is on it any more");
+        routes.release(first, &[at(1), at(2), at(9)], route(1));
+        routes.release(first, &[at(3)], route(2));
+        assert!(routes.is_empty() && routes.find(first).is_some(), "the first is there for good");
+    }
+
+    #[test]
+    fn an_address_that_was_left_is_not_given_to_the_next_leg_for_a_while() {
+        let (_poll, mut routes) = routes(1);
+        let (_, first) = routes.attach(&[at(1)], route(1)).unwrap();
+        routes.release(first, &[at(1)], route(1));
+        assert_eq!(routes.peer(first, at(1)), None, "what still comes is nobody's");
+        let (_, further) = routes.attach(&[at(1)], route(2)).unwrap();
+        assert_ne!(further, first);
+        // None is left: better the old one than none, unless a leg has it.
+        assert_eq!(routes.attach(&[at(1)], route(3)).unwrap().1, first);
+        assert!(routes.attach(&[at(1)], route(4)).is_err());
+        routes.release(first, &[at(1)], route(3));
+        routes.release(further, &[at(1)], route(2));
+        routes.now += LEFT_MAX;
+        assert_eq!(routes.attach(&[at(1)], route(5)).unwrap().1, first, "it is long ago");
+    }
+
+    #[test]
+    fn what_is_left_is_bounded() {
+        let (_poll, mut routes) = routes(0);
+        let token = Token(*routes.sockets.first_key_value().unwrap().0);
+        for n in 0..LEFT_ADDRESSES_MAX + 100 {
+            let peer = SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 1));
+            routes.attach(&[peer], route(1)).unwrap();
+            routes.release(token, &[peer], route(1));
+        }
+        let shared = &routes.sockets[&token.0];
+        assert!(shared.left.len() <= LEFT_ADDRESSES_MAX && shared.holders.len() <= LEFT_ADDRESSES_MAX);
+        // Time forgets them as well.
+        routes.now += LEFT_MAX;
+        routes.attach(&[at(1)], route(1)).unwrap();
+        routes.release(token, &[at(1)], route(1));
+        assert_eq!(routes.sockets[&token.0].holders.len(), 1);
+    }
+
+    #[test]
+    fn a_stream_that_broke_leaves_nothing() {
+        let (_poll, mut routes) = routes(10);
+        routes.attach(&[at(1)], route(1)).unwrap();
+        routes.attach(&[at(1), at(2)], route(2)).unwrap();
+        routes.add_name("a".to_owned(), route(2));
+        routes.forget(StreamKey(2));
+        assert_eq!((routes.len(), routes.name("a"), routes.peers()), (0, None, 1));
+        routes.forget(StreamKey(1));
+        assert!(routes.is_empty());
+    }
+}

@@ -38,6 +38,27 @@ struct Accepted<'a> {
     place: usize,
 }
 
+/// Why an answer came to no leg.
+#[derive(Debug)]
+enum NoLeg {
+    /// It is of no use to us, but perhaps to the client.
+    Unusable(String),
+    /// It is of use, and we have no socket left.
+    NoSocket(String),
+}
+
+impl From<String> for NoLeg {
+    fn from(reason: String) -> Self {
+        Self::Unusable(reason)
+    }
+}
+
+impl From<&str> for NoLeg {
+    fn from(reason: &str) -> Self {
+        Self::Unusable(reason.to_owned())
+    }
+}
+
 impl Stream {
     /// Takes the upstream's answer to the offer of this epoch.
     pub(crate) fn upstream_answer(&mut self, epoch: Epoch, text: &str, ctx: &mut Context<'_>) {
@@ -47,16 +68,18 @@ impl Stream {
         let Upstream::Offered(offered) = std::mem::replace(&mut self.upstream, Upstream::Absent) else {
             return;
         };
-        if let Err(reason) = self.take_answer(*offered, text, ctx) {
-            self.reporter.say(Fact::UpstreamFailed { epoch, reason });
+        match self.take_answer(*offered, text, ctx) {
+            Ok(()) => {}
+            Err(NoLeg::Unusable(reason)) => self.reporter.say(Fact::UpstreamFailed { epoch, reason }),
+            Err(NoLeg::NoSocket(reason)) => self.reporter.say(Fact::OutOfSockets { epoch, reason }),
         }
     }
 
-    fn take_answer(&mut self, offered: Offered, text: &str, ctx: &mut Context<'_>) -> Result<(), String> {
+    fn take_answer(&mut self, offered: Offered, text: &str, ctx: &mut Context<'_>) -> Result<(), NoLeg> {
         let answer = sdp::parse(text).map_err(str::to_owned)?;
         let accepted = self.accepted(&offered, &answer)?;
         if self.loses_what_it_sends(&accepted) {
-            return Err("the upstream does not take all that the client sends".to_owned());
+            return Err("the upstream does not take all that the client sends".into());
         }
         // An answer that is of no use is no reason to answer the client: it may get this one.
         let leg = self.make_upstream_leg(&offered, &answer, &accepted, ctx)?;
@@ -64,7 +87,7 @@ impl Stream {
             && let Err(reason) = self.make_client_leg(&accepted, ctx)
         {
             leg.release(ctx);
-            return Err(reason);
+            return Err(reason.into());
         }
         for (index, path) in self.paths.iter_mut().enumerate() {
             let Some(path) = path else { continue };
@@ -150,7 +173,7 @@ impl Stream {
         answer: &Description,
         accepted: &[Option<Accepted<'_>>],
         ctx: &mut Context<'_>,
-    ) -> Result<UpstreamLeg, String> {
+    ) -> Result<UpstreamLeg, NoLeg> {
         self.generation += 1;
         let taken: Vec<usize> =
             accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(i, _)| i).collect();
@@ -203,7 +226,7 @@ impl Stream {
         accepted: &[Option<Accepted<'_>>],
         leg: &UpstreamLeg,
         ctx: &mut Context<'_>,
-    ) -> Result<(Transport, Link), String> {
+    ) -> Result<(Transport, Link), NoLeg> {
         let first = group.first().copied().unwrap_or_default();
         let section =
             offered.sections.get(first).and_then(Option::as_ref).ok_or("a section that was not offered")?;
@@ -221,12 +244,15 @@ impl Stream {
         let none_at_all = known.is_empty();
         let ways = Ways::find(known, ctx.upstream_routes);
         if ways.candidates.is_empty() && unknown.is_empty() {
+            if ways.starved {
+                return Err(NoLeg::NoSocket("no descriptor for a connection to the upstream".to_owned()));
+            }
             let reason = if none_at_all {
                 "the answer has no candidate to send to"
             } else {
                 "no UDP candidate of the answer has a route, no TCP candidate can be connected to"
             };
-            return Err(reason.to_owned());
+            return Err(reason.into());
         }
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.upstream_extensions(*i, accepted, bundle)).collect();
@@ -266,7 +292,7 @@ impl Stream {
         let mut link = Link::new(route, &section.credentials.ufrag, output_bytes_max, ctx.upstream_routes);
         if let Err(error) = link.add(ways, ctx.upstream_routes) {
             link.release(ctx.upstream_routes);
-            return Err(format!("no socket for the upstream: {error}"));
+            return Err(NoLeg::NoSocket(format!("no socket for the upstream: {error}")));
         }
         for named in unknown {
             let name = named.name.clone();

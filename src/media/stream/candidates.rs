@@ -10,8 +10,9 @@ use str0m::{
 
 use crate::media::sdp::Media;
 
-/// Most candidates of an upstream that are tried, best first.
-pub(super) const CANDIDATES_MAX: usize = 16;
+/// Most candidates of an upstream that are tried per address family and transport, best first: many of
+/// one kind do not crowd out the others.
+const CANDIDATES_MAX: usize = 8;
 
 /// Most names among them that are looked up.
 const NAMES_MAX: usize = 4;
@@ -61,14 +62,17 @@ pub(super) fn candidates(media: &Media) -> Candidates {
         }
     }
     found.usable.sort_by_key(|c| std::cmp::Reverse(c.prio()));
-    let mut seen = Vec::new();
+    let mut taken: Vec<(SocketAddr, Protocol)> = Vec::new();
     found.usable.retain(|c| {
-        let way = (c.addr(), c.proto());
-        let is_new = !seen.contains(&way);
-        seen.push(way);
-        is_new
+        let (address, protocol) = (c.addr(), c.proto());
+        let alike = |(a, p): &&(SocketAddr, Protocol)| *p == protocol && a.is_ipv4() == address.is_ipv4();
+        let wanted =
+            !taken.contains(&(address, protocol)) && taken.iter().filter(alike).count() < CANDIDATES_MAX;
+        if wanted {
+            taken.push((address, protocol));
+        }
+        wanted
     });
-    found.usable.truncate(CANDIDATES_MAX);
     if found.usable.is_empty()
         && found.named.is_empty()
         && let Some(ip) = media.connection
@@ -181,6 +185,11 @@ mod tests {
         assert_eq!(told[0].1, "127.0.0.2:6000");
         assert_eq!(told[1].1, "127.0.0.1:7000");
         assert_eq!(told.len(), CANDIDATES_MAX);
+        lines.insert_str(0, &"a=candidate:1 1 udp 99 ::1 PORT typ host\r\n".repeat(20));
+        let lines = (0..20).fold(lines, |lines, n| lines.replacen("PORT", &(8000 + n).to_string(), 1));
+        let told = self::told(&lines);
+        assert_eq!(told.len(), 2 * CANDIDATES_MAX, "one family does not crowd out the other");
+        assert_eq!(told[CANDIDATES_MAX].1, "127.0.0.2:6000");
     }
 
     #[test]

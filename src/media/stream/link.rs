@@ -55,6 +55,8 @@ pub(super) struct Ways {
     pub(super) candidates: Vec<Candidate>,
     pub(super) local: Vec<SocketAddr>,
     pub(super) dialing: Vec<(TcpStream, Dialed)>,
+    /// A connection was not made for want of a descriptor.
+    pub(super) starved: bool,
 }
 
 impl Ways {
@@ -64,12 +66,7 @@ impl Ways {
         for candidate in candidates {
             let remote = candidate.addr();
             let leads = if candidate.proto() == Protocol::Tcp {
-                ways.dialing.len() < CONNECTIONS_MAX
-                    && routes.has_room(ways.dialing.len())
-                    && dial(remote).is_some_and(|dialing| {
-                        ways.dialing.push(dialing);
-                        true
-                    })
+                ways.dialing.len() < CONNECTIONS_MAX && ways.dial(remote, routes)
             } else {
                 routes.local_towards(remote).is_some_and(|local| {
                     if ways.local.iter().all(|known| known.is_ipv4() != local.is_ipv4()) {
@@ -85,6 +82,28 @@ impl Ways {
         ways
     }
 
+    /// False: nothing came of it.
+    fn dial(&mut self, remote: SocketAddr, routes: &UpstreamRoutes) -> bool {
+        if !routes.has_room(self.dialing.len()) {
+            self.starved = true;
+            return false;
+        }
+        let connect = || {
+            let stream = TcpStream::connect(remote)?;
+            let local = stream.local_addr()?;
+            io::Result::Ok((stream, Dialed { local, remote }))
+        };
+        match connect() {
+            Ok(dialing) => self.dialing.push(dialing),
+            Err(error) => {
+                let out = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(|e| e.raw_os_error());
+                self.starved |= error.raw_os_error().is_some_and(|code| out.contains(&code));
+                return false;
+            }
+        }
+        true
+    }
+
     pub(super) fn dialed(&self) -> Vec<Dialed> {
         self.dialing.iter().map(|(_, ends)| *ends).collect()
     }
@@ -93,12 +112,6 @@ impl Ways {
         let udp = self.candidates.iter().filter(|c| c.proto() == Protocol::Udp);
         udp.map(Candidate::addr).collect()
     }
-}
-
-fn dial(remote: SocketAddr) -> Option<(TcpStream, Dialed)> {
-    let stream = TcpStream::connect(remote).ok()?;
-    let local = stream.local_addr().ok()?;
-    Some((stream, Dialed { local, remote }))
 }
 
 impl Link {
@@ -234,5 +247,83 @@ impl Link {
         if let Some((_, token)) = self.udp {
             routes.release(token, &self.peers, self.route);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::media::StreamKey;
+
+    fn routes() -> (mio::Poll, UpstreamRoutes) {
+        let poll = mio::Poll::new().unwrap();
+        let registry = poll.registry().try_clone().unwrap();
+        (poll, UpstreamRoutes::new(registry, 1, 100, 65_536).unwrap())
+    }
+
+    fn link(stream: u64, peer: &str, routes: &mut UpstreamRoutes) -> Link {
+        let route = UpstreamRoute { stream: StreamKey(stream), generation: 1, transport: 0 };
+        let mut link = Link::new(route, &stream.to_string(), 65_536, routes);
+        let candidate = Candidate::host(peer.parse().unwrap(), Protocol::Udp).unwrap();
+        link.add(Ways::find(vec![candidate], routes), routes).unwrap();
+        link
+    }
+
+    #[test]
+    fn an_address_that_somebody_has_moves_whoever_learns_it() {
+        let (_poll, mut routes) = routes();
+        let mut one = link(1, "127.0.0.1:1", &mut routes);
+        let mut two = link(2, "127.0.0.1:2", &mut routes);
+        let shared = one.udp.as_ref().unwrap().1;
+        assert!(two.is_on(shared));
+        let common = "127.0.0.1:3".parse().unwrap();
+        assert!(one.learn(common, &mut routes) && one.is_on(shared));
+        assert!(two.learn(common, &mut routes) && !two.is_on(shared));
+        let moved = two.udp.as_ref().unwrap().1;
+        for peer in two.peers.clone() {
+            assert_eq!(routes.peer(moved, peer), Some(two.route));
+            assert_ne!(routes.peer(shared, peer), Some(two.route));
+        }
+        one.release(&mut routes);
+        two.release(&mut routes);
+        assert!(routes.is_empty());
+    }
+
+    #[test]
+    fn the_addresses_that_are_learned_are_bounded() {
+        let (_poll, mut routes) = routes();
+        let mut link = link(1, "127.0.0.1:1", &mut routes);
+        let learned =
+            (2..1_000).filter(|port| link.learn(([127, 0, 0, 1], *port).into(), &mut routes)).count();
+        assert!(learned == LEARNED_MAX && routes.peers() == LEARNED_MAX + 1);
+        assert!(link.learn("127.0.0.1:2".parse().unwrap(), &mut routes), "known ones stay");
+        link.release(&mut routes);
+        assert!(routes.is_empty());
+    }
+
+    #[test]
+    fn the_number_of_connections_is_bounded() {
+        let (_poll, routes) = routes();
+        let listeners: Vec<_> = (0..6).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let candidates = listeners.iter().map(|l| {
+            let line = format!(
+                "candidate:1 1 tcp 1 127.0.0.1 {} typ host tcptype passive",
+                l.local_addr().unwrap().port()
+            );
+            Candidate::from_sdp_string(&line).unwrap()
+        });
+        let ways = Ways::find(candidates.collect(), &routes);
+        assert_eq!((ways.dialing.len(), ways.candidates.len()), (CONNECTIONS_MAX, CONNECTIONS_MAX));
+        assert!(ways.dialing.iter().all(|(stream, ends)| stream.local_addr().unwrap() == ends.local));
+    }
+
+    #[test]
+    fn each_family_has_an_end_of_its_own_and_what_has_no_route_is_left_out() {
+        let (_poll, routes) = routes();
+        let at = |ip: &str| Candidate::host(SocketAddr::new(ip.parse().unwrap(), 9), Protocol::Udp).unwrap();
+        let ways = Ways::find(vec![at("fe80::1"), at("::1"), at("127.0.0.1"), at("127.0.0.2")], &routes);
+        assert_eq!(ways.local.iter().map(|l| l.ip().to_string()).collect::<Vec<_>>(), ["::1", "127.0.0.1"]);
+        assert_eq!(ways.candidates.len(), 3);
     }
 }

@@ -58,6 +58,7 @@ const fn name(fact: &Fact) -> &'static str {
         Fact::UpstreamConnected { .. } => "upstream connected",
         Fact::Flowing { .. } => "flowing",
         Fact::UpstreamFailed { .. } => "upstream failed",
+        Fact::OutOfSockets { .. } => "out of sockets",
         Fact::UpstreamSilent { .. } => "upstream silent",
         Fact::ClientSilent { .. } => "client silent",
         Fact::ClientRevived { .. } => "client revived",

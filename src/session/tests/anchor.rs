@@ -210,6 +210,30 @@ fn an_answer_the_workers_cannot_use_goes_direct() {
 }
 
 #[test]
+fn a_missing_socket_is_a_failure_and_never_direct_media() {
+    let mut bed = Bed::anchored();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.offer();
+    bed.server_all("setRemoteSDP", json!(["a", "server's answer", true]));
+    bed.fact(Fact::OutOfSockets { epoch: Epoch(0), reason: "no socket".to_owned() });
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Close { key: KEY })));
+    assert_eq!(bed.last_upstream_id("unPublishStream"), "a");
+    assert_eq!(bed.statuses(), ["a FAILED Session not ready"]);
+    assert!(bed.client_got("setRemoteSDP").is_empty());
+    assert_eq!(bed.upstream_got("publishStream").len(), 1, "it is not asked again with the client's offer");
+}
+
+#[test]
+fn a_socket_that_is_missing_in_a_restore_is_waited_for() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    bed.fact(Fact::OutOfSockets { epoch: Epoch(0), reason: "no socket".to_owned() });
+    bed.pass(5_000);
+    assert!(bed.statuses().is_empty(), "it is tried again");
+    assert!(matches!(bed.media.last(), Some(MediaCommand::Attach { .. })));
+}
+
+#[test]
 fn a_stop_whose_media_ends_before_its_request_comes_is_a_stop() {
     for in_outage in [false, true] {
         let mut bed = Bed::anchored();
