@@ -137,6 +137,7 @@ async fn converse(
     deadline: Instant,
     request_seen: &AtomicBool,
 ) -> Result<Vec<u8>, Option<String>> {
+    let peer = service.peer;
     let head_bytes_max = shared.settings.listen.header_bytes_max.max(HYPER_BUFFER_BYTES_MIN);
     let connection = http1::Builder::new()
         .max_buf_size(head_bytes_max)
@@ -150,6 +151,10 @@ async fn converse(
     };
     match result {
         Ok(Parts { read_buf, .. }) => Ok(read_buf.to_vec()),
+        Err(_) if request_seen.load(Ordering::Acquire) => {
+            events::client_gave_up(&peer);
+            Err(None)
+        }
         Err(error) if io_kind(&error).is_some_and(is_gone) => Err(None),
         Err(error) => Err(Some(format!("no usable request: {error}"))),
     }
@@ -303,6 +308,6 @@ async fn dial(shared: &Arc<Shared>, request: &ClientRequest, client: Client) -> 
         return Err(failure);
     }
     let _held = shared.held.enter();
-    tracing::info!(%client, %failure, "a client waits for an upstream");
+    tracing::debug!(%client, %failure, "a client waits for an upstream");
     shared.pool.connect_when_up(request, patience, failure).await
 }

@@ -47,10 +47,12 @@ pub(crate) struct Heart {
     last_ms: AtomicU64,
 }
 
-/// Beats until the proxy is gone.
+/// Beats until the proxy is gone, and sums up outages that are over.
 pub(super) async fn beat(shared: std::sync::Weak<Shared>) {
     while let Some(shared) = shared.upgrade() {
-        shared.heart.last_ms.store(shared.clock.now().as_ms(), Ordering::Relaxed);
+        let now = shared.clock.now();
+        shared.heart.last_ms.store(now.as_ms(), Ordering::Relaxed);
+        shared.sum_up(shared.outages.over(now));
         drop(shared);
         sleep(BEAT).await;
     }

@@ -15,6 +15,7 @@ mod listener;
 pub(crate) mod live;
 mod media;
 mod memory;
+pub(crate) mod outages;
 mod proxy;
 mod request;
 mod scratch;

@@ -36,6 +36,7 @@ use super::{
     listener,
     live::{Live, Note},
     memory::{self, Memory},
+    outages::Outages,
     shared::{Clock, Shared, Tracker},
     tls,
 };
@@ -249,6 +250,7 @@ impl Proxy {
             handshakes: Arc::new(Tracker::default()),
             held: Arc::new(Tracker::default()),
             stopping: watch::Sender::new(false),
+            outages: Outages::default(),
             heart: Heart::default(),
         });
         tokio::spawn(health::beat(Arc::downgrade(&shared)));
@@ -363,6 +365,7 @@ impl Proxy {
             shared.closings.empty().await;
         };
         let clean = timeout(shared.settings.limits.shutdown_max, gone).await.is_ok();
+        shared.sum_up(shared.outages.all());
         let left = shared.live.taken();
         tracing::info!(clean, left, "shut down");
         clean

@@ -19,10 +19,18 @@ use crate::{
     media::MediaHandle,
     registry::Registry,
     session::{Identity, Session, SessionId, Timestamp},
+    telemetry::events,
     upstream::Pool,
 };
 
-use super::{addresses::Addresses, admission::RefusalLog, health::Heart, live::Live, memory::Memory};
+use super::{
+    addresses::Addresses,
+    admission::RefusalLog,
+    health::Heart,
+    live::Live,
+    memory::Memory,
+    outages::{OutageSummary, Outages},
+};
 
 /// Turns the clock of tokio into the time of the session core.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +130,8 @@ pub(crate) struct Shared {
     pub(crate) held: Arc<Tracker>,
     /// True once the proxy shuts down.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Who lost which node.
+    pub(crate) outages: Outages,
     /// Shows that the runtime lives.
     pub(crate) heart: Heart,
 }
@@ -132,6 +142,13 @@ impl Shared {
         let (settings, registry) = (Arc::clone(&self.session_settings), Arc::clone(&self.registry));
         let session = Session::new(id, settings, registry, rand::random(), now).with_identity(identity);
         if self.media.is_some() { session.with_media() } else { session }
+    }
+
+    /// Tells what came of outages.
+    pub(crate) fn sum_up(&self, over: Vec<(usize, OutageSummary)>) {
+        for (node, sum) in over {
+            events::outage_summary(&self.pool.node_name(node), &sum);
+        }
     }
 
     /// Whether the proxy shuts down.

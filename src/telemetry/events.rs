@@ -6,16 +6,20 @@
 //! | event | level | means | fields |
 //! |---|---|---|---|
 //! | `connected` | info | the upstream took a client's handshake | `client`, `upstream` |
+//! | `node_down` | warn | a node cannot be reached | `node`, `cause` |
+//! | `node_up` | info | it answers again | `node`, `down_ms` |
+//! | `outage_summary` | info, warn if somebody was told bad news | what came of the sessions that lost a node | `node`, `lasted_ms`, `sessions`, `sessions_restored`, `sessions_given_up`, `clients_left`, `attempts_failed`, `replays_refused`, `streams_restored`, `streams_reported`, `streams_cancelled`, `rooms_lost`, `gap_p50_ms`, `gap_p99_ms`, `gap_max_ms` |
 //! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
 //! | `balancer_noticed` | warn | clients come through a balancer here, told once | `peer`, `set` |
+//! | `client_gave_up` | info | it went away while it waited for an upstream | `client` |
 //! | `session_up` | info | a client has its session | `app_key`, `mode` |
 //! | `passed_through` | info | relayed without being understood, nothing will be restored | `cause` |
 //! | `upstream_lost` | warn | an outage begins | `upstream`, `cause`, `streams` |
-//! | `attempt_failed` | info | a dial of a restore failed | `upstream`, `attempt`, `cause` |
+//! | `attempt_failed` | debug | a dial of a restore failed | `upstream`, `attempt`, `cause` |
 //! | `replay_refused` | warn | the server answered the dial but not the session | `upstream`, `attempt`, `cause`, `retry` |
-//! | `restored` | info | the session stands again | `upstream`, `attempts`, `outage_ms` |
-//! | `stream_outcome` | info, warn if `reported` | how one stream left an outage | `stream`, `id`, `kind`, `outcome`, `after_ms` |
-//! | `stream_retry` | info | a refused stream is tried again | `stream`, `attempt`, `cause` |
+//! | `restored` | debug | the session stands again | `upstream`, `attempts`, `outage_ms` |
+//! | `stream_outcome` | debug, warn if `reported` | how one stream left an outage | `stream`, `id`, `kind`, `outcome`, `after_ms` |
+//! | `stream_retry` | debug | a refused stream is tried again | `stream`, `attempt`, `cause` |
 //! | `retried_without_h264` | info | a refused publish is tried without H264 | `stream` |
 //! | `unanchorable` | warn | a stream's media goes directly, past the proxy | `stream`, `cause` |
 //! | `media_lost` | warn | the media of an anchored stream is gone | `stream`, `cause` |
@@ -23,31 +27,46 @@
 //! | `codec_changed` | info | a publisher changed its codec | `stream`, `codec` |
 //! | `no_video` | warn | a publisher sends no video, and is asked for a key frame | `stream`, `never_sent` |
 //! | `video_back` | info | such a publisher sends video after all | `stream` |
-//! | `media_gap` | info | media stood still because of a restore | `stream`, `gap_ms` |
+//! | `media_gap` | debug | media stood still because of a restore | `stream`, `gap_ms` |
 //! | `media_lines_withheld` | info | lines about a client's media that came again within a minute | `lines` |
 //! | `media_stream_broke` | error | a fault of the media code ended a stream; others go on | `stream`, `cause`, `broken` |
 //! | `media_order_lost` | error | a media worker is too far behind, or gone | `stream`, `cause`, `withheld` |
 //! | `media_worker_ended`, `media_worker_waits`, `media_worker_restarted` | error, error, warn | a fault ended a media worker; its streams are reported | `address`, `cause`, `streams` |
-//! | `media_summary` | info | an anchored stream is over | `stream`, `kind`, codecs, `key_frames`, `restored`, `gaps_ms`, `revivals`, per leg packets, bytes, loss (%) and round trip |
+//! | `media_summary` | info | an anchored stream is over | `stream`, `kind`, `video`, `audio`, `key_frames`, `restored`, `gaps_ms`, `revivals`, and for `client_` and `upstream_` each `packets_in`, `bytes_in`, `packets_out`, `bytes_out`, `loss_in_percent`, `loss_out_percent`, `round_trip_ms` |
 //! | `room_lost` | warn | a room did not take the client back | `room`, `cause` |
 //! | `client_dead` | info | no sign of life from a client | `cause` |
 //! | `limit_reached` | warn | a setting bounded a client | `limit` |
 //! | `gave_up` | error | the end of patience: streams reported, socket closed | `attempts`, `cause` |
 //! | `session_ended` | info | a session is over | `cause`, `lived_ms` |
 //!
+//! One outage is few lines, however many sessions it hits: of each event the first in an outage of a node is
+//! told at its level and those that follow at debug, until `outage_summary` tells what came of all.
+//!
+//! Lines about refused connections, which strangers can cause, are bounded per address and minute; what exceeds
+//! that is counted (`lines_untold`) and goes to debug.
+//!
 //! Names and reasons come from clients and servers: they are cut and cleaned here. Tokens, SDP,
 //! `custom` and whole messages are never passed to this module.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
-use tracing::{error, info, warn};
+use tracing::{debug, info, warn};
 
-use crate::media::{Kind, LegStats, StreamStats};
+use super::flood;
+use crate::media::{Kind, StreamStats};
+use crate::net::outages::OutageSummary;
 use crate::session::{DialError, Event, LossCause, Outcome, SessionId};
 use crate::signaling::redact::without_credentials;
 
 /// Longest text of a client or server that gets into a line, in characters.
 const TEXT_CHARS_MAX: usize = 128;
+
+/// Writes a line at its level, or at debug where that was said before.
+macro_rules! line {
+    ($is_loud:expr, $level:ident, $($line:tt)*) => {
+        if $is_loud { tracing::$level!($($line)*) } else { tracing::debug!($($line)*) }
+    };
+}
 
 /// The upstream took a client's handshake: both sockets stand.
 pub fn connected(session: SessionId, client: &dyn fmt::Display, upstream: &dyn fmt::Display) {
@@ -57,7 +76,13 @@ pub fn connected(session: SessionId, client: &dyn fmt::Display, upstream: &dyn f
 /// A socket never became a session: a bad handshake, silence, a limit.
 pub fn connection_refused(client: &dyn fmt::Display, cause: &dyn fmt::Display) {
     let cause = clean(&cause.to_string());
-    warn!(event = "connection_refused", %client, cause, "connection refused");
+    line!(flood::is_told(client), warn, event = "connection_refused", %client, cause, "connection refused");
+}
+
+/// A client went away in its handshake, before an upstream had answered.
+pub fn client_gave_up(client: &dyn fmt::Display) {
+    let is_loud = flood::is_told(client);
+    line!(is_loud, info, event = "client_gave_up", %client, "the client gave up: no upstream had answered it yet");
 }
 
 /// A balancer forwards clients from this machine or next to it, and `media.advertise` is empty.
@@ -75,7 +100,51 @@ pub fn balancer_noticed(peer: IpAddr, trusted: bool) {
 
 /// A session is over; `cause` in a few words ("client closed 1000", "shutdown").
 pub fn session_ended(session: SessionId, cause: &dyn fmt::Display, lived: Duration) {
-    info!(event = "session_ended", %session, %cause, lived_ms = ms(lived), "session ended");
+    session_ended_as(session, cause, lived, true);
+}
+
+/// As [`session_ended`]; one of many that end in an outage goes to debug.
+pub(crate) fn session_ended_as(session: SessionId, cause: &dyn fmt::Display, lived: Duration, is_loud: bool) {
+    line!(is_loud, info, event = "session_ended", %session, %cause, lived_ms = ms(lived), "session ended");
+}
+
+/// A node cannot be reached any more.
+pub fn node_down(node: &dyn fmt::Display, cause: &dyn fmt::Display) {
+    let cause = clean(&cause.to_string());
+    warn!(event = "node_down", %node, cause, "a server cannot be reached");
+}
+
+/// A node answers again.
+pub fn node_up(node: &dyn fmt::Display, down: Duration) {
+    info!(event = "node_up", %node, down_ms = ms(down), "the server answers again");
+}
+
+/// What came of the sessions that lost a node.
+pub(crate) fn outage_summary(node: &dyn fmt::Display, sum: &OutageSummary) {
+    macro_rules! tell {
+        ($level:ident) => {
+            tracing::$level!(
+                event = "outage_summary",
+                %node,
+                lasted_ms = sum.lasted_ms,
+                sessions = sum.sessions,
+                sessions_restored = sum.sessions_restored,
+                sessions_given_up = sum.sessions_given_up,
+                clients_left = sum.clients_left,
+                attempts_failed = sum.attempts_failed,
+                replays_refused = sum.replays_refused,
+                streams_restored = sum.streams_restored,
+                streams_reported = sum.streams_reported,
+                streams_cancelled = sum.streams_cancelled,
+                rooms_lost = sum.rooms_lost,
+                gap_p50_ms = sum.gap_p50_ms,
+                gap_p99_ms = sum.gap_p99_ms,
+                gap_max_ms = sum.gap_max_ms,
+                "an outage is over"
+            )
+        };
+    }
+    if sum.hurt() { tell!(warn) } else { tell!(info) }
 }
 
 /// Lines about the media of this session were not written, because they were a minute ago.
@@ -85,15 +154,20 @@ pub fn media_lines_withheld(session: SessionId, lines: u64) {
 
 /// What the session core reports. `upstream` is the node of the current or last connection.
 pub fn report(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
+    report_as(session, upstream, event, true);
+}
+
+/// As [`report`]; what is not loud is the like of what was told before, and goes to debug.
+pub(crate) fn report_as(session: SessionId, upstream: &dyn fmt::Display, event: &Event, is_loud: bool) {
     match event {
         Event::SessionUp { .. }
         | Event::PassedThrough { .. }
         | Event::ClientDead { .. }
-        | Event::LimitReached { .. } => report_session(session, event),
+        | Event::LimitReached { .. } => report_session(session, event, is_loud),
         Event::StreamOutcome { .. }
         | Event::StreamRetry { .. }
         | Event::RetriedWithoutH264 { .. }
-        | Event::RoomLost { .. } => report_stream(session, event),
+        | Event::RoomLost { .. } => report_stream(session, event, is_loud),
         Event::Unanchorable { .. }
         | Event::MediaLost { .. }
         | Event::ClientLegRevived { .. }
@@ -101,146 +175,153 @@ pub fn report(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
         | Event::NoVideo { .. }
         | Event::VideoBack { .. }
         | Event::MediaGap { .. }
-        | Event::MediaSummary { .. } => report_media(session, event),
+        | Event::MediaSummary { .. } => report_media(session, event, is_loud),
         Event::UpstreamLost { .. }
         | Event::AttemptFailed { .. }
         | Event::ReplayRefused { .. }
         | Event::SessionRestored { .. }
-        | Event::GaveUp { .. } => report_outage(session, upstream, event),
+        | Event::GaveUp { .. } => report_outage(session, upstream, event, is_loud),
     }
 }
 
-fn report_session(session: SessionId, event: &Event) {
+fn report_session(session: SessionId, event: &Event, is_loud: bool) {
     match event {
         Event::SessionUp { app_key, mode } => {
             let app_key = clean(app_key);
-            info!(event = "session_up", %session, app_key, mode, "session up");
+            line!(is_loud, info, event = "session_up", %session, app_key, mode, "session up");
         }
         Event::PassedThrough { reason } => {
-            info!(event = "passed_through", %session, cause = reason, "session is only passed through");
+            line!(is_loud, info, event = "passed_through", %session, cause = reason, "session is only passed through");
         }
         Event::ClientDead { reason } => {
-            info!(event = "client_dead", %session, cause = reason, "client gives no sign of life");
+            line!(is_loud, info, event = "client_dead", %session, cause = reason, "client gives no sign of life");
         }
         Event::LimitReached { limit } => {
-            warn!(event = "limit_reached", %session, limit, "a limit was reached");
+            line!(is_loud, warn, event = "limit_reached", %session, limit, "a limit was reached");
         }
         _ => {}
     }
 }
 
-fn report_stream(session: SessionId, event: &Event) {
+fn report_stream(session: SessionId, event: &Event, is_loud: bool) {
     match event {
         Event::StreamOutcome { name, stream: id, kind, outcome, after } => {
             let (stream, id) = (clean(name), clean(id));
             let after_ms = ms(*after);
             if *outcome == Outcome::Reported {
-                warn!(event = "stream_outcome", %session, stream, id, kind, %outcome, after_ms, "stream lost");
+                line!(is_loud, warn, event = "stream_outcome", %session, stream, id, kind, %outcome, after_ms, "stream lost");
             } else {
-                info!(event = "stream_outcome", %session, stream, id, kind, %outcome, after_ms, "stream settled");
+                debug!(event = "stream_outcome", %session, stream, id, kind, %outcome, after_ms, "stream settled");
             }
         }
         Event::StreamRetry { name, info, tries } => {
             let (stream, cause) = (clean(name), clean(info));
-            info!(event = "stream_retry", %session, stream, attempt = tries, cause, "stream is tried again");
+            debug!(event = "stream_retry", %session, stream, attempt = tries, cause, "stream is tried again");
         }
         Event::RetriedWithoutH264 { name } => {
             let stream = clean(name);
-            info!(event = "retried_without_h264", %session, stream, "publish is tried without H264");
+            line!(is_loud, info, event = "retried_without_h264", %session, stream, "publish is tried without H264");
         }
         Event::RoomLost { room, info } => {
             let (room, cause) = (clean(room), clean(info));
-            warn!(event = "room_lost", %session, room, cause, "room does not take the client back");
+            line!(is_loud, warn, event = "room_lost", %session, room, cause, "room does not take the client back");
         }
         _ => {}
     }
 }
 
-fn report_media(session: SessionId, event: &Event) {
+fn report_media(session: SessionId, event: &Event, is_loud: bool) {
     match event {
         Event::Unanchorable { name, reason } => {
             let (stream, cause) = (clean(name), clean(reason));
-            warn!(event = "unanchorable", %session, stream, cause, "stream is not anchored");
+            line!(is_loud, warn, event = "unanchorable", %session, stream, cause, "stream is not anchored");
         }
         Event::MediaLost { name, reason } => {
             let (stream, cause) = (clean(name), clean(reason));
-            warn!(event = "media_lost", %session, stream, cause, "media of a stream is gone");
+            line!(is_loud, warn, event = "media_lost", %session, stream, cause, "media of a stream is gone");
         }
         Event::ClientLegRevived { name, silence } => {
             let (stream, silence_ms) = (clean(name), ms(*silence));
-            info!(event = "client_leg_revived", %session, stream, silence_ms, "client's media is back");
+            line!(is_loud, info, event = "client_leg_revived", %session, stream, silence_ms, "client's media is back");
         }
         Event::CodecChanged { name, codec } => {
             let (stream, codec) = (clean(name), clean(codec));
-            info!(event = "codec_changed", %session, stream, codec, "publisher changed its codec");
+            line!(is_loud, info, event = "codec_changed", %session, stream, codec, "publisher changed its codec");
         }
         Event::MediaGap { name, gap } => {
             let (stream, gap_ms) = (clean(name), ms(*gap));
-            info!(event = "media_gap", %session, stream, gap_ms, "media stood still");
+            debug!(event = "media_gap", %session, stream, gap_ms, "media stood still");
         }
-        Event::MediaSummary { name, restored, numbers } => summary(session, name, *restored, numbers),
+        Event::MediaSummary { name, restored, numbers } => {
+            summary(session, name, *restored, numbers, is_loud)
+        }
         Event::NoVideo { name, never_sent } => {
             let stream = clean(name);
-            warn!(event = "no_video", %session, stream, never_sent, "publisher sends no video: asked for a key frame");
+            line!(is_loud, warn, event = "no_video", %session, stream, never_sent, "publisher sends no video: asked for a key frame");
         }
         Event::VideoBack { name } => {
-            info!(event = "video_back", %session, stream = clean(name), "publisher sends video");
+            line!(is_loud, info, event = "video_back", %session, stream = clean(name), "publisher sends video");
         }
         _ => {}
     }
 }
 
-fn report_outage(session: SessionId, upstream: &dyn fmt::Display, event: &Event) {
+fn report_outage(session: SessionId, upstream: &dyn fmt::Display, event: &Event, is_loud: bool) {
     match event {
         Event::UpstreamLost { cause, streams } => {
             let cause = loss(*cause);
-            warn!(event = "upstream_lost", %session, %upstream, cause, streams, "upstream lost");
+            line!(is_loud, warn, event = "upstream_lost", %session, %upstream, cause, streams, "upstream lost");
         }
         Event::AttemptFailed { tries, error } => {
             let cause = dial(error);
-            info!(event = "attempt_failed", %session, %upstream, attempt = tries, cause, "dial failed");
+            debug!(event = "attempt_failed", %session, %upstream, attempt = tries, cause, "dial failed");
         }
         Event::ReplayRefused { tries, info, retry } => {
             let cause = clean(info);
-            warn!(event = "replay_refused", %session, %upstream, attempt = tries, cause, retry, "session refused");
+            line!(is_loud, warn, event = "replay_refused", %session, %upstream, attempt = tries, cause, retry, "session refused");
         }
         Event::SessionRestored { outage, tries } => {
             let outage_ms = ms(*outage);
-            info!(event = "restored", %session, %upstream, attempts = tries, outage_ms, "session restored");
+            debug!(event = "restored", %session, %upstream, attempts = tries, outage_ms, "session restored");
         }
         Event::GaveUp { reason, tries } => {
             let cause = clean(reason);
-            error!(event = "gave_up", %session, attempts = tries, cause, "gave up restoring the session");
+            line!(is_loud, error, event = "gave_up", %session, attempts = tries, cause, "gave up restoring the session");
         }
         _ => {}
     }
 }
 
 /// Codec names come from descriptions of clients, so they are cleaned as well.
-fn summary(session: SessionId, name: &str, restored: u32, numbers: &StreamStats) {
-    let leg = |leg: &LegStats| {
-        let share = |loss: Option<f32>| loss.map_or_else(|| "?".to_owned(), |l| format!("{:.1}", l * 100.0));
-        format!(
-            "in {} packets {} bytes, out {} packets {} bytes, loss in {} out {} %, round trip {} ms",
-            leg.packets_received,
-            leg.bytes_received,
-            leg.packets_sent,
-            leg.bytes_sent,
-            share(leg.loss_received),
-            share(leg.loss_sent),
-            leg.round_trip_ms.map_or_else(|| "?".to_owned(), |ms| format!("{ms:.0}")),
-        )
-    };
+fn summary(session: SessionId, name: &str, restored: u32, numbers: &StreamStats, is_loud: bool) {
+    // In tenths of a percent, so that the line shows no more digits than there are.
+    let percent = |share: Option<f32>| share.map(|share| f64::from((share * 1_000.0).round()) / 10.0);
+    let whole = |ms: Option<f32>| ms.map(|ms| f64::from(ms.round()));
     let codec = |name: &Option<String>| name.as_deref().map(clean).unwrap_or_default();
-    info!(
+    let (client, upstream) = (&numbers.client, &numbers.upstream);
+    line!(
+        is_loud,
+        info,
         event = "media_summary",
         %session,
         stream = clean(name),
         kind = if numbers.kind == Some(Kind::Publish) { "publish" } else { "play" },
         video = codec(&numbers.video_codec),
         audio = codec(&numbers.audio_codec),
-        client = leg(&numbers.client),
-        upstream = leg(&numbers.upstream),
+        client_packets_in = client.packets_received,
+        client_bytes_in = client.bytes_received,
+        client_packets_out = client.packets_sent,
+        client_bytes_out = client.bytes_sent,
+        client_loss_in_percent = percent(client.loss_received),
+        client_loss_out_percent = percent(client.loss_sent),
+        client_round_trip_ms = whole(client.round_trip_ms),
+        upstream_packets_in = upstream.packets_received,
+        upstream_bytes_in = upstream.bytes_received,
+        upstream_packets_out = upstream.packets_sent,
+        upstream_bytes_out = upstream.bytes_sent,
+        upstream_loss_in_percent = percent(upstream.loss_received),
+        upstream_loss_out_percent = percent(upstream.loss_sent),
+        upstream_round_trip_ms = whole(upstream.round_trip_ms),
         key_frames = numbers.key_frames,
         restored,
         gaps_ms = ?numbers.gaps_ms,

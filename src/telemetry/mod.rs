@@ -8,6 +8,8 @@
 
 mod capture;
 pub mod events;
+mod flood;
+mod json;
 mod panics;
 mod queue;
 mod told;
@@ -78,12 +80,7 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
             Box::new(tracing_subscriber::fmt::layer().with_writer(QueueWriter(queue)).with_ansi(colours))
         }
         LogFormat::Json => Box::new(
-            tracing_subscriber::fmt::layer()
-                .with_writer(QueueWriter(queue))
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false),
+            tracing_subscriber::fmt::layer().with_writer(QueueWriter(queue)).event_format(json::JsonLine),
         ),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter.and(own_lines_only()))).try_init()?;

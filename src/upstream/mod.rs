@@ -9,6 +9,7 @@ mod cookies;
 mod dial;
 mod health;
 mod names;
+mod news;
 mod outage;
 mod pool;
 mod race;

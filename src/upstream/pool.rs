@@ -1,6 +1,6 @@
 //! The nodes, tried in the configured order, those known to be down last.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -21,6 +21,7 @@ use super::{
     budget::Budget,
     dial::{Address, DialFailure, Dialed},
     health::Health,
+    news::News,
     outage::{Awaits, Outage},
     race::{Pace, race},
     request::ClientRequest,
@@ -46,6 +47,7 @@ struct Node {
     address: Address,
     budget: Arc<Budget>,
     health: Mutex<Health>,
+    news: News,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl Pool {
                 address: Address::new(url.clone(), tls, settings, files)?,
                 budget: Budget::new(settings.restore_rate),
                 health: Mutex::new(Health::new(settings.probe_paths_max)),
+                news: News::default(),
             })
         };
         let nodes = settings.url.iter().map(node).collect::<Result<Vec<_>, String>>()?;
@@ -177,7 +180,7 @@ impl Pool {
         if result.is_ok() {
             // A node that another one has overtaken is not tried first by the next client.
             for index in under_way.into_inner() {
-                self.unreachable(index, request.path());
+                self.unreachable(index, request.path(), &"another node answered first");
             }
         }
         result
@@ -210,7 +213,7 @@ impl Pool {
                     self.outage.open(path);
                 }
             }
-            Err(DialFailure::Unreachable(_)) => self.unreachable(index, path),
+            Err(failure @ DialFailure::Unreachable(_)) => self.unreachable(index, path, failure),
             Err(DialFailure::Local(_)) => {}
             Err(failure) => {
                 self.reached(node);
@@ -225,18 +228,17 @@ impl Pool {
         result
     }
 
-    fn unreachable(self: &Arc<Self>, index: NodeIndex, path: &str) {
+    fn unreachable(self: &Arc<Self>, index: NodeIndex, path: &str, cause: &dyn fmt::Display) {
         let Some(node) = self.nodes.get(index) else { return };
-        if node.health.lock().unreachable(path) {
-            tracing::info!(node = %node.address.url(), "upstream does not answer");
-        }
+        node.health.lock().unreachable(path);
+        node.news.fell(node.address.url(), cause);
         self.outage.fell(index);
         self.start_probe(index);
     }
 
     fn reached(&self, node: &Node) {
+        node.news.rose(node.address.url());
         if node.health.lock().reached() {
-            tracing::info!(node = %node.address.url(), "upstream answers again");
             self.outage.announce();
         }
     }
@@ -391,7 +393,7 @@ impl Pool {
         node.budget.acquire(Priority::Publisher).await;
         let result = node.address.dial(index, &ClientRequest::probe(path), None).await;
         match &result {
-            Err(DialFailure::Unreachable(_)) => return self.unreachable(index, path),
+            Err(failure @ DialFailure::Unreachable(_)) => return self.unreachable(index, path, failure),
             Err(DialFailure::Local(_)) => return,
             // It may refuse us for want of an Origin or a cookie, but it answers.
             Err(_) | Ok(_) => self.reached(node),

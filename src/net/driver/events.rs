@@ -68,8 +68,16 @@ fn caused_by_media(event: &Event) -> Option<&str> {
 
 /// The session is over.
 pub(super) fn ended(driver: &Driver) {
-    let lived = driver.shared.clock.now().since(driver.began);
-    events::session_ended(driver.id(), &driver.end_cause, lived);
+    let now = driver.shared.clock.now();
+    let in_outage = driver.registered.mailbox.is_in_outage();
+    let client_left = matches!(driver.end_cause, EndCause::Client(_) | EndCause::ClientLost);
+    let is_loud = driver.shared.outages.ended(driver.id(), client_left, now);
+    let cause = if in_outage && client_left {
+        format!("{}: it gave up while its upstream was down", driver.end_cause)
+    } else {
+        driver.end_cause.to_string()
+    };
+    events::session_ended_as(driver.id(), &cause, now.since(driver.began), is_loud);
 }
 
 impl Driver {
@@ -81,6 +89,8 @@ impl Driver {
             Event::SessionRestored { .. } | Event::GaveUp { .. } => mailbox.set_in_outage(false),
             _ => {}
         }
+        let node = mailbox.node();
+        let is_loud = self.shared.outages.note(self.id(), node, event, self.shared.clock.now());
         if let Some(name) = caused_by_media(event) {
             let line = (std::mem::discriminant(event), events::clean(name));
             match self.media_lines.may_tell(line, Instant::now()) {
@@ -89,7 +99,6 @@ impl Driver {
                 Some(withheld) => events::media_lines_withheld(self.id(), withheld),
             }
         }
-        let node = self.shared.pool.node_name(self.registered.mailbox.node());
-        events::report(self.id(), &node, event);
+        events::report_as(self.id(), &self.shared.pool.node_name(node), event, is_loud);
     }
 }

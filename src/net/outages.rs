@@ -1,0 +1,337 @@
+//! The book of outages: what happens to hundreds of sessions at once becomes one line per node.
+//!
+//! A session is in it from the loss of its upstream until it stands again and each of its streams has its
+//! outcome, or until it ends. Of each kind of event the first of an outage is told at its level, those that
+//! follow at debug, and all of them are counted. Decides nothing and waits for nobody.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+
+use crate::session::{Event, Outcome, SessionId, Timestamp};
+
+/// How long an outage must have been over before it is summed up: other sessions may still find out that
+/// they lost the same node.
+const QUIET: Duration = Duration::from_secs(2);
+/// How long streams may owe an outcome after all sessions stand again, before the sum is made without them.
+const OWING_MAX: Duration = Duration::from_secs(120);
+/// Longest gap that is told apart, in milliseconds.
+const GAP_MS_MAX: u64 = 24 * 3_600_000;
+
+/// What came of one outage of one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OutageSummary {
+    /// From the first loss to the last outcome.
+    pub(crate) lasted_ms: u64,
+    /// Sessions that lost the node, and what became of them.
+    pub(crate) sessions: u64,
+    pub(crate) sessions_restored: u64,
+    pub(crate) sessions_given_up: u64,
+    /// Sessions whose client left meanwhile.
+    pub(crate) clients_left: u64,
+    /// Dials that failed, and sessions that a server refused on a connection that stood.
+    pub(crate) attempts_failed: u64,
+    pub(crate) replays_refused: u64,
+    pub(crate) streams_restored: u64,
+    pub(crate) streams_reported: u64,
+    pub(crate) streams_cancelled: u64,
+    pub(crate) rooms_lost: u64,
+    /// From the loss to the proof, of each stream that was restored and of each session without streams.
+    pub(crate) gap_p50_ms: u64,
+    pub(crate) gap_p99_ms: u64,
+    pub(crate) gap_max_ms: u64,
+}
+
+impl OutageSummary {
+    /// Whether somebody was told bad news.
+    pub(crate) const fn hurt(&self) -> bool {
+        self.sessions_given_up > 0 || self.streams_reported > 0 || self.rooms_lost > 0
+    }
+}
+
+/// All outages that go on.
+#[derive(Debug, Default)]
+pub(crate) struct Outages {
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    sessions: HashMap<SessionId, Owing>,
+    nodes: HashMap<usize, NodeOutage>,
+}
+
+/// A session in an outage.
+#[derive(Debug)]
+struct Owing {
+    node: usize,
+    is_down: bool,
+    /// Streams without their outcome.
+    streams: usize,
+}
+
+#[derive(Debug)]
+struct NodeOutage {
+    began: Timestamp,
+    last_news: Timestamp,
+    /// Sessions of it in the book, and how many of these are down.
+    open: usize,
+    gaps: Option<Histogram<u32>>,
+    counts: OutageSummary,
+    /// Kinds of events that were told.
+    told: BTreeSet<&'static str>,
+}
+
+impl NodeOutage {
+    fn new(now: Timestamp) -> Self {
+        Self {
+            began: now,
+            last_news: now,
+            open: 0,
+            // The bounds are valid; if they were not, gaps would be told as 0.
+            gaps: Histogram::new_with_bounds(1, GAP_MS_MAX, 2).ok(),
+            counts: OutageSummary::default(),
+            told: BTreeSet::new(),
+        }
+    }
+
+    fn gap(&mut self, gap: Duration) {
+        if let Some(gaps) = &mut self.gaps {
+            gaps.saturating_record(ms(gap).clamp(1, GAP_MS_MAX));
+        }
+    }
+
+    fn sum_up(self) -> OutageSummary {
+        let at = |quantile: f64| self.gaps.as_ref().map_or(0, |gaps| gaps.value_at_quantile(quantile));
+        OutageSummary {
+            lasted_ms: ms(self.last_news.since(self.began)),
+            gap_p50_ms: at(0.5),
+            gap_p99_ms: at(0.99),
+            gap_max_ms: self.gaps.as_ref().map_or(0, Histogram::max),
+            ..self.counts
+        }
+    }
+}
+
+impl Outages {
+    /// Enters what a session reports. True if it is to be told at its level: it belongs to no outage, or is
+    /// the first of its kind in it.
+    pub(crate) fn note(&self, session: SessionId, node: usize, event: &Event, now: Timestamp) -> bool {
+        let mut book = self.book.lock();
+        if let Event::UpstreamLost { streams, .. } = event {
+            book.lost(session, node, *streams, now);
+        }
+        book.count(session, event, now)
+    }
+
+    /// A session is over. True if that is to be told at its level.
+    pub(crate) fn ended(&self, session: SessionId, client_left: bool, now: Timestamp) -> bool {
+        let mut book = self.book.lock();
+        let Some(owing) = book.sessions.remove(&session) else { return true };
+        let Some(outage) = book.nodes.get_mut(&owing.node) else { return true };
+        outage.open = outage.open.saturating_sub(1);
+        outage.last_news = now;
+        if owing.is_down && client_left {
+            outage.counts.clients_left += 1;
+        }
+        outage.told.insert(if client_left { "client_left" } else { "session_ended" })
+    }
+
+    /// The outages that are over by now, by node.
+    pub(crate) fn over(&self, now: Timestamp) -> Vec<(usize, OutageSummary)> {
+        let mut book = self.book.lock();
+        let book = &mut *book;
+        let down: BTreeSet<usize> =
+            book.sessions.values().filter(|owing| owing.is_down).map(|owing| owing.node).collect();
+        let is_over = |node: &usize, outage: &NodeOutage| {
+            let quiet = now.since(outage.last_news);
+            (outage.open == 0 && quiet >= QUIET) || (!down.contains(node) && quiet >= OWING_MAX)
+        };
+        let over: Vec<usize> =
+            book.nodes.iter().filter(|(node, outage)| is_over(node, outage)).map(|(node, _)| *node).collect();
+        book.take(&over)
+    }
+
+    /// What there is to say of those that go on, at the end of the process.
+    pub(crate) fn all(&self) -> Vec<(usize, OutageSummary)> {
+        let mut book = self.book.lock();
+        let all: Vec<usize> = book.nodes.keys().copied().collect();
+        book.take(&all)
+    }
+}
+
+impl Book {
+    fn lost(&mut self, session: SessionId, node: usize, streams: usize, now: Timestamp) {
+        if let Some(owing) = self.sessions.get_mut(&session) {
+            // It falls again before it stood: the same outage.
+            owing.is_down = true;
+            owing.streams = streams;
+            return;
+        }
+        self.sessions.insert(session, Owing { node, is_down: true, streams });
+        let outage = self.nodes.entry(node).or_insert_with(|| NodeOutage::new(now));
+        outage.open += 1;
+        outage.counts.sessions += 1;
+    }
+
+    fn count(&mut self, session: SessionId, event: &Event, now: Timestamp) -> bool {
+        let Some(owing) = self.sessions.get_mut(&session) else { return true };
+        let Some(outage) = self.nodes.get_mut(&owing.node) else { return true };
+        outage.last_news = now;
+        let counts = &mut outage.counts;
+        let mut is_given_up = false;
+        match event {
+            Event::AttemptFailed { .. } => counts.attempts_failed += 1,
+            Event::ReplayRefused { .. } => counts.replays_refused += 1,
+            Event::RoomLost { .. } => counts.rooms_lost += 1,
+            Event::SessionRestored { outage: gap, .. } => {
+                owing.is_down = false;
+                counts.sessions_restored += 1;
+                if owing.streams == 0 {
+                    outage.gap(*gap);
+                }
+            }
+            Event::StreamOutcome { outcome, after, .. } => {
+                owing.streams = owing.streams.saturating_sub(1);
+                match outcome {
+                    Outcome::Restored => {
+                        counts.streams_restored += 1;
+                        outage.gap(*after);
+                    }
+                    Outcome::Reported => counts.streams_reported += 1,
+                    Outcome::Cancelled => counts.streams_cancelled += 1,
+                }
+            }
+            Event::GaveUp { .. } => {
+                counts.sessions_given_up += 1;
+                is_given_up = true;
+            }
+            _ => {}
+        }
+        // Its end is still to come, and belongs to the outage.
+        if !owing.is_down && owing.streams == 0 && !is_given_up {
+            outage.open = outage.open.saturating_sub(1);
+            self.sessions.remove(&session);
+        }
+        outage.told.insert(kind(event))
+    }
+
+    fn take(&mut self, nodes: &[usize]) -> Vec<(usize, OutageSummary)> {
+        self.sessions.retain(|_, owing| !nodes.contains(&owing.node));
+        nodes.iter().filter_map(|node| Some((*node, self.nodes.remove(node)?.sum_up()))).collect()
+    }
+}
+
+/// What is told once per outage.
+const fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::UpstreamLost { .. } => "upstream_lost",
+        Event::ReplayRefused { .. } => "replay_refused",
+        Event::StreamOutcome { .. } => "stream_outcome",
+        Event::RoomLost { .. } => "room_lost",
+        Event::GaveUp { .. } => "gave_up",
+        Event::RetriedWithoutH264 { .. } => "retried_without_h264",
+        Event::Unanchorable { .. } => "unanchorable",
+        Event::MediaLost { .. } => "media_lost",
+        Event::ClientLegRevived { .. } => "client_leg_revived",
+        Event::CodecChanged { .. } => "codec_changed",
+        Event::NoVideo { .. } => "no_video",
+        Event::VideoBack { .. } => "video_back",
+        Event::LimitReached { .. } => "limit_reached",
+        Event::ClientDead { .. } => "client_dead",
+        Event::MediaSummary { .. } => "media_summary",
+        _ => "other",
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::session::{DialError, LossCause};
+
+    const fn at(ms: u64) -> Timestamp {
+        Timestamp::from_ms(ms)
+    }
+
+    fn lost(streams: usize) -> Event {
+        Event::UpstreamLost { cause: LossCause::EndOfFile, streams }
+    }
+
+    fn outcome(outcome: Outcome, after_ms: u64) -> Event {
+        let (name, stream) = ("cam".to_owned(), "p".to_owned());
+        Event::StreamOutcome {
+            name,
+            stream,
+            kind: "publish",
+            outcome,
+            after: Duration::from_millis(after_ms),
+        }
+    }
+
+    #[test]
+    fn an_outage_of_many_is_one_sum() {
+        let outages = Outages::default();
+        let mut loud = 0;
+        let mut note = |session, event: &Event, now| {
+            loud += usize::from(outages.note(SessionId(session), 0, event, at(now)));
+        };
+        let restored = Event::SessionRestored { outage: Duration::from_secs(2), tries: 3 };
+        for session in 0..300 {
+            note(session, &lost(1), 1_000);
+            note(session, &Event::AttemptFailed { tries: 1, error: DialError::Refused(502) }, 1_100);
+        }
+        assert!(outages.over(at(60_000)).is_empty(), "they are still down");
+        for session in 0..300 {
+            note(session, &restored, 3_000);
+            let how = if session < 290 { Outcome::Restored } else { Outcome::Reported };
+            note(session, &outcome(how, 2_000 + session), 3_500);
+        }
+        // upstream_lost, attempt_failed and restored ("other"), stream_outcome.
+        assert_eq!(loud, 3);
+        assert!(outages.over(at(4_000)).is_empty(), "others may follow");
+        let over = outages.over(at(6_000));
+        let [(0, sum)] = &over[..] else { panic!("{over:?}") };
+        assert_eq!((sum.sessions, sum.sessions_restored, sum.attempts_failed), (300, 300, 300));
+        assert_eq!((sum.streams_restored, sum.streams_reported), (290, 10));
+        assert!((2_100..2_200).contains(&sum.gap_p50_ms) && sum.gap_p99_ms > 2_250, "{sum:?}");
+        assert!(sum.gap_max_ms >= 2_289 && sum.lasted_ms == 2_500, "{sum:?}");
+        assert!(outages.over(at(100_000)).is_empty());
+    }
+
+    #[test]
+    fn who_gives_up_and_who_is_given_up_are_told_apart() {
+        let outages = Outages::default();
+        for session in 0..3 {
+            outages.note(SessionId(session), 1, &lost(0), at(0));
+        }
+        assert!(outages.ended(SessionId(0), true, at(10)), "the first is told");
+        assert!(!outages.ended(SessionId(1), true, at(20)));
+        let gave_up = Event::GaveUp { reason: "no try succeeded".to_owned(), tries: 100 };
+        assert!(outages.note(SessionId(2), 1, &gave_up, at(30)));
+        outages.ended(SessionId(2), false, at(40));
+        let (node, sum) = outages.over(at(10_000)).remove(0);
+        assert_eq!((node, sum.sessions, sum.clients_left, sum.sessions_given_up), (1, 3, 2, 1));
+        assert!(sum.hurt());
+        assert!(outages.ended(SessionId(9), true, at(1)), "who was in no outage is told as ever");
+    }
+
+    #[test]
+    fn streams_that_owe_their_outcome_for_ever_do_not_hold_the_sum() {
+        let outages = Outages::default();
+        outages.note(SessionId(1), 0, &lost(2), at(0));
+        let restored = Event::SessionRestored { outage: Duration::from_secs(1), tries: 1 };
+        outages.note(SessionId(1), 0, &restored, at(1_000));
+        assert!(outages.over(at(60_000)).is_empty());
+        assert_eq!(outages.over(at(122_000)).len(), 1);
+        assert!(outages.book.lock().sessions.is_empty());
+    }
+}
