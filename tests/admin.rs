@@ -156,3 +156,27 @@ fn a_taken_port_is_an_error_unless_the_settings_say_otherwise() {
     assert!(seen.iter().any(|line| line.contains("WARN") && line.contains("no admin port")), "{seen:#?}");
     assert!(seen.last().unwrap().contains("listening"), "{seen:#?}");
 }
+
+#[tokio::test]
+async fn the_simulators_control_port_turns_pages_of_other_sites_away_as_well() {
+    use holdfast::simulator::{Simulator, SimulatorSettings};
+    let settings =
+        SimulatorSettings { control: Some("127.0.0.1:0".parse().unwrap()), ..SimulatorSettings::default() };
+    let simulator = Simulator::start(settings).await.unwrap();
+    let control = simulator.control_address().unwrap();
+    let post = async |headers: &str| {
+        let body = r#"{"fault":"reset_counters"}"#;
+        let head = format!(
+            "POST /fault HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n{headers}",
+            body.len()
+        );
+        let answer = raw_exchange(control, format!("{head}\r\n\r\n{body}").as_bytes()).await;
+        answer.split(' ').nth(1).unwrap().parse::<u16>().unwrap()
+    };
+    assert_eq!(post(&format!("Host: {control}")).await, 200);
+    assert_eq!(post("Host: localhost\r\nOrigin: http://localhost:3000").await, 200);
+    assert_eq!(post("Host: evil.example").await, 403);
+    assert_eq!(post("Host: localhost\r\nOrigin: https://evil.example").await, 403);
+    assert_eq!(post("Host: localhost\r\nOrigin: null").await, 403);
+    simulator.shutdown().await;
+}

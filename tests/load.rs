@@ -111,16 +111,21 @@ fn command(address: SocketAddr, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `holdfast load` to its end; its summary.
+/// Runs `holdfast load` to its end, as it should end; its summary.
 async fn load(address: SocketAddr, arguments: &[&str]) -> Value {
+    load_with_code(address, arguments, 0).await.0
+}
+
+/// As [`load`], with this exit code; its summary and what it tells meanwhile.
+async fn load_with_code(address: SocketAddr, arguments: &[&str], code: i32) -> (Value, String) {
     let mut command = command(address, arguments);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert_eq!(output.status.code(), Some(code), "{errors}");
     assert!(errors.contains("started") && errors.contains("open"), "progress is told: {errors}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), 1, "one line of JSON: {text}");
-    serde_json::from_str(&text).unwrap()
+    (serde_json::from_str(&text).unwrap(), errors)
 }
 
 /// What is true of every run in which nothing goes wrong.
@@ -207,7 +212,8 @@ async fn a_storm_kills_the_sockets_behind_nginx_and_the_summary_says_so() {
     let storm =
         ["--scenario", "storm", "--sessions", "20", "--hold", "2", "--kill-after", "1", "--down", "1"];
     let controlled = ["--upstream-command", &server, "--upstream-listens", &listens];
-    let summary = load(nginx.address, &[&storm[..], &controlled].concat()).await;
+    let (summary, errors) = load_with_code(nginx.address, &[&storm[..], &controlled].concat(), 1).await;
+    assert!(errors.contains("0 of 20 sessions survived"), "{errors}");
     assert_eq!((&summary["established"], &summary["survived"]), (&json!(20), &json!(0)), "{summary:#}");
     assert_eq!((&summary["lost"], &summary["running"]), (&json!(20), &json!(0)), "{summary:#}");
     let errors: u64 =
@@ -320,4 +326,59 @@ fn what_does_not_fit_together_is_told_before_anybody_connects() {
         assert_eq!(output.status.code(), Some(64), "{arguments:?}: {errors}");
         assert!(errors.contains(word), "{arguments:?}: {errors}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_without_media_explains_what_an_anchoring_proxy_makes_of_it() {
+    let server = Server::fake(json!({})).await;
+    let proxy = holdfast(server.address, MediaMode::Anchor).await;
+    let arguments = ["--scenario", "publish", "--sessions", "3", "--hold", "2"];
+    let (summary, errors) = load_with_code(proxy.address(), &arguments, 0).await;
+    for text in [&errors, summary["notes"][0].as_str().unwrap()] {
+        assert!(text.contains("--media real") && text.contains("--media direct"), "{text}");
+    }
+    let direct = holdfast(server.address, MediaMode::Direct).await;
+    let summary = load(direct.address(), &arguments).await;
+    assert_eq!(summary["notes"], json!([]), "{summary:#}");
+}
+
+/// The commands of the storm in `--help`, put together from their lines.
+fn storm_in_help() -> (String, String) {
+    let output = Command::new(PROGRAM).args(["load", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap().replace("\\\n", " ");
+    let line = |start: &str, has: &str| {
+        let found = help.lines().find(|line| line.trim().starts_with(start) && line.contains(has));
+        found.unwrap_or_else(|| panic!("no `{start}` with `{has}` in {help}")).trim().to_owned()
+    };
+    (line("holdfast run", "&"), line("holdfast load", "--upstream-command"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_storm_in_the_help_works_as_printed() {
+    let (run, load) = storm_in_help();
+    // As printed but for what others may have here: the ports, and `holdfast` that is not installed.
+    let (front, server, control) = (free_port(), free_port(), free_port());
+    let here = |command: &str| {
+        let command = command.replace("127.0.0.1:8080", &front.to_string());
+        command.replace("127.0.0.1:18080", &server.to_string())
+    };
+    let bin = PathBuf::from(PROGRAM).parent().unwrap().to_owned();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let shell = |command: String| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &command]).env("PATH", &path);
+        shell
+    };
+    let run = here(run.trim_end_matches('&').trim());
+    let mut proxy = shell(format!("exec {run} --admin off --log-level error")).spawn().unwrap();
+    let load = here(&load).replace("--set media=fake", &format!("--set media=fake --control {control}"));
+    let mut load = shell(format!("{load} --connect-timeout-ms 60000"));
+    let output = tokio::task::spawn_blocking(move || load.output().unwrap()).await.unwrap();
+    let _ = proxy.kill();
+    let _ = proxy.wait();
+    let (text, errors) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{text}\n{errors}");
+    assert!(text.contains("100 started, 100 established, 100 survived, 0 lost"), "{text}");
+    assert!(text.contains("killed 1 times"), "{text}");
 }

@@ -1,7 +1,14 @@
 //! `holdfast status` asks a running proxy what it knows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::{process::Command, sync::Arc, time::Duration};
+mod net_support;
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use holdfast::{
     admin,
@@ -80,4 +87,67 @@ fn a_proxy_that_does_not_run_is_told() {
     let (code, _, err) = status(vec![format!("--admin={address}")]);
     assert_eq!(code, 69);
     assert!(err.contains("Is holdfast running"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_sessions_are_counted_and_those_shown_keep_their_order() {
+    let mut upstream = net_support::Upstream::start().await;
+    let proxy = net_support::start(net_support::settings(&[upstream.address])).await;
+    let mut pairs = Vec::new();
+    for index in 0..30 {
+        pairs.push(net_support::established(&proxy, &mut upstream, &format!("t{index}")).await);
+    }
+    let ids = |shown: &[holdfast::session::SessionSnapshot]| {
+        shown.iter().map(|session| session.id.clone()).collect::<Vec<_>>()
+    };
+    let first = proxy.describe(10).await;
+    assert_eq!(ids(&first), (1..=10).map(|n| format!("s{n}")).collect::<Vec<_>>());
+    let _ = upstream.stop().await;
+    // The last twenty lose their server: they come first, the others behind.
+    let clients: Vec<_> = pairs.drain(10..).map(|(client, server)| (client, drop(server)).0).collect();
+    net_support::wait_until("all outages are counted", || proxy.facts().outages == 20).await;
+    let shown = proxy.describe(10).await;
+    assert_eq!(ids(&shown), (11..=20).map(|n| format!("s{n}")).collect::<Vec<_>>());
+    assert_eq!(proxy.facts().outages, 20, "of all, not of those shown");
+    for _ in 0..5 {
+        assert_eq!(ids(&proxy.describe(10).await), ids(&shown));
+    }
+    drop(clients);
+    net_support::wait_until("they are gone", || proxy.facts().outages == 0).await;
+}
+
+#[test]
+fn watching_survives_a_restart_of_the_proxy() {
+    let (listen, admin) = (net_support::free_address(), net_support::free_address());
+    let run = || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+            .args(["run", "--media=direct", "--upstream=ws://127.0.0.1:9"])
+            .args([format!("--listen={listen}"), format!("--admin={admin}")])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("listening")), "it starts");
+        std::thread::spawn(move || lines.for_each(drop));
+        child
+    };
+    let end = |mut child: std::process::Child| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    let proxy = run();
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_holdfast"))
+        .args(["status", "--watch", &format!("--admin={admin}")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut screens = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut see = |what: &str| assert!(screens.any(|line| line.contains(what)), "it ended without `{what}`");
+    see("0 sessions");
+    end(proxy);
+    see("asked again");
+    let proxy = run();
+    see("0 sessions");
+    end(proxy);
+    end(watch);
 }

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
     AdminAddress, Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, Overrides, RestoreMode,
-    UpstreamUrl,
+    UpstreamUrl, loopback_address, media_address,
 };
 use crate::load::{Media, Scenario};
 
@@ -29,7 +29,7 @@ Examples:
 
 Exit codes:
   0  success            64  wrong usage or configuration    66  a file cannot be read
-  1  internal error     69  server or address unavailable   73  a file cannot be written";
+  1  other failure      69  server or address unavailable   73  a file cannot be written";
 
 /// Keeps WebSocket sessions and streams alive across restarts of a Web Call Server.
 #[derive(Debug, Parser)]
@@ -68,7 +68,7 @@ pub struct SettingsArgs {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// Address for clients: IP:PORT, or with ws:// or wss:// in front. Repeatable.
+    /// Address for clients: IP:PORT, :PORT or localhost:PORT, or with ws:// or wss:// in front. Repeatable.
     /// [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", help_heading = "Clients")]
     pub listen: Vec<ListenAddress>,
@@ -108,7 +108,7 @@ pub struct SettingsArgs {
     pub media: Option<MediaMode>,
 
     /// UDP address for the media of clients (anchor). [default: [::]:20900, which is IPv4 as well]
-    #[arg(long, value_name = "IP:PORT", help_heading = "Media")]
+    #[arg(long, value_name = "IP:PORT", value_parser = media_address, help_heading = "Media")]
     pub media_listen: Option<SocketAddr>,
 
     /// Addresses to give to clients for their media (anchor), separated by commas.
@@ -158,7 +158,7 @@ impl SettingsArgs {
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// The proxy's admin.listen.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8089")]
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback_address, default_value = "127.0.0.1:8089")]
     pub admin: SocketAddr,
 
     /// One line of JSON with everything.
@@ -174,7 +174,7 @@ pub struct StatusArgs {
 #[derive(Args, Debug)]
 pub struct DemoArgs {
     /// Where the page is.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8090")]
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback_address, default_value = "127.0.0.1:8090")]
     pub listen: SocketAddr,
 
     /// Without a browser: built-in clients, one outage, told in lines.
@@ -245,11 +245,11 @@ pub struct SimulateArgs {
     pub config: Option<PathBuf>,
 
     /// Address for clients. Repeatable. [default: 127.0.0.1:18080]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback_address)]
     pub listen: Vec<SocketAddr>,
 
     /// Address of the HTTP port for faults, switches and counters. [default: 127.0.0.1:18081]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback_address)]
     pub control: Option<SocketAddr>,
 
     /// Set anything else by its path: sessions.linger_ms=20000, media=fake. Repeatable.
@@ -276,11 +276,18 @@ Examples:
   holdfast load ws://proxy:8080 --scenario storm --sessions 500 --hold 60
       500 publishers that watch: restart the server yourself meanwhile.
 
-  holdfast load ws://proxy:8080 --scenario storm --sessions 500 --upstream-listens 127.0.0.1:18080 \\
-      --upstream-command 'holdfast simulate --listen 127.0.0.1:18080'
-      The same with a server that is started, killed (SIGKILL) and started again, and the time to
+  holdfast run --listen 127.0.0.1:8080 --upstream ws://127.0.0.1:18080 --media direct &
+  holdfast load ws://127.0.0.1:8080 --scenario storm --sessions 100 \\
+      --upstream-listens 127.0.0.1:18080 \\
+      --upstream-command 'holdfast simulate --listen 127.0.0.1:18080 --set media=fake'
+      A storm with a server that is started, killed (SIGKILL) and started again, and the time to
       restore counted from the moment it listens. For a server that runs already as
-      `holdfast simulate`: --upstream-control http://127.0.0.1:18081.";
+      `holdfast simulate`: --upstream-control http://127.0.0.1:18081.
+
+Exit codes:
+  0   as many sessions and streams were there at the end as --min-survived asks
+  1   fewer were
+  69  nothing listens at the URL, or the server of --upstream-* cannot be controlled";
 
 /// `holdfast load`.
 #[derive(Args, Debug)]
@@ -375,6 +382,11 @@ pub struct LoadArgs {
     /// Seconds from a kill to the next one, at least.
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0, value_parser = seconds, help_heading = "Storm")]
     pub kill_every: f64,
+
+    /// Share of sessions (and of streams, in scenarios that keep them) that must be there at the end,
+    /// in percent; with fewer the exit code is 1.
+    #[arg(long, value_name = "PERCENT", default_value_t = 99, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub min_survived: u8,
 
     /// Pass the bounds that keep a server from being melted by accident.
     #[arg(long)]

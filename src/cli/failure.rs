@@ -26,6 +26,9 @@ pub enum Failure {
     /// A server does not answer, a name is unknown, an address cannot be used.
     #[error("{0}")]
     Unavailable(String),
+    /// A load was survived by too little.
+    #[error("{0}")]
+    NotSurvived(String),
     /// A file cannot be written.
     #[error("{0}")]
     Unwritable(String),
@@ -56,7 +59,7 @@ impl Failure {
             Self::Unavailable(_) => 69,
             Self::Unwritable(_) => 73,
             Self::Interrupted(signal) => signal.exit_code(),
-            Self::Internal(_) => 1,
+            Self::NotSurvived(_) | Self::Internal(_) => 1,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -28,7 +29,7 @@ pub(super) fn run(args: &LoadArgs, out: &mut impl Write) -> Result<(), Failure> 
             settings.sessions
         )));
     }
-    super::on_runtime(load(settings, args.json, out))
+    super::on_runtime(load(settings, args, out))
 }
 
 fn settings(args: &LoadArgs) -> Result<LoadSettings, Failure> {
@@ -72,11 +73,13 @@ fn settings(args: &LoadArgs) -> Result<LoadSettings, Failure> {
     })
 }
 
-async fn load(settings: LoadSettings, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+async fn load(settings: LoadSettings, args: &LoadArgs, out: &mut impl Write) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let (stop, stopped) = watch::channel(false);
     let url = settings.url.to_string();
-    let work = load::run(settings, stopped, show);
+    let keeps_streams = settings.keeps_streams();
+    let hinted = AtomicBool::new(false);
+    let work = load::run(settings, stopped, move |progress| show(&progress, &hinted));
     tokio::pin!(work);
     // The first signal ends the run early, with its summary; the second ends everything.
     let mut asked_to_stop = false;
@@ -94,21 +97,26 @@ async fn load(settings: LoadSettings, json: bool, out: &mut impl Write) -> Resul
     };
     let summary =
         summary.map_err(|error| Failure::Unavailable(format!("{url} cannot be loaded: {error}")))?;
-    if json {
+    if args.json {
         let line = serde_json::to_string(&summary)
             .map_err(|error| Failure::Internal(format!("the summary is no JSON: {error}")))?;
         told(writeln!(out, "{line}"));
     } else {
         told(writeln!(out, "{summary}"));
     }
-    if summary.established == 0 {
-        return Err(Failure::Unavailable(format!("no session was established at {url}")));
+    match summary.shortfall(args.min_survived, keeps_streams) {
+        Some(why) => Err(Failure::NotSurvived(format!("{url}: {why}"))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// One line per second for people; stderr, so that the summary can be piped on.
-fn show(progress: Progress) {
+fn show(progress: &Progress, hinted: &AtomicBool) {
+    if let Some(hint) = &progress.hint
+        && !hinted.swap(true, Ordering::Relaxed)
+    {
+        telemetry::write(&format!("holdfast: {hint}\n"));
+    }
     let pictures = progress
         .pictures
         .map(|(moving, all)| format!(", {moving} of {all} pictures move"))

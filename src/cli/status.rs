@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, io::Write, net::SocketAddr, time::Duration};
 
 use serde_json::Value;
-use tokio::time::{interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Failure, args::StatusArgs, signals::Signals, told};
 use crate::http;
@@ -31,14 +31,29 @@ async fn once(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
 async fn watch(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let mut ticks = interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut has_answered = false;
     loop {
         tokio::select! {
             _ = signals.next() => return Ok(()),
-            _ = ticks.tick() => {
-                let screen = screen(&ask(args.admin).await?);
-                told(write!(out, "\u{1b}[H\u{1b}[2J{screen}"));
-                told(out.flush());
+            _ = ticks.tick() => {}
+        }
+        let answer = tokio::select! {
+            _ = signals.next() => return Ok(()),
+            answer = ask(args.admin) => answer,
+        };
+        let screen = match answer {
+            Ok(status) => screen(&status),
+            // It may be restarted: the screen waits for it.
+            Err(error) if has_answered => {
+                format!("{error}\nIt is asked again every second; Ctrl-C ends this.\n")
             }
+            Err(error) => return Err(error),
+        };
+        has_answered = true;
+        // Nobody looks any more: there is nothing to watch for.
+        if write!(out, "\u{1b}[H\u{1b}[2J{screen}").and_then(|()| out.flush()).is_err() {
+            return Ok(());
         }
     }
 }
@@ -64,16 +79,18 @@ fn screen(status: &Value) -> String {
         number("places_taken"),
         number("places"),
     );
+    if number("log_lines_dropped") > 0 {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "log     {} lines dropped: nobody reads stderr", number("log_lines_dropped"));
+    }
     for node in list(status, "nodes") {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "node    {} · {}", word(node, "url"), word(node, "state"));
     }
     text.push_str(&media_trouble(status));
     let shown = list(status, "shown");
-    // Those in trouble first: that is what somebody looks for.
-    let mut sessions: Vec<&Value> = shown.iter().collect();
-    sessions.sort_by_key(|session| std::cmp::Reverse(session.get("outage_ms").and_then(Value::as_u64)));
-    for session in sessions.iter().take(LINES_MAX) {
+    // The proxy puts those in trouble first, and each kind in the order of its coming.
+    for session in shown.iter().take(LINES_MAX) {
         let _ = write!(text, "{:<7} {:<10}", word(session, "id"), word(session, "state"));
         if let Some(outage_ms) = session.get("outage_ms").and_then(Value::as_u64) {
             let _ = write!(text, " for {:.1} s", outage_ms as f64 / 1_000.0);
@@ -85,9 +102,10 @@ fn screen(status: &Value) -> String {
         }
         text.push('\n');
     }
-    if sessions.len() > LINES_MAX {
-        let _ =
-            writeln!(text, "… and {} more; --json shows up to 1,000", number("sessions") - LINES_MAX as u64);
+    let lines = u64::try_from(shown.len().min(LINES_MAX)).unwrap_or_default();
+    let more = number("sessions").saturating_sub(lines);
+    if more > 0 {
+        let _ = writeln!(text, "… and {more} more; --json shows up to 1,000");
     }
     text
 }

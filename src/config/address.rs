@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 
@@ -31,14 +31,46 @@ impl FromStr for ListenAddress {
             }
             None => (None, text),
         };
-        let address = rest.trim_end_matches('/').parse().map_err(|_| {
+        let every = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+        let address = local_address(rest.trim_end_matches('/'), every).ok_or_else(|| {
             format!(
                 "`{text}` is no address to listen on, expected IP:PORT such as 0.0.0.0:8080 or \
-                 [::]:8080, optionally with ws:// or wss:// in front"
+                 [::]:8080, :PORT or localhost:PORT, optionally with ws:// or wss:// in front"
             )
         })?;
         Ok(Self { address, tls })
     }
+}
+
+/// An address of this machine as people write it: `IP:PORT`, `localhost:PORT`, or `:PORT` for `every`.
+pub(super) fn local_address(text: &str, every: IpAddr) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':')?;
+    let ip = match host {
+        "" => every,
+        host if host.eq_ignore_ascii_case("localhost") => IpAddr::from(Ipv4Addr::LOCALHOST),
+        _ => return text.parse().ok(),
+    };
+    // `parse` alone takes a sign as well.
+    let port = Some(port).filter(|port| port.bytes().all(|digit| digit.is_ascii_digit()))?;
+    Some(SocketAddr::new(ip, port.parse().ok()?))
+}
+
+/// A local address on the command line; `:PORT` is that of loopback.
+///
+/// # Errors
+/// What is expected.
+pub fn loopback_address(text: &str) -> Result<SocketAddr, String> {
+    let expected = || "expected IP:PORT, localhost:PORT or :PORT".to_owned();
+    local_address(text, IpAddr::from(Ipv4Addr::LOCALHOST)).ok_or_else(expected)
+}
+
+/// A local address for media; `:PORT` is that of all addresses, IPv6 and IPv4.
+///
+/// # Errors
+/// What is expected.
+pub fn media_address(text: &str) -> Result<SocketAddr, String> {
+    let expected = || "expected IP:PORT, such as [::]:20900, or :PORT".to_owned();
+    local_address(text, IpAddr::from(Ipv6Addr::UNSPECIFIED)).ok_or_else(expected)
 }
 
 impl fmt::Display for ListenAddress {
@@ -235,7 +267,25 @@ mod tests {
         assert_eq!(tls.tls, Some(true));
         assert!(tls.address.is_ipv6());
         assert_eq!(tls.to_string(), "wss://[::]:8443");
-        for bad in ["8080", ":8080", "localhost:8080", "http://0.0.0.0:80", "0.0.0.0:99999", ""] {
+        for (short, long) in [
+            (":8080", "0.0.0.0:8080"),
+            ("localhost:8080", "127.0.0.1:8080"),
+            ("ws://:8080", "0.0.0.0:8080"),
+            ("wss://localhost:8443/", "127.0.0.1:8443"),
+        ] {
+            assert_eq!(short.parse::<ListenAddress>().unwrap().address.to_string(), long, "{short}");
+        }
+        for bad in [
+            "8080",
+            ":+8080",
+            ":",
+            "localhost",
+            "localhost:",
+            "host:8080",
+            "http://0.0.0.0:80",
+            "0.0.0.0:99999",
+            "",
+        ] {
             assert!(bad.parse::<ListenAddress>().is_err(), "{bad} was accepted");
         }
     }

@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::number::{Between, Ms};
+use super::{
+    address::loopback_address,
+    number::{Between, Ms},
+};
 
 /// An address of loopback, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +28,7 @@ impl FromStr for AdminAddress {
         }
         let expected =
             || format!("`{text}`: expected IP:PORT of loopback, such as 127.0.0.1:8089, or \"off\"");
-        let address: SocketAddr = text.parse().map_err(|_| expected())?;
+        let address = loopback_address(text).map_err(|_| expected())?;
         // It needs no password, so nobody else may reach it.
         if address.ip().is_loopback() { Ok(Self(Some(address))) } else { Err(expected()) }
     }
@@ -93,6 +96,10 @@ mod tests {
         assert!("0.0.0.0:8089".parse::<AdminAddress>().is_err());
         assert!("8089".parse::<AdminAddress>().is_err());
         assert_eq!("off".parse(), Ok(AdminAddress(None)));
+        for short in [":8089", "localhost:8089"] {
+            let address = short.parse::<AdminAddress>().map(|address| address.to_string());
+            assert_eq!(address, Ok("127.0.0.1:8089".to_owned()), "{short}");
+        }
         let address = "[::1]:1".parse::<AdminAddress>();
         assert_eq!(address.map(|address| address.to_string()), Ok("[::1]:1".to_owned()));
     }

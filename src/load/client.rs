@@ -262,6 +262,9 @@ impl Client {
                 Ok(())
             }
             "setRemoteSDP" => {
+                if peek.string_argument(1).is_some_and(|sdp| sdp.contains("\no=Holdfast ")) {
+                    add(&self.run.tally.anchored);
+                }
                 if let Some((media, sdp)) = self.remote_description(peek)
                     && let Err(error) = media.apply_answer(&sdp).await
                 {

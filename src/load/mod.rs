@@ -41,8 +41,11 @@ use upstream::{Control, Outage};
 /// How long the sockets may take to close at the end.
 const CLOSE_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// When it is told that no session is established.
+const HINT_AFTER: Duration = Duration::from_secs(1);
+
 /// Where a run stands, once per second.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Progress {
     /// Since the start.
     pub elapsed: Duration,
@@ -60,6 +63,8 @@ pub struct Progress {
     pub pictures: Option<(u64, u64)>,
     /// Whether the upstream that we control is away.
     pub upstream_is_down: bool,
+    /// What explains what is seen, as soon as it is known.
+    pub hint: Option<String>,
 }
 
 /// Runs the load until its time is over or `stop` becomes true, and sums it up.
@@ -73,7 +78,7 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
     progress: impl Fn(Progress) + Send + 'static,
 ) -> io::Result<Summary> {
-    let target = Target::resolve(&settings).await?;
+    let mut target = Target::resolve(&settings).await?;
     let mut control = match &settings.upstream {
         None => None,
         Some(upstream) => tokio::select! {
@@ -81,6 +86,7 @@ pub async fn run(
             () = client::stopped(&mut stop) => None,
         },
     };
+    target.reach(settings.local_addresses.first().copied()).await?;
     let bind_ip = settings.local_addresses.first().copied().map_or_else(|| target.local_ip(), Ok)?;
     let studio = Studio::start(&settings, bind_ip)?.map(Arc::new);
     let (end, ended) = watch::channel(false);
@@ -122,6 +128,10 @@ async fn work(
     outage: &watch::Sender<Outage>,
 ) {
     bring_clients(run, clients).await;
+    if clients.is_empty() {
+        // Nobody is left who could stay.
+        return;
+    }
     if let Some(control) = control {
         until_all_run(run).await;
         let note = |away: Duration| {
@@ -171,7 +181,20 @@ async fn bring_clients(run: &Arc<Run>, clients: &mut JoinSet<()>) {
     // Nobody signals the last arrival; a run may well wait a tick for it.
     while read(&run.tally.established) < wanted && Instant::now() < patience && !clients.is_empty() {
         sleep(Duration::from_millis(20)).await;
+        while clients.try_join_next().is_some() {}
     }
+}
+
+fn hint(run: &Run, elapsed: Duration) -> Option<String> {
+    if run.settings.media == Media::Signaling && read(&run.tally.anchored) > 0 {
+        return Some(summary::ANCHORED_WITHOUT_MEDIA.to_owned());
+    }
+    let nobody = read(&run.tally.established) == 0 && elapsed >= HINT_AFTER;
+    nobody.then(|| {
+        let errors = run.tally.errors();
+        let why = errors.iter().max_by_key(|(_, count)| **count).map_or("no answer", |(kind, _)| kind);
+        format!("no session is established yet ({why}): does the server behind it run?")
+    })
 }
 
 async fn report(run: Arc<Run>, progress: impl Fn(Progress)) {
@@ -189,6 +212,7 @@ async fn report(run: Arc<Run>, progress: impl Fn(Progress)) {
             errors: run.tally.errors().values().sum(),
             pictures: run.studio.as_ref().map(|studio| studio.moving()),
             upstream_is_down: run.outage.borrow().is_down(),
+            hint: hint(&run, begun.elapsed()),
         });
     }
 }

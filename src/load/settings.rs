@@ -159,6 +159,12 @@ impl LoadSettings {
         }
     }
 
+    /// Whether each session has a stream that is to run at the end.
+    #[must_use]
+    pub fn keeps_streams(&self) -> bool {
+        self.scenario.has_streams() && self.rate_per_s == 0.0
+    }
+
     /// Whether client `number` publishes; otherwise it plays the stream of its group.
     pub(super) const fn publishes(&self, number: usize) -> bool {
         number.is_multiple_of(self.players_per_stream + 1)

@@ -4,9 +4,13 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::{
+    net::{TcpSocket, TcpStream, lookup_host},
+    time::{sleep, timeout},
+};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -23,10 +27,15 @@ use crate::net::tls;
 /// Buffer per socket, in bytes: thousands of clients live in one process.
 const BUFFER_BYTES: usize = 4 * 1024;
 
+/// How long it may take to find out that nobody listens, and the time between two looks.
+const REACH_TIME_MAX: Duration = Duration::from_millis(1_500);
+const REACH_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Where to connect and how, resolved once.
 #[derive(Clone)]
 pub(super) struct Target {
-    address: SocketAddr,
+    /// The first that answered, in front; all that the name has.
+    addresses: Vec<SocketAddr>,
     url: String,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
@@ -50,19 +59,24 @@ impl Target {
             _ => return Err(wrong("not a ws:// or wss:// URL")),
         };
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let address = lookup_host((host.as_str(), port)).await?.next();
-        let address = address.ok_or_else(|| wrong("the name has no address"))?;
+        let found = timeout(REACH_TIME_MAX, lookup_host((host.as_str(), port))).await;
+        let addresses: Vec<SocketAddr> =
+            found.map_err(|_| wrong("the name is not resolved in time"))??.collect();
+        if addresses.is_empty() {
+            return Err(wrong("the name has no address"));
+        }
         let tls = if secure {
             let name = ServerName::try_from(host).map_err(|_| wrong("not a name for TLS"))?;
             Some((connector(settings)?, name))
         } else {
             None
         };
-        Ok(Self { address, url: url.to_string(), tls })
+        Ok(Self { addresses, url: url.to_string(), tls })
     }
 
     pub(super) async fn connect(&self, from: Option<IpAddr>) -> Result<Socket, String> {
-        let stream = self.tcp(from).await.map_err(|error| format!("connect: {}", error.kind()))?;
+        let failed = |error: io::Error| format!("connect: {}", error.kind());
+        let stream = tcp(self.address().map_err(failed)?, from).await.map_err(failed)?;
         let stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(stream),
             Some((connector, name)) => {
@@ -81,25 +95,57 @@ impl Target {
         })
     }
 
-    /// The local address from which the server is reached.
-    pub(super) fn local_ip(&self) -> io::Result<IpAddr> {
-        let any: SocketAddr =
-            if self.address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
-        let probe = std::net::UdpSocket::bind(any)?;
-        // Sends nothing; it only asks the system for the way.
-        probe.connect(self.address)?;
-        Ok(probe.local_addr()?.ip())
+    /// Finds out whether anybody listens, before thousands try; a server that is just being started has
+    /// a moment to.
+    ///
+    /// # Errors
+    /// Nobody does; told within [`REACH_TIME_MAX`].
+    pub(super) async fn reach(&mut self, from: Option<IpAddr>) -> io::Result<()> {
+        let mut last =
+            io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {REACH_TIME_MAX:?}"));
+        let look = async {
+            loop {
+                for index in 0..self.addresses.len() {
+                    let Some(address) = self.addresses.get(index).copied() else { continue };
+                    match tcp(address, from).await {
+                        Ok(_) => return self.addresses.swap(0, index),
+                        Err(error) => {
+                            last =
+                                io::Error::new(error.kind(), format!("nobody listens at {address}: {error}"))
+                        }
+                    }
+                }
+                sleep(REACH_INTERVAL).await;
+            }
+        };
+        let reached = timeout(REACH_TIME_MAX, look).await;
+        reached.map_err(|_| last)
     }
 
-    async fn tcp(&self, from: Option<IpAddr>) -> io::Result<TcpStream> {
-        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(from) = from {
-            socket.bind(SocketAddr::new(from, 0))?;
-        }
-        let stream = socket.connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    fn address(&self) -> io::Result<SocketAddr> {
+        self.addresses.first().copied().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
     }
+
+    /// The local address from which the server is reached.
+    pub(super) fn local_ip(&self) -> io::Result<IpAddr> {
+        let address = self.address()?;
+        let any: SocketAddr =
+            if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let probe = std::net::UdpSocket::bind(any)?;
+        // Sends nothing; it only asks the system for the way.
+        probe.connect(address)?;
+        Ok(probe.local_addr()?.ip())
+    }
+}
+
+async fn tcp(address: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(from) = from {
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn connector(settings: &LoadSettings) -> io::Result<TlsConnector> {

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
+    Media,
     client::Run,
     studio::{MediaSummary, Studio},
     tally::read,
@@ -112,7 +113,14 @@ pub struct Summary {
     pub upstream: Option<UpstreamSummary>,
     /// Measured time, in seconds.
     pub seconds: f64,
+    /// What explains the numbers, for people.
+    pub notes: Vec<String>,
 }
+
+/// What a load without media looks like to a proxy that carries media.
+pub(super) const ANCHORED_WITHOUT_MEDIA: &str = "these streams are anchored by Holdfast, which waits for the \
+    media of their clients; this load sends none (--media signaling), so they are reported FAILED after a while. \
+    Load it with --media real, or run the proxy with --media direct to measure signaling alone";
 
 impl Summary {
     pub(super) fn of(run: &Run, measured: Duration) -> Self {
@@ -151,8 +159,40 @@ impl Summary {
                 picture_restored: studio.map(|studio| studio.restored.percentiles()).unwrap_or_default(),
             }),
             seconds,
+            notes: notes(run),
         }
     }
+
+    /// Why less than `min_percent` of what was started was there at the end, if so.
+    #[must_use]
+    pub fn shortfall(&self, min_percent: u8, keeps_streams: bool) -> Option<String> {
+        let is_enough =
+            |left: u64, of: u64| left.saturating_mul(100) >= of.saturating_mul(u64::from(min_percent));
+        if self.established == 0 {
+            let why =
+                self.errors.iter().max_by_key(|(_, count)| **count).map_or("no answer", |(kind, _)| kind);
+            return Some(format!("no session was established: {why}"));
+        }
+        if !is_enough(self.survived, self.started) {
+            return Some(format!(
+                "{} of {} sessions survived, fewer than {min_percent} %",
+                self.survived, self.started
+            ));
+        }
+        // Streams that are known to have no media say nothing.
+        if keeps_streams && self.notes.is_empty() && !is_enough(self.running, self.established) {
+            return Some(format!(
+                "{} streams of {} sessions run at the end, fewer than {min_percent} %",
+                self.running, self.established
+            ));
+        }
+        None
+    }
+}
+
+fn notes(run: &Run) -> Vec<String> {
+    let without_media = run.settings.media == Media::Signaling && read(&run.tally.anchored) > 0;
+    if without_media { vec![ANCHORED_WITHOUT_MEDIA.to_owned()] } else { Vec::new() }
 }
 
 impl fmt::Display for Summary {
@@ -192,6 +232,9 @@ impl fmt::Display for Summary {
         }
         for (kind, count) in &self.errors {
             writeln!(f, "error      {count} × {kind}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note       {note}")?;
         }
         Ok(())
     }

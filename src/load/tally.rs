@@ -114,6 +114,8 @@ counters! {
     back,
     /// Streams running now.
     running,
+    /// Answers that Holdfast gave itself: it anchors the media of these streams.
+    anchored,
 }
 
 impl Tally {

@@ -1,5 +1,5 @@
-//! The control port: state as JSON, faults and switches by POST. It trusts whoever reaches it, so
-//! it belongs on a loopback address.
+//! The control port: state as JSON, faults and switches by POST. It trusts whoever reaches it from this
+//! machine, so it belongs on a loopback address; pages of other sites are turned away.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -9,40 +9,31 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::faults::Fault;
 use super::hub::Hub;
+use crate::local_http::{self, Bounds};
 
 /// Largest body of a request. A raw message to send may be large.
 const BODY_BYTES_MAX: usize = 32 << 20;
 
+/// Connections at once, and how long one may take to say what it wants.
+const BOUNDS: Bounds =
+    Bounds { connections_max: 64, idle_max: std::time::Duration::from_secs(60), life_max: None };
+
 /// Serves requests until the task is aborted.
 pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((tcp, _)) => {
-                let hub = hub.clone();
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(hub.clone(), request));
-                    let connection = hyper::server::conn::http1::Builder::new();
-                    if let Err(error) = connection.serve_connection(TokioIo::new(tcp), service).await {
-                        tracing::debug!(%error, "control connection failed");
-                    }
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "control port: accept failed");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        }
-    }
+    let service = service_fn(move |request| answer(hub.clone(), request));
+    local_http::serve("control", listener, BOUNDS, service).await;
 }
 
 async fn answer(hub: Arc<Hub>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
+    if let Some(why) = local_http::stranger(&parts.uri, &parts.headers, &[]) {
+        return Ok(reply(StatusCode::FORBIDDEN, &json!({"error": why})));
+    }
     let path = parts.uri.path();
     let result = match (&parts.method, path) {
         (&Method::GET, "/") => Ok(index()),
@@ -65,11 +56,15 @@ async fn answer(hub: Arc<Hub>, request: Request<Incoming>) -> Result<Response<Fu
         Ok(value) => (StatusCode::OK, value),
         Err((status, error)) => (status, json!({"error": error})),
     };
+    Ok(reply(status, &value))
+}
+
+fn reply(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
     *response.status_mut() = status;
     let json = header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Ok(response)
+    response
 }
 
 type Refusal = (StatusCode, String);

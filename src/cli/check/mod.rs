@@ -1,11 +1,15 @@
 //! `holdfast check`: whether a configuration would work, without starting anything.
 
+mod certificate;
 mod connect;
+mod ports;
 
 use std::{
     fmt::Display,
     io::Write,
     net::{SocketAddr, ToSocketAddrs},
+    path::Path,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -17,14 +21,18 @@ use crate::{
     net::tls,
 };
 
+/// How long a proxy that runs may take to say where it listens.
+const ADMIN_TIME_MAX: Duration = Duration::from_secs(1);
+
 pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     install_crypto_provider();
     let config = args.settings.load()?;
     if args.print_settings {
         print_settings(&config, out);
     }
-    let mut report = Report { out, unavailable: Vec::new() };
+    let mut report = Report { out, wrong: Vec::new(), unavailable: Vec::new() };
     report.listeners(&config)?;
+    report.ports(&config);
     report.trust(&config)?;
     report.limits(&config);
     report.say("restore", config.session.restore.mode);
@@ -48,7 +56,9 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
 
 struct Report<'a, W> {
     out: &'a mut W,
-    /// What does not answer, one sentence each.
+    /// What clients or servers would refuse, one sentence each.
+    wrong: Vec<String>,
+    /// What does not answer or is taken, one sentence each.
     unavailable: Vec<String>,
 }
 
@@ -60,6 +70,10 @@ impl<W: Write> Report<'_, W> {
     fn listeners(&mut self, config: &Config) -> Result<(), Failure> {
         let listen = &config.net.listen;
         if let (Some(certificate), Some(key)) = (&listen.tls_cert, &listen.tls_key) {
+            if self.certificate(certificate) {
+                // Whether its key fits is another question, and TLS has no answer for such ones.
+                return Err(self.refused());
+            }
             let count = certificates(tls::identity(certificate, key)?.cert.len());
             self.say("tls", format!("{} ({count}), key matches", certificate.display()));
         }
@@ -70,10 +84,44 @@ impl<W: Write> Report<'_, W> {
         Ok(())
     }
 
+    fn ports(&mut self, config: &Config) {
+        for finding in ports::look_at(config) {
+            if finding.is_fatal {
+                self.say("taken", &finding.text);
+                self.unavailable.push(finding.text);
+            } else {
+                self.say("note", finding.text);
+            }
+        }
+    }
+
+    /// True if clients would refuse what is in the file.
+    fn certificate(&mut self, path: &Path) -> bool {
+        let findings = certificate::look_at(path);
+        for odd in findings.odd {
+            self.say("warning", odd);
+        }
+        let is_wrong = !findings.wrong.is_empty();
+        for wrong in findings.wrong {
+            self.say("wrong", &wrong);
+            self.wrong.push(wrong);
+        }
+        is_wrong
+    }
+
+    fn refused(&mut self) -> Failure {
+        Failure::Usage(std::mem::take(&mut self.wrong).join("\n"))
+    }
+
     fn trust(&mut self, config: &Config) -> Result<(), Failure> {
         if let Some(ca) = &config.net.upstream.ca {
             let count = certificates(tls::roots(ca)?.len());
             self.say("trust", format!("{} ({count}) for wss upstreams", ca.display()));
+            // A root is trusted whatever its dates and version say; a leaf in its place is not.
+            let findings = certificate::look_at(ca);
+            for odd in findings.wrong.into_iter().chain(findings.odd) {
+                self.say("warning", odd);
+            }
         }
         Ok(())
     }
@@ -138,7 +186,7 @@ impl<W: Write> Report<'_, W> {
             return Ok(());
         }
         Err(Failure::Unavailable(format!(
-            "{}\nThe configuration itself is right. Is the server running, and is its address right?",
+            "{}\nThe configuration itself is right. Does the server run, is its address right, are the ports free?",
             self.unavailable.join("\n")
         )))
     }

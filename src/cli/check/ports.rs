@@ -1,0 +1,82 @@
+//! Whether the ports of a configuration can be had: they are bound for a moment and given back.
+
+use std::{
+    io::{self, ErrorKind},
+    net::{SocketAddr, TcpListener, UdpSocket},
+};
+
+use crate::{
+    config::{Config, MediaMode},
+    http,
+};
+
+/// A port that cannot be had, or not here.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) text: String,
+    /// The proxy would not start.
+    pub(super) is_fatal: bool,
+}
+
+/// Tries every port. Those that the proxy holds which runs now are no finding.
+pub(super) fn look_at(config: &Config) -> Vec<Finding> {
+    let own = running(config.admin.listen.0);
+    let is_own = |address: &SocketAddr| own.iter().any(|held| held == address);
+    let mut findings = Vec::new();
+    let mut look = |what: &str, address: SocketAddr, tried: io::Result<()>| {
+        if let Err(error) = tried
+            && !is_own(&address)
+        {
+            findings.extend(finding(what, address, &error));
+        }
+    };
+    for (address, _) in config.net.listen.listeners() {
+        look("listen", address, TcpListener::bind(address).map(drop));
+    }
+    // An answer on the admin port is that of the proxy that runs.
+    if let Some(address) = config.admin.listen.0.filter(|_| own.is_empty()) {
+        look("admin", address, TcpListener::bind(address).map(drop));
+    }
+    if config.media.mode == MediaMode::Anchor && own.is_empty() && config.media.listen.port() != 0 {
+        for number in 0..media_workers(config) {
+            let Some(port) = config.media.listen.port().checked_add(number) else { break };
+            let address = SocketAddr::new(config.media.listen.ip(), port);
+            look("media (UDP)", address, UdpSocket::bind(address).map(drop));
+        }
+    }
+    findings
+}
+
+fn media_workers(config: &Config) -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(config.media.workers.min(cores)).unwrap_or(u16::MAX)
+}
+
+fn finding(what: &str, address: SocketAddr, error: &io::Error) -> Option<Finding> {
+    let fatal = |text: String| Some(Finding { text, is_fatal: true });
+    let elsewhere = |text: String| Some(Finding { text, is_fatal: false });
+    match error.kind() {
+        ErrorKind::AddrInUse => fatal(format!("{what}: {address} is taken by another process")),
+        ErrorKind::PermissionDenied => elsewhere(format!(
+            "{what}: {address} takes a privilege that this process does not have (CAP_NET_BIND_SERVICE)"
+        )),
+        ErrorKind::AddrNotAvailable => elsewhere(format!("{what}: {address} is no address of this machine")),
+        // Such as a machine without IPv6, which media does without.
+        _ => None,
+    }
+}
+
+/// Where the proxy listens that answers on the admin port, if one does.
+fn running(admin: Option<SocketAddr>) -> Vec<SocketAddr> {
+    let Some(admin) = admin else { return Vec::new() };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return Vec::new();
+    };
+    let asked = runtime.block_on(async {
+        tokio::time::timeout(super::ADMIN_TIME_MAX, http::get(&admin.to_string(), "/status")).await
+    });
+    let Ok(Ok(status)) = asked else { return Vec::new() };
+    let listening =
+        status.get("listening").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+    listening.iter().filter_map(|address| address.as_str()?.parse().ok()).collect()
+}
