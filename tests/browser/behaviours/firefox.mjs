@@ -1,5 +1,5 @@
 // What is different with Firefox: its media cannot be given new addresses, for it waits for an answer
-// that the SDK never makes. It bears about 27 s without network; what was gone for longer is told as
+// that the SDK never makes. It bears about 25 s without network; what was gone for longer is told as
 // soon as its signaling is heard again, and starts anew by a click.
 
 import { twoWayStreaming } from '../pages/two_way_streaming.mjs';
