@@ -63,6 +63,11 @@ async fn sessions_and_streams_are_shown() {
     let shown: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(shown["sessions"], 3, "{shown}");
     assert_eq!(shown["outages"], 0, "{shown}");
+    // The client's socket and the server's of each.
+    assert_eq!(shown["descriptors"]["sessions"], 6, "{shown}");
+    assert!(shown["descriptors"]["capacity"].as_u64() > Some(6), "{shown}");
+    assert_eq!(shown["memory"]["is_short"], false, "{shown}");
+    assert!(shown["memory"]["bytes_max"].as_u64() > shown["memory"]["bytes"].as_u64(), "{shown}");
     for session in shown["shown"].as_array().unwrap() {
         assert_eq!(session["state"], "up", "{session}");
         assert_eq!(session["streams"][0]["state"], "live", "{session}");
@@ -71,6 +76,7 @@ async fn sessions_and_streams_are_shown() {
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("3 sessions, 0 in an outage"), "{out}");
     assert!(out.contains("publish load-"), "{out}");
+    assert!(out.contains("room    6 of "), "{out}");
 
     stop.send_replace(true);
     clients.await.unwrap().unwrap();

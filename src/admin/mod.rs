@@ -95,7 +95,7 @@ async fn status(State(desk): State<Arc<Desk>>) -> Response {
 
 async fn describe(proxy: &Proxy, begun: Instant) -> Value {
     let sessions = proxy.describe(SESSIONS_SHOWN_MAX).await;
-    let facts = proxy.facts();
+    let (facts, memory) = (proxy.facts(), proxy.memory());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": begun.elapsed().as_secs(),
@@ -104,6 +104,19 @@ async fn describe(proxy: &Proxy, begun: Instant) -> Value {
         "places_taken": facts.places_taken,
         "places": facts.places,
         "handshakes_held": facts.held,
+        "descriptors": {
+            "capacity": facts.files.capacity,
+            "sessions": facts.files.sessions,
+            "handshakes": facts.files.handshakes,
+            "attempts": facts.files.attempts,
+            "closing": facts.files.closing,
+        },
+        "memory": {
+            "bytes": memory.bytes,
+            "bytes_max": memory.bytes_max,
+            "buffered_bytes": memory.buffered_bytes,
+            "is_short": memory.is_short,
+        },
         "outages": facts.outages,
         "log_lines_dropped": telemetry::lines_dropped(),
         "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),

@@ -12,6 +12,7 @@ use crate::http;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Sessions in one screen.
 const LINES_MAX: usize = 20;
+const MIB: u64 = 1024 * 1024;
 
 pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
     super::on_runtime(async { if args.watch { watch(args, out).await } else { once(args, out).await } })
@@ -79,6 +80,7 @@ fn screen(status: &Value) -> String {
         number("places_taken"),
         number("places"),
     );
+    text.push_str(&room(status));
     if number("log_lines_dropped") > 0 {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "log     {} lines dropped: nobody reads stderr", number("log_lines_dropped"));
@@ -108,6 +110,23 @@ fn screen(status: &Value) -> String {
         let _ = writeln!(text, "… and {more} more; --json shows up to 1,000");
     }
     text
+}
+
+/// How much of the descriptors and of the memory is taken.
+fn room(status: &Value) -> String {
+    let number = |part: &str, key: &str| {
+        status.get(part).and_then(|part| part.get(key)).and_then(Value::as_u64).unwrap_or(0)
+    };
+    let kinds = ["sessions", "handshakes", "attempts", "closing"];
+    let taken: u64 = kinds.iter().map(|kind| number("descriptors", kind)).sum();
+    let is_short = status.get("memory").and_then(|memory| memory.get("is_short")) == Some(&Value::Bool(true));
+    format!(
+        "room    {taken} of {} descriptors taken, {} of {} MiB of memory{}\n",
+        number("descriptors", "capacity"),
+        number("memory", "bytes") / MIB,
+        number("memory", "bytes_max") / MIB,
+        if is_short { ": short, new sessions get 503" } else { "" },
+    )
 }
 
 /// Media workers that are not at work, or had to start again.
@@ -171,6 +190,19 @@ mod tests {
             media_trouble(&status(1, 1)),
             "media   1 of 2 workers alive, 1 restarts, 3 streams broken\n"
         );
+    }
+
+    #[test]
+    fn the_room_that_is_left_is_told() {
+        let status = |is_short: bool| {
+            json!({
+                "descriptors": {"capacity": 630, "sessions": 6, "handshakes": 1, "attempts": 2, "closing": 3},
+                "memory": {"bytes": 52 * MIB + 1, "bytes_max": 3_000 * MIB, "buffered_bytes": 0, "is_short": is_short}
+            })
+        };
+        let told = "room    12 of 630 descriptors taken, 52 of 3000 MiB of memory";
+        assert_eq!(room(&status(false)), format!("{told}\n"));
+        assert_eq!(room(&status(true)), format!("{told}: short, new sessions get 503\n"));
     }
 
     #[test]
