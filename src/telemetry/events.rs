@@ -38,6 +38,11 @@
 //! | `limit_reached` | warn | a setting bounded a client | `limit` |
 //! | `gave_up` | error | the end of patience: streams reported, socket closed | `attempts`, `cause` |
 //! | `session_ended` | info | a session is over | `cause`, `lived_ms` |
+//! | `memory` | warn, info when there is enough again | the memory budget runs short | `bytes`, `bytes_max` |
+//! | `lines_untold` | warn | lines about refused connections that were kept back in the minute before | `lines` |
+//! | `log_lines_dropped` | warn | stderr was not read fast enough | `lines` |
+//! | `signal_ignored` | info | a signal that does not end the proxy | `signal` |
+//! | `panic` | error | a defect of Holdfast, to be reported | `thread`, `place`, `cause` |
 //!
 //! One outage is few lines, however many sessions it hits: of each event the first in an outage of a node is
 //! told at its level and those that follow at debug, until `outage_summary` tells what came of all.
