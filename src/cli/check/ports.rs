@@ -42,6 +42,9 @@ pub(super) fn look_at(config: &Config) -> Vec<Finding> {
             let Some(port) = config.media.listen.port().checked_add(number) else { break };
             let address = SocketAddr::new(config.media.listen.ip(), port);
             look("media (UDP)", address, UdpSocket::bind(address).map(drop));
+            if config.media.tcp {
+                look("media (TCP)", address, TcpListener::bind(address).map(drop));
+            }
         }
     }
     findings
