@@ -254,6 +254,17 @@ fn write_certificate(key: &PKey<Private>, out: &Path, version: i32, from: &Asn1T
 }
 
 #[test]
+fn a_simulated_server_names_the_port_that_is_taken() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = tcp.local_addr().unwrap().to_string();
+    for flags in [["--control=127.0.0.1:0", "--listen"], ["--listen=127.0.0.1:0", "--control"]] {
+        let answer = holdfast(&["simulate", flags[0], flags[1], &taken]);
+        assert_eq!(answer.code, 69, "{}", answer.err);
+        assert!(answer.err.contains(&taken) && answer.err.contains(flags[1]), "{}", answer.err);
+    }
+}
+
+#[test]
 fn check_names_ports_that_are_taken() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -270,7 +281,11 @@ fn check_names_ports_that_are_taken() {
                 "--admin=off".into(),
                 format!("--media-listen={udp_address}"),
             ],
-            "media",
+            "media (UDP)",
+        ),
+        (
+            vec!["--listen=127.0.0.1:0".into(), "--admin=off".into(), format!("--media-listen={taken}")],
+            "media (TCP)",
         ),
     ] {
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();

@@ -25,7 +25,10 @@ pub(super) fn run(args: &SimulateArgs, out: &mut impl Write) -> Result<(), Failu
 async fn serve(settings: SimulatorSettings, out: &mut impl Write) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let simulator = Simulator::start(settings).await.map_err(|error| {
-        Failure::Unavailable(format!("the simulated server does not start: {error}\nIs the port taken?"))
+        Failure::Unavailable(format!(
+            "the simulated server does not start: {error}\nIs another one running? Choose other ports with \
+             --listen and --control."
+        ))
     })?;
     for address in simulator.addresses() {
         told(writeln!(out, "ws://{address}"));

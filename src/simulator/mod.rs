@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use faults::{Fault, FaultError, Newcomers};
 pub use media::{AnswerShape, VideoCodec};
@@ -47,6 +47,11 @@ pub use wire::Cut;
 
 use backend::Backend;
 use hub::{Doors, Hub};
+
+/// A listener, or an error that names its address.
+fn bound(address: SocketAddr) -> io::Result<TcpListener> {
+    server::bind(address).map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+}
 
 /// A running simulated server.
 #[derive(Debug)]
@@ -77,7 +82,7 @@ impl Simulator {
             control: None,
         };
         for address in listen {
-            let listener = server::bind(address)?;
+            let listener = bound(address)?;
             let local = listener.local_addr()?;
             simulator.addresses.push(local);
             simulator.listeners.push(tokio::spawn(server::run(hub.clone(), listener, local, None)));
@@ -85,7 +90,7 @@ impl Simulator {
         if let Some(tls) = tls {
             let acceptor = server::tls_acceptor(&tls)?;
             for address in tls.listen {
-                let listener = server::bind(address)?;
+                let listener = bound(address)?;
                 let local = listener.local_addr()?;
                 simulator.tls_addresses.push(local);
                 let run = server::run(hub.clone(), listener, local, Some(acceptor.clone()));
@@ -93,7 +98,7 @@ impl Simulator {
             }
         }
         if let Some(address) = control {
-            let listener = server::bind(address)?;
+            let listener = bound(address)?;
             simulator.control_address = Some(listener.local_addr()?);
             simulator.control = Some(tokio::spawn(control::run(hub, listener)));
         }
