@@ -8,7 +8,7 @@
 //! | `connected` | info | the upstream took a client's handshake | `client`, `upstream` |
 //! | `node_down` | warn | a node cannot be reached | `node`, `cause` |
 //! | `node_up` | info | it answers again | `node`, `down_ms` |
-//! | `outage_summary` | info, warn if somebody was told bad news | what came of the sessions that lost a node | `node`, `lasted_ms`, `sessions`, `sessions_restored`, `sessions_given_up`, `clients_left`, `attempts_failed`, `replays_refused`, `streams_restored`, `streams_reported`, `streams_cancelled`, `rooms_lost`, `gap_p50_ms`, `gap_p99_ms`, `gap_max_ms` |
+//! | `outage_summary` | info, warn if somebody was told bad news | what came of the sessions that lost a node | `node`, `lasted_ms`, `sessions`, `sessions_restored`, `sessions_given_up`, `clients_left`, `attempts_failed`, `replays_refused`, `streams_restored`, `streams_reported`, `streams_cancelled`, `rooms_lost`, and where something was restored `gap_p50_ms`, `gap_p99_ms`, `gap_max_ms` |
 //! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
 //! | `balancer_noticed` | warn | clients come through a balancer here, told once | `peer`, `set` |
 //! | `client_gave_up` | info | it went away while it waited for an upstream | `client` |
@@ -126,6 +126,8 @@ pub fn node_up(node: &dyn fmt::Display, down: Duration) {
 
 /// What came of the sessions that lost a node.
 pub(crate) fn outage_summary(node: &dyn fmt::Display, sum: &OutageSummary) {
+    // Where nothing was restored there is no gap to tell of: 0 would look like a good one.
+    let known = |gap_ms: u64| (gap_ms > 0).then_some(gap_ms);
     macro_rules! tell {
         ($level:ident) => {
             tracing::$level!(
@@ -142,9 +144,9 @@ pub(crate) fn outage_summary(node: &dyn fmt::Display, sum: &OutageSummary) {
                 streams_reported = sum.streams_reported,
                 streams_cancelled = sum.streams_cancelled,
                 rooms_lost = sum.rooms_lost,
-                gap_p50_ms = sum.gap_p50_ms,
-                gap_p99_ms = sum.gap_p99_ms,
-                gap_max_ms = sum.gap_max_ms,
+                gap_p50_ms = known(sum.gap_p50_ms),
+                gap_p99_ms = known(sum.gap_p99_ms),
+                gap_max_ms = known(sum.gap_max_ms),
                 "an outage is over"
             )
         };
