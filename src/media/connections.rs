@@ -227,14 +227,15 @@ impl Connections {
     /// A place for a new connection, if need be that of the oldest which has not shown who it is.
     fn place(&mut self, address: IpAddr) -> Option<Place> {
         let limits = self.limits;
-        if self.by_token.len() >= limits.connections_max
-            || self.unchecked.len() >= limits.unchecked_connections_max
-        {
-            let oldest = self.unchecked.first().copied()?;
-            self.refused += 1;
-            self.remove(oldest);
-        }
+        // First of all it is its own address that makes room: no other pays for one that has enough.
         if let Some(place) = self.places.take(address, limits.unchecked_per_address_max) {
+            if self.by_token.len() >= limits.connections_max
+                || self.unchecked.len() >= limits.unchecked_connections_max
+            {
+                let oldest = self.unchecked.first().copied()?;
+                self.refused += 1;
+                self.remove(oldest);
+            }
             return Some(place);
         }
         let network = network(address);
@@ -506,5 +507,20 @@ mod tests {
         assert!(places.take(at("192.0.2.1"), 0).is_some(), "no bound");
         drop((held, mapped));
         assert!(places.0.lock().is_empty());
+    }
+
+    #[test]
+    fn an_address_that_has_enough_takes_no_place_of_another() {
+        let limits = Limits { unchecked_connections_max: 5, ..LIMITS };
+        let (mut poll, mut connections, address) = connections(limits);
+        let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        other.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into()).unwrap();
+        other.connect(&address.into()).unwrap();
+        let mut other = std::net::TcpStream::from(other);
+        until(&mut poll, &mut connections, |c, _| c.len() == 1);
+        let _streams: Vec<_> = (0..9).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        until(&mut poll, &mut connections, |c, _| c.refused == 5);
+        assert_eq!(connections.len(), 5);
+        assert!(!is_closed(&mut other));
     }
 }
