@@ -27,6 +27,10 @@ use super::shared::Shared;
 const LOOK: Duration = Duration::from_millis(100);
 /// A session with fewer bytes in its buffers is not closed for them.
 pub(crate) const LARGE_BYTES_MIN: usize = 64 * 1024;
+/// The same while memory is short and buffers are a good part of it: very many small ones fill it too.
+const MANY_BYTES_MIN: usize = 8 * 1024;
+/// Buffers are a good part of the budget from one part in so many.
+const MANY_PART: usize = 8;
 
 /// How short memory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,6 +143,12 @@ impl Memory {
     /// Whether there is too little for what there is: then nobody reads on in a large message.
     pub(crate) fn is_full(&self) -> bool {
         self.level() == Level::Full
+    }
+
+    /// More bytes than this in its buffers and a session may have to close for others.
+    fn large_from(&self) -> usize {
+        let many = self.buffered_bytes() >= self.bytes_max / MANY_PART && self.is_short();
+        if many { MANY_BYTES_MIN } else { LARGE_BYTES_MIN }
     }
 
     fn level(&self) -> Level {
@@ -286,7 +296,7 @@ impl Account {
 
     /// Keeps the list of those with much.
     fn enter_or_leave(&mut self, waker: &Waker) {
-        if self.bytes <= LARGE_BYTES_MIN {
+        if self.bytes <= self.memory.large_from() {
             if let Some(large) = self.large.take() {
                 self.memory.large.lock().retain(|other| !Arc::ptr_eq(other, &large));
             }
@@ -413,5 +423,32 @@ mod tests {
         look(&memory, 99);
         assert_eq!(one.state(LARGE_BYTES_MIN, Waker::noop()), Demand::Nothing);
         assert!(memory.large.lock().is_empty());
+    }
+
+    #[test]
+    fn very_many_small_unfinished_messages_stay_under_it_too() {
+        let memory = budget();
+        let mut accounts: Vec<_> = (0..2_000).map(|_| Some(Account::new(Arc::clone(&memory)))).collect();
+        for kib in (10..=60).step_by(10) {
+            for index in 0..accounts.len() {
+                if let Some(account) = &mut accounts[index] {
+                    let _ = account.state(kib * 1024, Waker::noop());
+                }
+                if memory.is_full() {
+                    let has_to_close = |account: &Account| {
+                        account
+                            .large
+                            .as_ref()
+                            .is_some_and(|large| large.told_to_close.load(Ordering::Relaxed))
+                    };
+                    accounts
+                        .iter_mut()
+                        .for_each(|account| *account = account.take().filter(|a| !has_to_close(a)));
+                }
+                assert!(memory.bytes() <= memory.bytes_max());
+            }
+        }
+        let left = accounts.iter().flatten().count();
+        assert!((1_000..2_000).contains(&left), "{left} stay");
     }
 }
