@@ -121,12 +121,18 @@ fn media_settings(config: &Config) -> Option<MediaSettings> {
     if config.media.mode == MediaMode::Direct {
         return None;
     }
-    let mut settings = MediaSettings::from_config(config);
-    let share = media_files();
-    // One half for clients, the other for the workers themselves and legs towards the upstream.
-    let per_worker = (share / 2).checked_div(settings.workers).unwrap_or(share).max(1);
-    settings.tcp_connections_max = settings.tcp_connections_max.min(per_worker);
-    Some(settings)
+    Some(within(MediaSettings::from_config(config), media_files()))
+}
+
+/// The same settings, bounded so that the media side takes no more than this many descriptors where there
+/// are enough for its workers: of what these leave, one half is for clients on TCP, the other for legs
+/// towards the upstream.
+fn within(mut settings: MediaSettings, share: usize) -> MediaSettings {
+    let left = share.saturating_sub(settings.descriptors().fixed);
+    let per_worker = left / 2 / settings.workers.max(1);
+    settings.tcp_connections_max = settings.tcp_connections_max.min(per_worker.max(1));
+    settings.upstream_sockets_max = settings.upstream_sockets_max.min(per_worker);
+    settings
 }
 
 /// What the media side may take of the descriptors.
@@ -383,5 +389,28 @@ fn server_tls(settings: &NetSettings) -> Result<Option<Arc<ServerConfig>>, Start
         (Some(cert), Some(key)) => tls::server(cert, key, settings.listen.tls_tickets).map(Some),
         (None, None) => Ok(None),
         _ => Err(StartError::NoCertificate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_keeps_to_its_share_of_the_descriptors() {
+        for (workers, share) in [(1, 64), (2, 100), (2, 256), (8, 5_000), (64, 262_144)] {
+            let settings = within(MediaSettings { workers, ..MediaSettings::default() }, share);
+            let files = settings.descriptors();
+            let taken = files.fixed + files.clients + files.upstream;
+            assert!(taken <= share, "{taken} of {share} with {workers} workers");
+            assert!(files.clients > 0 && files.upstream > 0, "{files:?}");
+        }
+        let few =
+            MediaSettings { tcp_connections_max: 3, upstream_sockets_max: 0, ..MediaSettings::default() };
+        let few = within(few, 5_000);
+        assert_eq!((few.tcp_connections_max, few.upstream_sockets_max), (3, 0), "what is set stays");
+        // Fewer than the workers need: nothing is left, and nothing overflows.
+        let none = within(MediaSettings::default(), 7);
+        assert_eq!((none.tcp_connections_max, none.upstream_sockets_max), (1, 0));
     }
 }
