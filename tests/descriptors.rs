@@ -13,7 +13,10 @@ use std::{
 };
 
 use net_support::*;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+};
 use tokio_tungstenite::{
     client_async,
     tungstenite::{Error, client::IntoClientRequest},
@@ -165,4 +168,22 @@ async fn media_leaves_descriptors_to_sessions() {
         sessions.push(try_establish(&anchor, &mut upstream).await.unwrap());
     }
     assert!(anchor.open_files() < 300, "a quarter is kept for media");
+}
+
+#[tokio::test]
+async fn strangers_that_are_refused_and_stay_lock_nobody_out() {
+    let mut upstream = Upstream::start().await;
+    let proxy = Proxy::start(220, upstream.address, &["--media=direct"]);
+    let mut strangers = Vec::new();
+    for _ in 0..900 {
+        let mut stranger = connection_from("127.0.0.1", proxy.address).await;
+        // Answered 400; the connection is left open.
+        let _ = stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
+        strangers.push(stranger);
+    }
+    let mut client = connect_from("127.0.0.2", proxy.address).await.unwrap();
+    let (mut server, _) = upstream.accept().await;
+    send(&mut client, CONNECTION).await;
+    assert_eq!(next_text(&mut server).await, CONNECTION);
+    assert!(proxy.open_files() < 220);
 }

@@ -164,3 +164,16 @@ async fn a_flood_of_refusals_is_few_lines() {
     let lines = log.text().lines().filter(|line| line.contains("address_sessions_max")).count();
     assert!((1..=3).contains(&lines), "{lines} lines");
 }
+
+#[tokio::test]
+async fn few_places_are_not_locked_by_connections_that_say_nothing() {
+    let (proxy, mut upstream) = proxy_with(|settings| settings.limits.sessions_max = Some(70)).await;
+    let to = proxy.address();
+    let mut idle = Vec::new();
+    for _ in 0..80 {
+        idle.push(connection_from("127.0.0.1", to).await);
+    }
+    wait_until("they are there", || proxy.facts().handshakes >= 35).await;
+    let _client = connect_from("127.0.0.2", to, None).await.unwrap();
+    upstream.accept().await;
+}

@@ -7,7 +7,10 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::{
@@ -132,7 +135,14 @@ pub(super) fn tell(shared: &Shared, client: IpAddr, refused: Refused) {
 #[derive(Debug)]
 pub(super) struct Entry {
     file: FilesHeld,
-    connection: Option<Counted>,
+    connection: Option<Arc<Counted>>,
+}
+
+impl Entry {
+    /// What it has of its address's bound, for whoever keeps the connection beyond a refusal.
+    pub(super) fn of_address(&self) -> Option<Arc<Counted>> {
+        self.connection.clone()
+    }
 }
 
 /// What a new session has of its client's address until it is a session in the server's eyes as well.
@@ -141,16 +151,16 @@ pub(crate) struct Newcomer {
     /// The client's address.
     pub(crate) ip: IpAddr,
     /// None: a balancer that does not say who its clients are. Its address has no limits.
-    _connection: Option<Counted>,
+    _connection: Option<Arc<Counted>>,
 }
 
 /// A new connection. Whose it is, behind a trusted proxy, its request will tell.
 pub(super) fn enter(shared: &Shared, peer: IpAddr) -> Result<Entry, Refused> {
-    if shared.handshakes.count() >= shared.settings.limits.sessions_max.unwrap_or(usize::MAX) {
+    if shared.handshakes.count() >= shared.handshakes_max {
         return Err(Refused::Places);
     }
     let connection = match is_limited(shared, peer) {
-        true => Some(shared.addresses.connection(peer).map_err(Refused::Address)?),
+        true => Some(Arc::new(shared.addresses.connection(peer).map_err(Refused::Address)?)),
         false => None,
     };
     let file = shared.files.take(Use::Handshake, 1).ok_or(Refused::Files)?;
@@ -167,7 +177,7 @@ pub(super) fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Pl
     if is_limited(shared, client) {
         let addresses = &shared.addresses;
         if connection.is_none() {
-            connection = Some(addresses.connection(client).map_err(Refused::Address)?);
+            connection = Some(Arc::new(addresses.connection(client).map_err(Refused::Address)?));
         }
         addresses.handshake(client).map_err(Refused::Address)?;
         session = Some(addresses.session(client).map_err(Refused::Address)?);

@@ -50,9 +50,10 @@ pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
     });
 }
 
-/// Ends a connection whose last HTTP response was written, without losing that to a reset.
-pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket) {
-    let counted = (shared.closings.enter(), shared.files.count(Use::Closing));
+/// Ends a connection whose last HTTP response was written, without losing that to a reset. What its client
+/// has of any bound it keeps until then: else there would be none on those who are refused and stay.
+pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket, held: impl Send + 'static) {
+    let counted = (shared.closings.enter(), shared.files.count(Use::Closing), held);
     tokio::spawn(async move {
         let side = Side::new(socket, Role::Client, &[]);
         let mut end = Ending { side, skip_bytes: 0, skipped_bytes: 0, shut: false, close_seen: true };

@@ -90,6 +90,7 @@ pub(super) async fn serve(
         Ok(_) => (shared.handshakes.enter(), patience),
         Err(_) => (shared.refusing.enter(), patience.min(REFUSAL_TIME_MAX)),
     };
+    let of_address = entry.as_ref().ok().and_then(Entry::of_address);
     let deadline = Instant::now() + patience;
     let is_tls = tls.is_some();
     let port = stream.local_addr().map_or(0, |address| address.port());
@@ -118,14 +119,13 @@ pub(super) async fn serve(
     let admitted = admitted.lock().take();
     match (served, admitted) {
         (Ok(read), Some(admitted)) => begin(&shared, admitted, socket, read),
-        (Ok(_), None) => closing::close_http(&shared, socket),
+        (Ok(_), None) => closing::close_http(&shared, socket, (counted, of_address)),
         (Err(None), _) => went_away(peer),
         (Err(Some(cause)), _) => {
             events::connection_refused(&peer, &cause);
-            closing::close_http(&shared, socket);
+            closing::close_http(&shared, socket, (counted, of_address));
         }
     }
-    drop(counted);
 }
 
 /// Lets hyper read the request and write the answer; what was read behind the request, or why there

@@ -44,6 +44,10 @@ use super::{
 /// How long sessions may take to say what they are.
 const DESCRIBE_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// Connections before their 101 that there may be however few places there are: whoever connects and
+/// says nothing takes no place.
+const HANDSHAKES_MAX_LEAST: usize = 64;
+
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -216,8 +220,9 @@ impl Proxy {
         let files = Files::new(division);
         let places = settings.limits.sessions_max.unwrap_or_else(|| division.sessions());
         settings.limits.sessions_max = Some(places);
-        // However few they are: one address never has all places.
-        let addresses = Addresses::new(&settings.limits, division.sessions() / 2);
+        let handshakes_max = places.max(HANDSHAKES_MAX_LEAST);
+        // However few they are: one address never has all of them.
+        let addresses = Addresses::new(&settings.limits, division.sessions().min(handshakes_max) / 2);
         let client_tls = Arc::new(tls::client(settings.upstream.ca.as_deref())?);
         let pool = Pool::new(&settings.upstream, &client_tls, &files).map_err(StartError::Upstream)?;
         let server_tls = server_tls(&settings)?;
@@ -254,6 +259,7 @@ impl Proxy {
             clock: Clock::new(),
             closings: Arc::new(Tracker::default()),
             handshakes: Arc::new(Tracker::default()),
+            handshakes_max,
             held: Arc::new(Tracker::default()),
             stopping: watch::Sender::new(false),
             outages: Outages::default(),

@@ -126,6 +126,8 @@ pub(crate) struct Shared {
     pub(crate) closings: Arc<Tracker>,
     /// Connections before their 101.
     pub(crate) handshakes: Arc<Tracker>,
+    /// Most of them.
+    pub(crate) handshakes_max: usize,
     /// Handshakes that are held (rule R13).
     pub(crate) held: Arc<Tracker>,
     /// True once the proxy shuts down.
