@@ -11,10 +11,6 @@
 mod common;
 
 use std::{
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,7 +19,8 @@ use common::{
     PATIENCE, checks, let_pass,
     page::{Page, media_until},
     pool,
-    server::{Server, ask, free_port},
+    server::{Server, ask},
+    subject::Subject,
 };
 use holdfast::load::webrtc_client::{ClientOptions, ClientPool, ClientStats, WebRtcClient};
 use serde_json::{Value, json};
@@ -39,13 +36,6 @@ const DOWN: Duration = Duration::from_millis(500);
 
 fn parameter(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
-/// The proxy as a process of its own, so that what it holds can be told from what the clients hold.
-struct Subject {
-    child: Child,
-    address: SocketAddr,
-    admin: SocketAddr,
 }
 
 /// What the proxy holds.
@@ -68,53 +58,19 @@ impl Holdings {
     }
 }
 
-impl Subject {
-    async fn start(upstream: SocketAddr) -> Self {
-        let admin = free_port();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
-            .args(["run", "--listen=127.0.0.1:0", "--media-listen=127.0.0.1:0", "--log-format=json"])
-            .arg(format!("--admin={admin}"))
-            .arg(format!("--upstream=ws://{upstream}"))
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        let (found, address) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            let mut found = Some(found);
-            // Read to the end, or the proxy would wait for room in the pipe.
-            for line in log.lines().map_while(Result::ok) {
-                let line: Value = serde_json::from_str(&line).unwrap();
-                if line["message"] == "listening"
-                    && let Some(found) = found.take()
-                {
-                    found.send(line["address"].as_str().unwrap().parse().unwrap()).unwrap();
-                }
-            }
-        });
-        Self { address: address.await.unwrap(), child, admin }
-    }
+/// What is asked of the proxy here.
+struct Watched(Subject);
 
-    fn proc(&self, file: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
-    }
-
-    /// Memory that belongs to it alone: what it allocated.
-    fn memory_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(self.proc("status")).unwrap();
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
+impl Watched {
     async fn holdings(&self) -> Holdings {
-        let status = ask(self.admin, "GET", "/status", "").await;
+        let status = ask(self.0.admin, "GET", "/status", "").await;
         let number = |value: &Value| value.as_u64().unwrap();
         let media = &status["media"];
         Holdings {
             legs: [&status["places_taken"], &media["streams"], &media["upstream_sockets"]].map(number),
             tasks: number(&status["tasks"]),
-            threads: std::fs::read_dir(self.proc("task")).unwrap().count(),
-            descriptors: std::fs::read_dir(self.proc("fd")).unwrap().count(),
+            threads: std::fs::read_dir(self.0.proc("task")).unwrap().count(),
+            descriptors: self.0.descriptors(),
         }
     }
 
@@ -131,13 +87,6 @@ impl Subject {
     }
 }
 
-impl Drop for Subject {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// A page with one stream.
 struct Party {
     page: Page,
@@ -147,8 +96,8 @@ struct Party {
 }
 
 impl Party {
-    async fn join(proxy: &Subject, pool: &ClientPool, name: &str, publishes: bool) -> Self {
-        let page = Page::establish(proxy.address).await;
+    async fn join(proxy: &Watched, pool: &ClientPool, name: &str, publishes: bool) -> Self {
+        let page = Page::establish(proxy.0.address).await;
         let options = if publishes { ClientOptions::publish() } else { ClientOptions::play() };
         let options = ClientOptions { bitrate_bps: 200_000, ..options };
         let id = format!("{:032x}", rand::random::<u128>());
@@ -192,9 +141,9 @@ async fn every_stream_survives_every_kill_and_nothing_is_left_behind() {
     let every = Duration::from_secs(parameter("CHAOS_EVERY_S", 5));
     let lasts = Duration::from_secs(parameter("CHAOS_SECONDS", 30));
     let mut server = Server::start(json!({"pings": {"interval_ms": 5_000}})).await;
-    let subject = Subject::start(server.address).await;
+    let subject = Watched(Subject::start(server.address, &["--media-listen=127.0.0.1:0".to_owned()]).await);
     // The first session brings what stays for good, such as a connection of the log or a timer.
-    drop(Page::establish(subject.address).await);
+    drop(Page::establish(subject.0.address).await);
     let before_all = subject.wait_for("the first session is gone", |now| now.legs == [0; 3]).await;
 
     let pool = pool();
@@ -229,13 +178,13 @@ async fn every_stream_survives_every_kill_and_nothing_is_left_behind() {
         for (party, before) in parties.iter().zip(&before) {
             party.assert_unaware(before, &format!("kill {kills}"));
         }
-        rounds.push((begun.elapsed(), slowest, subject.memory_kb()));
+        rounds.push((begun.elapsed(), slowest, subject.0.memory_kb()));
         let_pass(every.saturating_sub(round.elapsed())).await;
     }
     let revivals: usize = parties.iter().map(|party| party.page.revivals(&party.id)).sum();
     let after_a_third = rounds.iter().find(|(at, ..)| *at >= lasts / 3).unwrap().2;
     let slowest = rounds.iter().map(|(_, slowest, _)| *slowest).max().unwrap();
-    let grown_kb = subject.memory_kb().saturating_sub(after_a_third);
+    let grown_kb = subject.0.memory_kb().saturating_sub(after_a_third);
     let summary = format!(
         "{kills} kills, {publishers} publishers, {players} players: all restored, at most {slowest:?} after the \
          server was there, {revivals} legs revived; the proxy, with {after_a_third} KB after a third of the time, \

@@ -14,6 +14,7 @@ pub mod checks;
 pub mod outage;
 pub mod page;
 pub mod server;
+pub mod subject;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
