@@ -9,9 +9,13 @@ use crate::client::{Client, Ended};
 use crate::{assert_no_violation, simulator};
 
 async fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+    request_as("localhost", address, method, path, body).await
+}
+
+async fn request_as(host: &str, address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
     let mut tcp = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     tcp.write_all(head.as_bytes()).await.unwrap();
@@ -53,6 +57,8 @@ async fn state_faults_and_switches_over_http() {
     assert_eq!(request(control, "POST", "/fault", r#"{"fault":"earthquake"}"#).await.0, 400);
     assert_eq!(request(control, "GET", "/fault", "").await.0, 405);
     assert_eq!(request(control, "GET", "/nothing", "").await.0, 404);
+    // A page that made its own name point here (DNS rebinding) gets nothing.
+    assert_eq!(request_as("evil.example", control, "GET", "/state", "").await.0, 403);
 }
 
 #[tokio::test]
