@@ -47,6 +47,8 @@ struct State {
     handshakes: usize,
     /// Nodes that have a task which probes them.
     probed: Vec<NodeIndex>,
+    /// Nodes that closed a connection which had not lasted, and that no probe has looked at since.
+    lost: Vec<NodeIndex>,
 }
 
 impl State {
@@ -70,7 +72,13 @@ impl State {
 impl Outage {
     /// A session waits for its next dial.
     pub(super) fn enter(&self, session: SessionId, mailbox: Arc<Mailbox>, awaits: Awaits) {
-        self.state.lock().sessions.insert(session, Waiter { mailbox, awaits });
+        let mut state = self.state.lock();
+        let node = mailbox.node();
+        if awaits == Awaits::Return && !state.lost.contains(&node) {
+            state.lost.push(node);
+        }
+        state.sessions.insert(session, Waiter { mailbox, awaits });
+        drop(state);
         self.changed.notify_waiters();
     }
 
@@ -106,6 +114,15 @@ impl Outage {
     pub(super) fn leave_handshake(&self) {
         let mut state = self.state.lock();
         state.handshakes = state.handshakes.saturating_sub(1);
+    }
+
+    /// Whether a session has come to await the return of this node since this was asked last: only a
+    /// look at once tells a node that restarts quickly from one that closes.
+    pub(super) fn take_lost(&self, node: NodeIndex) -> bool {
+        let mut state = self.state.lock();
+        let before = state.lost.len();
+        state.lost.retain(|lost| *lost != node);
+        state.lost.len() < before
     }
 
     /// Completes with the next [`Outage::announce`] after this call.

@@ -360,7 +360,7 @@ impl Pool {
     async fn probe(self: Arc<Self>, index: NodeIndex) {
         let Some(node) = self.nodes.get(index) else { return };
         loop {
-            self.pause(node).await;
+            self.pause(index, node).await;
             let is_down = || node.health.lock().is_down();
             // Whoever found it down since it was asked left the probing to this task.
             let again =
@@ -373,11 +373,12 @@ impl Pool {
         }
     }
 
-    /// The time between two probes: short only for a node that is down while somebody waits. One that
-    /// answers is not to be burdened.
-    async fn pause(&self, node: &Node) {
+    /// The time between two probes: short only for a node that is down while somebody waits, or after
+    /// a loss. One that answers is not to be burdened.
+    async fn pause(&self, index: NodeIndex, node: &Node) {
         sleep(self.probe_interval).await;
-        let is_urgent = || self.outage.anybody_waits() && node.health.lock().is_down();
+        let is_urgent =
+            || self.outage.anybody_waits() && (node.health.lock().is_down() || self.outage.take_lost(index));
         let until = Instant::now() + self.probe_interval.saturating_mul(QUIET_INTERVALS - 1);
         loop {
             let changed = self.outage.changed();
