@@ -43,7 +43,7 @@ use super::{
     health,
     live::{Note, Place},
     request::{self, Answer},
-    shared::Shared,
+    shared::{Shared, Tracked},
     socket::Socket,
     websocket::accept_key,
 };
@@ -84,12 +84,10 @@ pub(super) async fn serve(
     peer: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     entry: Result<Entry, Refused>,
+    counted: Tracked,
 ) {
     let patience = shared.settings.listen.handshake_timeout;
-    let (counted, patience) = match entry {
-        Ok(_) => (shared.handshakes.enter(), patience),
-        Err(_) => (shared.refusing.enter(), patience.min(REFUSAL_TIME_MAX)),
-    };
+    let patience = if entry.is_ok() { patience } else { patience.min(REFUSAL_TIME_MAX) };
     let of_address = entry.as_ref().ok().and_then(Entry::of_address);
     let deadline = Instant::now() + patience;
     let is_tls = tls.is_some();

@@ -67,7 +67,9 @@ fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option
             return;
         }
     }
-    tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls, entry));
+    // Counted here: a burst is accepted before any of its tasks runs.
+    let counted = if entry.is_ok() { shared.handshakes.enter() } else { shared.refusing.enter() };
+    tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls, entry, counted));
 }
 
 fn is_shortage(error: &io::Error) -> bool {
