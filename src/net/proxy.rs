@@ -185,7 +185,8 @@ impl Proxy {
             None => None,
             Some(settings) => {
                 let handle = MediaHandle::start(settings).map_err(StartError::Media)?;
-                tracing::info!(addresses = ?handle.addresses(), "media is anchored here");
+                let addresses: Vec<String> = handle.addresses().iter().map(ToString::to_string).collect();
+                tracing::info!(?addresses, "media is anchored here");
                 Some(handle)
             }
         };

@@ -36,9 +36,11 @@ export class Proxy {
 
   /** Its UDP ports for clients, one per worker, as its log tells. */
   async mediaPorts() {
-    const addresses = await until('the proxy says where its media ports are', () => (
-      this.child.text.match(/"media is anchored here","addresses":"\[([^\]]+)\]"/)?.[1]));
-    return addresses.split(', ').map((address) => Number(address.split(':').at(-1)));
+    const addresses = await until('the proxy says where its media ports are', () => {
+      const line = this.child.text.split('\n').slice(0, -1).find((text) => text.includes('"media is anchored here"'));
+      return line && JSON.parse(line).addresses;
+    });
+    return addresses.map((address) => Number(address.split(':').at(-1)));
   }
 
   /** Asks it to end and waits for that; returns how it ended. */
