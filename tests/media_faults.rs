@@ -26,13 +26,13 @@ async fn a_step_that_panics_ends_its_stream_and_no_other() {
     let (_publisher, player) = pair(&handle, &pool, &server, "n", &AnswerOptions::default()).await;
     let (_other, mut victim) = pair(&handle, &pool, &server, "m", &AnswerOptions::default()).await;
     player.until("media", flowing).await;
-    wait_until("all upstream sockets", || counter(&handle, "upstream_sockets") >= 4).await;
-    let sockets = counter(&handle, "upstream_sockets");
+    wait_until("all addresses of the server", || counter(&handle, "upstream_addresses") >= 4).await;
+    let addresses = counter(&handle, "upstream_addresses");
     victim.order(Order::Break { stream: victim.key, fault: Fault::Step });
     assert!(broken(&mut victim).await.contains("a panic at"));
     assert!(victim.facts.recv().await.is_none(), "no facts follow");
     wait_until("the end of what it held", || {
-        counter(&handle, "streams") == 3 && counter(&handle, "upstream_sockets") < sockets
+        counter(&handle, "streams") == 3 && counter(&handle, "upstream_addresses") < addresses
     })
     .await;
     assert_eq!((handle.streams(), counter(&handle, "streams_broken")), (3, 1));
