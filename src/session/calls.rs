@@ -55,10 +55,7 @@ impl Session {
         }
         if self.ledger.calls.len() >= self.settings.bounds.calls_max {
             self.event(Event::LimitReached { limit: "session.calls_max" });
-        } else if let Err(full) = self.may_keep_id(id) {
-            self.not_kept(full);
-        } else {
-            self.keep(id.len());
+        } else if self.keep_if(self.may_keep_id(id), id.len()) {
             self.ledger.calls.push(id.into());
         }
     }

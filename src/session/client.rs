@@ -77,13 +77,12 @@ impl Session {
             self.event(Event::LimitReached { limit: "hold.count_max" });
         } else if held_bytes + text.len() > hold.bytes_max {
             self.event(Event::LimitReached { limit: "hold.bytes_max" });
-        } else if let Err(full) = self.may_keep(0, text.len()) {
-            self.not_kept(full);
         } else {
             let until = self.now + hold.time_max;
-            self.keep(text.len());
-            self.held.push(HeldMessage { until, message: text.into() });
-            return;
+            if let Some(message) = self.kept_message(0, text) {
+                self.held.push(HeldMessage { until, message });
+                return;
+            }
         }
         if self.client.connection.is_none() && self.held.is_empty() {
             // Without its first message nobody can say what it wanted to be.
@@ -158,10 +157,7 @@ impl Session {
     pub(super) fn note_pending(&mut self, pending: Pending) {
         if self.ledger.pending.len() >= self.settings.bounds.pending_requests_max {
             self.event(Event::LimitReached { limit: "session.pending_requests_max" });
-        } else if let Err(full) = self.may_keep_id(pending.longest()) {
-            self.not_kept(full);
-        } else {
-            self.keep(pending.bytes());
+        } else if self.keep_if(self.may_keep_id(pending.longest()), pending.bytes()) {
             self.ledger.pending.push(pending);
         }
     }
@@ -229,15 +225,11 @@ impl Session {
         if let Some(stream) = index.and_then(|index| self.ledger.streams.get_mut(index)) {
             stream.metrics = None;
             let (rest_bytes, text) = (stream.bytes(), peek.text());
-            match self.may_keep(rest_bytes.saturating_add(text.len()), text.len()) {
-                Ok(()) => {
-                    self.keep(text.len());
-                    let metrics = Some(Packed::new(text));
-                    if let Some(stream) = index.and_then(|index| self.ledger.streams.get_mut(index)) {
-                        stream.metrics = metrics;
-                    }
-                }
-                Err(full) => self.not_kept(full),
+            let fits = self.may_keep(rest_bytes.saturating_add(text.len()), text.len());
+            if self.keep_if(fits, text.len())
+                && let Some(stream) = index.and_then(|index| self.ledger.streams.get_mut(index))
+            {
+                stream.metrics = Some(Packed::new(text));
             }
         }
         self.forward_for_stream(peek);

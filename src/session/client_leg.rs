@@ -46,23 +46,17 @@ impl Session {
         true
     }
 
-    /// Keeps a word of the server in order behind the running word that is withheld. False if none
-    /// is.
-    pub(super) fn withhold(&mut self, index: usize, message: &[u8]) -> bool {
-        let Some(withheld) = self.ledger.streams.get(index).and_then(|stream| stream.withheld.as_ref())
-        else {
-            return false;
-        };
-        if withheld.len() >= WITHHELD_MAX {
-            return true;
+    /// Keeps a word of the server in order behind the running word that is withheld.
+    pub(super) fn withhold(&mut self, index: usize, message: &[u8]) {
+        let withheld = self.ledger.streams.get(index).and_then(|stream| stream.withheld.as_ref());
+        if withheld.is_none_or(|withheld| withheld.len() >= WITHHELD_MAX) {
+            return;
         }
-        let bytes = self.ledger.streams.get(index).map_or(0, Stream::bytes);
-        if let Some(message) = self.kept_message(bytes, message)
+        if let Some(message) = self.kept_for_stream(index, message)
             && let Some(withheld) = self.ledger.streams.get_mut(index).and_then(|s| s.withheld.as_mut())
         {
             withheld.push(message);
         }
-        true
     }
 
     /// ICE and DTLS with the client stand: it hears what was withheld.

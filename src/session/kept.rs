@@ -63,17 +63,35 @@ pub(super) struct Kept {
 impl Session {
     /// Whether an entry of `entry_bytes` may be kept, `more_bytes` of them new.
     pub(super) fn may_keep(&self, entry_bytes: usize, more_bytes: usize) -> Result<(), Full> {
-        // The last quarter is for the truth about streams that come later.
-        let bytes_max = self.settings.bounds.bytes_max / 4 * 3;
         if entry_bytes > self.settings.bounds.stream_bytes_max {
             Err(Full::Entry)
-        } else if to_usize(self.kept.bytes).saturating_add(more_bytes) > bytes_max {
+        } else if to_usize(self.kept.bytes).saturating_add(more_bytes) > self.wishes_bytes_max() {
             Err(Full::Session)
         } else if self.process_has_room(more_bytes) {
             Ok(())
         } else {
             Err(Full::Process)
         }
+    }
+
+    /// As [`Session::may_keep`], of an entry with these ids or names.
+    pub(super) fn may_keep_named(
+        &self,
+        ids: &[&str],
+        entry_bytes: usize,
+        more_bytes: usize,
+    ) -> Result<(), Full> {
+        if ids.iter().all(|id| self.is_short(id)) {
+            self.may_keep(entry_bytes, more_bytes)
+        } else {
+            Err(Full::Id)
+        }
+    }
+
+    /// What may be kept of all that need not be: the last quarter is for the truth about streams that
+    /// come later.
+    fn wishes_bytes_max(&self) -> usize {
+        self.settings.bounds.bytes_max / 4 * 3
     }
 
     /// Whether all sessions together may keep this much more.
@@ -96,18 +114,27 @@ impl Session {
 
     /// Whether an id may be kept.
     pub(super) fn may_keep_id(&self, id: &str) -> Result<(), Full> {
-        if self.is_short(id) { self.may_keep(id.len(), id.len()) } else { Err(Full::Id) }
+        self.may_keep_named(&[id], id.len(), id.len())
     }
 
     /// How many bytes more the session may keep.
     pub(super) fn room_left(&self) -> usize {
-        let of_session = (self.settings.bounds.bytes_max / 4 * 3).saturating_sub(to_usize(self.kept.bytes));
+        let of_session = self.wishes_bytes_max().saturating_sub(to_usize(self.kept.bytes));
         of_session.min(self.registry.kept().left())
     }
 
     /// Counts what is being kept, until the next count tells exactly.
     pub(super) fn keep(&mut self, more_bytes: usize) {
         self.kept.bytes = self.kept.bytes.saturating_add(to_u32(more_bytes));
+    }
+
+    /// Counts what is about to be kept, if it may be; else the log hears why not.
+    pub(super) fn keep_if(&mut self, fits: Result<(), Full>, more_bytes: usize) -> bool {
+        match fits {
+            Ok(()) => self.keep(more_bytes),
+            Err(full) => self.not_kept(full),
+        }
+        fits.is_ok()
     }
 
     /// Something is not kept: the log hears of each limit once.
@@ -120,16 +147,14 @@ impl Session {
 
     /// A message for later, if it may be kept.
     pub(super) fn kept_message(&mut self, entry_bytes: usize, message: &[u8]) -> Option<Box<[u8]>> {
-        match self.may_keep(entry_bytes.saturating_add(message.len()), message.len()) {
-            Ok(()) => {
-                self.keep(message.len());
-                Some(message.into())
-            }
-            Err(full) => {
-                self.not_kept(full);
-                None
-            }
-        }
+        let fits = self.may_keep(entry_bytes.saturating_add(message.len()), message.len());
+        self.keep_if(fits, message.len()).then(|| message.into())
+    }
+
+    /// As [`Session::kept_message`], as a part of this stream.
+    pub(super) fn kept_for_stream(&mut self, index: usize, message: &[u8]) -> Option<Box<[u8]>> {
+        let stream_bytes = self.ledger.streams.get(index).map_or(0, Stream::bytes);
+        self.kept_message(stream_bytes, message)
     }
 
     /// Counts anew, and tells the sum of the process what changed.

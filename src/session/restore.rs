@@ -340,13 +340,9 @@ impl Session {
         if self.new_lever().is_none() {
             return;
         }
-        let fits = self.may_keep(user_data.len(), user_data.len());
-        match fits {
-            Ok(()) => self.keep(user_data.len()),
-            Err(full) => self.not_kept(full),
-        }
+        let fits = self.keep_if(self.may_keep(user_data.len(), user_data.len()), user_data.len());
         if let Some(lever) = self.new_lever() {
-            lever.user_data = fits.is_ok().then(|| Packed::plain(user_data));
+            lever.user_data = fits.then(|| Packed::plain(user_data));
         }
     }
 

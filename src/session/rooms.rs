@@ -49,13 +49,9 @@ impl Session {
         }
         self.forget_room(name);
         let bytes = peek.text().len().saturating_add(name.len()).saturating_add(operation.len());
-        let is_short = self.is_short(name) && self.is_short(operation);
-        let fits = if is_short { self.may_keep(bytes, bytes) } else { Err(Full::Id) };
-        if let Err(full) = fits {
-            self.not_kept(full);
+        if !self.keep_if(self.may_keep_named(&[name, operation], bytes, bytes), bytes) {
             return self.join_unkept(operation);
         }
-        self.keep(bytes);
         self.ledger.rooms.push(Room {
             name: name.into(),
             join: Packed::new(peek.text()),

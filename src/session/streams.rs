@@ -114,17 +114,9 @@ impl Session {
     /// reported instead of restored.
     fn may_keep_request(&mut self, peek: &Peek<'_>, id: &str, name: &str) -> bool {
         let request_bytes = peek.text().len();
-        let bytes = request_bytes.saturating_add(STREAM_BYTES).saturating_add(id.len());
-        let fits = if self.is_short(name) {
-            let bytes = bytes.saturating_add(name.len());
-            self.may_keep(request_bytes, bytes)
-        } else {
-            Err(Full::Id)
-        };
-        if let Err(full) = fits {
-            self.not_kept(full);
-        }
-        fits.is_ok()
+        let bytes = [STREAM_BYTES, id.len(), name.len()].into_iter().fold(request_bytes, usize::saturating_add);
+        // Counted with its stream.
+        self.keep_if(self.may_keep_named(&[name], request_bytes, bytes), 0)
     }
 
     fn has_room_for_stream(&mut self, stream_bytes: usize, request_bytes: usize) -> bool {

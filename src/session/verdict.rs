@@ -308,8 +308,7 @@ impl Session {
             _ => (restore.backoff_initial, restore.backoff_max),
         };
         let bound = self.patience(patience);
-        let kept_bytes = self.ledger.streams.get(index).map_or(0, Stream::bytes);
-        let words = message.and_then(|message| self.kept_message(kept_bytes, message));
+        let words = message.and_then(|message| self.kept_for_stream(index, message));
         let hold_end =
             self.ledger.streams.get(index).map(|stream| stream.since + self.settings.hold.time_max);
         let Some(stream) = self.ledger.streams.get_mut(index) else { return false };
@@ -377,8 +376,7 @@ impl Session {
         stream.state = StreamState::AwaitsProof { until };
         let identity = self.client.identity;
         let mail = Mail::ProveAlive { name: (&*stream.name).into(), asker: self.id, identity };
-        let kept_bytes = stream.bytes();
-        let words = self.kept_message(kept_bytes, message);
+        let words = self.kept_for_stream(index, message);
         if let Some(stream) = self.ledger.streams.get_mut(index) {
             stream.refusal = words;
         }
