@@ -28,7 +28,7 @@ impl Session {
                     self.upstream.resume_refused = true;
                 }
                 self.upstream.news.was_answered = false;
-                self.try_failed(Event::AttemptFailed { tries: outage.tries, error }, None);
+                self.try_failed(Event::AttemptFailed { tries: self.upstream.tries, error }, None);
             }
             Link::PassedThrough | Link::Ended => {}
         }
@@ -52,8 +52,7 @@ impl Session {
         // The very first loss is always followed by a try at once.
         let failures = if self.epoch == Epoch(0) { 0 } else { self.upstream.failures };
         let until = self.now + self.backoff(failures);
-        let tries = self.upstream.tries;
-        self.link = Link::Down(Outage { since: self.now, tries, stage: Stage::Waiting { until } });
+        self.link = Link::Down(Outage { since: self.now, stage: Stage::Waiting { until } });
         self.upstream.resume_refused = false;
         if let Some(lever) = &mut self.lever {
             // It waits for the next epoch to stand.
@@ -67,7 +66,7 @@ impl Session {
         self.streams_lose_upstream();
         let streams = self.ledger.streams.len();
         self.event(Event::UpstreamLost { cause, streams });
-        if self.tries_are_used_up(tries) {
+        if self.tries_are_used_up() {
             return self.give_up("no connection lasted".to_owned());
         }
         if until <= self.now {
@@ -82,9 +81,8 @@ impl Session {
 
     fn dial(&mut self) {
         let Link::Down(outage) = &mut self.link else { return };
-        outage.tries = outage.tries.saturating_add(1);
         outage.stage = Stage::Dialing;
-        self.upstream.tries = outage.tries;
+        self.upstream.tries = self.upstream.tries.saturating_add(1);
         self.epoch = Epoch(self.epoch.0.wrapping_add(1));
         let priority = if self.ledger.publishes() { Priority::Publisher } else { Priority::Other };
         self.outputs.push(Output::Dial { epoch: self.epoch, priority });
@@ -94,9 +92,14 @@ impl Session {
         matches!(self.link, Link::Down(Outage { stage: Stage::Waiting { .. }, .. }))
     }
 
-    fn tries_are_used_up(&self, tries: u32) -> bool {
+    /// Dials that count for the present outage; none outside of one.
+    pub(super) const fn tries_of_outage(&self) -> u32 {
+        if self.outage().is_some() { self.upstream.tries } else { 0 }
+    }
+
+    fn tries_are_used_up(&self) -> bool {
         let tries_max = self.settings.restore.tries_max;
-        tries_max > 0 && tries >= tries_max
+        tries_max > 0 && self.upstream.tries >= tries_max
     }
 
     /// Ends the wait of a session that could not reach its node; one that a node answered has its
@@ -120,7 +123,9 @@ impl Session {
     }
 
     pub(super) fn dial_failed(&mut self, error: DialError) {
-        let Some(outage) = self.outage() else { return };
+        if self.outage().is_none() {
+            return;
+        }
         // The upstream knows this client and does not want it: the same as a refused `connection`.
         if let DialError::Refused(status @ (401 | 403)) | DialError::Busy(status @ (401 | 403), _) = error {
             return self.give_up(format!("the upstream refused the handshake with status {status}"));
@@ -129,15 +134,17 @@ impl Session {
         let told = if let DialError::Busy(_, wait) = error { Some(wait) } else { None };
         // Whoever was told when to come again is not called earlier by what others see.
         self.upstream.news.path_believed |= told.is_some();
-        self.try_failed(Event::AttemptFailed { tries: outage.tries, error }, told);
+        self.try_failed(Event::AttemptFailed { tries: self.upstream.tries, error }, told);
     }
 
     /// One try is over; the next waits for its backoff, and for as long as the node asked (within a
     /// bound), or there is none.
     fn try_failed(&mut self, event: Event, told: Option<Duration>) {
-        let Some(outage) = self.outage() else { return };
+        if self.outage().is_none() {
+            return;
+        }
         self.event(event);
-        if self.tries_are_used_up(outage.tries) {
+        if self.tries_are_used_up() {
             return self.give_up("no try succeeded".to_owned());
         }
         self.upstream.failures = self.upstream.failures.saturating_add(1);
@@ -156,16 +163,19 @@ impl Session {
 
     /// Ends a try whose connection stands but is of no use.
     pub(super) fn abandon_try(&mut self, info: &str) {
-        let Some(outage) = self.outage() else { return };
+        if self.outage().is_none() {
+            return;
+        }
         self.outputs.push(Output::CloseUpstream(self.epoch, Close::NoCode));
-        let event = Event::ReplayRefused { tries: outage.tries, info: info.to_owned(), retry: true };
+        let tries = self.upstream.tries;
+        let event = Event::ReplayRefused { tries, info: info.to_owned(), retry: true };
         self.upstream.news.was_answered = true;
         self.try_failed(event, None);
     }
 
     /// Rule R10: everything is reported, then the socket ends as a dying server ends it.
     pub(super) fn give_up(&mut self, reason: String) {
-        let tries = self.outage().map_or(0, |outage| outage.tries);
+        let tries = self.tries_of_outage();
         self.event(Event::GaveUp { reason, tries });
         self.report_everything();
         self.end(Some(Close::Code(1001)), Close::NoCode);
@@ -210,7 +220,7 @@ impl Session {
         if self.settings.restore.is_transient(&info) {
             return self.abandon_try(&info);
         }
-        self.event(Event::ReplayRefused { tries: outage.tries, info, retry: false });
+        self.event(Event::ReplayRefused { tries: self.upstream.tries, info, retry: false });
         self.report_everything();
         self.outputs.push(Output::ForwardToClient);
         self.end(Some(Close::Code(1001)), Close::NoCode);
@@ -248,7 +258,8 @@ impl Session {
     pub(super) fn restore_streams(&mut self) {
         let Some(outage) = self.outage() else { return };
         self.link = Link::Up;
-        self.event(Event::SessionRestored { outage: self.now.since(outage.since), tries: outage.tries });
+        let tries = self.upstream.tries;
+        self.event(Event::SessionRestored { outage: self.now.since(outage.since), tries });
         if self.ledger.debug {
             self.say_upstream(br#"{"message":"sessionDebug","data":[{"command":"start"}]}"#.to_vec());
         }

@@ -74,7 +74,7 @@ impl Session {
                 .as_ref()
                 .map(Duration::as_millis)
                 .map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
-            tries: outage.map_or(0, |outage| outage.tries),
+            tries: self.tries_of_outage(),
             mode: self.mode_name(),
             rooms: self.ledger.rooms.len(),
             calls: self.ledger.calls.len(),

@@ -23,8 +23,6 @@ pub(super) enum Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Outage {
     pub(super) since: Timestamp,
-    /// Dials made since a connection last stayed.
-    pub(super) tries: u32,
     pub(super) stage: Stage,
 }
 
