@@ -88,7 +88,6 @@ impl Session {
         }
         let silence_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
         stream.silent_since = Some(super::Timestamp::from_ms(self.now.as_ms().saturating_sub(silence_ms)));
-        self.client.has_silent_legs = true;
     }
 
     pub(super) fn client_leg_revived(&mut self, index: usize, silence: Duration) {
@@ -107,17 +106,12 @@ impl Session {
             stream.silent_since.is_some_and(|since| now.since(since) >= patience)
                 && stream.state != StreamState::Stopping
         }) {
-            let before = self.ledger.streams.len();
             self.anchored_stream_is_over(
                 index,
                 INFO_CLIENT_GONE,
                 "its browser cannot be given new addresses",
             );
-            if self.ledger.streams.len() == before {
-                break;
-            }
         }
-        self.client.has_silent_legs = self.ledger.streams.iter().any(|stream| stream.silent_since.is_some());
     }
 
     /// The SDK's stop closes the media together with sending the request, and UDP may overtake

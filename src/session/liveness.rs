@@ -18,9 +18,7 @@ impl Session {
     pub(super) fn client_heard(&mut self) {
         self.client.last_heard = self.now;
         self.client.unanswered_since = None;
-        if self.client.has_silent_legs {
-            self.judge_silent_legs();
-        }
+        self.judge_silent_legs();
         if self.client.proof_until.take().is_some() {
             for (name, asker) in std::mem::take(&mut self.askers) {
                 self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: true }));

@@ -69,8 +69,6 @@ pub(super) struct Client {
     pub(super) keep_alive: bool,
     /// The check of its published video.
     pub(super) check_bitrate: CheckBitrate,
-    /// Media of a stream that cannot be revived is silent.
-    pub(super) has_silent_legs: bool,
     /// It has had a `getUserData`.
     pub(super) established: bool,
     /// It has had `registered`.
@@ -99,7 +97,6 @@ impl Client {
             mode: RestoreMode::Auto,
             keep_alive: false,
             check_bitrate: CheckBitrate::On,
-            has_silent_legs: false,
             established: false,
             registered: false,
             got_version: false,
