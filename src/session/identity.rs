@@ -6,7 +6,7 @@
 
 use sha1::{Digest, Sha1};
 
-use crate::signaling::{Peek, remove_field};
+use crate::signaling::{Peek, Span, remove_field};
 
 /// Bytes of the digest that are kept.
 const DIGEST_BYTES: usize = 16;
@@ -25,9 +25,11 @@ impl Identity {
     pub fn of_handshake<'a>(parts: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
         let mut digest = Sha1::new();
         for part in parts {
-            add(&mut digest, part);
+            let length = part.map_or(u64::MAX, |part| u64::try_from(part.len()).unwrap_or(u64::MAX - 1));
+            digest.update(length.to_be_bytes());
+            digest.update(part.unwrap_or_default());
         }
-        Self::finish(digest)
+        Self(digest.finalize().first_chunk().copied().unwrap_or_default())
     }
 
     /// This client together with something of it, as a stream's name.
@@ -37,33 +39,13 @@ impl Identity {
 
     /// Of a handshake's client once it has sent this `connection`.
     pub(super) fn with_connection(self, connection: &Peek<'_>) -> Self {
+        // The argument alone: what stands around it says nothing of the client.
         let said = connection.argument(0).map(|argument| {
-            let start = connection.text().len();
-            let without = remove_field(connection.text(), argument, "authToken");
-            // The argument alone: what stands around it says nothing of the client.
-            let end = argument.end.saturating_sub(start.saturating_sub(without.len()));
-            without.get(argument.start..end).unwrap_or_default().to_vec()
+            let argument = argument.of(connection.text());
+            remove_field(argument, Span { start: 0, end: argument.len() }, "authToken")
         });
-        let mut digest = Sha1::new();
-        add(&mut digest, Some(&self.0));
-        add(&mut digest, said.as_deref());
-        Self::finish(digest)
+        Self::of_handshake([Some(&self.0[..]), said.as_deref()])
     }
-
-    fn finish(digest: Sha1) -> Self {
-        let whole = digest.finalize();
-        let mut kept = [0; DIGEST_BYTES];
-        for (kept, byte) in kept.iter_mut().zip(whole) {
-            *kept = byte;
-        }
-        Self(kept)
-    }
-}
-
-fn add(digest: &mut Sha1, part: Option<&[u8]>) {
-    let length = part.map_or(u64::MAX, |part| u64::try_from(part.len()).unwrap_or(u64::MAX - 1));
-    digest.update(length.to_be_bytes());
-    digest.update(part.unwrap_or_default());
 }
 
 #[cfg(test)]
