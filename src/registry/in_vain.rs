@@ -1,8 +1,6 @@
 //! Publishers that were answered H264 and never sent video, remembered for a moment beyond their
 //! session.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use dashmap::DashMap;
 
 use crate::session::{Identity, Timestamp};
@@ -13,8 +11,6 @@ use super::RegistryLimits;
 #[derive(Debug, Default)]
 pub struct InVain {
     entries: DashMap<Identity, Timestamp>,
-    /// Entries, for a look without a lock: there are hardly ever any.
-    count: AtomicUsize,
     limits: RegistryLimits,
 }
 
@@ -31,25 +27,13 @@ impl InVain {
         if until > now && self.entries.len() < self.limits.in_vain_max {
             self.entries.insert(publisher, until);
         }
-        self.count.store(self.entries.len(), Ordering::Relaxed);
     }
 
     /// Whether this publisher is remembered.
     #[must_use]
     pub fn knows(&self, publisher: Identity, now: Timestamp) -> bool {
-        let until = self.entries.get(&publisher).map(|entry| *entry);
-        let stale = until.is_some_and(|until| until <= now);
-        if stale {
-            self.entries.remove(&publisher);
-            self.count.store(self.entries.len(), Ordering::Relaxed);
-        }
-        until.is_some() && !stale
-    }
-
-    /// Whether nobody is remembered.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count.load(Ordering::Relaxed) == 0
+        self.entries.remove_if(&publisher, |_, until| *until <= now);
+        self.entries.contains_key(&publisher)
     }
 }
 
@@ -65,11 +49,11 @@ mod tests {
     fn a_publisher_is_known_for_its_time() {
         let known = InVain::new(RegistryLimits::default());
         let (one, other) = (Identity::default().and(b"1"), Identity::default().and(b"2"));
-        assert!(known.is_empty());
+        assert!(known.entries.is_empty());
         known.note(one, at(100), at(0));
         assert!(known.knows(one, at(99)) && !known.knows(other, at(99)));
         assert!(!known.knows(one, at(100)));
-        assert!(known.is_empty(), "forgotten when asked after its time");
+        assert!(known.entries.is_empty(), "forgotten when asked after its time");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::config::CheckBitrate;
 
 use super::{
-    Event, MediaCommand, Output,
+    Event, Identity, MediaCommand, Output,
     core::Session,
     ledger::{Stream, StreamState, Transport},
     packed::Packed,
@@ -74,10 +74,14 @@ impl Session {
     pub(super) fn remember_h264_in_vain(&mut self, stream: &Stream) {
         if stream.h264_in_vain {
             self.refuse_h264 = true;
-            let publisher = self.identity().and(stream.name.as_bytes());
             let until = self.now + self.settings.video.h264_in_vain;
-            self.registry.h264_in_vain().note(publisher, until, self.now);
+            self.registry.h264_in_vain().note(self.publisher_of(stream), until, self.now);
         }
+    }
+
+    /// This client as the publisher of this stream, in whatever session.
+    fn publisher_of(&self, stream: &Stream) -> Identity {
+        self.identity().and(stream.name.as_bytes())
     }
 
     /// Decides once, with its first request, whether a publish goes without H264 because the one
@@ -87,11 +91,7 @@ impl Session {
         if stream.opened || stream.without_h264 || !stream.kind.is_publish() {
             return;
         }
-        let known = || {
-            let publisher = self.identity().and(stream.name.as_bytes());
-            self.registry.h264_in_vain().knows(publisher, self.now)
-        };
-        if !self.refuse_h264 && (self.registry.h264_in_vain().is_empty() || !known()) {
+        if !self.refuse_h264 && !self.registry.h264_in_vain().knows(self.publisher_of(stream), self.now) {
             return;
         }
         let request = stream.request.as_ref().map(Packed::unpack).unwrap_or_default();
