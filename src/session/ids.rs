@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::signaling::{Edits, Peek, Span, peek, string};
 
-use super::core::Session;
+use super::{core::Session, kept::texts};
 
 /// Ids kept per session; the oldest goes first, and would be written as text from then on.
 const NUMERIC_IDS_MAX: usize = 256;
@@ -35,7 +35,7 @@ impl NumericIds {
 
     /// What they take.
     pub(super) fn bytes(&self) -> usize {
-        self.0.iter().map(|id| id.len() + size_of::<Box<str>>()).sum()
+        texts(&self.0)
     }
 
     /// A message for the client with these ids as numbers.

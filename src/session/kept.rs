@@ -200,7 +200,7 @@ const fn to_usize(bytes: u32) -> usize {
 }
 
 /// Lengths of texts and of the fat pointers to them.
-fn texts<'a>(texts: impl IntoIterator<Item = &'a Box<str>>) -> usize {
+pub(super) fn texts<'a>(texts: impl IntoIterator<Item = &'a Box<str>>) -> usize {
     texts.into_iter().map(|text| text.len() + size_of::<Box<str>>()).sum()
 }
 

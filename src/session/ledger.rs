@@ -266,13 +266,8 @@ pub(super) struct LeftBehind {
 impl LeftBehind {
     /// Notes a stream; past the bound the oldest is forgotten.
     pub(super) fn note(&mut self, stream: &Stream) {
-        let bytes = |entry: &(Box<str>, Box<str>, Kind)| entry.0.len() + entry.1.len();
         self.streams.push((stream.upstream_id().into(), stream.name.clone(), stream.kind));
-        while self.streams.len() > RETIRED_MAX
-            || self.streams.iter().map(bytes).sum::<usize>() > RETIRED_BYTES_MAX
-        {
-            self.streams.remove(0);
-        }
+        forget_oldest(&mut self.streams, |(id, name, _)| id.len() + name.len());
     }
 
     /// Takes the upstream id of a stream with this name, to stop it.
@@ -294,6 +289,12 @@ const RETIRED_MAX: usize = 64;
 /// Bytes of them, and of the streams left behind; these come on top of what a session may keep.
 pub(super) const RETIRED_BYTES_MAX: usize = 16 * 1024;
 
+fn forget_oldest<T>(entries: &mut Vec<T>, bytes_of: impl Fn(&T) -> usize) {
+    while entries.len() > RETIRED_MAX || entries.iter().map(&bytes_of).sum::<usize>() > RETIRED_BYTES_MAX {
+        entries.remove(0);
+    }
+}
+
 impl Ledger {
     pub(super) fn by_client_id(&self, id: &str) -> Option<usize> {
         self.streams.iter().position(|stream| &*stream.client_id == id)
@@ -306,11 +307,7 @@ impl Ledger {
 
     pub(super) fn retire(&mut self, upstream_id: &str) {
         self.retired.push(upstream_id.into());
-        while self.retired.len() > RETIRED_MAX
-            || self.retired.iter().map(|id| id.len()).sum::<usize>() > RETIRED_BYTES_MAX
-        {
-            self.retired.remove(0);
-        }
+        forget_oldest(&mut self.retired, |id| id.len());
     }
 
     pub(super) fn is_retired(&self, upstream_id: &str) -> bool {

@@ -1,9 +1,6 @@
 //! The participants of a room, as the messages of the room API tell of them (protocol S2.7).
 
-use crate::{
-    config::SessionBounds,
-    signaling::{Span, elements, field, fields, string},
-};
+use crate::signaling::{Span, elements, field, fields, string};
 
 use super::ledger::{Participant, Room};
 
@@ -55,8 +52,11 @@ pub(super) fn room_command(text: &[u8], payload: Span) -> Option<(String, String
 /// The participants of a STATE: logins, or objects of login and stream name.
 ///
 /// Names too long to be kept are left out.
-pub(super) fn participants(text: &[u8], info: Span, bounds: &SessionBounds) -> Vec<Participant> {
-    let is_short = |name: &str| name.len() <= bounds.id_bytes_max;
+pub(super) fn participants(
+    text: &[u8],
+    info: Span,
+    is_short: impl Fn(&str) -> bool,
+) -> Vec<Participant> {
     let mut all = Vec::new();
     for span in elements(text, info).take(ELEMENTS_MAX) {
         if let Some(login) = string(text, span).filter(|login| is_short(login)) {

@@ -6,7 +6,7 @@ use crate::signaling::{Edits, Peek, Span, fields, peek, string, synthetic};
 use super::{
     Event, Output, Timestamp,
     core::Session,
-    kept::Full,
+    kept::{Full, texts},
     ledger::{Participant, Pending, Room, StreamState},
     packed::Packed,
     participants::{STREAMS_MAX, fresh_copy, login_and_stream, merge, participants, room_command},
@@ -333,7 +333,7 @@ impl Session {
 
     /// True if the STATE was turned into differences.
     fn room_state(&mut self, index: usize, text: &[u8], info: Span, bytes_max: usize) -> bool {
-        let fresh = participants(text, info, &self.settings.bounds);
+        let fresh = participants(text, info, |name| self.is_short(name));
         let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
         if !std::mem::take(&mut room.awaits_state) {
             for participant in fresh {
@@ -365,7 +365,7 @@ impl Session {
                 let new: Vec<_> =
                     fresh.streams.iter().filter(|s| !known.streams.contains(s)).cloned().collect();
                 for stream in &new {
-                    let bytes = stream.len() + size_of::<Box<str>>();
+                    let bytes = texts([stream]);
                     if known.streams.len() < STREAMS_MAX && room.participants_bytes + bytes <= bytes_max {
                         room.participants_bytes += bytes;
                         known.streams.push(stream.clone());
@@ -414,7 +414,7 @@ impl Session {
     /// client plays may be about to come back; the rest is withdrawn at once, or a page would
     /// play the dead one when the participant publishes anew.
     fn doubt_streams(&mut self, index: usize, login: &str, streams: &[Box<str>]) {
-        let bytes = streams.iter().map(|name| name.len() + size_of::<Box<str>>()).sum();
+        let bytes = texts(streams);
         let fits = self.must_keep(bytes);
         let (doubted, gone): (Vec<_>, Vec<_>) =
             streams.iter().cloned().partition(|name| fits && self.still_plays(name));
@@ -459,8 +459,7 @@ impl Session {
         let plays = self.still_plays(&stream);
         let repeated = self.epoch != super::Epoch(0);
         let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
-        let bytes = stream.len() + size_of::<Box<str>>();
-        let has_room = room.participants_bytes + bytes <= bytes_max;
+        let has_room = room.participants_bytes + texts([&stream]) <= bytes_max;
         let known = room.participants.iter_mut().find(|known| known.login == login);
         if known.is_none() && repeated {
             // It came before the STATE of a repeated join, which says it in time: the SDK throws
