@@ -172,6 +172,45 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// A stream that the client has just asked for, still without what its request says.
+    pub(super) fn new(kind: Kind, now: Timestamp) -> Self {
+        Self {
+            client_id: Box::default(),
+            upstream_id: None,
+            name: Box::default(),
+            kind,
+            transport: Transport::Direct,
+            request: None,
+            state: StreamState::Requested,
+            since: now,
+            tries: 0,
+            patience: None,
+            sent: false,
+            opened: false,
+            runs_upstream: false,
+            left_behind: false,
+            swallow_answer: false,
+            answered: false,
+            running: false,
+            client_connected: false,
+            withheld: None,
+            alive: false,
+            unrevivable: false,
+            silent_since: None,
+            h264_in_vain: false,
+            audio_muted: false,
+            video_muted: false,
+            was_muted: false,
+            without_h264: false,
+            refusal: None,
+            media_closed_until: None,
+            metrics: None,
+            restored: 0,
+            last_outage_ms: None,
+            numbers: None,
+        }
+    }
+
     /// The id under which the upstream knows it.
     pub(super) fn upstream_id(&self) -> &str {
         self.upstream_id.as_deref().unwrap_or(&self.client_id)
