@@ -140,10 +140,9 @@ impl Session {
             Takeover::Anybody => true,
             Takeover::Never => false,
         };
-        let fits = self.may_keep_id(name).is_ok();
-        if !fits || !entitled || !self.holds_name(name) || self.askers.len() >= bound {
-            let alive = self.holds_name(name);
-            self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive }));
+        let (fits, holds) = (self.may_keep_id(name).is_ok(), self.holds_name(name));
+        if !fits || !entitled || !holds || self.askers.len() >= bound {
+            self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: holds }));
             return;
         }
         self.askers.push((name.into(), asker));
