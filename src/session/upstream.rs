@@ -6,7 +6,7 @@ use crate::signaling::{Edits, Peek, Span, elements, identifier, peek};
 use super::{
     Event, Output,
     core::Session,
-    ledger::{Pending, StreamState, Transport},
+    ledger::{Pending, Stream, StreamState, Transport},
     state::{Stage, Subject},
 };
 
@@ -180,7 +180,7 @@ impl Session {
     /// Forwards a message about a stream we know, in order behind what is held back for it.
     pub(super) fn forward_as(&mut self, index: usize, peek: &Peek<'_>, id_span: Option<Span>) {
         let Some(stream) = self.ledger.streams.get(index) else { return };
-        let message = mapped(peek, id_span, stream.upstream_id.as_ref().map(|_| &*stream.client_id));
+        let message = mapped(stream, peek, id_span);
         let client_id = stream.client_id.clone();
         let subject = Subject::Stream(client_id);
         if self.is_held_back(&subject) && !is_answer(peek) {
@@ -252,10 +252,11 @@ fn is_answer(peek: &Peek<'_>) -> bool {
     }
 }
 
-/// The message with another id in it; `None` if it needs no change.
-fn mapped(peek: &Peek<'_>, id_span: Option<Span>, client_id: Option<&str>) -> Option<Vec<u8>> {
+/// The server's message under the client's id; `None` if it needs no change.
+pub(super) fn mapped(stream: &Stream, peek: &Peek<'_>, id_span: Option<Span>) -> Option<Vec<u8>> {
+    stream.upstream_id.as_ref()?;
     let mut edits = Edits::new();
-    edits.push_string(id_span?, client_id?);
+    edits.push_string(id_span?, &stream.client_id);
     Some(edits.apply(peek.text()))
 }
 

@@ -15,6 +15,7 @@ use super::{
     request::offers_h264_and_vp8,
     state::{BurstEvent, Subject},
     streams::failed,
+    upstream::mapped,
 };
 
 /// Statuses after which the SDK deletes a stream (protocol S3.3).
@@ -476,9 +477,5 @@ impl Session {
 
 /// The server's message under the client's id.
 pub(super) fn client_words(stream: &Stream, peek: &Peek<'_>, id_span: Option<Span>) -> Vec<u8> {
-    let mut edits = crate::signaling::Edits::new();
-    if let (Some(span), Some(_)) = (id_span, &stream.upstream_id) {
-        edits.push_string(span, &stream.client_id);
-    }
-    edits.apply(peek.text())
+    mapped(stream, peek, id_span).unwrap_or_else(|| peek.text().to_vec())
 }
