@@ -52,11 +52,7 @@ pub(super) fn room_command(text: &[u8], payload: Span) -> Option<(String, String
 /// The participants of a STATE: logins, or objects of login and stream name.
 ///
 /// Names too long to be kept are left out.
-pub(super) fn participants(
-    text: &[u8],
-    info: Span,
-    is_short: impl Fn(&str) -> bool,
-) -> Vec<Participant> {
+pub(super) fn participants(text: &[u8], info: Span, is_short: impl Fn(&str) -> bool) -> Vec<Participant> {
     let mut all = Vec::new();
     for span in elements(text, info).take(ELEMENTS_MAX) {
         if let Some(login) = string(text, span).filter(|login| is_short(login)) {

@@ -87,7 +87,8 @@ impl Session {
     /// reported instead of restored.
     fn may_keep_request(&mut self, peek: &Peek<'_>, id: &str, name: &str) -> bool {
         let request_bytes = peek.text().len();
-        let bytes = [STREAM_BYTES, id.len(), name.len()].into_iter().fold(request_bytes, usize::saturating_add);
+        let bytes =
+            [STREAM_BYTES, id.len(), name.len()].into_iter().fold(request_bytes, usize::saturating_add);
         // Counted with its stream.
         self.keep_if(self.may_keep_named(&[name], request_bytes, bytes), 0)
     }

@@ -20,11 +20,6 @@ fn assert_bounded(bed: &Bed, what: &str) {
     assert_eq!(bed.registry.kept().bytes(), kept, "{what}: the process knows");
 }
 
-fn limits(bed: &Bed) -> Vec<&'static str> {
-    let limit = |event: &Event| if let Event::LimitReached { limit } = event { Some(*limit) } else { None };
-    bed.events.iter().filter_map(limit).collect()
-}
-
 fn large_publish(id: &str, name: &str, bytes: usize) -> Value {
     let mut publish = publish(id, name);
     publish["custom"] = json!(long(bytes));
@@ -39,7 +34,7 @@ fn a_publish_too_large_to_keep_is_passed_on_and_reported() {
     }
     assert_eq!(bed.upstream_got("publishStream").len(), 3);
     assert!(bed.session.kept_bytes() < 4 * 1024, "{}", bed.session.kept_bytes());
-    assert_eq!(limits(&bed), ["session.stream_bytes_max"], "the log says it once");
+    assert_eq!(bed.limits(), ["session.stream_bytes_max"], "the log says it once");
     bed.client("publishStream", publish("small", "tom"));
     bed.clear();
     bed.lose();
@@ -56,9 +51,7 @@ fn a_publish_too_large_to_keep_is_passed_on_and_reported() {
 /// Nor is it anchored: the workers' offer could not be put into it.
 #[test]
 fn a_publish_too_large_to_keep_goes_the_way_of_direct_media() {
-    let mut bed = Bed::new();
-    bed.session = bed.session.with_media();
-    let mut bed = bed.established();
+    let mut bed = Bed::anchored();
     bed.client("publishStream", publish("small", "tom"));
     assert_eq!(bed.media.len(), 1);
     bed.client("publishStream", large_publish("big", "cam", STREAM));
@@ -71,9 +64,7 @@ fn a_publish_too_large_to_keep_goes_the_way_of_direct_media() {
 
 #[test]
 fn an_answer_too_large_for_the_workers_is_the_clients() {
-    let mut bed = Bed::new();
-    bed.session = bed.session.with_media();
-    let mut bed = bed.established();
+    let mut bed = Bed::anchored();
     bed.client("publishStream", publish("a", "cam"));
     let MediaCommand::Open { key, epoch, .. } = &bed.media[0] else { panic!("{:?}", bed.media) };
     let offer = crate::media::Fact::UpstreamOffer { epoch: *epoch, sdp: "ours".to_owned() };
@@ -94,7 +85,7 @@ fn many_publishes_just_small_enough_stay_under_the_bound_of_the_session() {
         assert_bounded(&bed, "publishes");
     }
     assert_eq!(bed.upstream_got("publishStream").len(), 100, "all are passed on");
-    assert_eq!(limits(&bed), ["session.bytes_max"]);
+    assert_eq!(bed.limits(), ["session.bytes_max"]);
     bed.lose();
     bed.reconnect();
     assert_bounded(&bed, "after an outage");
@@ -131,7 +122,7 @@ fn long_ids_and_names_are_passed_on_and_not_kept() {
     bed.client("sendData", json!({"operationId": "l", "payload": {"command": "leave", "options": options}}));
     assert_eq!(bed.to_upstream.len(), 8, "all are passed on");
     assert_eq!(bed.session.kept_bytes(), before);
-    assert_eq!(limits(&bed), ["session.id_bytes_max"]);
+    assert_eq!(bed.limits(), ["session.id_bytes_max"]);
     // A stream with a long name still gets its verdict.
     bed.client("publishStream", publish("a", &id));
     bed.clear();
@@ -238,7 +229,7 @@ fn all_sessions_together_are_bounded_and_the_truth_goes_on() {
     }
     let kept = registry.kept().bytes();
     assert!(kept <= registry.kept().bytes_max() + 16 * 1024, "{kept} bytes are kept");
-    let full = beds.iter().filter(|bed| limits(bed) == ["limits.kept_memory_percent_max"]).count();
+    let full = beds.iter().filter(|bed| bed.limits() == ["limits.kept_memory_percent_max"]).count();
     assert!((5..8).contains(&full), "{full} found no room");
     // Who comes now is passed through; who is here is told the truth.
     let mut late = Bed::member(99, &registry, |_| {});

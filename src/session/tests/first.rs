@@ -117,9 +117,7 @@ fn a_refused_second_connection_is_an_answer() {
 
 #[test]
 fn a_stream_whose_id_is_a_number_is_anchored() {
-    let mut bed = Bed::new();
-    bed.session = bed.session.with_media();
-    let mut bed = bed.established();
+    let mut bed = Bed::anchored();
     let mut request = publish("x", "cam");
     request["mediaSessionId"] = json!(42);
     request["mediaProvider"] = json!("WebRTC");

@@ -2,17 +2,12 @@
 
 use super::*;
 
-fn limits(bed: &Bed) -> Vec<&'static str> {
-    let limit = |event: &Event| if let Event::LimitReached { limit } = event { Some(*limit) } else { None };
-    bed.events.iter().filter_map(limit).collect()
-}
-
 #[test]
 fn more_streams_than_allowed_are_refused() {
     let mut bed = Bed::with(|settings| settings.bounds.streams_max = 1).established().publishing("a", "cam");
     bed.client("publishStream", publish("b", "two"));
     assert_eq!(bed.statuses(), ["b FAILED Session not ready"]);
-    assert_eq!(limits(&bed), ["session.streams_max"]);
+    assert_eq!(bed.limits(), ["session.streams_max"]);
 }
 
 #[test]
@@ -24,20 +19,20 @@ fn the_hold_is_bounded_by_count_bytes_and_time() {
     bed.client("odd", json!({}));
     bed.client("odd", json!({}));
     assert_eq!(bed.statuses(), ["b FAILED Session not ready"]);
-    assert_eq!(limits(&bed), ["hold.count_max", "hold.count_max"]);
+    assert_eq!(bed.limits(), ["hold.count_max", "hold.count_max"]);
 
     let mut bed = Bed::with(|settings| settings.hold.bytes_max = 100).established();
     bed.lose();
     bed.client("publishStream", publish("a", "cam"));
     bed.client("odd", json!({"x": "y".repeat(100)}));
     assert_eq!(bed.statuses(), ["a FAILED Session not ready"]);
-    assert_eq!(limits(&bed), ["hold.bytes_max", "hold.bytes_max"]);
+    assert_eq!(bed.limits(), ["hold.bytes_max", "hold.bytes_max"]);
 
     let mut bed = Bed::new().established();
     bed.lose();
     bed.client("odd", json!({}));
     bed.pass(31_000);
-    assert_eq!(limits(&bed), ["hold.ms_max"]);
+    assert_eq!(bed.limits(), ["hold.ms_max"]);
 }
 
 #[test]
@@ -57,7 +52,7 @@ fn requests_calls_and_rooms_are_bounded() {
             json!({"operationId": format!("j{n}"), "payload": {"command": "join", "options": options}}),
         );
     }
-    assert_eq!(limits(&bed), ["session.pending_requests_max", "session.calls_max", "session.rooms_max"]);
+    assert_eq!(bed.limits(), ["session.pending_requests_max", "session.calls_max", "session.rooms_max"]);
     assert_eq!(bed.to_upstream.len(), 6, "what is not restored is still passed on");
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     config::{AppSettings, CheckBitrate},
     media::Fact,
-    session::{Identity, Outcome},
+    session::Identity,
 };
 
 const NEVER: Fact = Fact::NoVideo { never_sent: true, had_h264: true };
@@ -17,12 +17,47 @@ impl Bed {
     /// A session of a client with this handshake in a process with others.
     fn anchored_member(id: u64, registry: &Arc<Registry>, handshake: &str, connection: Value) -> Self {
         let mut bed = Self::member(id, registry, |_| {});
-        bed.session = std::mem::replace(&mut bed.session, Self::new().session)
-            .with_media()
-            .with_identity(Identity::default().and(handshake.as_bytes()));
+        let identity = Identity::default().and(handshake.as_bytes());
+        bed.session = bed.session.with_media().with_identity(identity);
         bed.client("connection", connection);
         bed.server("getUserData", json!({"authToken": format!("T{id}"), "status": "ESTABLISHED"}));
         bed.clear();
+        bed
+    }
+
+    /// A publish that runs on the server, and has its answer, before its client's media path stands.
+    fn publishing_unconnected() -> Self {
+        let mut bed = Self::anchored();
+        bed.client("publishStream", publish("a", "cam"));
+        bed.offer();
+        bed.server_all("setRemoteSDP", json!(["a", "answer", true]));
+        bed.fact(Fact::ClientAnswer { sdp: "our answer".to_owned() });
+        bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+        bed
+    }
+
+    /// A publish of Firefox that runs.
+    fn publishing_from_firefox() -> Self {
+        let mut bed = Self::anchored();
+        let mut request = publish("a", "cam");
+        let origin = "o=mozilla...THIS_IS_SDPARTA-99.0 4211 0 IN IP4 0.0.0.0\r\n";
+        request["sdp"] =
+            json!(request["sdp"].as_str().unwrap().replace("v=0\r\n", &format!("v=0\r\n{origin}")));
+        bed.client("publishStream", request);
+        bed.offer();
+        bed.fact(Fact::ClientConnected);
+        bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+        bed.clear();
+        bed
+    }
+
+    /// An anchored publish whose upstream was lost and is back: the workers have made a new offer.
+    fn offered_again() -> Self {
+        let mut bed = Self::anchored();
+        bed.anchored_publish("a");
+        bed.lose();
+        bed.reconnect();
+        bed.offer();
         bed
     }
 
@@ -35,8 +70,17 @@ impl Bed {
         *refuse_h264
     }
 
+    /// A publish that was answered H264 ended without having sent video.
+    fn after_h264_in_vain() -> Self {
+        let mut bed = Self::anchored();
+        bed.anchored_publish("a");
+        bed.fact(NEVER);
+        bed.stop("a");
+        bed
+    }
+
     fn stop(&mut self, id: &str) {
-        self.client("unPublishStream", json!({"mediaSessionId": id, "name": "cam", "published": true}));
+        self.unpublish(id, "cam");
         self.server("notifyStreamStatusEvent", status(id, "cam", "UNPUBLISHED", None));
     }
 
@@ -61,10 +105,7 @@ fn a_publisher_that_sends_no_video_is_told_in_the_log_and_never_failed() {
 
 #[test]
 fn after_h264_in_vain_the_next_publish_goes_without() {
-    let mut bed = Bed::anchored();
-    bed.anchored_publish("a");
-    bed.fact(NEVER);
-    bed.stop("a");
+    let mut bed = Bed::after_h264_in_vain();
     assert!(bed.publishes_without_h264("b", "another name"), "of the same session");
 }
 
@@ -74,17 +115,14 @@ fn a_pause_or_the_browsers_own_fallback_is_not_h264_in_vain() {
         let mut bed = Bed::anchored();
         bed.anchored_publish("a");
         bed.fact(fact);
-        bed.client("unPublishStream", json!({"mediaSessionId": "a", "name": "cam", "published": true}));
+        bed.unpublish("a", "cam");
         assert!(!bed.publishes_without_h264("b", "cam"));
     }
 }
 
 #[test]
 fn without_vp8_a_client_keeps_its_h264() {
-    let mut bed = Bed::anchored();
-    bed.anchored_publish("a");
-    bed.fact(NEVER);
-    bed.stop("a");
+    let mut bed = Bed::after_h264_in_vain();
     let mut request = publish("b", "cam");
     request["sdp"] = json!("v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 102\r\na=rtpmap:102 H264/90000\r\n");
     bed.client("publishStream", request);
@@ -97,7 +135,7 @@ fn a_stream_that_runs_with_h264_keeps_it_when_another_had_it_in_vain() {
     bed.anchored_publish("a");
     bed.client("publishStream", publish("b", "screen"));
     bed.feed(Input::Media(crate::session::MediaKey(2), NEVER));
-    bed.client("unPublishStream", json!({"mediaSessionId": "b", "name": "screen", "published": true}));
+    bed.unpublish("b", "screen");
     bed.feed(Input::ClientActivity);
     bed.lose();
     bed.reconnect();
@@ -113,14 +151,11 @@ fn a_stream_that_runs_with_h264_keeps_it_when_another_had_it_in_vain() {
 
 #[test]
 fn when_it_is_the_same_without_h264_that_was_not_the_reason() {
-    let mut bed = Bed::anchored();
-    bed.anchored_publish("a");
-    bed.fact(NEVER);
-    bed.stop("a");
+    let mut bed = Bed::after_h264_in_vain();
     assert!(bed.publishes_without_h264("b", "cam"));
     let second = crate::session::MediaKey(2);
     bed.feed(Input::Media(second, Fact::NoVideo { never_sent: true, had_h264: false }));
-    bed.client("unPublishStream", json!({"mediaSessionId": "b", "name": "cam", "published": true}));
+    bed.unpublish("b", "cam");
     assert!(!bed.publishes_without_h264("c", "other"));
 }
 
@@ -192,17 +227,9 @@ fn failed_for_no_video_goes_without_h264_next_time() {
     assert!(bed.publishes_without_h264("b", "cam"));
 }
 
-fn restored(event: &Event) -> bool {
-    matches!(event, Event::StreamOutcome { outcome: Outcome::Restored, .. })
-}
-
 #[test]
 fn packets_without_a_key_frame_are_life_and_nothing_is_asked_again() {
-    let mut bed = Bed::anchored();
-    bed.anchored_publish("a");
-    bed.lose();
-    bed.reconnect();
-    bed.offer();
+    let mut bed = Bed::offered_again();
     let id = bed.last_upstream_id("publishStream");
     bed.server("notifyStreamStatusEvent", status(&id, "cam", "PUBLISHING", None));
     let before = bed.media.len();
@@ -213,38 +240,29 @@ fn packets_without_a_key_frame_are_life_and_nothing_is_asked_again() {
     }
     assert_eq!(bed.media.len(), before, "{:?}", bed.media);
     assert!(bed.upstream_got("unPublishStream").is_empty());
-    assert!(bed.events.iter().any(restored), "it lives: that is proof enough after a while");
+    assert!(bed.restored() > 0, "it lives: that is proof enough after a while");
     bed.flowing();
-    assert_eq!(bed.events.iter().filter(|event| restored(event)).count(), 1);
+    assert_eq!(bed.restored(), 1);
     assert!(bed.statuses().is_empty());
 }
 
 #[test]
 fn life_of_a_replay_that_failed_says_nothing_of_the_next() {
-    let mut bed = Bed::anchored();
-    bed.anchored_publish("a");
-    bed.lose();
-    bed.reconnect();
-    bed.offer();
+    let mut bed = Bed::offered_again();
     let epoch = *bed.dials.last().unwrap();
     bed.fact(Fact::Flowing { epoch, key_frame: false, complete: false });
     bed.fact(Fact::UpstreamFailed { epoch, reason: "gone".to_owned() });
     bed.pass(1_000);
     bed.offer();
     bed.pass_in_health(9_000);
-    assert!(!bed.events.iter().any(restored));
+    assert_eq!(bed.restored(), 0);
     bed.pass_in_health(2_000);
-    assert!(!bed.events.iter().any(restored), "the second replay showed no life");
+    assert_eq!(bed.restored(), 0, "the second replay showed no life");
 }
 
 #[test]
 fn publishing_waits_for_the_clients_own_media_path() {
-    let mut bed = Bed::anchored();
-    bed.client("publishStream", publish("a", "cam"));
-    bed.offer();
-    bed.server_all("setRemoteSDP", json!(["a", "answer", true]));
-    bed.fact(Fact::ClientAnswer { sdp: "our answer".to_owned() });
-    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+    let mut bed = Bed::publishing_unconnected();
     bed.server("notifyVideoFormat", json!({"mediaSessionId": "a", "streamerVideoWidth": 640}));
     assert!(bed.statuses().is_empty() && bed.client_got("notifyVideoFormat").is_empty());
     bed.fact(Fact::ClientConnected);
@@ -256,12 +274,7 @@ fn publishing_waits_for_the_clients_own_media_path() {
 
 #[test]
 fn a_client_whose_media_path_never_stands_hears_failed_alone() {
-    let mut bed = Bed::anchored();
-    bed.client("publishStream", publish("a", "cam"));
-    bed.offer();
-    bed.server_all("setRemoteSDP", json!(["a", "answer", true]));
-    bed.fact(Fact::ClientAnswer { sdp: "our answer".to_owned() });
-    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+    let mut bed = Bed::publishing_unconnected();
     bed.fact(Fact::ClientGone { reason: "nothing came".to_owned() });
     bed.pass_in_health(2_000);
     assert_eq!(bed.statuses(), ["a FAILED Failed by ICE timeout"]);
@@ -281,12 +294,7 @@ fn an_end_that_comes_before_it_is_all_the_client_hears() {
 
 #[test]
 fn the_word_of_an_upstream_that_is_gone_is_not_told_later() {
-    let mut bed = Bed::anchored();
-    bed.client("publishStream", publish("a", "cam"));
-    bed.offer();
-    bed.server_all("setRemoteSDP", json!(["a", "answer", true]));
-    bed.fact(Fact::ClientAnswer { sdp: "our answer".to_owned() });
-    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+    let mut bed = Bed::publishing_unconnected();
     bed.lose();
     bed.fact(Fact::ClientConnected);
     assert!(bed.statuses().is_empty());
@@ -315,28 +323,13 @@ fn what_is_withheld_is_bounded() {
     assert_eq!(bed.client_got("notifyVideoFormat").len(), 15, "16 with the status");
 }
 
-fn publish_of_firefox(id: &str) -> Value {
-    let mut request = publish(id, "cam");
-    let sdp = request["sdp"]
-        .as_str()
-        .unwrap()
-        .replace("v=0\r\n", "v=0\r\no=mozilla...THIS_IS_SDPARTA-99.0 4211 0 IN IP4 0.0.0.0\r\n");
-    request["sdp"] = json!(sdp);
-    request
-}
-
 fn silent(tries: u32) -> Fact {
     Fact::ClientSilent { tries, silence: Duration::from_secs(5) * tries }
 }
 
 #[test]
 fn firefox_is_not_revived_but_told_when_it_is_heard_again() {
-    let mut bed = Bed::anchored();
-    bed.client("publishStream", publish_of_firefox("a"));
-    bed.offer();
-    bed.fact(Fact::ClientConnected);
-    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
-    bed.clear();
+    let mut bed = Bed::publishing_from_firefox();
     let revived = |bed: &Bed| bed.media.iter().any(|one| matches!(one, MediaCommand::Revive { .. }));
     for tries in 1..=5 {
         bed.pass(5_000);
@@ -357,12 +350,7 @@ fn firefox_is_not_revived_but_told_when_it_is_heard_again() {
 
 #[test]
 fn firefox_that_is_heard_by_its_media_goes_on() {
-    let mut bed = Bed::anchored();
-    bed.client("publishStream", publish_of_firefox("a"));
-    bed.offer();
-    bed.fact(Fact::ClientConnected);
-    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
-    bed.clear();
+    let mut bed = Bed::publishing_from_firefox();
     for tries in 1..=6 {
         bed.pass(5_000);
         bed.fact(silent(tries));

@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 use crate::{config::SessionSettings, registry::Registry};
 
 use super::{
-    Close, DialError, Epoch, Event, Input, LossCause, Mail, MediaCommand, Output, Session, SessionId,
-    Timestamp,
+    Close, DialError, Epoch, Event, Input, LossCause, Mail, MediaCommand, Outcome, Output, Session,
+    SessionId, Timestamp,
 };
 
 /// A session with everything it said, sorted by addressee.
@@ -162,6 +162,10 @@ impl Bed {
         self
     }
 
+    pub(super) fn unpublish(&mut self, id: &str, name: &str) {
+        self.client("unPublishStream", json!({"mediaSessionId": id, "name": name, "published": true}));
+    }
+
     pub(super) fn playing_mse(mut self, id: &str, name: &str) -> Self {
         self.client(
             "playStream",
@@ -218,6 +222,20 @@ impl Bed {
             format!("{} {} {}", text("mediaSessionId"), text("status"), text("info"))
         };
         self.client_got("notifyStreamStatusEvent").iter().map(|message| words(&message["data"][0])).collect()
+    }
+
+    /// Limits that the log was told of.
+    pub(super) fn limits(&self) -> Vec<&'static str> {
+        let limit =
+            |event: &Event| if let Event::LimitReached { limit } = event { Some(*limit) } else { None };
+        self.events.iter().filter_map(limit).collect()
+    }
+
+    /// Streams that were restored.
+    pub(super) fn restored(&self) -> usize {
+        let restored =
+            |event: &&Event| matches!(event, Event::StreamOutcome { outcome: Outcome::Restored, .. });
+        self.events.iter().filter(restored).count()
     }
 
     /// The id under which the upstream was last asked for a stream.

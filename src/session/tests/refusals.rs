@@ -155,7 +155,7 @@ fn a_player_whose_publisher_chose_to_stop_hears_it() {
     let registry = Arc::new(Registry::default());
     let mut publisher = Bed::member(1, &registry, |_| {}).established().publishing("a", "cam");
     let mut bed = Bed::member(2, &registry, |_| {}).established().playing_mse("m", "cam");
-    publisher.client("unPublishStream", json!({"mediaSessionId": "a", "name": "cam", "published": true}));
+    publisher.unpublish("a", "cam");
     assert_eq!(registry.names().get("cam").ended.map(|ended| ended.0), Some(EndOfName::Chosen));
     bed.server("notifyStreamStatusEvent", status("m", "cam", "FAILED", Some("Stopped by publisher stop")));
     bed.pass(400);
