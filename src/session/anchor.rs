@@ -40,11 +40,12 @@ impl Session {
     /// Asks the workers for an upstream offer; the request follows when it is there. False if the
     /// stream is not anchored.
     pub(super) fn ask_for_offer(&mut self, index: usize, replay: bool) -> bool {
+        let transport = self.ledger.streams.get(index).map(|stream| stream.transport);
+        let Some(Transport::Anchored(key)) = transport else { return false };
         let until = self.now + self.settings.restore.proof_timeout;
         let epoch = self.epoch;
         self.refuse_h264_that_was_in_vain(index);
         let Some(stream) = self.ledger.streams.get_mut(index) else { return false };
-        let Transport::Anchored(key) = stream.transport else { return false };
         stream.state = StreamState::Offering { until, replay };
         let refuse_h264 = stream.without_h264;
         let command = if stream.opened {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    config::{AppSettings, CheckBitrate},
+    config::{AppSettings, CheckBitrate, RestoreMode},
     media::Fact,
     session::Identity,
 };
@@ -358,4 +358,25 @@ fn firefox_that_is_heard_by_its_media_goes_on() {
     bed.fact(Fact::ClientRevived { silence: Duration::from_secs(31) });
     bed.feed(Input::ClientActivity);
     assert!(bed.statuses().is_empty());
+}
+
+/// Nothing was left out of its offer: the server's word on its codecs is the first.
+#[test]
+fn after_h264_in_vain_a_direct_publish_is_still_retried_without_it() {
+    let mut bed = Bed::anchored_with(|settings| {
+        let direct = AppSettings { restore_mode: Some(RestoreMode::Notify), ..AppSettings::default() };
+        settings.apps.insert("direct".to_owned(), direct);
+    });
+    bed.anchored_publish("a");
+    bed.fact(NEVER);
+    bed.stop("a");
+    bed.client("connection", json!({"appKey": "direct"}));
+    bed.server("getUserData", json!({"authToken": "T1", "status": "ESTABLISHED"}));
+    bed.clear();
+    bed.client("publishStream", publish("b", "cam"));
+    assert_eq!(bed.upstream_got("publishStream")[0]["data"][0], publish("b", "cam"));
+    bed.server("notifyStreamStatusEvent", status("b", "cam", "FAILED", Some("No common codecs")));
+    assert!(bed.statuses().is_empty(), "{:?}", bed.statuses());
+    let offer = bed.upstream_got("publishStream")[1]["data"][0]["sdp"].to_string();
+    assert!(!offer.contains("H264") && offer.contains("VP8"), "{offer}");
 }
