@@ -31,19 +31,17 @@ impl SessionSettings {
     /// The restore mode for a session of this application, before `auto` is decided.
     #[must_use]
     pub fn restore_mode(&self, app_key: Option<&str>) -> RestoreMode {
-        app_key
-            .and_then(|key| self.apps.get(key))
-            .and_then(|app| app.restore_mode)
-            .unwrap_or(self.restore.mode)
+        self.app(app_key).and_then(|app| app.restore_mode).unwrap_or(self.restore.mode)
     }
 
     /// The check of published video for a session of this application.
     #[must_use]
     pub fn check_bitrate(&self, app_key: Option<&str>) -> CheckBitrate {
-        app_key
-            .and_then(|key| self.apps.get(key))
-            .and_then(|app| app.check_bitrate)
-            .unwrap_or(self.video.check_bitrate)
+        self.app(app_key).and_then(|app| app.check_bitrate).unwrap_or(self.video.check_bitrate)
+    }
+
+    fn app(&self, app_key: Option<&str>) -> Option<&AppSettings> {
+        app_key.and_then(|key| self.apps.get(key))
     }
 
     /// Whether published video is checked for any application.
