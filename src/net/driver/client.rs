@@ -20,10 +20,10 @@ use crate::{
 use super::{Driver, events::EndCause};
 
 impl Driver {
-    /// Whether reading from the client waits for the upstream to take what was read, or for the
-    /// client itself to take what it was answered.
-    pub(super) fn client_is_paused(&self) -> bool {
-        self.client.is_some() && (self.upstream_is_full() || self.client_is_full())
+    /// Whether one side lags behind with what it is sent: neither is read from then, since what either
+    /// says may be answered to it or passed on to the other.
+    pub(super) fn is_paused(&self) -> bool {
+        self.upstream_is_full() || self.client_is_full()
     }
 
     /// Whether a large message is not read on because memory is full.
@@ -39,7 +39,7 @@ impl Driver {
 
     /// True if something was read.
     pub(super) fn read_client(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Timestamp) -> bool {
-        if self.client_is_paused() || self.waits_for_memory(self.client.as_ref()) {
+        if self.is_paused() || self.waits_for_memory(self.client.as_ref()) {
             return false;
         }
         let Some(client) = &mut self.client else { return false };
@@ -223,7 +223,7 @@ impl Driver {
         true
     }
 
-    fn client_activity(&mut self, now: Timestamp) {
+    pub(super) fn client_activity(&mut self, now: Timestamp) {
         if !self.passthrough && self.client.is_some() {
             self.tell(Input::ClientActivity, now);
         }

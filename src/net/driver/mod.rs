@@ -139,10 +139,9 @@ impl Driver {
             progress |= self.read_upstream(cx, scratch, now);
             progress |= self.read_client(cx, scratch, now);
             // Whoever was not read from because the other side lagged is looked at again.
-            let (client_paused, upstream_paused) = (self.client_is_paused(), self.upstream_is_paused());
+            let paused = self.is_paused();
             progress |= self.write(cx, now);
-            progress |= client_paused && !self.client_is_paused();
-            progress |= upstream_paused && !self.upstream_is_paused();
+            progress |= paused && !self.is_paused();
             if self.client.is_none() {
                 self.end();
                 return Poll::Ready(());

@@ -97,11 +97,11 @@ impl Driver {
         // Whom we do not read from must not seem silent; one that does not read either is dropped
         // for that, or is silent if it may take all the time it likes.
         let paced = !pace.time.is_zero();
-        if self.upstream_is_paused() && (paced || !self.upstream_is_full()) {
-            self.tell(Input::UpstreamActivity(self.epoch), now);
+        if self.is_paused() && (paced || !self.upstream_is_full()) {
+            self.upstream_activity(now);
         }
-        if self.client_is_paused() && (paced || !self.client_is_full()) {
-            self.tell(Input::ClientActivity, now);
+        if self.is_paused() && (paced || !self.client_is_full()) {
+            self.client_activity(now);
         }
         self.tell(Input::Timeout, now);
     }

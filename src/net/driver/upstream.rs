@@ -19,12 +19,6 @@ use crate::{
 use super::Driver;
 
 impl Driver {
-    /// Whether reading from the upstream waits for the client to take what was read, or for the
-    /// upstream itself to take what it was answered.
-    pub(super) fn upstream_is_paused(&self) -> bool {
-        self.upstream.is_some() && (self.client_is_full() || self.upstream_is_full())
-    }
-
     /// Whether the upstream lags behind with what it is sent.
     pub(super) fn upstream_is_full(&self) -> bool {
         let mark = self.shared.settings.limits.upstream_buffer_bytes_max;
@@ -33,7 +27,7 @@ impl Driver {
 
     /// True if something was read.
     pub(super) fn read_upstream(&mut self, cx: &mut Context<'_>, scratch: &mut [u8], now: Timestamp) -> bool {
-        if self.upstream_is_paused() || self.waits_for_memory(self.upstream.as_ref()) {
+        if self.is_paused() || self.waits_for_memory(self.upstream.as_ref()) {
             return false;
         }
         let Some(upstream) = &mut self.upstream else { return false };
@@ -179,7 +173,7 @@ impl Driver {
         }
     }
 
-    fn upstream_activity(&mut self, now: Timestamp) {
+    pub(super) fn upstream_activity(&mut self, now: Timestamp) {
         if !self.passthrough && self.upstream.is_some() {
             self.tell(Input::UpstreamActivity(self.epoch), now);
         }
