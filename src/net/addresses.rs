@@ -21,7 +21,7 @@ use crate::config::LimitSettings;
 const BURST_SECONDS: u64 = 10;
 
 /// What an address has too much of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum TooMany {
     Sessions,
     Connections,

@@ -7,15 +7,15 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
+    time::{Duration, Instant},
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     limits::{FILES_PER_SESSION, FilesHeld, Use},
-    telemetry::events,
+    telemetry::{Told, events},
 };
 
 use super::{
@@ -26,10 +26,12 @@ use super::{
 };
 
 /// How often one kind of refusal is told.
-const TOLD_EVERY_MS: u64 = 10_000;
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// More kinds than there are.
+const KINDS_TOLD_MAX: usize = 16;
 
 /// Why somebody is not taken in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Refused {
     /// There are as many sessions, or connections before their request, as there may be.
     Places,
@@ -48,18 +50,6 @@ impl Refused {
             Self::Places | Self::Files => request::unavailable("all places are taken"),
             Self::Memory => request::unavailable("short of memory"),
             Self::Address(_) => request::too_many("your address has too many of these"),
-        }
-    }
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Places => 0,
-            Self::Files => 1,
-            Self::Address(TooMany::Sessions) => 2,
-            Self::Address(TooMany::Connections) => 3,
-            Self::Address(TooMany::Handshakes) => 4,
-            Self::Address(TooMany::FirstMessages) => 5,
-            Self::Memory => 6,
         }
     }
 }
@@ -86,42 +76,20 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Tells refusals at a bounded rate: strangers cause them.
-#[derive(Debug, Default)]
-pub(crate) struct RefusalLog([Told; 7]);
+/// Refusals that were told: strangers cause them.
+#[derive(Debug)]
+pub(crate) struct RefusalLog(Mutex<Told<Refused>>);
 
-#[derive(Debug, Default)]
-struct Told {
-    next_ms: AtomicU64,
-    untold: AtomicU64,
-}
-
-impl RefusalLog {
-    /// `Some(n)`: it is to be told, and `n` others were not.
-    fn note(&self, refused: Refused, now_ms: u64) -> Option<u64> {
-        let told = self.0.get(refused.index())?;
-        let next = told.next_ms.load(Ordering::Relaxed);
-        let mine = now_ms >= next
-            && told
-                .next_ms
-                .compare_exchange(
-                    next,
-                    now_ms.saturating_add(TOLD_EVERY_MS),
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                )
-                .is_ok();
-        if mine {
-            return Some(told.untold.swap(0, Ordering::Relaxed));
-        }
-        told.untold.fetch_add(1, Ordering::Relaxed);
-        None
+impl Default for RefusalLog {
+    fn default() -> Self {
+        Self(Mutex::new(Told::with_pause(KINDS_TOLD_MAX, TOLD_EVERY)))
     }
 }
 
 /// Tells a refusal, unless it was told of others like it a moment ago.
 pub(super) fn tell(shared: &Shared, client: IpAddr, refused: Refused) {
-    match shared.refusals.note(refused, shared.clock.now().as_ms()) {
+    let may_tell = shared.refusals.0.lock().may_tell(refused, Instant::now());
+    match may_tell {
         Some(0) => events::connection_refused(&client, &refused),
         Some(more) => {
             let cause = format_args!("{refused}; {more} more since this was told");
@@ -211,12 +179,14 @@ mod tests {
 
     #[test]
     fn each_kind_of_refusal_is_told_once_in_a_while() {
+        let begin = Instant::now();
         let log = RefusalLog::default();
-        assert_eq!(log.note(Refused::Files, 5), Some(0));
+        let note = |refused, ms| log.0.lock().may_tell(refused, begin + Duration::from_millis(ms));
+        assert_eq!(note(Refused::Files, 5), Some(0));
         for now in 6..1_006 {
-            assert_eq!(log.note(Refused::Files, now), None);
+            assert_eq!(note(Refused::Files, now), None);
         }
-        assert_eq!(log.note(Refused::Places, 7), Some(0));
-        assert_eq!(log.note(Refused::Files, 5 + TOLD_EVERY_MS), Some(1_000));
+        assert_eq!(note(Refused::Places, 7), Some(0));
+        assert_eq!(note(Refused::Files, 5 + 10_000), Some(1_000));
     }
 }

@@ -1,4 +1,4 @@
-//! Lines that somebody outside can cause are written once per minute; the others are counted.
+//! Lines that somebody outside can cause are written once in a while; the others are counted.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a line is not written again.
+/// How long a line is not written again, unless another pause is asked for.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// What was written of late. Takes no memory before the first line.
@@ -14,6 +14,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct Told<K> {
     lines: HashMap<K, Line>,
     lines_max: usize,
+    pause: Duration,
     withheld: u64,
 }
 
@@ -27,13 +28,19 @@ impl<K: Eq + Hash> Told<K> {
     /// Keeps at most so many lines in mind; while there are so many younger than a minute, others are
     /// not written at all.
     pub(crate) fn new(lines_max: usize) -> Self {
-        Self { lines: HashMap::new(), lines_max, withheld: 0 }
+        Self::with_pause(lines_max, PAUSE)
+    }
+
+    /// As [`Told::new`], with other than a minute between two lines that are alike.
+    pub(crate) fn with_pause(lines_max: usize, pause: Duration) -> Self {
+        Self { lines: HashMap::new(), lines_max, pause, withheld: 0 }
     }
 
     /// May this line be written now? Some: how many like it, or that found no room, were withheld
     /// since the last time.
     pub(crate) fn may_tell(&mut self, line: K, now: Instant) -> Option<u64> {
-        let is_old = |line: &Line| now.saturating_duration_since(line.written) >= PAUSE;
+        let pause = self.pause;
+        let is_old = |line: &Line| now.saturating_duration_since(line.written) >= pause;
         if let Some(known) = self.lines.get_mut(&line) {
             if !is_old(known) {
                 known.withheld += 1;
