@@ -110,14 +110,15 @@ pub struct Facts {
 /// How many sessions the limit on open files leaves room for, with this configuration.
 #[must_use]
 pub fn sessions_that_fit(config: &Config) -> usize {
-    let media = if config.media.mode == MediaMode::Direct { 0 } else { media_files() };
-    divide_files(&config.net, media).sessions()
+    divide_files(&config.net, config.media.mode != MediaMode::Direct).sessions()
 }
 
-fn divide_files(settings: &NetSettings, media_files: usize) -> Division {
+fn divide_files(settings: &NetSettings, has_media: bool) -> Division {
+    let open_files = limits::raise_open_files();
+    let media = if has_media { limits::media_share(open_files) } else { 0 };
     let upstream = &settings.upstream;
     let probes = upstream.url.len().saturating_mul(upstream.probe_paths_max.saturating_add(2));
-    Division::new(limits::raise_open_files(), media_files, probes)
+    Division::new(open_files, media, probes)
 }
 
 /// The media side, within its share of the descriptors.
@@ -125,7 +126,8 @@ fn media_settings(config: &Config) -> Option<MediaSettings> {
     if config.media.mode == MediaMode::Direct {
         return None;
     }
-    Some(within(MediaSettings::from_config(config), media_files()))
+    let share = limits::media_share(limits::raise_open_files());
+    Some(within(MediaSettings::from_config(config), share))
 }
 
 /// The same settings, bounded so that the media side takes no more than this many descriptors where there
@@ -137,11 +139,6 @@ fn within(mut settings: MediaSettings, share: usize) -> MediaSettings {
     settings.tcp_connections_max = settings.tcp_connections_max.min(per_worker.max(1));
     settings.upstream_sockets_max = settings.upstream_sockets_max.min(per_worker);
     settings
-}
-
-/// What the media side may take of the descriptors.
-fn media_files() -> usize {
-    limits::media_share(limits::raise_open_files())
 }
 
 /// The memory budget of the process.
@@ -179,9 +176,7 @@ impl Proxy {
     /// # Errors
     /// As [`Proxy::start`], and if the media port cannot be had.
     pub async fn launch(config: Config) -> Result<Self, StartError> {
-        let settings = media_settings(&config);
-        let files = if settings.is_some() { media_files() } else { 0 };
-        let media = match settings {
+        let media = match media_settings(&config) {
             None => None,
             Some(settings) => {
                 let handle = MediaHandle::start(settings).map_err(StartError::Media)?;
@@ -191,7 +186,7 @@ impl Proxy {
             }
         };
         let told_nothing = media.is_some() && config.media.advertise.is_empty();
-        let proxy = Self::begin(config.net, config.session, media, files).await?;
+        let proxy = Self::start_with(config.net, config.session, media).await?;
         proxy.shared.balancer_unnoticed.store(told_nothing, Ordering::Relaxed);
         Ok(proxy)
     }
@@ -202,22 +197,11 @@ impl Proxy {
     /// As [`Proxy::start`].
     #[allow(clippy::unused_async)] // Callers need not know that nothing waits here today.
     pub async fn start_with(
-        settings: NetSettings,
-        session: SessionSettings,
-        media: Option<MediaHandle>,
-    ) -> Result<Self, StartError> {
-        let files = if media.is_some() { media_files() } else { 0 };
-        Self::begin(settings, session, media, files).await
-    }
-
-    #[allow(clippy::unused_async)] // As above.
-    async fn begin(
         mut settings: NetSettings,
         session: SessionSettings,
         media: Option<MediaHandle>,
-        media_files: usize,
     ) -> Result<Self, StartError> {
-        let division = divide_files(&settings, media_files);
+        let division = divide_files(&settings, media.is_some());
         let files = Files::new(division);
         let places = settings.limits.sessions_max.unwrap_or_else(|| division.sessions());
         settings.limits.sessions_max = Some(places);
