@@ -2,12 +2,18 @@
 //! from one budget, so that what does not fit is refused before it begins and nothing is served by
 //! half. The only module that changes a limit of the process.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 /// Descriptors of a session: the client's socket and the upstream's. A media socket has two as well.
 pub const FILES_PER_SESSION: usize = 2;
@@ -27,6 +33,14 @@ const MEDIA_PART: usize = 4;
 
 /// What is assumed where the system knows no limit.
 const FILES_UNLIMITED: u64 = 1_048_576;
+
+/// What a machine runs out of.
+pub(crate) const SHORTAGES: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+
+/// Whether something failed because this machine has no descriptors or no memory left for it.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|errno| SHORTAGES.contains(&errno))
+}
 
 /// Raises the soft limit on open files to the hard one and returns the limit that now holds. If
 /// the system refuses, the old one holds.

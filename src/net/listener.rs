@@ -2,14 +2,13 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use rustix::io::Errno;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::sleep,
 };
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::limits::REFUSALS_MAX;
+use crate::limits::{REFUSALS_MAX, is_shortage};
 
 use super::{admission, handshake, keepalive, shared::Shared};
 
@@ -70,11 +69,6 @@ fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option
     // Counted here: a burst is accepted before any of its tasks runs.
     let counted = if entry.is_ok() { shared.handshakes.enter() } else { shared.refusing.enter() };
     tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls, entry, counted));
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    let shortage = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|errno| shortage.contains(&errno))
 }
 
 #[cfg(test)]

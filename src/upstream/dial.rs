@@ -17,7 +17,7 @@ use tokio_rustls::{
 
 use crate::{
     config::{UpstreamSettings, UpstreamUrl},
-    limits::{Files, Use},
+    limits::{Files, Use, is_shortage},
     net::{keepalive, socket::Socket, websocket},
     session::DialError,
 };
@@ -61,12 +61,10 @@ pub(crate) enum DialFailure {
     Local(String),
 }
 
-/// What a machine runs out of: no word about whoever was to be reached.
-const SHORTAGES: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
-
 impl DialFailure {
     pub(super) fn from_io(error: io::Error) -> Self {
-        let short = Errno::from_io_error(&error).is_some_and(|errno| SHORTAGES.contains(&errno));
+        // No port left to dial from is no word about whoever was to be reached either.
+        let short = is_shortage(&error) || Errno::from_io_error(&error) == Some(Errno::ADDRNOTAVAIL);
         if short { Self::Local(error.to_string()) } else { Self::Unreachable(error.to_string()) }
     }
 
@@ -261,7 +259,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::upstream::{names::Lookup, request::ClientRequest};
+    use crate::{
+        limits::SHORTAGES,
+        upstream::{names::Lookup, request::ClientRequest},
+    };
 
     fn refused(status: u16) -> DialFailure {
         DialFailure::Refused(Refusal { status, headers: Box::default() })
@@ -275,7 +276,7 @@ mod tests {
         for status in [400, 401, 403, 410] {
             assert!(!refused(status).is_of_the_node(), "{status}");
         }
-        for errno in SHORTAGES {
+        for errno in SHORTAGES.into_iter().chain([Errno::ADDRNOTAVAIL]) {
             let failure = DialFailure::from_io(errno.into());
             assert!(matches!(failure, DialFailure::Local(_)) && !failure.is_of_the_node(), "{failure}");
         }
