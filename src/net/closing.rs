@@ -42,21 +42,19 @@ pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
     }
     side.queue_close(close);
     let skip_bytes = side.drop_unfinished();
-    let counted = (shared.closings.enter(), shared.files.count(Use::Closing));
-    tokio::spawn(async move {
-        let mut end = Ending { side, skip_bytes, skipped_bytes: 0, shut: false, close_seen: false };
-        let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
-        drop(counted);
-    });
+    see_out(shared, Ending { side, skip_bytes, skipped_bytes: 0, shut: false, close_seen: false }, ());
 }
 
 /// Ends a connection whose last HTTP response was written, without losing that to a reset. What its client
 /// has of any bound it keeps until then: else there would be none on those who are refused and stay.
 pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket, held: impl Send + 'static) {
+    let side = Side::new(socket, Role::Client, &[]);
+    see_out(shared, Ending { side, skip_bytes: 0, skipped_bytes: 0, shut: false, close_seen: true }, held);
+}
+
+fn see_out(shared: &Shared, mut end: Ending, held: impl Send + 'static) {
     let counted = (shared.closings.enter(), shared.files.count(Use::Closing), held);
     tokio::spawn(async move {
-        let side = Side::new(socket, Role::Client, &[]);
-        let mut end = Ending { side, skip_bytes: 0, skipped_bytes: 0, shut: false, close_seen: true };
         let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
         drop(counted);
     });
