@@ -114,11 +114,7 @@ impl<'a> LastHop<'a> {
 
     /// Writes the headers that tell the upstream of the client.
     pub(crate) fn push(&self, bytes: &mut Vec<u8>) {
-        let mut push = |name: &str, value: &str| {
-            for part in [name, ": ", value, "\r\n"] {
-                bytes.extend_from_slice(part.as_bytes());
-            }
-        };
+        let mut push = |name: &str, value: &str| push_header(bytes, name, value.as_bytes());
         let peer = self.peer.to_canonical();
         let chain = self.chain();
         let for_header = chain.as_ref().map_or_else(|| peer.to_string(), |chain| format!("{chain}, {peer}"));
@@ -131,11 +127,12 @@ impl<'a> LastHop<'a> {
         if let Some(host) = host {
             push("X-Forwarded-Host", host);
         }
-        let port = self.told(&X_FORWARDED_PORT).unwrap_or_else(|| match (&told_proto, port_in(host)) {
+        let host_port = host.map_or("", |host| split_port(host).1);
+        let port = self.told(&X_FORWARDED_PORT).unwrap_or_else(|| match (&told_proto, host_port) {
             // The client reached a port of the balancer's, not of ours.
-            (Some(_), Some(port)) => port.to_owned(),
-            (Some(proto), None) if is_secure(proto) => "443".to_owned(),
-            (Some(_), None) => "80".to_owned(),
+            (Some(proto), "") if is_secure(proto) => "443".to_owned(),
+            (Some(_), "") => "80".to_owned(),
+            (Some(_), port) => port.to_owned(),
             (None, _) => self.port.to_string(),
         });
         push("X-Forwarded-Port", &port);
@@ -214,10 +211,17 @@ pub(crate) fn is_secure(proto: &str) -> bool {
     first.eq_ignore_ascii_case("https") || first.eq_ignore_ascii_case("wss")
 }
 
-/// The port that a host is written with.
-fn port_in(host: Option<&str>) -> Option<&str> {
-    let (_, port) = host?.rsplit_once(':')?;
-    (!port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())).then_some(port)
+/// A host, and the port that it is written with; empty if there is none.
+pub(crate) fn split_port(host: &str) -> (&str, &str) {
+    let parts = host.rsplit_once(':');
+    parts.filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or((host, ""))
+}
+
+/// Appends the line of a header.
+pub(crate) fn push_header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        bytes.extend_from_slice(part);
+    }
 }
 
 /// The address in an entry of `X-Forwarded-For`: some balancers add the port, some write brackets.

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, header};
 use parking_lot::Mutex;
 
 use crate::{
-    net::forwarded::{LastHop, is_secure},
+    net::forwarded::{LastHop, is_secure, push_header, split_port},
     session::Identity,
 };
 
@@ -125,7 +125,7 @@ impl ClientRequest {
         let host = self.told("X-Forwarded-Host").unwrap_or_default();
         let host = host.split(',').next().unwrap_or_default().trim();
         let site = Site {
-            host: without_port(host),
+            host: split_port(host).0,
             path: self.path(),
             secure: self.told("X-Forwarded-Proto").is_some_and(is_secure),
         };
@@ -181,18 +181,4 @@ fn identity(hop: LastHop<'_>) -> Identity {
         .collect();
     let vouched: Option<&[u8]> = (!own.is_empty() && hop.is_trusted()).then_some(b"trusted");
     Identity::of_handshake(values.iter().map(Option::as_deref).chain([vouched]))
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    }
-}
-
-fn push_header(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.extend_from_slice(b": ");
-    bytes.extend_from_slice(value);
-    bytes.extend_from_slice(b"\r\n");
 }
