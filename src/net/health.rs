@@ -6,15 +6,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
 use crate::config::HealthSettings;
 
-use super::{request::Answer, shared::Shared};
+use super::{
+    request::{self, Answer},
+    shared::Shared,
+};
 
 /// How often the runtime shows that it lives, and for how long it may fail to.
 const BEAT: Duration = Duration::from_secs(1);
@@ -135,12 +136,8 @@ pub(crate) fn said(
 
 /// The server leaves the body out where the request was HEAD.
 fn response(status: StatusCode, kind: &'static str, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let mut answer = request::answer(status, kind, body);
+    answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

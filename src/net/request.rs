@@ -131,28 +131,34 @@ pub(super) fn head_bytes<B>(request: &Request<B>) -> usize {
     headers.fold(target, usize::saturating_add)
 }
 
-/// An answer with a line of text; the connection ends with it.
-pub(super) fn text(status: StatusCode, line: &str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(format!("{line}\n"))));
+/// An answer with this body; the connection ends with it.
+pub(super) fn answer(status: StatusCode, kind: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    answer.headers_mut().insert(header::CONTENT_TYPE, plain);
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// An answer with a line of text.
+pub(super) fn text(status: StatusCode, line: &str) -> Answer {
+    answer(status, "text/plain; charset=utf-8", format!("{line}\n"))
+}
+
+fn later(status: StatusCode, line: &str) -> Answer {
+    let mut answer = text(status, line);
+    answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
     answer
 }
 
 /// 503: it may work in a moment.
 pub(super) fn unavailable(line: &str) -> Answer {
-    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, line);
-    answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-    answer
+    later(StatusCode::SERVICE_UNAVAILABLE, line)
 }
 
 /// 429: others are not affected, this one has enough.
 pub(super) fn too_many(line: &str) -> Answer {
-    let mut answer = text(StatusCode::TOO_MANY_REQUESTS, line);
-    answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-    answer
+    later(StatusCode::TOO_MANY_REQUESTS, line)
 }
 
 /// What a client hears when its upstream could not be had.
