@@ -176,12 +176,6 @@ pub(crate) struct Client {
     pub(crate) port: Option<u16>,
 }
 
-impl From<SocketAddr> for Client {
-    fn from(peer: SocketAddr) -> Self {
-        Self { ip: peer.ip(), port: Some(peer.port()) }
-    }
-}
-
 impl std::fmt::Display for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.port {
