@@ -5,6 +5,7 @@
 //! [`session`] and does no IO; what touches sockets lives in `net`.
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod admin;
 pub mod cli;
 pub mod config;

@@ -8,18 +8,20 @@
 use std::{
     collections::{BTreeSet, HashMap},
     io::{self, ErrorKind},
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::Arc,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
+use crate::address::{Counted, network};
 use mio::{
     Interest, Registry, Token,
     net::{TcpListener, TcpStream},
 };
-use parking_lot::Mutex;
 
 use super::framing::{Framed, Reading, Sent};
+
+/// The places of unchecked connections: how many each address has, over all workers.
+pub(crate) use crate::address::Counts as Places;
 
 /// Time without a check after which a connection that passed one is let go: its leg has moved
 /// elsewhere, or was given up. Clients check every few seconds.
@@ -46,7 +48,7 @@ enum Standing {
     Unchecked {
         since: Instant,
         received_bytes: usize,
-        place: Place,
+        place: Counted,
     },
     /// Passed a check, the last time then.
     Checked {
@@ -88,55 +90,6 @@ pub(crate) struct Limits {
     pub(crate) unchecked_connections_max: usize,
     /// The same per address, over all workers; 0 = as many as in all.
     pub(crate) unchecked_per_address_max: usize,
-}
-
-/// How many unchecked connections each address has, over all workers. Holds no more entries than
-/// there are such connections.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Places(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// The place of one unchecked connection; given back when it is dropped.
-#[derive(Debug)]
-struct Place {
-    places: Places,
-    network: IpAddr,
-}
-
-impl Places {
-    /// None: the address has as many as it may.
-    fn take(&self, address: IpAddr, max: usize) -> Option<Place> {
-        let network = network(address);
-        let mut counts = self.0.lock();
-        let count = counts.entry(network).or_default();
-        if max > 0 && *count >= max {
-            return None;
-        }
-        *count += 1;
-        Some(Place { places: self.clone(), network })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.places.0.lock();
-        if let Some(count) = counts.get_mut(&self.network) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                counts.remove(&self.network);
-            }
-        }
-    }
-}
-
-/// Whoever has an IPv6 address has a /64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
 }
 
 /// A whole frame.
@@ -225,7 +178,7 @@ impl Connections {
     }
 
     /// A place for a new connection, if need be that of the oldest which has not shown who it is.
-    fn place(&mut self, address: IpAddr) -> Option<Place> {
+    fn place(&mut self, address: IpAddr) -> Option<Counted> {
         let limits = self.limits;
         // First of all it is its own address that makes room: no other pays for one that has enough.
         if let Some(place) = self.places.take(address, limits.unchecked_per_address_max) {
@@ -241,7 +194,7 @@ impl Connections {
         let network = network(address);
         let of_address = |token: &&usize| {
             let standing = self.by_token.get(token).map(|c| &c.standing);
-            matches!(standing, Some(Standing::Unchecked { place, .. }) if place.network == network)
+            matches!(standing, Some(Standing::Unchecked { place, .. }) if place.network() == network)
         };
         // None: they are with other workers.
         let oldest = self.unchecked.iter().find(of_address).copied()?;
@@ -457,7 +410,7 @@ mod tests {
             assert_eq!(connections.len(), 1, "it has time to show who it is");
         }
         connections.sweep(accepted + Duration::from_secs(6));
-        assert!(connections.len() == 0 && connections.places.0.lock().is_empty());
+        assert!(connections.len() == 0 && connections.places.addresses() == 0);
     }
 
     #[test]
@@ -482,7 +435,7 @@ mod tests {
         for stream in &streams[4..] {
             connections.checked(stream.local_addr().unwrap(), Instant::now());
         }
-        assert!(connections.places.0.lock().is_empty());
+        assert!(connections.places.addresses() == 0);
         streams.extend((0..4).map(|_| std::net::TcpStream::connect(address).unwrap()));
         until(&mut poll, &mut connections, |c, _| c.len() == 8);
         assert_eq!(connections.refused, 4);
@@ -492,21 +445,6 @@ mod tests {
         until(&mut poll, &mut connections, |c, _| c.refused == 10);
         assert!(connections.len() == 10 && connections.unchecked.len() == 6);
         assert!(streams[4..8].iter_mut().all(|s| !is_closed(s)), "never one that passed a check");
-    }
-
-    #[test]
-    fn an_address_counts_over_all_workers_and_ipv6_by_its_network() {
-        let places = Places::default();
-        let at = |ip: &str| ip.parse::<IpAddr>().unwrap();
-        let held: Vec<_> =
-            (0..3).map(|n| places.take(at(&format!("2001:db8:1:2::{n}")), 3).unwrap()).collect();
-        assert!(places.take(at("2001:db8:1:2:ffff::1"), 3).is_none(), "the same /64");
-        assert!(places.take(at("2001:db8:1:3::1"), 3).is_some() && places.take(at("192.0.2.1"), 3).is_some());
-        let mapped = places.take(at("::ffff:192.0.2.1"), 1);
-        assert!(places.take(at("192.0.2.1"), 1).is_none(), "one address, however it is written");
-        assert!(places.take(at("192.0.2.1"), 0).is_some(), "no bound");
-        drop((held, mapped));
-        assert!(places.0.lock().is_empty());
     }
 
     #[test]

@@ -6,16 +6,15 @@
 //! (`governor` keeps its states in a map that only grows, and its store could not be replaced without
 //! a second hash table in the build.) Nothing here is logged or answered.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::{collections::HashMap, net::IpAddr};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::config::LimitSettings;
+use crate::{
+    address::{Counted, Counts, network},
+    config::LimitSettings,
+};
 
 /// So many seconds' worth of a rate may come at once.
 const BURST_SECONDS: u64 = 10;
@@ -29,46 +28,13 @@ pub(crate) enum TooMany {
     FirstMessages,
 }
 
-/// An address, or the /64 it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Network(IpAddr);
-
-impl Network {
-    fn of(ip: IpAddr) -> Self {
-        Self(match ip.to_canonical() {
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-            ip @ IpAddr::V4(_) => ip,
-        })
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Session,
-    Connection,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Counts {
-    sessions: usize,
-    connections: usize,
-}
-
-impl Counts {
-    const fn of(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Session => &mut self.sessions,
-            Kind::Connection => &mut self.connections,
-        }
-    }
-}
-
 /// All addresses.
 #[derive(Debug)]
 pub(crate) struct Addresses {
+    sessions: Counts,
     sessions_max: usize,
+    connections: Counts,
     connections_max: usize,
-    counts: Mutex<HashMap<Network, Counts>>,
     handshakes: Option<Rate>,
     first_messages: Option<Rate>,
 }
@@ -76,37 +42,30 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// The limits of these settings. No address may have more connections that are no session than
     /// `connections_max`, whatever they say.
-    pub(crate) fn new(limits: &LimitSettings, connections_max: usize) -> Arc<Self> {
-        let bound = |max: usize| if max == 0 { usize::MAX } else { max };
+    pub(crate) fn new(limits: &LimitSettings, connections_max: usize) -> Self {
+        let connections_max = connections_max.max(1);
         let rate = |per_second| Rate::new(per_second, limits.addresses_max);
-        Arc::new(Self {
-            sessions_max: bound(limits.address_sessions_max),
-            connections_max: bound(limits.address_unauthenticated_max).min(connections_max.max(1)),
-            counts: Mutex::default(),
+        Self {
+            sessions: Counts::default(),
+            sessions_max: limits.address_sessions_max,
+            connections: Counts::default(),
+            connections_max: match limits.address_unauthenticated_max {
+                0 => connections_max,
+                max => max.min(connections_max),
+            },
             handshakes: rate(limits.address_handshakes_per_second),
             first_messages: rate(limits.address_first_messages_per_second),
-        })
+        }
     }
 
     /// One more session of this address, until the result is dropped.
-    pub(crate) fn session(self: &Arc<Self>, ip: IpAddr) -> Result<Counted, TooMany> {
-        self.count(ip, Kind::Session, self.sessions_max).ok_or(TooMany::Sessions)
+    pub(crate) fn session(&self, ip: IpAddr) -> Result<Counted, TooMany> {
+        self.sessions.take(ip, self.sessions_max).ok_or(TooMany::Sessions)
     }
 
     /// One more connection that is no session yet.
-    pub(crate) fn connection(self: &Arc<Self>, ip: IpAddr) -> Result<Counted, TooMany> {
-        self.count(ip, Kind::Connection, self.connections_max).ok_or(TooMany::Connections)
-    }
-
-    fn count(self: &Arc<Self>, ip: IpAddr, kind: Kind, max: usize) -> Option<Counted> {
-        let network = Network::of(ip);
-        let mut counts = self.counts.lock();
-        let count = counts.entry(network).or_default().of(kind);
-        if *count >= max {
-            return None;
-        }
-        *count = count.saturating_add(1);
-        Some(Counted { addresses: Arc::clone(self), network, kind })
+    pub(crate) fn connection(&self, ip: IpAddr) -> Result<Counted, TooMany> {
+        self.connections.take(ip, self.connections_max).ok_or(TooMany::Connections)
     }
 
     /// One more handshake.
@@ -121,27 +80,7 @@ impl Addresses {
 }
 
 fn allow(rate: Option<&Rate>, ip: IpAddr) -> bool {
-    rate.is_none_or(|rate| rate.allow(Network::of(ip)))
-}
-
-/// Something of an address that is counted.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    addresses: Arc<Addresses>,
-    network: Network,
-    kind: Kind,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self.addresses.counts.lock();
-        let Some(known) = counts.get_mut(&self.network) else { return };
-        let count = known.of(self.kind);
-        *count = count.saturating_sub(1);
-        if known.sessions == 0 && known.connections == 0 {
-            counts.remove(&self.network);
-        }
-    }
+    rate.is_none_or(|rate| rate.allow(network(ip)))
 }
 
 /// A rate per address.
@@ -153,7 +92,7 @@ struct Rate {
     addresses_max: usize,
     begin: Instant,
     /// By address: when it will have paid for all it had.
-    paid_at: Mutex<HashMap<Network, u64>>,
+    paid_at: Mutex<HashMap<IpAddr, u64>>,
 }
 
 impl Rate {
@@ -170,7 +109,7 @@ impl Rate {
         })
     }
 
-    fn allow(&self, network: Network) -> bool {
+    fn allow(&self, network: IpAddr) -> bool {
         let now = u64::try_from(self.begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let mut paid_at = self.paid_at.lock();
         let known = paid_at.get(&network).copied();
@@ -187,7 +126,7 @@ impl Rate {
 }
 
 /// Forgets whoever has paid, or else the half that owes least.
-fn make_room(paid_at: &mut HashMap<Network, u64>, now: u64) {
+fn make_room(paid_at: &mut HashMap<IpAddr, u64>, now: u64) {
     let before = paid_at.len();
     paid_at.retain(|_, at| *at > now);
     if paid_at.len() <= before / 2 {
@@ -211,7 +150,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn with(change: impl FnOnce(&mut LimitSettings)) -> Arc<Addresses> {
+    fn with(change: impl FnOnce(&mut LimitSettings)) -> Addresses {
         let mut limits = LimitSettings::default();
         change(&mut limits);
         Addresses::new(&limits, usize::MAX)
@@ -227,7 +166,7 @@ mod tests {
         let _connection = addresses.connection(ip("192.0.2.1")).unwrap();
         drop(one);
         drop(addresses.session(ip("192.0.2.1")).unwrap());
-        assert_eq!(addresses.counts.lock().len(), 2);
+        assert_eq!((addresses.sessions.addresses(), addresses.connections.addresses()), (2, 1));
     }
 
     #[test]
@@ -236,7 +175,7 @@ mod tests {
         for index in 0..1_000_u32 {
             drop(addresses.connection(IpAddr::from(index.to_be_bytes())).unwrap());
         }
-        assert!(addresses.counts.lock().is_empty());
+        assert_eq!(addresses.connections.addresses(), 0);
     }
 
     #[test]

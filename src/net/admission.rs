@@ -14,12 +14,13 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
+    address::Counted,
     limits::{FILES_PER_SESSION, FilesHeld, Use},
     telemetry::{Told, events},
 };
 
 use super::{
-    addresses::{Counted, TooMany},
+    addresses::TooMany,
     live::Place,
     request::{self, Answer},
     shared::Shared,

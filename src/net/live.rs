@@ -13,8 +13,8 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use super::addresses::Counted;
 use crate::{
+    address::Counted,
     limits::FilesHeld,
     session::{Mail, SessionId, SessionSnapshot},
 };

@@ -116,7 +116,7 @@ pub(crate) struct Shared {
     /// The budget of file descriptors.
     pub(crate) files: Arc<Files>,
     /// What each client address has.
-    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) addresses: Addresses,
     /// Refusals that were told.
     pub(crate) refusals: RefusalLog,
     /// Connections that are being told that there is no room.
