@@ -4,10 +4,12 @@
 //! No packet leaves the thread. A step of a stream that panics ends that stream; whatever else
 //! ends the worker is the supervisor's case.
 
+mod dispatch;
+mod ports;
+
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token};
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 
 use crate::telemetry::Told;
@@ -23,27 +25,20 @@ use crate::telemetry::Told;
 use super::{
     Fact, Fault, MediaSettings, Order, StreamKey,
     certificate::Identity,
-    connections::{Connections, Frame, Limits, Places},
+    connections::{Connections, Frame, Places},
     counters::{Published, Tally},
-    demux::{Datagram, classify},
     guard::{Panicked, caught, discard},
     resolve::Resolver,
-    routes::{ClientRoute, ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes, Watched},
+    routes::{ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes, Watched},
     socket::{Arrival, Buffers, Outbox, Socket},
-    stream::{Asker, CheckTarget, Context, Opening, Reporter, Stream},
+    stream::{Asker, Context, Opening, Reporter, Stream},
     supervisor::Post,
     transport::TransportEvent,
 };
+use dispatch::{Streams, client_datagram, step, upstream_datagram};
+use ports::{CLIENTS, CLIENTS_TCP, ORDERS};
 
-const CLIENTS: Token = Token(0);
-const ORDERS: Token = Token(1);
-const CLIENTS_TCP: Token = Token(2);
-const FIRST_UPSTREAM: usize = 3;
-/// Tokens of TCP connections of clients; upstream sockets never get this far.
-const FIRST_CONNECTION: usize = usize::MAX / 2;
-
-/// Ports tried until one is free in UDP and TCP, if the system may choose.
-const PORT_TRIES_MAX: usize = 16;
+pub(crate) use ports::Bound;
 
 /// Timers are looked at no more often than this.
 const TICK: Duration = Duration::from_millis(5);
@@ -88,36 +83,6 @@ impl Parts {
         if reporter.waits() {
             self.last_words.push(reporter);
         }
-    }
-}
-
-/// The sockets of a worker, bound.
-pub(crate) struct Bound {
-    poll: Poll,
-    socket: Socket,
-    tcp: Option<Connections>,
-    upstreams: UpstreamRoutes,
-}
-
-impl Bound {
-    /// Binds the sockets of the client legs.
-    ///
-    /// # Errors
-    ///
-    /// If the address is not ours, the port is taken, or the system is out of something.
-    pub(crate) fn new(address: SocketAddr, parts: &Parts) -> io::Result<(Self, Waker)> {
-        let poll = Poll::new()?;
-        let (mut socket, tcp) = bind(address, parts, &poll)?;
-        poll.registry().register(socket.source(), CLIENTS, Interest::READABLE)?;
-        let waker = Waker::new(poll.registry(), ORDERS)?;
-        let registry = poll.registry().try_clone()?;
-        let (sockets_max, bytes) = (parts.settings.upstream_sockets_max, parts.settings.socket_buffer_bytes);
-        let upstreams = UpstreamRoutes::new(registry, FIRST_UPSTREAM, sockets_max, bytes)?;
-        Ok((Self { poll, socket, tcp, upstreams }, waker))
-    }
-
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.socket.local()
     }
 }
 
@@ -551,153 +516,8 @@ impl Worker {
     }
 }
 
-/// The streams of a worker, as something that steps of them can break.
-struct Streams<'a> {
-    by_key: &'a mut HashMap<StreamKey, Stream>,
-    broken: &'a mut Vec<(StreamKey, Panicked)>,
-}
-
-impl Streams<'_> {
-    /// Has a stream do something. None: there is none, or it broke.
-    fn step<T>(
-        &mut self,
-        key: StreamKey,
-        context: &mut Context<'_>,
-        act: impl FnOnce(&mut Stream, &mut Context<'_>) -> T,
-    ) -> Option<T> {
-        step(key, self.by_key.get_mut(&key)?, self.broken, context, act)
-    }
-}
-
-/// A panic ends the stream and leaves the worker as it was.
-fn step<T>(
-    key: StreamKey,
-    stream: &mut Stream,
-    broken: &mut Vec<(StreamKey, Panicked)>,
-    context: &mut Context<'_>,
-    act: impl FnOnce(&mut Stream, &mut Context<'_>) -> T,
-) -> Option<T> {
-    // What broke is not touched again until it is taken out.
-    if broken.iter().any(|(k, _)| *k == key) {
-        return None;
-    }
-    match caught(|| act(stream, context)) {
-        Ok(value) => Some(value),
-        Err(panicked) => {
-            context.events.clear();
-            *context.outbox = Outbox::default();
-            broken.push((key, panicked));
-            None
-        }
-    }
-}
-
-/// Binds the port in UDP, and in TCP if that is on. The IPv6 wildcard takes IPv4 as well, and
-/// nothing else on a system without IPv6.
-fn bind(address: SocketAddr, parts: &Parts, poll: &Poll) -> io::Result<(Socket, Option<Connections>)> {
-    let unknown = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
-    let wildcard = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    match bind_one(address, parts, poll) {
-        Err(error)
-            if wildcard
-                && (error.raw_os_error() == unknown || error.kind() == io::ErrorKind::AddrNotAvailable) =>
-        {
-            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), parts, poll)
-        }
-        bound => bound,
-    }
-}
-
-fn bind_one(address: SocketAddr, parts: &Parts, poll: &Poll) -> io::Result<(Socket, Option<Connections>)> {
-    let settings = &parts.settings;
-    for tries in 1.. {
-        let socket = Socket::bind(address, settings.socket_buffer_bytes)?;
-        if !settings.tcp {
-            return Ok((socket, None));
-        }
-        let registry = poll.registry().try_clone()?;
-        let limits = Limits {
-            connections_max: settings.tcp_connections_max,
-            output_bytes_max: settings.tcp_output_bytes_max,
-            unchecked_max: settings.tcp_unchecked_max,
-            unchecked_bytes_max: settings.tcp_unchecked_bytes_max,
-            unchecked_connections_max: settings.tcp_unchecked_connections_max,
-            unchecked_per_address_max: settings.tcp_unchecked_per_address_max,
-        };
-        let (local, places) = (socket.local(), parts.places.clone());
-        match Connections::listen(local, registry, CLIENTS_TCP, FIRST_CONNECTION, limits, places) {
-            Ok(connections) => return Ok((socket, Some(connections))),
-            // The system chose a port that somebody has in TCP.
-            Err(error)
-                if error.kind() == io::ErrorKind::AddrInUse
-                    && address.port() == 0
-                    && tries < PORT_TRIES_MAX => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::ErrorKind::AddrInUse.into())
-}
-
 fn touch(touched: &mut Vec<StreamKey>, stream: StreamKey) {
     if touched.last() != Some(&stream) && !touched.contains(&stream) {
         touched.push(stream);
     }
-}
-
-/// Hands a datagram to the client leg it belongs to; None: to none.
-fn client_datagram(
-    streams: &mut Streams<'_>,
-    source: Origin,
-    local: Option<IpAddr>,
-    bytes: &[u8],
-    context: &mut Context<'_>,
-) -> Option<StreamKey> {
-    match classify(bytes) {
-        Datagram::Unknown => None,
-        Datagram::StunRequest { ufrag } => {
-            let (ClientRoute { stream, transport }, credentials) = context.client_routes.name(ufrag)?;
-            let target = CheckTarget { transport, credentials };
-            let check =
-                |s: &mut Stream, ctx: &mut Context<'_>| s.client_check(target, source, local, bytes, ctx);
-            let accepted = streams.step(stream, context, check)?;
-            if let (true, true, Some(connections)) = (accepted, source.tcp, context.client_tcp.as_deref_mut())
-            {
-                connections.checked(source.address, context.now);
-            }
-            accepted.then_some(stream)
-        }
-        // Only from addresses that passed a check.
-        Datagram::StunOther | Datagram::Dtls | Datagram::Rtp { .. } | Datagram::Rtcp => {
-            let ClientRoute { stream, transport } = context.client_routes.address(source)?;
-            streams.step(stream, context, |s, ctx| s.client_datagram(transport, source, bytes, ctx));
-            Some(stream)
-        }
-    }
-}
-
-/// Hands a datagram on a shared socket to the upstream leg it belongs to; None: to none. Only a
-/// check with valid credentials may come from an address that is not known.
-fn upstream_datagram(
-    streams: &mut Streams<'_>,
-    socket: Token,
-    source: SocketAddr,
-    bytes: &[u8],
-    context: &mut Context<'_>,
-) -> Option<StreamKey> {
-    let by_address = context.upstream_routes.peer(socket, source);
-    let by_name = match classify(bytes) {
-        Datagram::Unknown => return None,
-        Datagram::StunRequest { ufrag } => context.upstream_routes.name(ufrag),
-        _ => None,
-    };
-    if let Some(route) = by_name.filter(|route| by_address != Some(*route)) {
-        let check =
-            |s: &mut Stream, ctx: &mut Context<'_>| s.upstream_check(route, socket, source, bytes, ctx);
-        let accepted = streams.step(route.stream, context, check)?;
-        return accepted.then_some(route.stream);
-    }
-    let route = by_address?;
-    let from = Origin::udp(source);
-    streams.step(route.stream, context, |s, ctx| s.upstream_datagram(route, from, bytes, ctx))?;
-    Some(route.stream)
 }
