@@ -1,20 +1,18 @@
-//! From the upstream's answer to a leg, and to the answer for the client.
+//! From the upstream's answer to a leg. What the client is answered of it is in `client`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use str0m::media::Mid;
 
 use crate::{
     media::{
         Fact, Kind,
-        certificate::credentials,
-        routes::{ClientRoute, UpstreamRoute},
+        routes::UpstreamRoute,
         sdp::{
-            self, AnswerMedia, ClientAnswer, Codec, Credentials, Description, Direction, Extension, Media,
-            Setup, Taken, answer_bundled, answered_codecs, client_codecs, pair_up,
+            self, Codec, Description, Extension, Media, Setup, Taken, answer_bundled, answered_codecs,
+            pair_up,
         },
         transport::{MediaSpec, Transport, TransportSpec},
-        watchdog::Watchdog,
     },
     session::Epoch,
 };
@@ -22,18 +20,18 @@ use crate::{
 use super::{
     Asker, Context, Side, Stream, Upstream,
     candidates::{Candidates, candidates},
-    leg::{ClientLeg, Offered, UpstreamLeg},
+    leg::{Offered, UpstreamLeg},
     link::{Link, Ways},
-    offer::{new_sources, peer_limits, rtx_packets},
+    offer::{peer_limits, rtx_packets},
     path::{Format, Path},
 };
 
 /// What the upstream made of a section.
-struct Accepted<'a> {
-    taken: Vec<Taken>,
+pub(super) struct Accepted<'a> {
+    pub(super) taken: Vec<Taken>,
     /// The codecs under the numbers that packets bear between us and the upstream.
     on_wire: Vec<Codec>,
-    media: &'a Media,
+    pub(super) media: &'a Media,
     /// Its place in the answer.
     place: usize,
 }
@@ -322,7 +320,7 @@ impl Stream {
     }
 
     /// The name of a section inside `str0m`: its mid where packets carry that, else one of ours.
-    fn mid_of(&self, index: usize) -> Mid {
+    pub(super) fn mid_of(&self, index: usize) -> Mid {
         let mid = self.client_offer.media.get(index).and_then(|m| m.mid.as_deref());
         mid.filter(|_| self.plan.mids).map_or_else(|| Mid::from(index.to_string().as_str()), Mid::from)
     }
@@ -340,239 +338,6 @@ impl Stream {
         extensions.retain(|e| theirs.media.extensions.contains(e) && (bundle || e.uri != sdp::MID));
         extensions
     }
-
-    fn make_client_leg(
-        &mut self,
-        accepted: &[Option<Accepted<'_>>],
-        ctx: &mut Context<'_>,
-    ) -> Result<(), String> {
-        let port = ctx.client_socket.local().port();
-        let advertised = ctx.settings.advertise.iter().copied();
-        let ips: Vec<_> =
-            if ctx.settings.advertise.is_empty() { vec![self.local_ip] } else { advertised.collect() };
-        let candidates: Vec<SocketAddr> =
-            ips.into_iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
-        let taken: Vec<usize> =
-            accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(i, _)| i).collect();
-        let bundle = self.plan.bundle;
-        let groups: Vec<Vec<usize>> =
-            if bundle { vec![taken.clone()] } else { taken.iter().map(|i| vec![*i]).collect() };
-        let sections = self.client_offer.media.len();
-        let mut leg = ClientLeg {
-            transports: Vec::with_capacity(groups.len()),
-            transport_of: vec![None; sections],
-            credentials: groups.iter().map(|_| vec![credentials()]).collect(),
-            codecs: vec![Vec::new(); sections],
-            sources: vec![None; sections],
-            bandwidth: vec![Vec::new(); sections],
-            candidates,
-            tcp: ctx.client_tcp.is_some(),
-            bundle,
-            created: ctx.now,
-            said_connected: false,
-            version: 0,
-            silent_tries: 0,
-            silent_since: ctx.now,
-        };
-        for index in taken {
-            self.answer_section(index, accepted, &mut leg);
-        }
-        for group in &groups {
-            let number = leg.transports.len();
-            let transport = self.make_client_transport(group, number, &leg, ctx)?;
-            leg.transports.push(transport);
-            for index in group {
-                if let Some(slot) = leg.transport_of.get_mut(*index) {
-                    *slot = Some(number);
-                }
-            }
-        }
-        for (transport, given) in leg.credentials.iter().enumerate() {
-            for (number, credentials) in given.iter().enumerate() {
-                let route = ClientRoute { stream: self.key, transport };
-                ctx.client_routes.add_name(credentials.ufrag.clone(), route, number);
-            }
-        }
-        let watch = self.kind == Kind::Publish
-            && ctx.settings.check_bitrate
-            && leg.codecs.iter().flatten().any(|c| c.kind() != sdp::CodecKind::Other);
-        if watch {
-            let settings = ctx.settings;
-            self.watchdog =
-                Watchdog::new(settings.bitrate_check_interval, settings.bitrate_max_tries, ctx.now);
-            self.mute(self.video_muted, ctx.now);
-        }
-        let sdp = self.describe(&mut leg, false, ctx);
-        self.client = Some(leg);
-        self.reporter.say(Fact::ClientAnswer { sdp });
-        Ok(())
-    }
-
-    fn answer_section(&mut self, index: usize, accepted: &[Option<Accepted<'_>>], leg: &mut ClientLeg) {
-        let Some(client) = self.client_offer.media.get(index) else { return };
-        let Some(theirs) = accepted.get(index).and_then(Option::as_ref) else { return };
-        let codecs = client_codecs(self.kind, client, &theirs.taken, self.refuse_h264);
-        if let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) {
-            path.formats = codecs.iter().map(Format::of).collect();
-        }
-        if let Some(slot) = leg.sources.get_mut(index).filter(|_| self.kind == Kind::Play) {
-            *slot = Some(new_sources(codecs.iter().any(|c| c.repair.is_some())));
-        }
-        if let Some(slot) = leg.bandwidth.get_mut(index).filter(|_| self.kind == Kind::Publish) {
-            slot.clone_from(&theirs.media.bandwidth);
-        }
-        if let Some(slot) = leg.codecs.get_mut(index) {
-            *slot = codecs;
-        }
-    }
-
-    fn make_client_transport(
-        &self,
-        group: &[usize],
-        number: usize,
-        leg: &ClientLeg,
-        ctx: &Context<'_>,
-    ) -> Result<Transport, String> {
-        let tells = self.plan.tagged.or_else(|| group.first().copied());
-        let first = tells.and_then(|i| self.client_offer.media.get(i)).ok_or("no section")?;
-        let local = *leg.candidates.first().ok_or("no address to give to the client")?;
-        let extensions: Vec<Vec<Extension>> =
-            group.iter().map(|i| self.client_extensions(*i, true)).collect();
-        let media = group.iter().zip(&extensions).filter_map(|(index, extensions)| {
-            let client = self.client_offer.media.get(*index)?;
-            Some(MediaSpec {
-                index: *index,
-                mid: self.mid_of(*index),
-                kind: client.kind?,
-                codecs: leg.codecs.get(*index)?,
-                extensions,
-                send: leg.sources.get(*index).copied().flatten(),
-                receive: if self.kind == Kind::Publish { client.sources } else { None },
-            })
-        });
-        let given = leg.credentials.get(number).and_then(|c| c.last()).ok_or("no credentials")?;
-        let spec = TransportSpec {
-            ice_lite: true,
-            local: vec![local],
-            local_tcp: leg.tcp.then_some(local),
-            dialed: Vec::new(),
-            local_credentials: given,
-            remote_credentials: first
-                .credentials
-                .as_ref()
-                .ok_or("the client's offer has no ICE credentials")?,
-            remote_fingerprints: &first.fingerprints,
-            dtls_active: first.setup == Some(Setup::Passive),
-            remote_candidates: Vec::new(),
-            media: media.collect(),
-            rtx_packets: rtx_packets(ctx.settings),
-            stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
-            limits: peer_limits(ctx.settings),
-        };
-        Transport::new(&spec, ctx.identity, ctx.now)
-    }
-
-    /// Extensions of the client leg. `on_wire`: those that packets carry. A player that gets no
-    /// transport-wide numbers estimates by itself and tells by REMB, which goes upstream.
-    fn client_extensions(&self, index: usize, on_wire: bool) -> Vec<Extension> {
-        let Some(client) = self.client_offer.media.get(index) else { return Vec::new() };
-        let remb = super::offer::uses_remb_anywhere(&self.client_offer);
-        let skip_cc = on_wire && self.kind == Kind::Play && remb;
-        let wanted = |e: &&Extension| !(skip_cc && e.uri == sdp::TRANSPORT_CC);
-        client.extensions.iter().filter(wanted).cloned().collect()
-    }
-
-    /// Writes what the client is to be told of its leg.
-    fn describe(&self, leg: &mut ClientLeg, as_offer: bool, ctx: &Context<'_>) -> String {
-        leg.version += 1;
-        let direction = match self.kind {
-            Kind::Publish => Direction::RecvOnly,
-            Kind::Play => Direction::SendOnly,
-        };
-        let sections = 0..self.client_offer.media.len();
-        let extensions: Vec<Vec<Extension>> =
-            sections.clone().map(|i| self.client_extensions(i, false)).collect();
-        let leg: &ClientLeg = leg;
-        let media = sections.map(|index| {
-            let extensions = extensions.get(index)?;
-            section_answer(leg, index, direction, extensions).or_else(|| self.idle(leg, index, extensions))
-        });
-        let cname = self.cname();
-        ClientAnswer {
-            client: &self.client_offer,
-            session_id: self.session_id,
-            version: leg.version,
-            fingerprint: &ctx.identity.fingerprint,
-            cname: &cname,
-            candidates: &leg.candidates,
-            tcp: leg.tcp,
-            bundle: leg.bundle,
-            as_offer,
-            media: media.collect(),
-        }
-        .write()
-    }
-
-    /// The answer to a section that carries nothing and speaks for its BUNDLE all the same.
-    fn idle<'a>(
-        &'a self,
-        leg: &'a ClientLeg,
-        index: usize,
-        extensions: &'a [Extension],
-    ) -> Option<AnswerMedia<'a>> {
-        let client = self.client_offer.media.get(index).filter(|_| self.plan.tagged == Some(index))?;
-        Some(AnswerMedia {
-            direction: Direction::Inactive,
-            credentials: leg.credentials.first()?.last()?,
-            codecs: &client.codecs,
-            extensions,
-            sources: None,
-            bandwidth: &[],
-        })
-    }
-
-    /// Gives the client leg new credentials; its DTLS and SRTP state stays.
-    pub(crate) fn revive(&mut self, ctx: &mut Context<'_>) {
-        let Some(mut leg) = self.client.take() else { return };
-        for (transport, given) in leg.credentials.iter_mut().enumerate() {
-            let fresh: Credentials = credentials();
-            // Older ones stay valid up to this bound, the first to go is the oldest.
-            if given.len() > ctx.settings.client_revive_tries_max as usize {
-                ctx.client_routes.remove_name(&given.remove(0).ufrag);
-                for (number, credentials) in given.iter().enumerate() {
-                    let route = ClientRoute { stream: self.key, transport };
-                    ctx.client_routes.add_name(credentials.ufrag.clone(), route, number);
-                }
-            }
-            let route = ClientRoute { stream: self.key, transport };
-            ctx.client_routes.add_name(fresh.ufrag.clone(), route, given.len());
-            given.push(fresh);
-            if let Some(transport) = leg.transports.get_mut(transport) {
-                transport.let_go();
-            }
-        }
-        self.stats.revivals += 1;
-        let sdp = self.describe(&mut leg, true, ctx);
-        self.client = Some(leg);
-        self.reporter.say(Fact::NewClientCredentials { sdp });
-    }
-}
-
-fn section_answer<'a>(
-    leg: &'a ClientLeg,
-    index: usize,
-    direction: Direction,
-    extensions: &'a [Extension],
-) -> Option<AnswerMedia<'a>> {
-    let transport = leg.credentials_of(index)?;
-    Some(AnswerMedia {
-        direction,
-        credentials: transport,
-        codecs: leg.codecs.get(index).filter(|c| !c.is_empty())?,
-        extensions,
-        sources: leg.sources.get(index).copied().flatten(),
-        bandwidth: leg.bandwidth.get(index).map(Vec::as_slice).unwrap_or_default(),
-    })
 }
 
 /// The payload types that may pass to the receiving leg. Of a publisher's video only the

@@ -5,6 +5,7 @@
 
 mod answer;
 mod candidates;
+mod client;
 mod leg;
 mod link;
 mod offer;
