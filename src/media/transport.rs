@@ -1,5 +1,6 @@
 //! One ICE and DTLS transport: a `str0m` instance, what it is bound to, and how it sends.
 
+mod receive;
 mod roaming;
 mod sources;
 mod spec;
@@ -13,14 +14,12 @@ use std::{
 use str0m::{
     Candidate, Event, IceCreds, Input, Output, Rtc, RtcConfig, RtcError,
     bwe::Bitrate,
-    crypto::CryptoProvider,
     media::{KeyframeRequestKind, MediaKind, Mid},
     net::{Protocol, Receive, Transmit},
     rtp::{RawPacket, Ssrc, StreamRx, rtcp::Rtcp},
 };
 
 use super::{
-    authentic,
     bucket::Bucket,
     certificate::Identity,
     demux::{Datagram, classify},
@@ -29,14 +28,13 @@ use super::{
     sdp::{Credentials, MediaType, Sources, UFRAG_BYTES_MAX},
     verify,
 };
+use receive::Strangers;
 use roaming::Roaming;
-use sources::{NEW_SOURCES_BURST, NEW_SOURCES_PER_SECOND, Source, Standing};
+use sources::{NEW_SOURCES_BURST, NEW_SOURCES_PER_SECOND, Source};
 use spec::{add_codec, dialed_candidate, extension_map, local_candidates, udp_candidate};
 
+pub(crate) use receive::Received;
 pub(crate) use spec::{Dialed, MediaSpec, PeerLimits, TransportSpec};
-
-/// The longest datagram that is looked at.
-const DATAGRAM_BYTES_MAX: usize = 4_096;
 
 /// The longest payload that is passed on. `str0m` writes packets into a buffer of 2,000 bytes, with
 /// header, extensions and the number of a retransmission.
@@ -69,24 +67,6 @@ struct Section {
     sends: Option<Ssrc>,
     /// What is sent again without RTX.
     resender: Option<Resender>,
-}
-
-/// What a datagram was. Only what is proven counts as a sign of life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Received {
-    /// Something of the peer, proven or at least plausible (DTLS).
-    Peer,
-    /// Nothing that we could take, or not authentic.
-    Stranger,
-}
-
-/// A check of a client that passed.
-#[derive(Debug)]
-pub(crate) struct Checked {
-    /// The address that gave way to this one.
-    pub(crate) gone: Option<Origin>,
-    /// What to send back where it came from.
-    pub(crate) answer: Vec<u8>,
 }
 
 /// What a transport reports while it is driven.
@@ -131,34 +111,6 @@ impl std::fmt::Debug for Transport {
             .field("local", &self.local)
             .field("connected", &self.connected)
             .finish_non_exhaustive()
-    }
-}
-
-/// Bounds the checks of an upstream, of which `str0m` remembers every address.
-#[derive(Debug)]
-struct Strangers {
-    known: Vec<Origin>,
-    known_max: usize,
-    checks: Bucket,
-}
-
-impl Strangers {
-    fn admits(&mut self, from: Origin, now: Instant) -> bool {
-        self.checks.take(now) && (self.known.contains(&from) || self.known.len() < self.known_max)
-    }
-
-    /// The peer said that it may be there as well.
-    fn expects(&mut self, at: Origin) {
-        if !self.known.contains(&at) {
-            self.known.push(at);
-            self.known_max += 1;
-        }
-    }
-
-    fn passed(&mut self, from: Origin) {
-        if !self.known.contains(&from) {
-            self.known.push(from);
-        }
     }
 }
 
@@ -311,140 +263,6 @@ impl Transport {
         }
         self.dirty = true;
         Ok(())
-    }
-
-    /// Is this a check of the upstream, or an answer to one of ours, wherever it comes from?
-    pub(crate) fn accepts(&mut self, from: Origin, bytes: &[u8], now: Instant) -> bool {
-        let looked_at = !self.failed && self.roaming.is_none() && bytes.len() <= DATAGRAM_BYTES_MAX;
-        looked_at
-            && self.strangers.admits(from, now)
-            && Receive::new(from.protocol(), from.address, self.local_of(from), bytes)
-                .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
-    }
-
-    /// A connectivity check of a client that used these credentials of ours. None: it is not signed
-    /// with them, or one too many. Drive the transport afterwards.
-    ///
-    /// # Errors
-    ///
-    /// If the transport is of no use any more.
-    pub(crate) fn check(
-        &mut self,
-        ours: &Credentials,
-        (from, local): (Origin, Option<IpAddr>),
-        bytes: &[u8],
-        crypto: &CryptoProvider,
-        now: Instant,
-    ) -> Result<Option<Checked>, String> {
-        let looked_at = !self.failed && bytes.len() <= DATAGRAM_BYTES_MAX;
-        let Some(roaming) = self.roaming.as_mut().filter(|_| looked_at) else { return Ok(None) };
-        if !roaming.admits(from, now) {
-            return Ok(None);
-        }
-        let Some(check) = stun::verify(bytes, from, ours, &self.remote_name, crypto) else { return Ok(None) };
-        let gone = roaming.passed(from, local, check.nominates, now);
-        self.heard = Some(now);
-        if self.name != ours.ufrag {
-            self.name.clone_from(&ours.ufrag);
-            let creds = IceCreds { ufrag: ours.ufrag.clone(), pass: ours.password.clone() };
-            self.rtc.direct_api().set_local_ice_credentials(creds);
-        }
-        self.hand_over(roaming::peer(self.nominal()), Protocol::Udp, bytes, now)?;
-        Ok(Some(Checked { gone, answer: check.answer }))
-    }
-
-    /// Takes a datagram from an address of the peer. Drive the transport afterwards.
-    ///
-    /// # Errors
-    ///
-    /// If the transport is of no use any more.
-    pub(crate) fn receive(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
-        if self.failed || bytes.len() > DATAGRAM_BYTES_MAX {
-            return Ok(Received::Stranger);
-        }
-        match classify(bytes) {
-            Datagram::Unknown => Ok(Received::Stranger),
-            Datagram::StunRequest { .. } | Datagram::StunOther => self.receive_stun(from, bytes, now),
-            Datagram::Dtls => {
-                // Nothing says whose it is. Where there are keys, SRTP tells whether the peer lives.
-                if !self.connected {
-                    self.heard = Some(now);
-                }
-                self.hand_over_from(from, bytes, now).map(|()| Received::Peer)
-            }
-            Datagram::Rtp { ssrc, payload_type } => self.receive_rtp(from, (ssrc, payload_type), bytes, now),
-            Datagram::Rtcp => self.receive_protected(from, bytes, now),
-        }
-    }
-
-    /// Checks and answers of an upstream; those of clients come in by [`Self::check`].
-    fn receive_stun(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
-        if !self.accepts(from, bytes, now) {
-            return Ok(Received::Stranger);
-        }
-        self.strangers.passed(from);
-        self.heard = Some(now);
-        self.hand_over_from(from, bytes, now)?;
-        Ok(Received::Peer)
-    }
-
-    fn receive_rtp(
-        &mut self,
-        from: Origin,
-        (ssrc, payload_type): (u32, u8),
-        bytes: &[u8],
-        now: Instant,
-    ) -> Result<Received, String> {
-        match self.standing(ssrc, payload_type, now) {
-            Standing::Foreign => Ok(Received::Stranger),
-            Standing::Known => {
-                let received = self.receive_protected(from, bytes, now)?;
-                if received == Received::Peer {
-                    self.correct(ssrc, payload_type);
-                }
-                Ok(received)
-            }
-            Standing::OnTrial { section, repair } => {
-                self.begin_trial(ssrc, section);
-                let received = self.receive_protected(from, bytes, now)?;
-                self.end_trial((ssrc, section, repair), received == Received::Peer, now);
-                Ok(received)
-            }
-        }
-    }
-
-    /// Takes SRTP or SRTCP, which is the peer's if it can be decrypted.
-    fn receive_protected(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
-        let before = authentic::decrypted();
-        self.hand_over_from(from, bytes, now)?;
-        if authentic::decrypted() == before {
-            return Ok(Received::Stranger);
-        }
-        self.heard = Some(now);
-        if let Some(roaming) = &mut self.roaming {
-            roaming.authentic(from, now);
-        }
-        Ok(Received::Peer)
-    }
-
-    fn hand_over_from(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<(), String> {
-        if self.roaming.is_some() {
-            return self.hand_over(roaming::peer(self.nominal()), Protocol::Udp, bytes, now);
-        }
-        self.hand_over(from.address, from.protocol(), bytes, now)
-    }
-
-    fn hand_over(
-        &mut self,
-        source: SocketAddr,
-        protocol: Protocol,
-        bytes: &[u8],
-        now: Instant,
-    ) -> Result<(), String> {
-        let local = self.local_of(Origin { address: source, tcp: protocol == Protocol::Tcp });
-        // What cannot be parsed was sent by somebody else, or damaged: not our peer's end.
-        let Ok(receive) = Receive::new(protocol, source, local, bytes) else { return Ok(()) };
-        self.rtc.handle_input(Input::Receive(now, receive)).map_err(|e| self.fail(&e))
     }
 
     /// Lets it do what is due and hands out all it has to send and to say.
