@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
@@ -404,42 +404,6 @@ impl MediaSettings {
             fixed: workers * Self::WORKER_DESCRIPTORS,
             clients: if self.tcp { workers * self.tcp_connections_max } else { 0 },
             upstream: workers * self.upstream_sockets_max,
-        }
-    }
-}
-
-impl Default for MediaSettings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 31_100),
-            advertise: Vec::new(),
-            tcp: true,
-            tcp_connections_max: 10_000,
-            tcp_output_bytes_max: 256 * 1024,
-            tcp_unchecked_max: Duration::from_secs(5),
-            tcp_unchecked_bytes_max: 4_096,
-            tcp_unchecked_connections_max: 512,
-            tcp_unchecked_per_address_max: 16,
-            socket_buffer_bytes: 8 * 1024 * 1024,
-            upstream_sockets_max: 10_000,
-            workers: 2,
-            streams_max: 10_000,
-            rtx_cache_bytes_max: 200_000,
-            bitrate_max: 50_000_000,
-            addresses_per_transport_max: 8,
-            checks_per_second_max: 100,
-            check_bitrate: true,
-            bitrate_check_interval: Duration::from_millis(500),
-            bitrate_max_tries: 3,
-            change_codec: true,
-            upstream_connect_max: Duration::from_secs(6),
-            upstream_silence: Duration::from_secs(2),
-            client_silence: Duration::from_secs(5),
-            client_revive_tries_max: 12,
-            client_connect_max: Duration::from_secs(15),
-            idle_proof: Duration::from_millis(1500),
-            key_frame_retry: Duration::from_millis(100),
-            stats_interval: Duration::from_secs(5),
         }
     }
 }

@@ -1,20 +1,23 @@
 //! The workers' settings out of the configuration.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, time::Duration};
 
-use crate::config::Config;
+use crate::config::{self, Config, SessionSettings};
 
 use super::MediaSettings;
 
 impl MediaSettings {
-    /// What the configuration says of the workers; everything it does not speak of keeps its
-    /// default.
+    /// What the configuration says of the workers.
     #[must_use]
     pub fn from_config(config: &Config) -> Self {
-        let video = &config.session.video;
-        let media = &config.media;
+        let settings = Self::of(&config.media, &config.session);
         // Two on one core would make each other's packets wait.
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self { workers: settings.workers.min(cores), ..settings }
+    }
+
+    fn of(media: &config::MediaSettings, session: &SessionSettings) -> Self {
+        let video = &session.video;
         Self {
             listen: media.listen,
             advertise: media.advertise.clone(),
@@ -27,13 +30,13 @@ impl MediaSettings {
             tcp_unchecked_per_address_max: media.tcp_unchecked_per_address_max,
             socket_buffer_bytes: media.socket_buffer_bytes,
             upstream_sockets_max: media.upstream_sockets_max,
-            workers: media.workers.min(cores),
+            workers: media.workers,
             streams_max: media.streams_max,
             rtx_cache_bytes_max: media.rtx_cache_bytes_max,
             bitrate_max: media.stream_bits_per_second_max,
             addresses_per_transport_max: media.addresses_per_transport_max,
             checks_per_second_max: media.checks_per_second_max,
-            check_bitrate: config.session.checks_bitrate(),
+            check_bitrate: session.checks_bitrate(),
             bitrate_check_interval: video.bitrate_check_interval,
             bitrate_max_tries: video.bitrate_max_tries,
             change_codec: video.retry_without_h264,
@@ -41,8 +44,19 @@ impl MediaSettings {
             client_silence: media.client_silence,
             client_revive_tries_max: media.client_revive_tries_max,
             client_connect_max: media.client_connect_timeout,
-            ..Self::default()
+            // Of these the configuration does not speak.
+            upstream_silence: Duration::from_secs(2),
+            idle_proof: Duration::from_millis(1500),
+            key_frame_retry: Duration::from_millis(100),
+            stats_interval: Duration::from_secs(5),
         }
+    }
+}
+
+impl Default for MediaSettings {
+    /// What an empty configuration says.
+    fn default() -> Self {
+        Self::of(&config::MediaSettings::default(), &SessionSettings::default())
     }
 }
 
@@ -59,7 +73,7 @@ mod tests {
         let text = "[upstream]\nurl = [\"ws://127.0.0.1:1\"]\n";
         let config = Config::parse(text, Path::new("x.toml"), &Overrides::default()).unwrap();
         let (ours, theirs) = (MediaSettings::from_config(&config), MediaSettings::default());
-        let ours = MediaSettings { listen: theirs.listen, workers: theirs.workers, ..ours };
+        let ours = MediaSettings { workers: theirs.workers, ..ours };
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }
 }
