@@ -228,38 +228,16 @@ impl Worker {
     /// True: there may be more to read.
     fn read_clients(&mut self, buffers: &mut Buffers) -> bool {
         for _ in 0..BATCHES_MAX {
-            let now = Instant::now();
-            let Self { parts, socket, tables, streams, touched, broken, .. } = self;
-            let Parts { settings, identity, tally, .. } = parts;
-            let Tables { tcp, clients, upstreams, names, events, outbox } = tables;
-            upstreams.now = now;
-            let mut streams = Streams { by_key: streams, broken };
-            let more = socket.receive(buffers, |arrival| {
-                tally.datagrams_received += 1;
-                let mut context = Context {
-                    settings,
-                    identity,
-                    client_socket: socket,
-                    client_tcp: tcp.as_mut(),
-                    client_routes: clients,
-                    upstream_routes: upstreams,
-                    names,
-                    tally,
-                    events,
-                    outbox,
-                    now,
-                };
-                match client_datagram(
-                    &mut streams,
-                    Origin::udp(arrival.source),
-                    arrival.local,
-                    arrival.bytes,
-                    &mut context,
-                ) {
-                    Some(stream) => touch(touched, stream),
-                    None => tally.datagrams_foreign += 1,
+            let mut touched = std::mem::take(&mut self.touched);
+            let (mut streams, mut context) = self.context(Instant::now());
+            let more = context.client_socket.receive(buffers, |Arrival { source, local, bytes }| {
+                context.tally.datagrams_received += 1;
+                match client_datagram(&mut streams, Origin::udp(source), local, bytes, &mut context) {
+                    Some(stream) => touch(&mut touched, stream),
+                    None => context.tally.datagrams_foreign += 1,
                 }
             });
+            self.touched = touched;
             if !more {
                 return false;
             }
