@@ -123,6 +123,22 @@ pub enum Order {
     },
 }
 
+impl Order {
+    /// The stream it is for.
+    pub(super) const fn stream(&self) -> StreamKey {
+        match self {
+            Self::Open { stream, .. }
+            | Self::Attach { stream, .. }
+            | Self::UpstreamAnswer { stream, .. }
+            | Self::Detach { stream }
+            | Self::Muted { stream, .. }
+            | Self::Revive { stream }
+            | Self::Close { stream }
+            | Self::Break { stream, .. } => *stream,
+        }
+    }
+}
+
 /// What [`Order::Break`] has fail.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

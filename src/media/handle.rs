@@ -142,16 +142,7 @@ impl MediaHandle {
 
     /// Has an order carried out, soon and in the order given per stream. Never blocks.
     pub fn order(&self, order: Order) {
-        let stream = match &order {
-            Order::Open { stream, .. }
-            | Order::Attach { stream, .. }
-            | Order::UpstreamAnswer { stream, .. }
-            | Order::Detach { stream }
-            | Order::Muted { stream, .. }
-            | Order::Revive { stream }
-            | Order::Close { stream }
-            | Order::Break { stream, .. } => *stream,
-        };
+        let stream = order.stream();
         let count = self.shared.workers.len() as u64;
         let lane = usize::try_from(stream.0 % count.max(1)).ok().and_then(|n| self.shared.workers.get(n));
         let Some(lane) = lane else { return };

@@ -410,46 +410,32 @@ impl Worker {
 
     fn carry_out(&mut self, order: Order) {
         self.parts.tally.orders += 1;
-        let now = Instant::now();
-        let key = match order {
+        let (key, now) = (order.stream(), Instant::now());
+        match order {
             Order::Open { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts } => {
                 self.open(Opening { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts }, now);
-                stream
             }
-            Order::Attach { stream, epoch, narrow, refuse_h264 } => {
-                self.with(stream, now, |s, ctx| s.attach(epoch, narrow, refuse_h264, ctx));
-                stream
+            Order::Attach { epoch, narrow, refuse_h264, .. } => {
+                self.with(key, now, |s, ctx| s.attach(epoch, narrow, refuse_h264, ctx));
             }
-            Order::UpstreamAnswer { stream, epoch, sdp } => {
-                self.with(stream, now, |s, ctx| s.upstream_answer(epoch, &sdp, ctx));
-                stream
+            Order::UpstreamAnswer { epoch, sdp, .. } => {
+                self.with(key, now, |s, ctx| s.upstream_answer(epoch, &sdp, ctx));
             }
-            Order::Detach { stream } => {
-                self.with(stream, now, Stream::detach);
-                stream
-            }
-            Order::Muted { stream, video } => {
-                self.with(stream, now, |s, ctx| s.mute(video, ctx.now));
-                stream
-            }
-            Order::Revive { stream } => {
-                self.with(stream, now, Stream::revive);
-                stream
-            }
-            Order::Close { stream } => {
-                self.with(stream, now, Stream::close);
+            Order::Detach { .. } => self.with(key, now, Stream::detach),
+            Order::Muted { video, .. } => self.with(key, now, |s, ctx| s.mute(video, ctx.now)),
+            Order::Revive { .. } => self.with(key, now, Stream::revive),
+            Order::Close { .. } => {
+                self.with(key, now, Stream::close);
                 self.bury();
-                self.remove(stream);
-                stream
+                self.remove(key);
             }
-            Order::Break { stream, fault } => {
-                match fault {
-                    Fault::Step => self.with(stream, now, |_, _| std::panic::resume_unwind(Box::new(fault))),
-                    Fault::Worker => std::panic::resume_unwind(Box::new(fault)),
-                }
-                stream
+            Order::Break { fault: Fault::Step, .. } => {
+                self.with(key, now, |_, _| std::panic::resume_unwind(Box::new(Fault::Step)));
             }
-        };
+            Order::Break { fault: Fault::Worker, .. } => {
+                std::panic::resume_unwind(Box::new(Fault::Worker));
+            }
+        }
         touch(&mut self.touched, key);
     }
 
