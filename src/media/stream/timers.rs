@@ -92,9 +92,7 @@ impl Stream {
         if leg.connected_at.is_none()
             && now.saturating_duration_since(leg.created) > ctx.settings.upstream_connect_max
         {
-            self.drop_upstream(ctx);
-            let reason = "no DTLS session within the time limit".to_owned();
-            self.reporter.say(Fact::UpstreamFailed { epoch, reason });
+            self.on_failed(Side::Upstream, "no DTLS session within the time limit".to_owned(), ctx);
             return;
         }
         let Some(heard) = leg.heard().filter(|_| leg.connected_at.is_some()) else { return };
@@ -102,9 +100,7 @@ impl Stream {
         if silent && !leg.said_silent {
             self.reporter.say(Fact::UpstreamSilent { epoch });
         }
-        if let Some(leg) = self.live_upstream() {
-            leg.said_silent = silent;
-        }
+        leg.said_silent = silent;
     }
 
     fn watch_client(&mut self, ctx: &mut Context<'_>) {
@@ -119,7 +115,7 @@ impl Stream {
             } else {
                 "no DTLS session with the client within the time limit"
             };
-            self.client_gone(reason, ctx);
+            self.on_failed(Side::Client, reason.to_owned(), ctx);
             return;
         }
         let Some(heard) = heard else { return };
@@ -138,20 +134,13 @@ impl Stream {
             return;
         }
         if client.silent_tries >= settings.client_revive_tries_max {
-            self.client_gone("the client stayed silent", ctx);
+            self.on_failed(Side::Client, "the client stayed silent".to_owned(), ctx);
             return;
         }
         client.silent_tries += 1;
         client.silent_since = now;
         let tries = client.silent_tries;
         self.reporter.say(Fact::ClientSilent { tries, silence: now.saturating_duration_since(heard) });
-    }
-
-    fn client_gone(&mut self, reason: &str, ctx: &mut Context<'_>) {
-        if let Some(client) = self.client.take() {
-            client.release(self.key, ctx);
-        }
-        self.reporter.say(Fact::ClientGone { reason: reason.to_owned() });
     }
 
     fn watch_video(&mut self, now: Instant) {
