@@ -24,6 +24,7 @@ use super::{
     link::{Link, Ways},
     offer::{peer_limits, rtx_packets},
     path::{Format, Path},
+    transports::Transports,
 };
 
 /// What the upstream made of a section.
@@ -182,10 +183,8 @@ impl Stream {
         let mut leg = UpstreamLeg {
             epoch: offered.epoch,
             generation: self.generation,
-            // Exactly: a transport is large.
-            transports: Vec::with_capacity(groups.len()),
+            transports: Transports::new(groups.len(), self.client_offer.media.len()),
             links: Vec::with_capacity(groups.len()),
-            transport_of: vec![None; self.client_offer.media.len()],
             created: ctx.now,
             connected_at: None,
             ended_at: None,
@@ -197,14 +196,8 @@ impl Stream {
         for group in groups {
             match self.make_upstream_transport(offered, &group, bundle, accepted, &leg, ctx) {
                 Ok((transport, link)) => {
-                    let number = leg.transports.len();
-                    leg.transports.push(transport);
+                    leg.transports.add(transport, &group);
                     leg.links.push(link);
-                    for index in group {
-                        if let Some(slot) = leg.transport_of.get_mut(index) {
-                            *slot = Some(number);
-                        }
-                    }
                 }
                 Err(reason) => {
                     leg.release(ctx);
@@ -284,8 +277,11 @@ impl Stream {
             limits: peer_limits(ctx.settings),
         };
         let transport = Transport::new(&spec, ctx.identity, ctx.now)?;
-        let route =
-            UpstreamRoute { stream: self.key, generation: leg.generation, transport: leg.transports.len() };
+        let route = UpstreamRoute {
+            stream: self.key,
+            generation: leg.generation,
+            transport: leg.transports.all.len(),
+        };
         let output_bytes_max = ctx.settings.tcp_output_bytes_max;
         let mut link = Link::new(route, &section.credentials.ufrag, output_bytes_max, ctx.upstream_routes);
         if let Err(error) = link.add(ways, ctx.upstream_routes) {
@@ -304,7 +300,9 @@ impl Stream {
         let Asker { route, named } = asker;
         let Some(leg) = self.live_upstream().filter(|leg| leg.generation == route.generation) else { return };
         let link = leg.links.get_mut(route.transport);
-        let (Some(transport), Some(link)) = (leg.transports.get_mut(route.transport), link) else { return };
+        let (Some(transport), Some(link)) = (leg.transports.all.get_mut(route.transport), link) else {
+            return;
+        };
         link.lookups = link.lookups.saturating_sub(1);
         let ways = Ways::find(named.at(addresses), ctx.upstream_routes);
         let added = transport.add_ways(ways.candidates.clone(), &ways.local, &ways.dialed());

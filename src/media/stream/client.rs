@@ -18,6 +18,7 @@ use super::{
     leg::ClientLeg,
     offer::{new_sources, peer_limits, rtx_packets, uses_remb_anywhere},
     path::Format,
+    transports::Transports,
 };
 
 impl Stream {
@@ -39,8 +40,7 @@ impl Stream {
             if bundle { vec![taken.clone()] } else { taken.iter().map(|i| vec![*i]).collect() };
         let sections = self.client_offer.media.len();
         let mut leg = ClientLeg {
-            transports: Vec::with_capacity(groups.len()),
-            transport_of: vec![None; sections],
+            transports: Transports::new(groups.len(), sections),
             credentials: groups.iter().map(|_| vec![credentials()]).collect(),
             codecs: vec![Vec::new(); sections],
             sources: vec![None; sections],
@@ -58,14 +58,8 @@ impl Stream {
             self.answer_section(index, accepted, &mut leg);
         }
         for group in &groups {
-            let number = leg.transports.len();
-            let transport = self.make_client_transport(group, number, &leg, ctx)?;
-            leg.transports.push(transport);
-            for index in group {
-                if let Some(slot) = leg.transport_of.get_mut(*index) {
-                    *slot = Some(number);
-                }
-            }
+            let transport = self.make_client_transport(group, leg.transports.all.len(), &leg, ctx)?;
+            leg.transports.add(transport, group);
         }
         for (transport, given) in leg.credentials.iter().enumerate() {
             for (number, credentials) in given.iter().enumerate() {
@@ -227,7 +221,7 @@ impl Stream {
             let route = ClientRoute { stream: self.key, transport };
             ctx.client_routes.add_name(fresh.ufrag.clone(), route, given.len());
             given.push(fresh);
-            if let Some(transport) = leg.transports.get_mut(transport) {
+            if let Some(transport) = leg.transports.all.get_mut(transport) {
                 transport.let_go();
             }
         }

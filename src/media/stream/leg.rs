@@ -14,19 +14,16 @@ use crate::{
         routes::{ClientRoute, Origin},
         sdp::{Codec, Credentials, Sources},
         socket::{Outbox, Socket},
-        transport::Transport,
     },
     session::Epoch,
 };
 
-use super::{CheckTarget, Context, link::Link};
+use super::{CheckTarget, Context, link::Link, transports::Transports};
 
 /// The side of the client: lives as long as the stream.
 #[derive(Debug)]
 pub(super) struct ClientLeg {
-    pub(super) transports: Vec<Transport>,
-    /// By section: its transport.
-    pub(super) transport_of: Vec<Option<usize>>,
+    pub(super) transports: Transports,
     /// By transport: all credentials given out, newest last. A client that missed the newest
     /// (it was in a frame that a dying network lost) may come back with older ones.
     pub(super) credentials: Vec<Vec<Credentials>>,
@@ -50,19 +47,9 @@ pub(super) struct ClientLeg {
 }
 
 impl ClientLeg {
-    /// When anything last came from the client.
-    pub(super) fn heard(&self) -> Option<Instant> {
-        self.transports.iter().filter_map(|t| t.heard).max()
-    }
-
     /// The newest credentials of the transport that carries a section.
     pub(super) fn credentials_of(&self, index: usize) -> Option<&Credentials> {
-        let transport = self.transport_of.get(index).copied().flatten()?;
-        self.credentials.get(transport)?.last()
-    }
-
-    pub(super) fn connected(&self) -> bool {
-        self.transports.iter().all(|t| t.connected)
+        self.credentials.get(self.transports.number_of(index)?)?.last()
     }
 
     /// Answers a check and routes its source here. False: it is not signed with our credentials, or
@@ -82,7 +69,7 @@ impl ClientLeg {
     ) -> Result<bool, String> {
         let route = ClientRoute { stream: key, transport: target.transport };
         let given = self.credentials.get(target.transport).and_then(|all| all.get(target.credentials));
-        let transport = self.transports.get_mut(target.transport);
+        let transport = self.transports.all.get_mut(target.transport);
         let (Some(transport), Some(given)) = (transport, given) else { return Ok(false) };
         if !ctx.client_routes.is_free(from, route, ctx.now) {
             return Ok(false);
@@ -109,7 +96,7 @@ impl ClientLeg {
     /// Says goodbye and gives back what it holds.
     pub(super) fn release(mut self, key: StreamKey, ctx: &mut Context<'_>) {
         let mut events = Vec::new();
-        for (number, transport) in self.transports.iter_mut().enumerate() {
+        for (number, transport) in self.transports.all.iter_mut().enumerate() {
             transport.close();
             let Context { client_socket, client_tcp, outbox, .. } = ctx;
             let mut send = |t: &Transmit, local: Option<IpAddr>| {
@@ -176,11 +163,9 @@ pub(super) struct OfferedSection {
 pub(super) struct UpstreamLeg {
     pub(super) epoch: Epoch,
     pub(super) generation: u32,
-    pub(super) transports: Vec<Transport>,
+    pub(super) transports: Transports,
     /// By transport.
     pub(super) links: Vec<Link>,
-    /// By section: its transport; None: rejected.
-    pub(super) transport_of: Vec<Option<usize>>,
     pub(super) created: Instant,
     pub(super) connected_at: Option<Instant>,
     /// When the last connection of a transport ended that has no other way.
@@ -193,14 +178,10 @@ pub(super) struct UpstreamLeg {
 }
 
 impl UpstreamLeg {
-    pub(super) fn heard(&self) -> Option<Instant> {
-        self.transports.iter().filter_map(|t| t.heard).max()
-    }
-
     /// Says goodbye and gives back what it holds.
     pub(super) fn release(mut self, ctx: &mut Context<'_>) {
         let mut events = Vec::new();
-        for (number, transport) in self.transports.iter_mut().enumerate() {
+        for (number, transport) in self.transports.all.iter_mut().enumerate() {
             transport.close();
             if let Some(link) = self.links.get_mut(number) {
                 let mut send = |t: &Transmit, _| link.send(ctx.outbox, t);

@@ -13,6 +13,7 @@ mod path;
 mod relay;
 mod report;
 mod timers;
+mod transports;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -32,11 +33,12 @@ use super::{
     routes::{ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes},
     sdp::{Description, Plan},
     socket::{Outbox, Socket},
-    transport::{Received, TransportEvent},
+    transport::{Received, Transport, TransportEvent},
     watchdog::Watchdog,
 };
 use leg::{ClientLeg, Offered, UpstreamLeg};
 use path::Path;
+use transports::Transports;
 
 pub(crate) use offer::Opening;
 pub(crate) use report::Reporter;
@@ -162,7 +164,7 @@ impl Stream {
     /// not proven says nothing: what was true of the one before it still is.
     fn is_quiet(&self, leg: &UpstreamLeg, pause: Duration) -> bool {
         let judged = leg.said_complete || (leg.connected_at.is_some() && self.stats.attached <= 1);
-        let Some(heard) = leg.heard().filter(|_| judged) else { return self.was_quiet };
+        let Some(heard) = leg.transports.heard().filter(|_| judged) else { return self.was_quiet };
         let last = self.paths.iter().flatten().filter_map(|p| p.last_in).max();
         last.is_none_or(|at| heard.saturating_duration_since(at) > pause)
     }
@@ -199,6 +201,27 @@ impl Stream {
         }
     }
 
+    /// The transports of the leg on one side, if there is one.
+    fn transports(&self, side: Side) -> Option<&Transports> {
+        match (side, &self.upstream) {
+            (Side::Client, _) => self.client.as_ref().map(|client| &client.transports),
+            (Side::Upstream, Upstream::Live(leg)) => Some(&leg.transports),
+            (Side::Upstream, _) => None,
+        }
+    }
+
+    fn transports_mut(&mut self, side: Side) -> Option<&mut Transports> {
+        match (side, &mut self.upstream) {
+            (Side::Client, _) => self.client.as_mut().map(|client| &mut client.transports),
+            (Side::Upstream, Upstream::Live(leg)) => Some(&mut leg.transports),
+            (Side::Upstream, _) => None,
+        }
+    }
+
+    fn transport(&mut self, side: Side, number: usize) -> Option<&mut Transport> {
+        self.transports_mut(side)?.all.get_mut(number)
+    }
+
     /// A datagram came in on a client leg, from an address that passed a check.
     pub(crate) fn client_datagram(
         &mut self,
@@ -207,8 +230,7 @@ impl Stream {
         bytes: &[u8],
         ctx: &mut Context<'_>,
     ) {
-        let Some(client) = &mut self.client else { return };
-        let Some(found) = client.transports.get_mut(transport) else { return };
+        let Some(found) = self.transport(Side::Client, transport) else { return };
         let received = found.receive(from, bytes, ctx.now);
         self.received(Side::Client, transport, received, ctx);
     }
@@ -267,7 +289,7 @@ impl Stream {
         if leg.generation != generation {
             return;
         }
-        let Some(found) = leg.transports.get_mut(transport) else { return };
+        let Some(found) = leg.transports.all.get_mut(transport) else { return };
         let received = found.receive(from, bytes, ctx.now);
         self.received(Side::Upstream, transport, received, ctx);
     }
@@ -287,7 +309,7 @@ impl Stream {
             return false;
         }
         let link = leg.links.get_mut(route.transport).filter(|link| link.is_on(socket));
-        let (Some(transport), Some(link)) = (leg.transports.get_mut(route.transport), link) else {
+        let (Some(transport), Some(link)) = (leg.transports.all.get_mut(route.transport), link) else {
             return false;
         };
         let from = Origin::udp(source);

@@ -13,11 +13,7 @@ use crate::media::{
     transport::{PAYLOAD_BYTES_MAX, TransportEvent},
 };
 
-use super::{
-    Context, Side, Stream, Upstream,
-    leg::{UpstreamLeg, send_to_client},
-    path::Path,
-};
+use super::{Context, Side, Stream, Upstream, leg::send_to_client, path::Path};
 
 /// How often the legs may wake each other before the worker turns to other streams.
 const ROUNDS_MAX: usize = 4;
@@ -31,7 +27,7 @@ impl Stream {
         let mut events = std::mem::take(ctx.events);
         match side {
             Side::Client => {
-                if let Some(transport) = self.client.as_mut().and_then(|c| c.transports.get_mut(number)) {
+                if let Some(transport) = self.transport(side, number) {
                     let Context { client_socket, client_tcp, outbox, .. } = ctx;
                     let mut send = |t: &Transmit, local: Option<IpAddr>| {
                         send_to_client(client_socket, client_tcp.as_deref_mut(), outbox, t, local);
@@ -43,7 +39,7 @@ impl Stream {
             Side::Upstream => {
                 if let Upstream::Live(leg) = &mut self.upstream
                     && let (Some(transport), Some(link)) =
-                        (leg.transports.get_mut(number), leg.links.get_mut(number))
+                        (leg.transports.all.get_mut(number), leg.links.get_mut(number))
                 {
                     let mut send = |t: &Transmit, _| link.send(ctx.outbox, t);
                     transport.drive(ctx.now, &mut send, &mut events, number);
@@ -68,7 +64,7 @@ impl Stream {
         for _ in 0..ROUNDS_MAX {
             let mut busy = false;
             for side in [Side::Client, Side::Upstream] {
-                for number in 0..self.transports(side) {
+                for number in 0..self.transports(side).map_or(0, |t| t.all.len()) {
                     if self.is_due(side, number, ctx.now) {
                         busy = true;
                         self.drive(side, number, ctx);
@@ -81,20 +77,8 @@ impl Stream {
         }
     }
 
-    fn transports(&self, side: Side) -> usize {
-        match (side, &self.upstream) {
-            (Side::Client, _) => self.client.as_ref().map_or(0, |c| c.transports.len()),
-            (Side::Upstream, Upstream::Live(leg)) => leg.transports.len(),
-            (Side::Upstream, _) => 0,
-        }
-    }
-
     fn is_due(&self, side: Side, number: usize, now: Instant) -> bool {
-        let transport = match (side, &self.upstream) {
-            (Side::Client, _) => self.client.as_ref().and_then(|c| c.transports.get(number)),
-            (Side::Upstream, Upstream::Live(leg)) => leg.transports.get(number),
-            (Side::Upstream, _) => None,
-        };
+        let transport = self.transports(side).and_then(|t| t.all.get(number));
         transport.is_some_and(|t| t.dirty || t.deadline <= now)
     }
 
@@ -138,24 +122,20 @@ impl Stream {
     }
 
     fn index_of(&self, side: Side, number: usize, mid: str0m::media::Mid) -> Option<usize> {
-        let transport = match (side, &self.upstream) {
-            (Side::Client, _) => self.client.as_ref()?.transports.get(number)?,
-            (Side::Upstream, Upstream::Live(leg)) => leg.transports.get(number)?,
-            (Side::Upstream, _) => return None,
-        };
-        transport.index_of(mid)
+        self.transports(side)?.all.get(number)?.index_of(mid)
     }
 
     fn on_connected(&mut self, side: Side, ctx: &Context<'_>) {
         if side == Side::Client {
-            let Some(client) = self.client.as_mut().filter(|c| c.connected() && !c.said_connected) else {
+            let Some(client) = self.client.as_mut().filter(|c| c.transports.connected() && !c.said_connected)
+            else {
                 return;
             };
             client.said_connected = true;
             self.reporter.say(Fact::ClientConnected);
         } else {
             let Upstream::Live(leg) = &mut self.upstream else { return };
-            if leg.transports.iter().any(|t| !t.connected) || leg.connected_at.is_some() {
+            if !leg.transports.connected() || leg.connected_at.is_some() {
                 return;
             }
             leg.connected_at = Some(ctx.now);
@@ -213,11 +193,7 @@ impl Stream {
     fn pass(&mut self, number: usize, mut packet: RtpPacket, ctx: &Context<'_>) -> bool {
         let now = ctx.now;
         let ssrc = *packet.header.ssrc;
-        let source = match (self.kind, &mut self.upstream) {
-            (Kind::Publish, _) => self.client.as_mut().and_then(|c| c.transports.get_mut(number)),
-            (Kind::Play, Upstream::Live(leg)) => leg.transports.get_mut(number),
-            (Kind::Play, _) => None,
-        };
+        let source = self.transport(self.source_side(), number);
         let Some(index) = source.and_then(|t| t.section_of(ssrc)) else { return false };
         let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
         if packet.payload.len() > PAYLOAD_BYTES_MAX {
@@ -259,12 +235,11 @@ impl Stream {
         let now = ctx.now;
         let all_reported = self.paths.iter().flatten().all(|p| p.report.is_some() || p.last_in.is_none());
         let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
-        let (target, clock) = match (self.kind, &mut self.upstream) {
-            (Kind::Publish, Upstream::Live(leg)) => (leg.transport(index), &mut self.sender_clock),
-            (Kind::Publish, _) => return false,
-            (Kind::Play, _) => {
-                (self.client.as_mut().and_then(|c| c.transport(index)), &mut self.sender_clock)
-            }
+        // Not by `transports_mut`: the path is at hand as well.
+        let target = match (self.kind, &mut self.upstream) {
+            (Kind::Publish, Upstream::Live(leg)) => leg.transports.carrying(index),
+            (Kind::Publish, _) => None,
+            (Kind::Play, _) => self.client.as_mut().and_then(|c| c.transports.carrying(index)),
         };
         let Some(target) = target.filter(|t| t.connected) else { return false };
         let payload_type = *packet.header.payload_type;
@@ -284,7 +259,8 @@ impl Stream {
             path.key_timestamp = Some(numbers.timestamp);
             self.stats.key_frames += 1;
         }
-        let capture = clock.capture(path.report.filter(|_| all_reported), timestamp, format.clock_rate, now);
+        let report = path.report.filter(|_| all_reported);
+        let capture = self.sender_clock.capture(report, timestamp, format.clock_rate, now);
         let mut extensions = packet.header.ext_vals.clone();
         extensions.mid = None;
         extensions.rid = None;
@@ -382,11 +358,7 @@ impl Stream {
 
     /// Asks the sending side for a key frame.
     pub(super) fn request_key_frame(&mut self, index: usize, ctx: &Context<'_>) {
-        let source = match (self.kind, &mut self.upstream) {
-            (Kind::Publish, _) => self.client.as_mut().and_then(|c| c.transport(index)),
-            (Kind::Play, Upstream::Live(leg)) => leg.transport(index),
-            (Kind::Play, _) => None,
-        };
+        let source = self.transports_mut(self.source_side()).and_then(|t| t.carrying(index));
         let asked = source.filter(|t| t.connected).is_some_and(|t| t.request_key_frame(index));
         if let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) {
             path.requested(ctx.settings.key_frame_retry, ctx.now);
@@ -400,11 +372,7 @@ impl Stream {
         if from == self.source_side() {
             return;
         }
-        let source = match (self.kind, &mut self.upstream) {
-            (Kind::Publish, _) => self.client.as_mut().and_then(|c| c.transport(index)),
-            (Kind::Play, Upstream::Live(leg)) => leg.transport(index),
-            (Kind::Play, _) => None,
-        };
+        let source = self.transports_mut(self.source_side()).and_then(|t| t.carrying(index));
         if let Some(source) = source {
             source.request_bitrate(index, estimate);
         }
@@ -414,18 +382,4 @@ impl Stream {
 /// For each section of a kind that the upstream takes or sends: has it flowed?
 fn flowed(paths: &[Option<Path>], media: MediaType) -> Vec<bool> {
     paths.iter().flatten().filter(|p| p.media == media && !p.allowed.is_empty()).map(|p| p.flowed).collect()
-}
-
-impl UpstreamLeg {
-    fn transport(&mut self, index: usize) -> Option<&mut crate::media::transport::Transport> {
-        let number = self.transport_of.get(index).copied().flatten()?;
-        self.transports.get_mut(number)
-    }
-}
-
-impl super::leg::ClientLeg {
-    fn transport(&mut self, index: usize) -> Option<&mut crate::media::transport::Transport> {
-        let number = self.transport_of.get(index).copied().flatten()?;
-        self.transports.get_mut(number)
-    }
 }

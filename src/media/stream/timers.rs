@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::media::{Fact, Kind, sdp::MediaType, watchdog::Verdict};
 
-use super::{Context, Side, Stream, Upstream, path::Path};
+use super::{Context, Side, Stream, Upstream, path::Path, transports::Transports};
 
 /// How often a stream looks at its clocks.
 const PACE: Duration = Duration::from_millis(50);
@@ -21,12 +21,8 @@ const CONNECTION_ENDED: &str = "the TCP connection has ended";
 impl Stream {
     /// When [`Self::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Instant {
-        let client = self.client.iter().flat_map(|c| &c.transports);
-        let upstream = match &self.upstream {
-            Upstream::Live(leg) => leg.transports.as_slice(),
-            _ => &[],
-        };
-        client.chain(upstream).map(|t| t.deadline).fold(self.timers_at, Instant::min)
+        let legs = [Side::Client, Side::Upstream].into_iter().filter_map(|side| self.transports(side));
+        legs.flat_map(|t| &t.all).map(|t| t.deadline).fold(self.timers_at, Instant::min)
     }
 
     /// Does what is due. Calls before the deadline are harmless.
@@ -64,7 +60,7 @@ impl Stream {
 
     fn stands(&self, side: Side) -> bool {
         match (side, &self.upstream) {
-            (Side::Client, _) => self.client.as_ref().is_some_and(super::leg::ClientLeg::connected),
+            (Side::Client, _) => self.client.as_ref().is_some_and(|c| c.transports.connected()),
             (Side::Upstream, Upstream::Live(leg)) => leg.connected_at.is_some(),
             (Side::Upstream, _) => false,
         }
@@ -95,7 +91,7 @@ impl Stream {
             self.on_failed(Side::Upstream, "no DTLS session within the time limit".to_owned(), ctx);
             return;
         }
-        let Some(heard) = leg.heard().filter(|_| leg.connected_at.is_some()) else { return };
+        let Some(heard) = leg.transports.heard().filter(|_| leg.connected_at.is_some()) else { return };
         let silent = now.saturating_duration_since(heard) > ctx.settings.upstream_silence;
         if silent && !leg.said_silent {
             self.reporter.say(Fact::UpstreamSilent { epoch });
@@ -107,8 +103,9 @@ impl Stream {
         let now = ctx.now;
         let Some(client) = &mut self.client else { return };
         let settings = ctx.settings;
-        let heard = client.heard();
-        if !client.connected() && now.saturating_duration_since(client.created) > settings.client_connect_max
+        let heard = client.transports.heard();
+        if !client.transports.connected()
+            && now.saturating_duration_since(client.created) > settings.client_connect_max
         {
             let reason = if heard.is_none() {
                 "nothing came from the client within the time limit"
@@ -144,7 +141,7 @@ impl Stream {
     }
 
     fn watch_video(&mut self, now: Instant) {
-        let heard = self.client.as_ref().and_then(super::leg::ClientLeg::heard);
+        let heard = self.transports(Side::Client).and_then(Transports::heard);
         let connected = self.stands(Side::Client);
         let Some(watchdog) = self.watchdog.as_mut().filter(|w| now >= w.next_check()) else { return };
         if !connected {
@@ -159,23 +156,16 @@ impl Stream {
                     .flatten()
                     .any(|p| p.formats.iter().any(|f| f.name.eq_ignore_ascii_case("H264")));
                 self.reporter.say(Fact::NoVideo { never_sent, had_h264 });
-                if let Some(index) =
-                    self.paths.iter().position(|p| p.as_ref().is_some_and(|p| p.media == MediaType::Video))
+                let is_video =
+                    |path: &Option<Path>| path.as_ref().is_some_and(|p| p.media == MediaType::Video);
+                if let Some(index) = self.paths.iter().position(is_video)
+                    && let Some(source) = self.transports_mut(Side::Client).and_then(|t| t.carrying(index))
                 {
-                    self.key_frame_after_silence(index);
+                    source.request_key_frame(index);
                 }
             }
             Some(Verdict::Back) => self.reporter.say(Fact::VideoBack),
             None => {}
-        }
-    }
-
-    fn key_frame_after_silence(&mut self, index: usize) {
-        if let Some(transport) = self.client.as_mut().and_then(|c| {
-            let number = c.transport_of.get(index).copied().flatten()?;
-            c.transports.get_mut(number)
-        }) {
-            transport.request_key_frame(index);
         }
     }
 
