@@ -228,10 +228,10 @@ impl Stream {
             self.on_foreign_type(index, payload_type, ctx);
             return false;
         }
-        self.write(index, &packet, ctx)
+        self.write(index, packet, ctx)
     }
 
-    fn write(&mut self, index: usize, packet: &RtpPacket, ctx: &Context<'_>) -> bool {
+    fn write(&mut self, index: usize, packet: RtpPacket, ctx: &Context<'_>) -> bool {
         let now = ctx.now;
         let all_reported = self.paths.iter().flatten().all(|p| p.report.is_some() || p.last_in.is_none());
         let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
@@ -261,7 +261,7 @@ impl Stream {
         }
         let report = path.report.filter(|_| all_reported);
         let capture = self.sender_clock.capture(report, timestamp, format.clock_rate, now);
-        let mut extensions = packet.header.ext_vals.clone();
+        let mut extensions = packet.header.ext_vals;
         extensions.mid = None;
         extensions.rid = None;
         extensions.rid_repair = None;
@@ -280,7 +280,7 @@ impl Stream {
             wallclock: capture,
             marker: packet.header.marker,
             extensions,
-            payload: packet.payload.clone(),
+            payload: packet.payload,
             vp8_patch,
             repairable: format.repairable,
         };
