@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{RngExt as _, distr::Alphanumeric};
 use str0m::{config::DtlsCert, crypto::CryptoProvider};
 
-use super::sdp::Credentials;
+use super::sdp::{Credentials, Fingerprint, Hash};
 
 /// What every transport is built with.
 #[derive(Clone)]
@@ -28,8 +28,8 @@ impl Identity {
             .dtls_provider
             .generate_certificate()
             .ok_or_else(|| std::io::Error::other("no DTLS certificate could be made"))?;
-        let digest = provider.sha256_provider.sha256(&certificate.certificate).to_vec();
-        let fingerprint = str0m::config::Fingerprint { hash_func: "sha-256".to_owned(), bytes: digest };
+        let fingerprint = Fingerprint::of(Hash::Sha256, &certificate.certificate)
+            .ok_or_else(|| std::io::Error::other("SHA-256 does not work"))?;
         Ok(Self { provider: Arc::new(provider), certificate, fingerprint: fingerprint.to_string().into() })
     }
 }
