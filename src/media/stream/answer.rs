@@ -174,12 +174,9 @@ impl Stream {
         ctx: &mut Context<'_>,
     ) -> Result<UpstreamLeg, NoLeg> {
         self.generation += 1;
-        let taken: Vec<usize> =
-            accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(i, _)| i).collect();
         let places: Vec<usize> = accepted.iter().flatten().map(|a| a.place).collect();
         let bundle = self.plan.bundle && answer_bundled(answer, &places);
-        let groups: Vec<Vec<usize>> =
-            if bundle { vec![taken] } else { taken.into_iter().map(|i| vec![i]).collect() };
+        let groups = groups(&taken(accepted), bundle);
         let mut leg = UpstreamLeg {
             epoch: offered.epoch,
             generation: self.generation,
@@ -336,6 +333,16 @@ impl Stream {
         extensions.retain(|e| theirs.media.extensions.contains(e) && (bundle || e.uri != sdp::MID));
         extensions
     }
+}
+
+/// The sections that are taken.
+pub(super) fn taken(accepted: &[Option<Accepted<'_>>]) -> Vec<usize> {
+    accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(index, _)| index).collect()
+}
+
+/// These sections by transport.
+pub(super) fn groups(sections: &[usize], bundle: bool) -> Vec<Vec<usize>> {
+    if bundle { vec![sections.to_vec()] } else { sections.iter().map(|index| vec![*index]).collect() }
 }
 
 /// The payload types that may pass to the receiving leg. Of a publisher's video only the

@@ -14,7 +14,7 @@ use crate::media::{
 
 use super::{
     Context, Stream,
-    answer::Accepted,
+    answer::{Accepted, groups, taken},
     leg::ClientLeg,
     offer::{new_sources, peer_limits, rtx_packets, uses_remb_anywhere},
     path::Format,
@@ -33,11 +33,8 @@ impl Stream {
             if ctx.settings.advertise.is_empty() { vec![self.local_ip] } else { advertised.collect() };
         let candidates: Vec<SocketAddr> =
             ips.into_iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
-        let taken: Vec<usize> =
-            accepted.iter().enumerate().filter(|(_, a)| a.is_some()).map(|(i, _)| i).collect();
-        let bundle = self.plan.bundle;
-        let groups: Vec<Vec<usize>> =
-            if bundle { vec![taken.clone()] } else { taken.iter().map(|i| vec![*i]).collect() };
+        let (taken, bundle) = (taken(accepted), self.plan.bundle);
+        let groups = groups(&taken, bundle);
         let sections = self.client_offer.media.len();
         let mut leg = ClientLeg {
             transports: Transports::new(groups.len(), sections),
@@ -62,10 +59,7 @@ impl Stream {
             leg.transports.add(transport, group);
         }
         for (transport, given) in leg.credentials.iter().enumerate() {
-            for (number, credentials) in given.iter().enumerate() {
-                let route = ClientRoute { stream: self.key, transport };
-                ctx.client_routes.add_name(credentials.ufrag.clone(), route, number);
-            }
+            self.route(transport, given, ctx);
         }
         let watch = self.kind == Kind::Publish
             && ctx.settings.check_bitrate
@@ -205,22 +199,24 @@ impl Stream {
         })
     }
 
+    /// Has checks for any of these credentials come to a transport.
+    fn route(&self, transport: usize, given: &[Credentials], ctx: &mut Context<'_>) {
+        let route = ClientRoute { stream: self.key, transport };
+        for (number, credentials) in given.iter().enumerate() {
+            ctx.client_routes.add_name(credentials.ufrag.clone(), route, number);
+        }
+    }
+
     /// Gives the client leg new credentials; its DTLS and SRTP state stays.
     pub(crate) fn revive(&mut self, ctx: &mut Context<'_>) {
         let Some(mut leg) = self.client.take() else { return };
         for (transport, given) in leg.credentials.iter_mut().enumerate() {
-            let fresh: Credentials = credentials();
             // Older ones stay valid up to this bound, the first to go is the oldest.
             if given.len() > ctx.settings.client_revive_tries_max as usize {
                 ctx.client_routes.remove_name(&given.remove(0).ufrag);
-                for (number, credentials) in given.iter().enumerate() {
-                    let route = ClientRoute { stream: self.key, transport };
-                    ctx.client_routes.add_name(credentials.ufrag.clone(), route, number);
-                }
             }
-            let route = ClientRoute { stream: self.key, transport };
-            ctx.client_routes.add_name(fresh.ufrag.clone(), route, given.len());
-            given.push(fresh);
+            given.push(credentials());
+            self.route(transport, given, ctx);
             if let Some(transport) = leg.transports.all.get_mut(transport) {
                 transport.let_go();
             }
