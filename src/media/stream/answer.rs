@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     Asker, Context, Side, Stream, Upstream,
-    candidates::{Candidates, candidates},
+    candidates::{Candidates, Named, candidates},
     leg::{Offered, UpstreamLeg},
     link::{Link, Ways},
     offer::{peer_limits, rtx_packets},
@@ -221,27 +221,7 @@ impl Stream {
         let remote =
             accepted.get(first).and_then(Option::as_ref).map(|a| a.media).ok_or("a rejected section")?;
         let credentials = remote.credentials.as_ref().ok_or("the answer has no ICE credentials")?;
-        let Candidates { usable: mut known, named } = candidates(remote);
-        let mut unknown = Vec::new();
-        for named in named {
-            match ctx.names.known(&named.name, ctx.now) {
-                Some(addresses) => known.extend(named.at(addresses)),
-                None => unknown.push(named),
-            }
-        }
-        let none_at_all = known.is_empty();
-        let ways = Ways::find(known, ctx.upstream_routes);
-        if ways.candidates.is_empty() && unknown.is_empty() {
-            if ways.starved {
-                return Err(NoLeg::NoSocket("no descriptor for a connection to the upstream".to_owned()));
-            }
-            let reason = if none_at_all {
-                "the answer has no candidate to send to"
-            } else {
-                "no UDP candidate of the answer has a route, no TCP candidate can be connected to"
-            };
-            return Err(reason.into());
-        }
+        let (ways, unknown) = ways_to(remote, ctx)?;
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.upstream_extensions(*i, accepted, bundle)).collect();
         let media = group.iter().zip(&extensions).filter_map(|(index, extensions)| {
@@ -333,6 +313,32 @@ impl Stream {
         extensions.retain(|e| theirs.media.extensions.contains(e) && (bundle || e.uri != sdp::MID));
         extensions
     }
+}
+
+/// The ways to the upstream of a section, and the names that have to be looked up for more.
+fn ways_to(remote: &Media, ctx: &Context<'_>) -> Result<(Ways, Vec<Named>), NoLeg> {
+    let Candidates { usable: mut known, named } = candidates(remote);
+    let mut unknown = Vec::new();
+    for named in named {
+        match ctx.names.known(&named.name, ctx.now) {
+            Some(addresses) => known.extend(named.at(addresses)),
+            None => unknown.push(named),
+        }
+    }
+    let none_at_all = known.is_empty();
+    let ways = Ways::find(known, ctx.upstream_routes);
+    if !ways.candidates.is_empty() || !unknown.is_empty() {
+        return Ok((ways, unknown));
+    }
+    if ways.starved {
+        return Err(NoLeg::NoSocket("no descriptor for a connection to the upstream".to_owned()));
+    }
+    let reason = if none_at_all {
+        "the answer has no candidate to send to"
+    } else {
+        "no UDP candidate of the answer has a route, no TCP candidate can be connected to"
+    };
+    Err(reason.into())
 }
 
 /// The sections that are taken.
