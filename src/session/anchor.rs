@@ -1,5 +1,5 @@
 //! Anchored streams: the client's WebRTC transport ends at our media workers, and each epoch gets
-//! an upstream transport of its own (design section 5). The workers move packets and report; what
+//! an upstream transport of its own (docs/rules.md, facts of the anchor). The workers move packets and report; what
 //! that means for a stream is decided here.
 
 use crate::{

@@ -1,5 +1,5 @@
 //! Published video that does not come, or comes in another codec than it was answered: the vendor's
-//! bitrate check and change of codec, on the server side for everybody (design section 4).
+//! bitrate check and change of codec, on the server side for everybody (docs/rules.md).
 
 use crate::config::CheckBitrate;
 

@@ -1,5 +1,5 @@
 //! Seeded simulation of the session core: the sessions of one process with random clients, random
-//! servers and random faults, in simulated time. After each step the rules of the design are
+//! servers and random faults, in simulated time. After each step the rules (docs/rules.md) are
 //! looked at; in quiet times clients and servers must agree on everything.
 //!
 //! A seed that fails is run again with its trace by `HOLDFAST_SEED=<number>`.
