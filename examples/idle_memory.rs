@@ -4,14 +4,15 @@
 //! `cargo run --release --example idle_memory -- [SESSIONS] [silent|connection|publish]`
 
 use std::{
-    env, fs,
+    env,
+    error::Error,
+    fs,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
 use futures_util::{SinkExt, StreamExt, stream::FuturesUnordered};
 use holdfast::{
     config::{NetSettings, SessionSettings},
@@ -26,6 +27,9 @@ use tokio_tungstenite::{
     WebSocketStream, accept_async_with_config, client_async_with_config,
     tungstenite::{Message, protocol::WebSocketConfig},
 };
+
+/// With an error of any kind: it ends the measurement.
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const PROXY: &str = "HOLDFAST_IDLE_MEMORY_UPSTREAM";
 
@@ -43,9 +47,9 @@ async fn main() -> Result<()> {
 
 async fn proxy(upstream: &str) -> Result<()> {
     let mut settings = NetSettings::default();
-    settings.listen.address = vec!["127.0.0.1:0".parse().map_err(anyhow::Error::msg)?];
+    settings.listen.address = vec!["127.0.0.1:0".parse()?];
     settings.listen.idle_before_first_message = Duration::ZERO;
-    settings.upstream.url = vec![upstream.parse().map_err(anyhow::Error::msg)?];
+    settings.upstream.url = vec![upstream.parse()?];
     let proxy = Proxy::start(settings, SessionSettings::default()).await?;
     let mut out = std::io::stdout();
     writeln!(out, "{}", proxy.address())?;
@@ -55,8 +59,8 @@ async fn proxy(upstream: &str) -> Result<()> {
 
 fn pss_bytes(process: u32) -> Result<u64> {
     let rollup = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
-    let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss")?;
-    Ok(line.split_whitespace().nth(1).context("no number")?.parse::<u64>()? * 1024)
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).ok_or("no Pss")?;
+    Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse::<u64>()? * 1024)
 }
 
 struct Kill(Child);
@@ -83,7 +87,7 @@ async fn measure() -> Result<()> {
             .spawn()?,
     );
     let mut line = String::new();
-    BufReader::new(child.0.stdout.take().context("no output")?).read_line(&mut line)?;
+    BufReader::new(child.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
     let address: SocketAddr = line.trim().parse()?;
     // The first ones pay for what there is only one of.
     let first = open(address, 200, &kind, 0).await?;
@@ -92,7 +96,9 @@ async fn measure() -> Result<()> {
     let rest = open(address, sessions, &kind, 200).await?;
     sleep(Duration::from_secs(10)).await;
     let after = pss_bytes(child.0.id())?;
-    ensure!(rest.len() == sessions, "not all sessions were opened");
+    if rest.len() != sessions {
+        return Err("not all sessions were opened".into());
+    }
     let each = after.saturating_sub(before) / sessions as u64;
     println!("{sessions} sessions, {kind}: {each} bytes each ({before} -> {after})");
     drop(first);
@@ -148,7 +154,7 @@ async fn session(address: SocketAddr, index: usize, kind: &str) -> Result<tokio:
 
 async fn expect(socket: &mut WebSocketStream<TcpStream>, part: &str) -> Result<()> {
     loop {
-        let message = socket.next().await.context("the end")??;
+        let message = socket.next().await.ok_or("the end")??;
         if message.to_text()?.contains(part) {
             return Ok(());
         }
