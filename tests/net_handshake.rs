@@ -16,7 +16,10 @@ use net_support::*;
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::Instant};
 use tokio_tungstenite::tungstenite::{
     Error,
-    handshake::server::{ErrorResponse, Request, Response},
+    handshake::{
+        derive_accept_key,
+        server::{ErrorResponse, Request, Response},
+    },
     http::HeaderValue,
 };
 
@@ -213,7 +216,7 @@ async fn frames_right_behind_the_handshakes_are_not_lost() {
     }
     let request = String::from_utf8(request).unwrap();
     let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
-    let accept = holdfast::net::websocket::accept_key(key.as_bytes());
+    let accept = derive_accept_key(key.as_bytes());
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\
          Sec-WebSocket-Accept: {accept}\r\n\r\n\u{81}"

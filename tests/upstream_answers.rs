@@ -8,6 +8,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 const HANDSHAKE: &str = "GET /wss/room HTTP/1.1\r\nHost: wcs.example.com\r\nConnection: Upgrade\r\n\
     Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -41,7 +42,7 @@ async fn dialled(listener: &TcpListener) -> (TcpStream, String) {
 /// The answer with ACCEPT replaced by what fits the request.
 fn for_request(answer: &str, request: &str) -> String {
     let key = value(request, "sec-websocket-key")[0].to_owned();
-    answer.replace("ACCEPT", &holdfast::net::websocket::accept_key(key.as_bytes()))
+    answer.replace("ACCEPT", &derive_accept_key(key.as_bytes()))
 }
 
 /// What a client hears when the upstream answers each dial like this.

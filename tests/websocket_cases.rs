@@ -7,13 +7,13 @@ mod net_support;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use holdfast::net::{Proxy, websocket::accept_key};
+use holdfast::net::Proxy;
 use net_support::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::{WebSocketStream, tungstenite::handshake::derive_accept_key};
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -382,7 +382,7 @@ async fn the_upstream_leg_passes() {
             let answer = format!(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Accept: {}\r\n\r\n",
-                accept_key(key.as_bytes())
+                derive_accept_key(key.as_bytes())
             );
             stream.write_all(answer.as_bytes()).await.unwrap();
             stream

@@ -29,6 +29,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     telemetry::events,
@@ -45,7 +46,6 @@ use super::{
     request::{self, Answer},
     shared::{Shared, Tracked},
     socket::Socket,
-    websocket::accept_key,
 };
 
 /// The smallest buffer hyper works with.
@@ -273,7 +273,7 @@ async fn answer(
         Ok(upstream) => {
             let protocol = upstream.protocol.as_deref();
             client_request.choose_protocol(protocol);
-            let answer = request::switching(&accept_key(key.as_bytes()), protocol, &upstream.headers);
+            let answer = request::switching(&derive_accept_key(key.as_bytes()), protocol, &upstream.headers);
             *admitted.lock() = Some(Admitted { upstream, request: client_request, client, place, newcomer });
             answer
         }

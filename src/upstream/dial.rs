@@ -14,11 +14,12 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, pki_types::ServerName},
 };
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::{
     config::{UpstreamSettings, UpstreamUrl},
     limits::{Files, Use, is_shortage},
-    net::{keepalive, socket::Socket, websocket},
+    net::{keepalive, socket::Socket},
     session::DialError,
 };
 
@@ -240,7 +241,7 @@ impl Address {
                 Socket::TlsClient(Box::new(tls.await.map_err(DialFailure::from_io)?))
             }
         };
-        let key = websocket::new_key();
+        let key = generate_key();
         let head = request.render(&self.authority, &key);
         socket.write_all(&head).await.map_err(DialFailure::from_io)?;
         socket.flush().await.map_err(DialFailure::from_io)?;

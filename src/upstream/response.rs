@@ -2,8 +2,9 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::net::{forwarded, websocket::accept_key};
+use crate::net::forwarded;
 
 use super::{
     dial::{DialFailure, Refusal},
@@ -127,7 +128,7 @@ fn judge(head: Head, leftover: Vec<u8>, key: &str, request: &ClientRequest) -> R
 
 /// What RFC 6455 section 4.1 asks of a 101; the subprotocol it names.
 fn check(headers: &HeaderMap, key: &str, request: &ClientRequest) -> Result<Option<String>, DialFailure> {
-    if single(headers, &header::SEC_WEBSOCKET_ACCEPT)? != Some(accept_key(key.as_bytes()).as_str()) {
+    if single(headers, &header::SEC_WEBSOCKET_ACCEPT)? != Some(derive_accept_key(key.as_bytes()).as_str()) {
         return Err(bad("Sec-WebSocket-Accept does not fit the key"));
     }
     if !single(headers, &header::UPGRADE)?.is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {

@@ -289,12 +289,6 @@ fn a_forwarded_frame_is_the_frame_that_came() {
 }
 
 #[test]
-fn the_accept_key_of_the_specification() {
-    assert_eq!(accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    assert_ne!(new_key(), new_key());
-}
-
-#[test]
 fn codes_that_only_stand_for_something_are_never_sent() {
     for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
         let mut bytes = Vec::new();
