@@ -125,7 +125,7 @@ pub(crate) struct Newcomer {
 
 /// A new connection. Whose it is, behind a trusted proxy, its request will tell.
 pub(super) fn enter(shared: &Shared, peer: IpAddr) -> Result<Entry, Refused> {
-    if shared.handshakes.count() >= shared.handshakes_max {
+    if shared.handshakes.len() >= shared.handshakes_max {
         return Err(Refused::Places);
     }
     let connection = match is_limited(shared, peer) {

@@ -53,7 +53,7 @@ pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket, held: impl Send +
 }
 
 fn see_out(shared: &Shared, mut end: Ending, held: impl Send + 'static) {
-    let counted = (shared.closings.enter(), shared.files.count(Use::Closing), held);
+    let counted = (shared.closings.token(), shared.files.count(Use::Closing), held);
     tokio::spawn(async move {
         let _ = timeout(CLOSE_TIME_MAX, poll_fn(|cx| scratch::with(|scratch| end.poll(cx, scratch)))).await;
         drop(counted);

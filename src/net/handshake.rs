@@ -30,6 +30,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     telemetry::events,
@@ -44,7 +45,7 @@ use super::{
     health,
     live::{Note, Place},
     request::{self, Answer},
-    shared::{Shared, Tracked},
+    shared::Shared,
     socket::Socket,
 };
 
@@ -84,7 +85,7 @@ pub(super) async fn serve(
     peer: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     entry: Result<Entry, Refused>,
-    counted: Tracked,
+    counted: TaskTrackerToken,
 ) {
     let patience = shared.settings.listen.handshake_timeout;
     let patience = if entry.is_ok() { patience } else { patience.min(REFUSAL_TIME_MAX) };
@@ -185,7 +186,7 @@ fn begin(shared: &Arc<Shared>, admitted: Admitted, socket: Socket, client_leftov
     let driver = Driver::new(shared, beginning);
     events::connected(driver.id(), &peer, &node);
     // A shutdown that began before the session was registered has passed it by.
-    if shared.is_stopping()
+    if shared.stopping.is_cancelled()
         && let Some(mailbox) = shared.live.mailbox(driver.id())
     {
         mailbox.post(Note::Shutdown);
@@ -251,7 +252,7 @@ async fn answer(
         let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return refuse(request::text(status, "the request is too large"));
     }
-    if shared.is_stopping() {
+    if shared.stopping.is_cancelled() {
         return refuse(request::unavailable("shutting down"));
     }
     notice_balancer(shared, hop);
@@ -267,7 +268,7 @@ async fn answer(
     let mut client_request = ClientRequest::new(hop, cookies);
     let dialed = tokio::select! {
         dialed = dial(shared, &client_request, client) => dialed,
-        () = shared.stopped() => return refuse(request::unavailable("shutting down")),
+        () = shared.stopping.cancelled() => return refuse(request::unavailable("shutting down")),
     };
     match dialed {
         Ok(upstream) => {
@@ -302,10 +303,10 @@ async fn dial(shared: &Arc<Shared>, request: &ClientRequest, client: Client) -> 
         result => return result,
     };
     let patience = shared.settings.listen.connect_hold;
-    if patience.is_zero() || shared.held.count() >= shared.settings.listen.connect_hold_sessions_max {
+    if patience.is_zero() || shared.held.len() >= shared.settings.listen.connect_hold_sessions_max {
         return Err(failure);
     }
-    let _held = shared.held.enter();
+    let _held = shared.held.token();
     tracing::debug!(%client, %failure, "a client waits for an upstream");
     shared.pool.connect_when_up(request, patience, failure).await
 }

@@ -70,7 +70,7 @@ pub(crate) fn reasons(shared: &Shared, question: Question) -> Vec<&'static str> 
         reasons.push("a media worker has ended");
     }
     if question == Question::Ready {
-        if shared.is_stopping() {
+        if shared.stopping.is_cancelled() {
             reasons.push("draining");
         }
         if shared.live.is_full() {

@@ -38,7 +38,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, tls: 
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.stopped() => return,
+            () = shared.stopping.cancelled() => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -62,12 +62,12 @@ fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option
     let entry = admission::enter(shared, peer.ip());
     if let Err(refused) = entry {
         admission::tell(shared, peer.ip(), refused);
-        if shared.refusing.count() >= REFUSALS_MAX {
+        if shared.refusing.len() >= REFUSALS_MAX {
             return;
         }
     }
     // Counted here: a burst is accepted before any of its tasks runs.
-    let counted = if entry.is_ok() { shared.handshakes.enter() } else { shared.refusing.enter() };
+    let counted = if entry.is_ok() { shared.handshakes.token() } else { shared.refusing.token() };
     tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls, entry, counted));
 }
 

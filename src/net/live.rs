@@ -11,13 +11,16 @@ use std::{
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     address::Counted,
     limits::FilesHeld,
     session::{Mail, SessionId, SessionSnapshot},
 };
+
+use super::shared::empty;
 
 /// Most notes that wait for one session. It takes them as soon as it is polled, so only one that
 /// is stuck gets there; what exceeds it is dropped.
@@ -119,8 +122,8 @@ pub(crate) struct Live {
     next_id: AtomicU64,
     taken: AtomicUsize,
     places: usize,
-    /// Notified whenever a place becomes free.
-    freed: Notify,
+    /// Whoever has a place.
+    occupants: TaskTracker,
 }
 
 impl Live {
@@ -131,7 +134,7 @@ impl Live {
             next_id: AtomicU64::new(1),
             taken: AtomicUsize::new(0),
             places,
-            freed: Notify::new(),
+            occupants: TaskTracker::new(),
         })
     }
 
@@ -139,7 +142,8 @@ impl Live {
     pub(crate) fn take_place(self: &Arc<Self>, files: FilesHeld, address: Option<Counted>) -> Option<Place> {
         let more = |taken: usize| (taken < self.places).then(|| taken.saturating_add(1));
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
-        Some(Place { live: Arc::clone(self), _files: files, _address: address })
+        let occupant = self.occupants.token();
+        Some(Place { live: Arc::clone(self), _files: files, _address: address, _occupant: occupant })
     }
 
     /// Places taken now: sessions, media sockets and waiting handshakes.
@@ -192,15 +196,7 @@ impl Live {
 
     /// Completes when no place is taken.
     pub(crate) async fn empty(&self) {
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if self.taken() == 0 {
-                return;
-            }
-            freed.await;
-        }
+        empty(&self.occupants).await;
     }
 }
 
@@ -211,6 +207,7 @@ pub(crate) struct Place {
     _files: FilesHeld,
     /// Among the sessions of its client's address.
     _address: Option<Counted>,
+    _occupant: TaskTrackerToken,
 }
 
 impl Place {
@@ -226,7 +223,6 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.live.taken.fetch_sub(1, Ordering::AcqRel);
-        self.live.freed.notify_waiters();
     }
 }
 

@@ -227,7 +227,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = sleep(LOOK) => {}
-            () = shared.stopped() => return,
+            () = shared.stopping.cancelled() => return,
         }
         shared.memory.look(|| memory::resident_bytes().map(to_usize));
     }

@@ -14,11 +14,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
-use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 use tokio_rustls::rustls::ServerConfig;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::{Config, MediaMode, NetSettings, SessionSettings},
@@ -37,7 +35,7 @@ use super::{
     live::{Live, Note},
     memory::{self, Memory},
     outages::Outages,
-    shared::{Clock, Shared, Tracker},
+    shared::{Clock, Shared, empty},
     tls,
 };
 
@@ -240,13 +238,13 @@ impl Proxy {
             files,
             addresses,
             refusals: RefusalLog::default(),
-            refusing: Arc::new(Tracker::default()),
+            refusing: TaskTracker::new(),
             clock: Clock::new(),
-            closings: Arc::new(Tracker::default()),
-            handshakes: Arc::new(Tracker::default()),
+            closings: TaskTracker::new(),
+            handshakes: TaskTracker::new(),
             handshakes_max,
-            held: Arc::new(Tracker::default()),
-            stopping: watch::Sender::new(false),
+            held: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             outages: Outages::default(),
             heart: Heart::default(),
         });
@@ -330,9 +328,9 @@ impl Proxy {
             outages: shared.live.outages(),
             places_taken: shared.live.taken(),
             places: shared.settings.limits.sessions_max.unwrap_or(usize::MAX),
-            handshakes: shared.handshakes.count(),
-            held: shared.held.count(),
-            closing: shared.closings.count(),
+            handshakes: shared.handshakes.len(),
+            held: shared.held.len(),
+            closing: shared.closings.len(),
             files: shared.files.used(),
         }
     }
@@ -354,12 +352,12 @@ impl Proxy {
     pub async fn shutdown(&self) -> bool {
         let shared = &self.shared;
         tracing::info!(sessions = shared.live.sessions(), "shutting down");
-        shared.stopping.send_replace(true);
+        shared.stopping.cancel();
         shared.live.post_to_all(|| Note::Shutdown);
         let gone = async {
-            shared.handshakes.empty().await;
+            empty(&shared.handshakes).await;
             shared.live.empty().await;
-            shared.closings.empty().await;
+            empty(&shared.closings).await;
         };
         let clean = timeout(shared.settings.limits.shutdown_max, gone).await.is_ok();
         shared.sum_up(shared.outages.all());
@@ -371,7 +369,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.stopping.send_replace(true);
+        self.shared.stopping.cancel();
     }
 }
 

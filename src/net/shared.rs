@@ -1,17 +1,12 @@
 //! What all tasks of the network side share.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::{NetSettings, SessionSettings},
@@ -56,48 +51,11 @@ impl Clock {
     }
 }
 
-/// Counts tasks that are on their way out.
-#[derive(Debug, Default)]
-pub(crate) struct Tracker {
-    count: AtomicUsize,
-    left: Notify,
-}
-
-impl Tracker {
-    /// Counts one more until the result is dropped.
-    pub(crate) fn enter(self: &Arc<Self>) -> Tracked {
-        self.count.fetch_add(1, Ordering::AcqRel);
-        Tracked(Arc::clone(self))
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.count.load(Ordering::Acquire)
-    }
-
-    /// Completes when there is none.
-    pub(crate) async fn empty(&self) {
-        loop {
-            let left = self.left.notified();
-            tokio::pin!(left);
-            left.as_mut().enable();
-            if self.count() == 0 {
-                return;
-            }
-            left.await;
-        }
-    }
-}
-
-/// One that is counted by a [`Tracker`].
-#[derive(Debug)]
-pub(crate) struct Tracked(Arc<Tracker>);
-
-impl Drop for Tracked {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::AcqRel);
-        self.0.left.notify_waiters();
-    }
+/// Completes when none of these is left. More may come meanwhile.
+pub(crate) async fn empty(tracker: &TaskTracker) {
+    // Else it would wait for the announcement that no more will come.
+    tracker.close();
+    tracker.wait().await;
 }
 
 /// One for the whole proxy.
@@ -120,18 +78,18 @@ pub(crate) struct Shared {
     /// Refusals that were told.
     pub(crate) refusals: RefusalLog,
     /// Connections that are being told that there is no room.
-    pub(crate) refusing: Arc<Tracker>,
+    pub(crate) refusing: TaskTracker,
     pub(crate) clock: Clock,
     /// Connections whose close frame is on its way.
-    pub(crate) closings: Arc<Tracker>,
+    pub(crate) closings: TaskTracker,
     /// Connections before their 101.
-    pub(crate) handshakes: Arc<Tracker>,
+    pub(crate) handshakes: TaskTracker,
     /// Most of them.
     pub(crate) handshakes_max: usize,
     /// Handshakes that are held (rule R13).
-    pub(crate) held: Arc<Tracker>,
-    /// True once the proxy shuts down.
-    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) held: TaskTracker,
+    /// Cancelled once the proxy shuts down.
+    pub(crate) stopping: CancellationToken,
     /// Who lost which node.
     pub(crate) outages: Outages,
     /// Shows that the runtime lives.
@@ -151,16 +109,5 @@ impl Shared {
         for (node, sum) in over {
             events::outage_summary(&self.pool.node_name(node), &sum);
         }
-    }
-
-    /// Whether the proxy shuts down.
-    pub(crate) fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
-    }
-
-    /// Completes when the proxy shuts down.
-    pub(crate) async fn stopped(&self) {
-        // The sender lives in `self`: there is no error.
-        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 }

@@ -239,7 +239,7 @@ impl Relay {
         let ends_at = self.ends.map(|(at, _)| at);
         tokio::select! {
             biased;
-            () = self.shared.stopped() => Happened::Shutdown,
+            () = self.shared.stopping.cancelled() => Happened::Shutdown,
             stopped = poll_fn(|cx| scratch::with(|scratch| pump.poll(cx, scratch, clock.now()))) => {
                 Happened::Stopped(stopped)
             }
