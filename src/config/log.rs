@@ -44,7 +44,7 @@ pub enum LogLevel {
 pub struct LogSettings {
     /// Default `text`.
     pub format: LogFormat,
-    /// Default `info`. The environment variable `HOLDFAST_LOG` (a `tracing` filter such as
+    /// Default `info`. The environment variable `HOLDFAST_LOG` (a filter such as
     /// `holdfast::session=debug`) goes before it.
     pub level: LogLevel,
     /// Lines that wait for whoever reads stderr, in bytes; what does not fit is dropped and counted.

@@ -45,7 +45,7 @@ impl LogCapture {
 
     fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
         let lines = tracing_subscriber::fmt::layer().json().with_writer(self.clone());
-        Registry::default().with(lines.with_filter(super::own_lines_only()))
+        Registry::default().with(lines.with_filter(super::filter::own_lines_only()))
     }
 
     /// Everything collected so far.

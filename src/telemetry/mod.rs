@@ -1,13 +1,13 @@
 //! Logs: one line per event an operator acts on, to stderr, by a thread of their own: nobody who logs
 //! waits for the reader of stderr.
 //!
-//! The level is a flag, a setting, or the environment variable `HOLDFAST_LOG` (a `tracing`
-//! filter). Other libraries never get below `warn`, whatever the filter says: their lines of
-//! lower levels repeat messages word by word, with tokens and passwords in them. Our own lines
+//! The level is a flag, a setting, or the environment variable `HOLDFAST_LOG` (levels by
+//! module). Other libraries never get below `warn`, whatever the filter says: their lines of lower levels repeat messages word by word, with tokens and passwords in them. Our own lines
 //! hold names, ids, lengths and durations only.
 
 mod capture;
 pub mod events;
+mod filter;
 mod flood;
 mod json;
 mod panics;
@@ -20,12 +20,10 @@ use std::{
     time::Duration,
 };
 
-use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry,
-    filter::{FilterExt, Targets},
+    Layer, Registry,
+    filter::FilterExt,
     layer::SubscriberExt,
-    registry::LookupSpan,
     util::{SubscriberInitExt, TryInitError},
 };
 
@@ -33,7 +31,7 @@ pub use capture::LogCapture;
 pub(crate) use told::Told;
 
 use crate::{
-    config::{LogFormat, LogLevel, LogSettings},
+    config::{LogFormat, LogSettings},
     signaling::redact::line_without_credentials,
 };
 
@@ -69,9 +67,9 @@ static LINES: OnceLock<(Queue, Duration)> = OnceLock::new();
 /// The filter in the environment cannot be read, or logging was set up before.
 pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
     let variable = std::env::var(FILTER_VARIABLE).ok().filter(|text| !text.trim().is_empty());
-    let filter = match variable {
-        Some(text) => EnvFilter::try_new(text)?,
-        None => EnvFilter::default().add_directive(level(settings.level).into()),
+    let wanted = match variable {
+        Some(text) => filter::parse(&text)?,
+        None => filter::from_level(settings.level),
     };
     let (queue, _) = LINES.get_or_init(|| (Queue::new(settings.queue_bytes_max), settings.flush_max));
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.format {
@@ -83,7 +81,9 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
             tracing_subscriber::fmt::layer().with_writer(QueueWriter(queue)).event_format(json::JsonLine),
         ),
     };
-    tracing_subscriber::registry().with(lines.with_filter(filter.and(own_lines_only()))).try_init()?;
+    tracing_subscriber::registry()
+        .with(lines.with_filter(wanted.and(filter::own_lines_only())))
+        .try_init()?;
     queue.start()?;
     panics::log_panics();
     Ok(())
@@ -109,30 +109,4 @@ pub fn flush() {
 #[must_use]
 pub fn lines_dropped() -> u64 {
     LINES.get().map_or(0, |(queue, _)| queue.dropped())
-}
-
-/// Libraries of the media path, which warn of each packet that they cannot use: anybody may send such.
-/// What they meet is counted by the media workers.
-const SILENT: [&str; 5] = ["str0m", "is::", "dimpl", "sctp_proto", "openssl"];
-
-/// Lets through everything of this package, and warnings of the others.
-fn own_lines_only<S>() -> impl tracing_subscriber::layer::Filter<S> + use<S>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("holdfast", LevelFilter::TRACE)
-        .with_targets(SILENT.map(|library| (library, LevelFilter::OFF)))
-}
-
-const fn level(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    }
 }
