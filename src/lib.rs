@@ -23,3 +23,4 @@ pub mod signaling;
 pub mod simulator;
 pub mod telemetry;
 mod upstream;
+pub mod wire;

@@ -228,7 +228,7 @@ async fn frames_right_behind_the_handshakes_are_not_lost() {
     let mut forwarded = vec![0; 6 + hello.len()];
     in_time("the message", tokio::io::AsyncReadExt::read_exact(&mut server, &mut forwarded)).await.unwrap();
     let key = [forwarded[2], forwarded[3], forwarded[4], forwarded[5]];
-    holdfast::net::websocket::apply_mask(&mut forwarded[6..], key);
+    holdfast::wire::websocket::apply_mask(&mut forwarded[6..], key);
     assert_eq!(&forwarded[6..], hello);
     let mut got = Vec::new();
     while !got.ends_with(&[0x81, 2, b'h', b'i']) {

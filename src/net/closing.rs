@@ -14,15 +14,15 @@ use tokio::time::timeout;
 use crate::{
     limits::Use,
     session::{Close, Timestamp},
+    wire::{
+        scratch,
+        side::{Filled, Side},
+        socket::Socket,
+        websocket::{HEADER_BYTES_MAX, Opcode, Role, parse_header},
+    },
 };
 
-use super::{
-    scratch,
-    shared::Shared,
-    side::{Filled, Side},
-    socket::Socket,
-    websocket::{HEADER_BYTES_MAX, Opcode, Role, parse_header},
-};
+use super::shared::Shared;
 
 /// How long a peer may take to answer a close frame and end the connection.
 pub(crate) const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);

@@ -35,18 +35,20 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::{
     telemetry::events,
     upstream::{ClientRequest, CookieBounds, DialFailure, Dialed},
+    wire::{
+        forwarded::{self, Client, LastHop},
+        socket::Socket,
+    },
 };
 
 use super::{
     admission::{self, Entry, Newcomer, Refused},
     closing,
     driver::{Beginning, Driver},
-    forwarded::{self, Client, LastHop},
     health,
     live::{Note, Place},
     request::{self, Answer},
     shared::Shared,
-    socket::Socket,
 };
 
 /// The smallest buffer hyper works with.

@@ -8,9 +8,12 @@ use tokio::{
 };
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::limits::{REFUSALS_MAX, is_shortage};
+use crate::{
+    limits::{REFUSALS_MAX, is_shortage},
+    wire::keepalive,
+};
 
-use super::{admission, handshake, keepalive, shared::Shared};
+use super::{admission, handshake, shared::Shared};
 
 /// Connections that may wait to be accepted; the kernel has a limit of its own (`somaxconn`).
 const BACKLOG: u32 = 4096;

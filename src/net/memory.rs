@@ -19,14 +19,12 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::sleep;
 
-use crate::{config::LimitSettings, memory};
+use crate::{config::LimitSettings, memory, wire::side::LARGE_BYTES_MIN};
 
 use super::shared::Shared;
 
 /// Time between two looks at the resident set.
 const LOOK: Duration = Duration::from_millis(100);
-/// A session with fewer bytes in its buffers is not closed for them.
-pub(crate) const LARGE_BYTES_MIN: usize = 64 * 1024;
 /// The same while memory is short and buffers are a good part of it: very many small ones fill it too.
 const MANY_BYTES_MIN: usize = 8 * 1024;
 /// Buffers are a good part of the budget from one part in so many.

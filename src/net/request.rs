@@ -5,9 +5,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body_util::Full;
 
-use crate::upstream::{DialFailure, Refusal};
-
-use super::forwarded::has_token;
+use crate::{
+    upstream::{DialFailure, Refusal},
+    wire::forwarded::has_token,
+};
 
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");

@@ -19,8 +19,8 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use crate::{
     config::{UpstreamSettings, UpstreamUrl},
     limits::{Files, Use, is_shortage},
-    net::{keepalive, socket::Socket},
     session::DialError,
+    wire::{keepalive, socket::Socket},
 };
 
 use super::{

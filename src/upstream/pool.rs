@@ -13,8 +13,9 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::{
     config::UpstreamSettings,
     limits::{Files, Use},
-    net::{live::Mailbox, side::Side, websocket::Role},
+    net::live::Mailbox,
     session::{Close, Priority, SessionId, Timestamp},
+    wire::{side::Side, websocket::Role},
 };
 
 use super::{

@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, header};
 use parking_lot::Mutex;
 
 use crate::{
-    net::forwarded::{LastHop, is_secure, push_header, split_port},
     session::Identity,
+    wire::forwarded::{LastHop, is_secure, push_header, split_port},
 };
 
 use super::cookies::{CookieBounds, Jar, Site};

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::net::forwarded;
+use crate::wire::forwarded;
 
 use super::{
     dial::{DialFailure, Refusal},

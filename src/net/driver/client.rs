@@ -6,15 +6,14 @@ use std::{
 };
 
 use crate::{
-    net::{
-        admission,
+    net::{admission, media_socket},
+    session::{Close, Input, Output, Timestamp},
+    signaling,
+    wire::{
         frames::{Received, Run},
-        media,
         side::{Filled, Side},
         websocket::{ProtocolError, Step},
     },
-    session::{Close, Input, Output, Timestamp},
-    signaling,
 };
 
 use super::{Driver, events::EndCause};
@@ -200,7 +199,7 @@ impl Driver {
                     return true;
                 }
                 let rest = buffer.get(next..).unwrap_or_default();
-                name == Some(media::CONNECT) && self.becomes_media_socket(message, rest)
+                name == Some(media_socket::CONNECT) && self.becomes_media_socket(message, rest)
             }
         }
     }
@@ -211,7 +210,7 @@ impl Driver {
         client.unread(rest);
         self.newcomer = None;
         self.end_cause = EndCause::MediaSocket;
-        let start = media::Start {
+        let start = media_socket::Start {
             client,
             upstream: self.upstream.take(),
             node: self.registered.mailbox.node(),
@@ -219,7 +218,7 @@ impl Driver {
             id: self.id(),
             place,
         };
-        media::spawn(&self.shared, start, message);
+        media_socket::spawn(&self.shared, start, message);
         true
     }
 

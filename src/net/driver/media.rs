@@ -14,9 +14,8 @@ use tokio::sync::mpsc;
 use crate::{
     media::{FactSender, MediaFact, MediaHandle, Order, StreamKey},
     session::{Input, MediaCommand, MediaKey, Timestamp},
+    wire::side::Side,
 };
-
-use crate::net::side::Side;
 
 use super::Driver;
 

@@ -22,6 +22,7 @@ use std::{
 use crate::{
     session::{Close, Epoch, Input, LossCause, Session, Timestamp},
     upstream::{ClientRequest, DialFailure, Dialed},
+    wire::{scratch, side::Side, socket::Socket, websocket::Role},
 };
 
 use super::{
@@ -29,11 +30,7 @@ use super::{
     closing,
     live::{Note, Place, Registered},
     memory::{Account, Demand},
-    scratch,
     shared::Shared,
-    side::Side,
-    socket::Socket,
-    websocket::Role,
 };
 
 use events::EndCause;

@@ -6,14 +6,13 @@ use std::{
 };
 
 use crate::{
-    net::{
-        closing,
-        live::Note,
+    net::{closing, live::Note},
+    session::{Close, Epoch, Event, Input, Output, Priority, Timestamp},
+    upstream::{DialFailure, Dialed},
+    wire::{
         side::Side,
         websocket::{Opcode, Role},
     },
-    session::{Close, Epoch, Event, Input, Output, Priority, Timestamp},
-    upstream::{DialFailure, Dialed},
 };
 
 use super::{Driver, events::EndCause};

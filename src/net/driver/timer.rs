@@ -9,8 +9,8 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
-    net::side::Pace,
     session::{Close, Input, LossCause, Timestamp},
+    wire::side::Pace,
 };
 
 use super::{Driver, events::EndCause};

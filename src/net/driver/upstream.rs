@@ -7,13 +7,13 @@ use std::{
 };
 
 use crate::{
-    net::{
-        closing,
+    net::closing,
+    session::{Close, Input, LossCause, Output, Timestamp},
+    wire::{
         frames::{Received, Run},
         side::Filled,
         websocket::Step,
     },
-    session::{Close, Input, LossCause, Output, Timestamp},
 };
 
 use super::Driver;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::net::buffer::Buffer;
+use crate::wire::buffer::Buffer;
 
 use super::{
     close::is_valid_close_code,

@@ -7,7 +7,7 @@
 //! session itself is restored is not decided here.
 
 mod pump;
-mod relay;
+mod task;
 mod timeline;
 
 use std::sync::Arc;
@@ -16,11 +16,12 @@ use crate::{
     session::SessionId,
     signaling::{self, Edits},
     upstream::ClientRequest,
+    wire::side::Side,
 };
 
-use super::{live::Place, shared::Shared, side::Side};
+use super::{live::Place, shared::Shared};
 
-use relay::Relay;
+use task::MediaSocket;
 
 /// The message a media socket begins with.
 pub(super) const CONNECT: &str = "connectMediaTransport";
@@ -43,8 +44,7 @@ pub(super) struct Start {
 
 /// Goes on with a socket whose first message was [`CONNECT`].
 pub(super) fn spawn(shared: &Arc<Shared>, start: Start, message: &[u8]) {
-    let relay = Relay::new(shared, start, message);
-    tokio::spawn(relay.run());
+    tokio::spawn(MediaSocket::new(shared, start, message).run());
 }
 
 /// The client's token in its first message.

@@ -2,7 +2,7 @@
 
 use std::ops::DerefMut;
 
-use crate::net::buffer::Buffer;
+use crate::wire::buffer::Buffer;
 
 use super::{
     close::sendable_close_code,

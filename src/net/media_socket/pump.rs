@@ -3,14 +3,14 @@
 use std::task::{Context, Poll};
 
 use crate::{
-    net::{
+    net::memory::{Account, Demand},
+    session::{LossCause, Timestamp},
+    signaling,
+    wire::{
         frames::{Received, Run},
-        memory::{Account, Demand},
         side::{Filled, Side},
         websocket::{Opcode, ProtocolError, Step},
     },
-    session::{LossCause, Timestamp},
-    signaling,
 };
 
 use super::timeline::Timeline;

@@ -12,14 +12,16 @@ use crate::{
         closing,
         live::{Note, Place},
         memory::Account,
-        scratch,
         shared::Shared,
-        side::{Pace, Side},
-        websocket::{Opcode, Role},
     },
     registry::MediaRoute,
     session::{Close, Epoch, LossCause, Mail, SessionId},
     upstream::{ClientRequest, DialFailure, Dialed},
+    wire::{
+        scratch,
+        side::{Pace, Side},
+        websocket::{Opcode, Role},
+    },
 };
 
 use super::{
@@ -41,7 +43,7 @@ struct Dialing {
 }
 
 /// One media socket.
-pub(super) struct Relay {
+pub(super) struct MediaSocket {
     shared: Arc<Shared>,
     id: SessionId,
     request: Arc<ClientRequest>,
@@ -92,7 +94,7 @@ enum Happened {
     Shutdown,
 }
 
-impl Relay {
+impl MediaSocket {
     pub(super) fn new(shared: &Arc<Shared>, start: Start, message: &[u8]) -> Self {
         let Start { client, upstream, node, request, id, place } = start;
         let limits = &shared.settings.limits;
@@ -101,7 +103,7 @@ impl Relay {
             client_buffer_bytes_max: limits.client_buffer_bytes_max,
             upstream_buffer_bytes_max: limits.upstream_buffer_bytes_max,
         };
-        let mut relay = Self {
+        let mut socket = Self {
             shared: Arc::clone(shared),
             id,
             request,
@@ -117,8 +119,8 @@ impl Relay {
             series: Series::default(),
             _place: place,
         };
-        relay.begin(upstream, node);
-        relay
+        socket.begin(upstream, node);
+        socket
     }
 
     /// Takes the upstream that is there if it is the right one.

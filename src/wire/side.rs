@@ -19,7 +19,6 @@ use crate::{
 
 use super::{
     buffer::Buffer,
-    memory::LARGE_BYTES_MIN,
     socket::Socket,
     websocket::{
         Decoder, HEADER_BYTES_MAX, MaskKey, Opcode, ProtocolError, Role, Step, encode_close, encode_frame,
@@ -29,6 +28,9 @@ use super::{
 /// Most bytes that are read of a large frame at once, before others are asked whether there is
 /// memory for more.
 const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// More than this is a large message, for whose sake somebody may have to wait or to go.
+pub(crate) const LARGE_BYTES_MIN: usize = 64 * 1024;
 
 /// Where the bytes are that were just read.
 #[derive(Debug)]
