@@ -1,5 +1,5 @@
-//! Lines that strangers can cause at will: so many per address and minute, the rest is counted and goes to
-//! debug.
+//! Lines that strangers can cause at will: so many per address (IPv6: per /64) and minute, the rest is
+//! counted and goes to debug.
 
 use std::{
     collections::HashMap,
@@ -9,6 +9,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
+
+use crate::address::network;
 
 /// Lines of one address, and of all together, in a window.
 const LINES_OF_ONE_MAX: u32 = 20;
@@ -35,7 +37,7 @@ pub(super) fn is_told(client: &dyn fmt::Display) -> bool {
     let (is_told, untold) = {
         let now = Instant::now();
         let mut flood = FLOOD.lock();
-        flood.get_or_insert_with(|| Flood::new(now)).count(address.to_canonical(), now)
+        flood.get_or_insert_with(|| Flood::new(now)).count(address, now)
     };
     if untold > 0 {
         tracing::warn!(
@@ -59,7 +61,7 @@ impl Flood {
             untold = std::mem::replace(self, Self::new(now)).untold;
         }
         let has_room = self.all < LINES_OF_ALL_MAX;
-        let count = if has_room { Some(self.told.entry(address).or_default()) } else { None };
+        let count = if has_room { Some(self.told.entry(network(address)).or_default()) } else { None };
         match count.filter(|count| **count < LINES_OF_ONE_MAX) {
             Some(count) => {
                 *count += 1;
@@ -89,5 +91,13 @@ mod tests {
         assert!(flood.told.len() <= 600);
         assert_eq!(flood.count(one, now + WINDOW), (true, 980 + 60_000 - 580));
         assert_eq!(flood.count(one, now + WINDOW), (true, 0));
+    }
+
+    #[test]
+    fn whoever_has_an_ipv6_network_is_one_stranger() {
+        let now = Instant::now();
+        let mut flood = Flood::new(now);
+        let host = |n: u32| IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(n)));
+        assert_eq!((0..1_000).filter(|n| flood.count(host(*n), now).0).count(), 20);
     }
 }
