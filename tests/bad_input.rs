@@ -109,6 +109,31 @@ async fn silence_has_a_limit_before_and_after_the_handshake() {
     .await;
 }
 
+#[tokio::test]
+async fn signs_of_life_put_the_first_message_off_for_a_while_only() {
+    let mut upstream = Upstream::start().await;
+    let mut settings = settings(&[upstream.address]);
+    settings.listen.idle_before_first_message = Duration::from_millis(300);
+    let proxy = start(settings).await;
+    let begin = std::time::Instant::now();
+    let mut client = connect(proxy.address()).await;
+    let _server = upstream.accept().await;
+    let mut beat = tokio::time::interval(Duration::from_millis(50));
+    let close = loop {
+        tokio::select! {
+            _ = beat.tick() => {
+                // After the close the socket takes no more.
+                let _ = client.send(Message::Text(r#"{"message":"ping","data":[]}"#.into())).await;
+            }
+            close = close_of(&mut client) => break close,
+        }
+    };
+    assert_eq!(close.map(|close| close.code.into()), Some(1008));
+    let lived = begin.elapsed();
+    assert!(lived >= Duration::from_secs(3), "ten times the patience, not {lived:?}");
+    assert!(lived < Duration::from_secs(20), "{lived:?}");
+}
+
 fn resident_kb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

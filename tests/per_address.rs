@@ -6,12 +6,16 @@ mod net_support;
 
 use std::net::SocketAddr;
 
+use futures_util::SinkExt;
 use holdfast::{config::NetSettings, net::Proxy};
 use net_support::*;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+};
 use tokio_tungstenite::{
     client_async,
-    tungstenite::{Error, client::IntoClientRequest},
+    tungstenite::{Error, Message, client::IntoClientRequest},
 };
 
 async fn proxy_with(change: impl FnOnce(&mut NetSettings)) -> (Proxy, Upstream) {
@@ -126,6 +130,43 @@ async fn connections_that_say_nothing_do_not_lock_others_out() {
         silent.push(connect_from("127.0.0.1", to, None).await.unwrap());
     }
     assert_eq!(refusal(connect_from("127.0.0.1", to, None).await), (429, true));
+}
+
+#[tokio::test]
+async fn media_sockets_with_unknown_tokens_count_until_media_flows() {
+    let (proxy, mut upstream) = proxy_with(|settings| settings.limits.address_unauthenticated_max = 2).await;
+    let to = proxy.address();
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut client = connect_from("127.0.0.1", to, None).await.unwrap();
+        let (mut server, _) = upstream.accept().await;
+        send(&mut client, r#"{"message":"connectMediaTransport","data":[{"authToken":"of nobody"}]}"#).await;
+        assert!(next_text(&mut server).await.contains("of nobody"));
+        kept.push((client, server));
+    }
+    assert_eq!(refusal(connect_from("127.0.0.1", to, None).await), (429, true));
+    // The server knows the token after all.
+    for (client, server) in &mut kept {
+        server.send(Message::Binary(vec![1, 2, 3].into())).await.unwrap();
+        let media = in_time("media", futures_util::StreamExt::next(client)).await.unwrap().unwrap();
+        assert_eq!(&media.into_data()[..], [1, 2, 3]);
+    }
+    let _third = connect_from("127.0.0.1", to, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn those_who_break_the_protocol_count_until_their_connection_is_over() {
+    let (proxy, mut upstream) = proxy_with(|settings| settings.limits.address_unauthenticated_max = 1).await;
+    let to = proxy.address();
+    let mut client = connect_from("127.0.0.1", to, None).await.unwrap();
+    let _server = upstream.accept().await;
+    // A frame without a mask; the answer is not read, and the connection stays.
+    client.get_mut().write_all(&[0x81, 0x02, b'h', b'i']).await.unwrap();
+    wait_until("it is being closed", || proxy.facts().closing > 0 && proxy.facts().sessions == 0).await;
+    assert_eq!(refusal(connect_from("127.0.0.1", to, None).await), (429, true));
+    drop(client);
+    wait_until("it is over", || proxy.facts().closing == 0).await;
+    let _next = connect_from("127.0.0.1", to, None).await.unwrap();
 }
 
 #[tokio::test]

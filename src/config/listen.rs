@@ -34,8 +34,8 @@ pub struct ListenSettings {
     /// Largest request head (request line and all headers), in bytes. Default 16 KiB.
     #[serde(with = "Between::<1_024, 1_048_576>")]
     pub header_bytes_max: usize,
-    /// How long an open socket may stay silent before its first message. Default 30 s;
-    /// zero = for ever.
+    /// How long an open socket may stay silent before its first message; signs of life (ping, pong) before it
+    /// give it this time again, up to ten times in all. Default 30 s; zero = for ever.
     #[serde(rename = "idle_before_first_message_ms", with = "Ms::<0, 3_600_000>")]
     pub idle_before_first_message: Duration,
     /// How long a client that arrives while no upstream answers waits in its handshake before it

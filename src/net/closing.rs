@@ -31,8 +31,14 @@ pub(crate) const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
 /// is cut off.
 const SKIPPED_BYTES_MAX: usize = 1024 * 1024;
 
-/// Ends a connection in its own task.
-pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
+/// Ends a connection to a server in its own task.
+pub(crate) fn close(shared: &Arc<Shared>, side: Side, close: Close) {
+    close_holding(shared, side, close, ());
+}
+
+/// Ends a connection in its own task. What its client has of any bound it keeps until then: else there
+/// would be none on those who break the protocol and stay.
+pub(crate) fn close_holding(shared: &Arc<Shared>, mut side: Side, close: Close, held: impl Send + 'static) {
     if close == Close::Abort {
         return;
     }
@@ -42,11 +48,11 @@ pub(crate) fn close(shared: &Arc<Shared>, mut side: Side, close: Close) {
     }
     side.queue_close(close);
     let skip_bytes = side.drop_unfinished();
-    see_out(shared, Ending { side, skip_bytes, skipped_bytes: 0, shut: false, close_seen: false }, ());
+    see_out(shared, Ending { side, skip_bytes, skipped_bytes: 0, shut: false, close_seen: false }, held);
 }
 
 /// Ends a connection whose last HTTP response was written, without losing that to a reset. What its client
-/// has of any bound it keeps until then: else there would be none on those who are refused and stay.
+/// has of any bound it keeps until then, as in [`close_holding`].
 pub(crate) fn close_http(shared: &Arc<Shared>, socket: Socket, held: impl Send + 'static) {
     let side = Side::new(socket, Role::Client, &[]);
     see_out(shared, Ending { side, skip_bytes: 0, skipped_bytes: 0, shut: false, close_seen: true }, held);

@@ -18,6 +18,10 @@ use crate::{
 
 use super::{Driver, events::EndCause};
 
+/// How often `idle_before_first_message` may begin anew because of signs of life: whoever sends nothing but
+/// these is no client.
+const PATIENCES_BEFORE_FIRST_MESSAGE_MAX: u32 = 10;
+
 impl Driver {
     /// Whether one side lags behind with what it is sent: neither is read from then, since what either
     /// says may be answered to it or passed on to the other.
@@ -187,7 +191,8 @@ impl Driver {
             // Signs of life say nothing of who it is: the first message is still to come.
             Some("ping" | "pong") => {
                 let patience = self.shared.settings.listen.idle_before_first_message;
-                self.heard_by = self.heard_by.map(|_| now + patience);
+                let latest = self.began + patience * PATIENCES_BEFORE_FIRST_MESSAGE_MAX;
+                self.heard_by = self.heard_by.map(|_| (now + patience).min(latest));
                 false
             }
             name => {
@@ -208,7 +213,6 @@ impl Driver {
     fn becomes_media_socket(&mut self, message: &[u8], rest: &[u8]) -> bool {
         let (Some(mut client), Some(place)) = (self.client.take(), self.place.take()) else { return false };
         client.unread(rest);
-        self.newcomer = None;
         self.end_cause = EndCause::MediaSocket;
         let start = media_socket::Start {
             client,
@@ -217,6 +221,7 @@ impl Driver {
             request: std::sync::Arc::clone(&self.request),
             id: self.id(),
             place,
+            newcomer: self.newcomer.take(),
         };
         media_socket::spawn(&self.shared, start, message);
         true
@@ -253,7 +258,7 @@ impl Driver {
         let passthrough = self.passthrough;
         self.tell(Input::ClientClosed(code), now);
         if passthrough && let Some(upstream) = self.upstream.take() {
-            self.part(upstream, code.map_or(Close::NoCode, Close::Code));
+            self.part(upstream, code.map_or(Close::NoCode, Close::Code), ());
         }
     }
 }

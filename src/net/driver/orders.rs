@@ -110,24 +110,26 @@ impl Driver {
         if self.epoch == epoch
             && let Some(side) = self.upstream.take()
         {
-            self.part(side, close);
+            self.part(side, close, ());
         }
     }
 
-    /// Ends a connection, for the reason that the other side gave if it ends like that.
-    pub(super) fn part(&self, mut side: Side, close: Close) {
+    /// Ends a connection, for the reason that the other side gave if it ends like that; `held` is given back
+    /// when it is over.
+    pub(super) fn part(&self, mut side: Side, close: Close, held: impl Send + 'static) {
         if let Some((code, reason)) = self.parting.as_deref()
             && close == Close::Code(*code)
         {
             side.queue_close_with(close, reason);
         }
-        closing::close(&self.shared, side, close);
+        closing::close_holding(&self.shared, side, close, held);
     }
 
     /// Ends the client's socket, and with it the session.
     pub(super) fn close_client(&mut self, close: Close) {
         if let Some(side) = self.client.take() {
-            self.part(side, close);
+            let newcomer = self.newcomer.take();
+            self.part(side, close, newcomer);
         }
     }
 

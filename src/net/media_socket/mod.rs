@@ -19,7 +19,7 @@ use crate::{
     wire::side::Side,
 };
 
-use super::{live::Place, shared::Shared};
+use super::{admission::Newcomer, live::Place, shared::Shared};
 
 use task::MediaSocket;
 
@@ -40,6 +40,8 @@ pub(super) struct Start {
     pub(super) id: SessionId,
     /// Its place: a media socket counts as a session.
     pub(super) place: Place,
+    /// What it has of its client's address until its token is known to be good.
+    pub(super) newcomer: Option<Box<Newcomer>>,
 }
 
 /// Goes on with a socket whose first message was [`CONNECT`].

@@ -9,6 +9,7 @@ use tokio::{
 
 use crate::{
     net::{
+        admission::Newcomer,
         closing,
         live::{Note, Place},
         memory::Account,
@@ -62,6 +63,9 @@ pub(super) struct MediaSocket {
     /// The server closed this socket and keeps its session: when the player hears it, and how.
     ends: Option<(Instant, Close)>,
     series: Series,
+    /// What it has of its client's address: given back with a token that is ours, or as soon as the server
+    /// sends media, which it does for a token of its own only.
+    newcomer: Option<Box<Newcomer>>,
     _place: Place,
 }
 
@@ -96,7 +100,7 @@ enum Happened {
 
 impl MediaSocket {
     pub(super) fn new(shared: &Arc<Shared>, start: Start, message: &[u8]) -> Self {
-        let Start { client, upstream, node, request, id, place } = start;
+        let Start { client, upstream, node, request, id, place, newcomer } = start;
         let limits = &shared.settings.limits;
         let bounds = Bounds {
             message_bytes_max: limits.message_bytes_max,
@@ -117,6 +121,7 @@ impl MediaSocket {
             retry_at: None,
             ends: None,
             series: Series::default(),
+            newcomer,
             _place: place,
         };
         socket.begin(upstream, node);
@@ -139,6 +144,7 @@ impl MediaSocket {
         };
         tracing::info!(session = %self.id, of = %route.session, "media socket");
         self.token = Some(token);
+        self.newcomer = None;
         self.session = Some(route.session);
         let here = self.shared.live.mailbox(route.session).is_some_and(|mailbox| mailbox.node() == node);
         match (route.upstream_token, upstream) {
@@ -300,6 +306,7 @@ impl MediaSocket {
                 self.upstream_lost(LossCause::Protocol)
             }
             Happened::Stopped(Stopped::Flows) => {
+                self.newcomer = None;
                 self.report_flow();
                 None
             }
@@ -407,15 +414,18 @@ impl MediaSocket {
     }
 
     fn finish(self, client: Close, upstream: Close) {
-        let Self { shared, pump, id, .. } = self;
+        let Self { shared, pump, id, newcomer, .. } = self;
         tracing::info!(session = %id, "media socket ended");
         let Pump { client: player, upstream: server, parting, .. } = pump;
-        for (side, close) in [(Some(player), client), (server, upstream)] {
-            let Some(mut side) = side else { continue };
+        let part = |mut side: Side, close| {
             if close != Close::Abort && !parting.is_empty() {
                 side.queue_close_with(close, &parting);
             }
-            closing::close(&shared, side, close);
+            side
+        };
+        closing::close_holding(&shared, part(player, client), client, newcomer);
+        if let Some(server) = server {
+            closing::close(&shared, part(server, upstream), upstream);
         }
     }
 }
