@@ -5,7 +5,7 @@
 use std::{
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -15,8 +15,9 @@ use crate::{
     limits::Use,
     session::{Close, Timestamp},
     wire::{
+        read::{Came, read},
         scratch,
-        side::{Filled, Side},
+        side::Side,
         socket::Socket,
         websocket::{HEADER_BYTES_MAX, Opcode, Role, parse_header},
     },
@@ -92,19 +93,15 @@ impl Ending {
                     Poll::Pending => {}
                 }
             }
-            match self.side.poll_fill(cx, scratch) {
-                Poll::Pending => return Poll::Pending,
+            match ready!(read(&mut self.side, cx, scratch)) {
                 _ if self.skipped_bytes > SKIPPED_BYTES_MAX => return Poll::Ready(()),
-                Poll::Ready(Ok(Filled::Scratch(length))) => {
-                    self.skipped_bytes = self.skipped_bytes.saturating_add(length);
-                    self.look_for_close(scratch.get_mut(..length).unwrap_or_default());
-                }
-                Poll::Ready(Ok(Filled::Own(mut bytes))) => {
+                Came::Bytes(mut batch) => {
+                    let bytes = batch.bytes_mut();
                     self.skipped_bytes = self.skipped_bytes.saturating_add(bytes.len());
-                    self.look_for_close(&mut bytes);
+                    self.look_for_close(bytes);
                 }
-                Poll::Ready(Ok(Filled::Partly)) => {}
-                Poll::Ready(Ok(Filled::End) | Err(_)) => return Poll::Ready(()),
+                Came::Part => {}
+                Came::Ended(_) => return Poll::Ready(()),
             }
         }
     }

@@ -253,8 +253,7 @@ impl Session {
 
     fn client_closed(&mut self, code: Option<u16>) {
         // A clean close upstream, whatever became of the client: no ghost may hold its names.
-        let close = code.map_or(Close::NoCode, Close::Code);
-        self.end(None, close);
+        self.end(None, Close::frame(code));
     }
 
     fn shutdown(&mut self) {
@@ -263,12 +262,7 @@ impl Session {
 
     /// The client's socket ends as the upstream's did.
     pub(super) fn end_as(&mut self, cause: LossCause) {
-        let close = match cause {
-            LossCause::Closed(1005) => Close::NoCode,
-            LossCause::Closed(code) => Close::Code(code),
-            _ => Close::Abort,
-        };
-        self.end(Some(close), Close::Abort);
+        self.end(Some(cause.as_close()), Close::Abort);
     }
 
     fn release_everything(&mut self) {

@@ -95,6 +95,30 @@ pub enum LossCause {
     Silent,
 }
 
+impl LossCause {
+    /// A close frame with this code, or without one.
+    #[must_use]
+    pub const fn closed(code: Option<u16>) -> Self {
+        match code {
+            Some(code) => Self::Closed(code),
+            None => Self::Closed(NO_CODE),
+        }
+    }
+
+    /// How the client's socket ends where it ends as the upstream's did.
+    #[must_use]
+    pub const fn as_close(self) -> Close {
+        match self {
+            Self::Closed(NO_CODE) => Close::NoCode,
+            Self::Closed(code) => Close::Code(code),
+            _ => Close::Abort,
+        }
+    }
+}
+
+/// Stands for a close frame without a code (RFC 6455, 7.4.1).
+const NO_CODE: u16 = 1005;
+
 /// How to end a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Close {
@@ -104,6 +128,17 @@ pub enum Close {
     NoCode,
     /// Drop the connection without a close frame, as a dying server does.
     Abort,
+}
+
+impl Close {
+    /// A close frame with this code, or without one.
+    #[must_use]
+    pub const fn frame(code: Option<u16>) -> Self {
+        match code {
+            Some(code) => Self::Code(code),
+            None => Self::NoCode,
+        }
+    }
 }
 
 /// Who dials first when the budget is short.

@@ -8,6 +8,7 @@ mod buffer;
 pub(crate) mod forwarded;
 pub(crate) mod frames;
 pub(crate) mod keepalive;
+pub(crate) mod read;
 pub(crate) mod scratch;
 pub(crate) mod side;
 pub(crate) mod socket;

@@ -6,11 +6,12 @@
 //! written from the buffer they were read into, several of them in one write.
 
 mod client;
+mod ends;
 mod events;
 mod media;
 mod orders;
+mod reading;
 mod timer;
-mod upstream;
 
 use std::{
     future::Future,
@@ -133,8 +134,8 @@ impl Driver {
             let mut progress = self.take_notes(cx, now);
             progress |= self.poll_dial(cx, now);
             progress |= self.poll_media(cx, now);
-            progress |= self.read_upstream(cx, scratch, now);
-            progress |= self.read_client(cx, scratch, now);
+            progress |= self.read(Role::Server, cx, scratch, now);
+            progress |= self.read(Role::Client, cx, scratch, now);
             // Whoever was not read from because the other side lagged is looked at again.
             let paused = self.is_paused();
             progress |= self.write(cx, now);

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     session::{Close, Input, LossCause, Timestamp},
-    wire::side::Pace,
+    wire::{side::Pace, websocket::Role},
 };
 
 use super::{Driver, events::EndCause};
@@ -98,10 +98,10 @@ impl Driver {
         // for that, or is silent if it may take all the time it likes.
         let paced = !pace.time.is_zero();
         if self.is_paused() && (paced || !self.upstream_is_full()) {
-            self.upstream_activity(now);
+            self.heard(Role::Server, now);
         }
         if self.is_paused() && (paced || !self.client_is_full()) {
-            self.client_activity(now);
+            self.heard(Role::Client, now);
         }
         self.tell(Input::Timeout, now);
     }

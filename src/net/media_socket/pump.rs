@@ -1,15 +1,15 @@
 //! Moving whole messages between a player and the upstream of the moment.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::{
     net::memory::{Account, Demand},
-    session::{LossCause, Timestamp},
+    session::Timestamp,
     signaling,
     wire::{
-        frames::{Received, Run},
-        side::{Filled, Side},
-        websocket::{Opcode, ProtocolError, Step},
+        read::{Batch, Came, End, Message, Next, read},
+        side::Side,
+        websocket::Opcode,
     },
 };
 
@@ -24,29 +24,16 @@ pub(super) struct Bounds {
 }
 
 /// Why the pump stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Stopped {
-    /// The client closed, with this code, or vanished.
-    Client(ClientEnd),
+    /// The client ended its socket.
+    Client(End),
     /// The upstream connection ended.
-    Upstream(LossCause),
-    /// The upstream broke the protocol.
-    UpstreamBroke(ProtocolError),
+    Upstream(End),
     /// The first binary message of this upstream went to the client.
     Flows,
     /// Memory is full, and this one has most in its buffers.
     Memory,
-}
-
-/// How the client ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ClientEnd {
-    /// A close frame.
-    Closed(Option<u16>),
-    /// No close frame.
-    Lost,
-    /// It broke the protocol.
-    Broke(ProtocolError),
 }
 
 /// The two ends of a media socket.
@@ -142,11 +129,11 @@ impl Pump {
     fn write(&mut self, cx: &mut Context<'_>, now: Timestamp) -> Option<Stopped> {
         self.client.send(cx, &[], now);
         if self.client.write_failed() {
-            return Some(Stopped::Client(ClientEnd::Lost));
+            return Some(Stopped::Client(End::Reset));
         }
         let upstream = self.upstream.as_mut()?;
         upstream.send(cx, &[], now);
-        upstream.write_failed().then_some(Stopped::Upstream(LossCause::Reset))
+        upstream.write_failed().then_some(Stopped::Upstream(End::Reset))
     }
 
     fn read_upstream(
@@ -160,46 +147,31 @@ impl Pump {
             return Poll::Pending;
         }
         let Some(upstream) = &mut self.upstream else { return Poll::Pending };
-        let mut own;
-        let buffer = match std::task::ready!(upstream.poll_fill(cx, scratch)) {
-            Ok(Filled::Scratch(length)) => scratch.get_mut(..length).unwrap_or_default(),
-            Ok(Filled::Own(bytes)) => {
-                own = bytes;
-                &mut own[..]
-            }
-            Ok(Filled::Partly) => return Poll::Ready(None),
-            Ok(Filled::End) => return Poll::Ready(Some(Stopped::Upstream(LossCause::EndOfFile))),
-            Err(_) => return Poll::Ready(Some(Stopped::Upstream(LossCause::Reset))),
+        let mut batch = match ready!(read(upstream, cx, scratch)) {
+            Came::Bytes(batch) => batch,
+            Came::Part => return Poll::Ready(None),
+            Came::Ended(end) => return Poll::Ready(Some(Stopped::Upstream(end))),
         };
-        let mut run = Run::default();
-        let (stopped, binary) = pass_on(
-            upstream,
-            Some(&mut self.client),
-            buffer,
-            &mut run,
-            self.bounds.message_bytes_max,
-            |message, binary| {
-                if binary {
-                    self.timeline.rewrite(message);
-                } else if is_named(message, "ping") {
-                    self.pings_due = self.pings_due.saturating_add(1);
+        let mut stopped = None;
+        while let Some(next) = batch.next(upstream, self.bounds.message_bytes_max) {
+            let mut message = match next {
+                Next::Message(message) => message,
+                Next::Ended(end) => {
+                    stopped = Some(Stopped::Upstream(end));
+                    break;
                 }
-                true
-            },
-        );
-        self.client.send(cx, run.take(buffer), now);
-        let stopped = match stopped {
-            Some(End::Closed(code, reason)) => {
-                self.parting = reason;
-                Some(Stopped::Upstream(LossCause::Closed(code.unwrap_or(1005))))
+            };
+            if message.is_binary {
+                self.timeline.rewrite(batch.payload_mut(&mut message));
+                if !std::mem::replace(&mut self.flows, true) {
+                    stopped = Some(Stopped::Flows);
+                }
+            } else if is_named(batch.payload(&message), "ping") {
+                self.pings_due = self.pings_due.saturating_add(1);
             }
-            Some(End::Broke(error)) => Some(Stopped::UpstreamBroke(error)),
-            None if binary && !self.flows => {
-                self.flows = true;
-                Some(Stopped::Flows)
-            }
-            None => None,
-        };
+            batch.pass_on(&message, &mut self.client);
+        }
+        batch.send(&mut self.client, cx, now);
         Poll::Ready(stopped)
     }
 
@@ -212,111 +184,40 @@ impl Pump {
         if self.is_paused() || self.waits_for_memory(&self.client) {
             return Poll::Pending;
         }
-        let mut own;
-        let buffer = match std::task::ready!(self.client.poll_fill(cx, scratch)) {
-            Ok(Filled::Scratch(length)) => scratch.get_mut(..length).unwrap_or_default(),
-            Ok(Filled::Own(bytes)) => {
-                own = bytes;
-                &mut own[..]
-            }
-            Ok(Filled::Partly) => return Poll::Ready(None),
-            Ok(Filled::End) | Err(_) => return Poll::Ready(Some(Stopped::Client(ClientEnd::Lost))),
+        let mut batch = match ready!(read(&mut self.client, cx, scratch)) {
+            Came::Bytes(batch) => batch,
+            Came::Part => return Poll::Ready(None),
+            Came::Ended(end) => return Poll::Ready(Some(Stopped::Client(end))),
         };
-        let mut run = Run::default();
-        let to = self.upstream.as_mut();
-        let pings_due = &mut self.pings_due;
-        let (stopped, _) = pass_on(
-            &mut self.client,
-            to,
-            buffer,
-            &mut run,
-            self.bounds.message_bytes_max,
-            |message, binary| {
-                if binary || !is_named(message, "pong") {
-                    return true;
-                }
-                // The answer to a ping of an upstream that is gone is nothing to the present one.
-                let due = *pings_due > 0;
-                *pings_due = pings_due.saturating_sub(1);
-                due
-            },
-        );
+        let mut stopped = None;
+        while let Some(next) = batch.next(&mut self.client, self.bounds.message_bytes_max) {
+            match next {
+                Next::Message(message) => self.hear_client(&mut batch, &message),
+                Next::Ended(end) => stopped = Some(Stopped::Client(end)),
+            }
+        }
         if let Some(upstream) = &mut self.upstream {
-            upstream.send(cx, run.take(buffer), now);
+            batch.send(upstream, cx, now);
         }
-        Poll::Ready(stopped.map(|end| match end {
-            End::Closed(code, reason) => {
-                self.parting = reason;
-                Stopped::Client(ClientEnd::Closed(code))
-            }
-            End::Broke(error) => Stopped::Client(ClientEnd::Broke(error)),
-        }))
+        Poll::Ready(stopped)
     }
-}
 
-enum End {
-    Closed(Option<u16>, Box<str>),
-    Broke(ProtocolError),
-}
-
-/// Passes on the messages in `buffer`; whether one of them was binary. Without a receiver they
-/// are dropped, and a player's ping is answered here. `look` sees each message and whether it is
-/// binary, may change it in place if it is, and says whether it goes on.
-fn pass_on(
-    from: &mut Side,
-    mut to: Option<&mut Side>,
-    buffer: &mut [u8],
-    run: &mut Run,
-    bytes_max: usize,
-    mut look: impl FnMut(&mut [u8], bool) -> bool,
-) -> (Option<End>, bool) {
-    let mut at: usize = 0;
-    let mut any_binary = false;
-    while at < buffer.len() {
-        let Some(rest) = buffer.get_mut(at..) else { break };
-        let step = match from.decode(rest, bytes_max) {
-            Ok(step) => step,
-            Err(error) => return (Some(End::Broke(error)), any_binary),
+    /// Without an upstream, what a player says is dropped, and its pings are answered here.
+    fn hear_client(&mut self, batch: &mut Batch<'_>, message: &Message) {
+        let is = |name| !message.is_binary && is_named(batch.payload(message), name);
+        let Some(upstream) = &mut self.upstream else {
+            if is("ping") {
+                // It has no `data`, as a server's answer has none (protocol S2.9).
+                self.client.queue_message(Opcode::Text, br#"{"message":"pong"}"#);
+            }
+            return;
         };
-        let (end, received, is_binary) = match step {
-            Step::Incomplete { needed } => {
-                from.keep(rest, needed);
-                break;
-            }
-            Step::Message { end, binary, payload, mask } => {
-                let payload = at.saturating_add(payload.start)..at.saturating_add(payload.end);
-                (end, Some(Received::Whole { frame: at..at.saturating_add(end), payload, mask }), binary)
-            }
-            Step::Assembled { end, binary, message } => (end, Some(Received::Assembled(message)), binary),
-            Step::Fragment { end } | Step::Pong { end } => (end, None, false),
-            Step::Ping { end, payload } => {
-                from.queue_pong(rest.get(payload).unwrap_or_default());
-                (end, None, false)
-            }
-            Step::Close { code, reason } => {
-                let reason = rest.get(reason).and_then(|reason| std::str::from_utf8(reason).ok());
-                return (Some(End::Closed(code, reason.unwrap_or_default().into())), any_binary);
-            }
-        };
-        any_binary |= is_binary;
-        let received = received.and_then(|mut received| {
-            let goes_on = look(received.payload_mut(buffer), is_binary);
-            (goes_on || to.is_none()).then_some(received)
-        });
-        match (received, &mut to) {
-            (Some(received), Some(to)) => run.add(buffer, &received, is_binary, to),
-            (Some(received), None) if !is_binary => answer_ping(from, received.payload(buffer)),
-            _ => {}
+        if is("pong") {
+            // The answer to a ping of an upstream that is gone is nothing to the present one.
+            let Some(left) = self.pings_due.checked_sub(1) else { return };
+            self.pings_due = left;
         }
-        at = at.saturating_add(end);
-    }
-    (None, any_binary)
-}
-
-/// The answer has no `data`, as a server's has none (protocol S2.9).
-fn answer_ping(from: &mut Side, message: &[u8]) {
-    if is_named(message, "ping") {
-        from.queue_message(Opcode::Text, br#"{"message":"pong"}"#);
+        batch.pass_on(message, upstream);
     }
 }
 

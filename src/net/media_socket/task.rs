@@ -19,6 +19,7 @@ use crate::{
     session::{Close, Epoch, LossCause, Mail, SessionId},
     upstream::{ClientRequest, DialFailure, Dialed},
     wire::{
+        read::End,
         scratch,
         side::{Pace, Side},
         websocket::{Opcode, Role},
@@ -27,7 +28,7 @@ use crate::{
 
 use super::{
     Start,
-    pump::{Bounds, ClientEnd, Pump, Stopped},
+    pump::{Bounds, Pump, Stopped},
     token_in, with_token,
 };
 
@@ -282,28 +283,11 @@ impl MediaSocket {
     /// `Some`: the end, and how to close the client and the upstream.
     fn handle(&mut self, happened: Happened) -> Option<(Close, Close)> {
         match happened {
-            Happened::Stopped(Stopped::Client(end)) => Some(match end {
-                ClientEnd::Closed(code) => {
-                    let close = code.map_or(Close::NoCode, Close::Code);
-                    (close, close)
-                }
-                ClientEnd::Lost => (Close::Abort, Close::NoCode),
-                ClientEnd::Broke(error) => {
-                    tracing::warn!(session = %self.id, %error, "the player broke the WebSocket protocol");
-                    (Close::Code(error.close_code()), Close::Code(1001))
-                }
-            }),
-            Happened::Stopped(Stopped::Upstream(cause)) => self.upstream_lost(cause),
+            Happened::Stopped(Stopped::Client(end)) => Some(self.client_ended(end)),
+            Happened::Stopped(Stopped::Upstream(end)) => self.upstream_ended(end),
             Happened::Stopped(Stopped::Memory) => {
                 tracing::warn!(session = %self.id, "memory is full; a media socket is closed");
                 Some((Close::Code(1009), Close::NoCode))
-            }
-            Happened::Stopped(Stopped::UpstreamBroke(error)) => {
-                tracing::warn!(session = %self.id, %error, "the upstream broke the WebSocket protocol");
-                if let Some(upstream) = self.pump.upstream.take() {
-                    closing::close(&self.shared, upstream, Close::Code(error.close_code()));
-                }
-                self.upstream_lost(LossCause::Protocol)
             }
             Happened::Stopped(Stopped::Flows) => {
                 self.newcomer = None;
@@ -334,16 +318,39 @@ impl MediaSocket {
         }
     }
 
-    fn upstream_lost(&mut self, cause: LossCause) -> Option<(Close, Close)> {
-        let code = match cause {
-            LossCause::Closed(1005) => Close::NoCode,
-            LossCause::Closed(code) => Close::Code(code),
-            _ => Close::Abort,
-        };
-        let upstream = self.pump.upstream.take();
-        if matches!(cause, LossCause::Closed(_)) {
-            self.drop_upstream(upstream);
+    fn client_ended(&mut self, end: End) -> (Close, Close) {
+        let answer = end.answer();
+        match end {
+            End::Closed(_, reason) => {
+                self.pump.parting = reason;
+                (answer, answer)
+            }
+            End::Broke(error) => {
+                tracing::warn!(session = %self.id, %error, "the player broke the WebSocket protocol");
+                (answer, Close::Code(1001))
+            }
+            End::Dropped | End::Reset => (answer, Close::NoCode),
         }
+    }
+
+    fn upstream_ended(&mut self, end: End) -> Option<(Close, Close)> {
+        if let Some(upstream) = self.pump.upstream.take() {
+            closing::close(&self.shared, upstream, end.answer());
+        }
+        let cause = end.loss();
+        match end {
+            End::Closed(_, reason) => self.pump.parting = reason,
+            End::Broke(error) => {
+                tracing::warn!(session = %self.id, %error, "the upstream broke the WebSocket protocol");
+            }
+            End::Dropped | End::Reset => {}
+        }
+        self.upstream_lost(cause)
+    }
+
+    fn upstream_lost(&mut self, cause: LossCause) -> Option<(Close, Close)> {
+        self.pump.upstream = None;
+        let code = cause.as_close();
         if self.token.is_none() {
             return Some((code, Close::Abort));
         }

@@ -1,0 +1,96 @@
+//! How connections end: what the core is told of it, and what the peer is told.
+
+use std::sync::Arc;
+
+use crate::{
+    net::closing,
+    session::{Close, Input, LossCause, Timestamp},
+    wire::{read::End, websocket::Role},
+};
+
+use super::{Driver, events::EndCause};
+
+impl Driver {
+    /// One side ended its connection.
+    pub(super) fn ended(&mut self, side: Role, end: End, now: Timestamp) {
+        match side {
+            Role::Client => self.client_ended(end, now),
+            Role::Server => self.upstream_ended(end, now),
+        }
+    }
+
+    fn client_ended(&mut self, end: End, now: Timestamp) {
+        match end {
+            End::Closed(code, reason) => {
+                self.end_cause = EndCause::Client(code);
+                self.close_client(Close::frame(code));
+                self.hear_reason(code, reason);
+                self.tell_client_closed(code, now);
+                self.parting = None;
+            }
+            End::Broke(error) => {
+                tracing::warn!(session = %self.id(), %error, "the client broke the WebSocket protocol");
+                self.reject_client(error.close_code(), now);
+            }
+            End::Dropped | End::Reset => self.client_gone(None, now),
+        }
+    }
+
+    fn upstream_ended(&mut self, end: End, now: Timestamp) {
+        let Some(upstream) = self.upstream.take() else { return };
+        closing::close(&self.shared, upstream, end.answer());
+        let cause = end.loss();
+        match end {
+            End::Closed(code, reason) => self.hear_reason(code, reason),
+            End::Broke(error) => {
+                tracing::warn!(session = %self.id(), %error, "the upstream broke the WebSocket protocol");
+            }
+            End::Dropped | End::Reset => {}
+        }
+        self.tell_upstream_lost(cause, now);
+        self.parting = None;
+    }
+
+    /// The client's socket is gone or is to be dropped.
+    pub(super) fn client_gone(&mut self, code: Option<u16>, now: Timestamp) {
+        if self.client.take().is_some() {
+            self.end_cause = EndCause::ClientLost;
+            self.tell_client_closed(code, now);
+        }
+    }
+
+    /// The upstream connection is gone or is to be dropped.
+    pub(super) fn upstream_gone(&mut self, cause: LossCause, now: Timestamp) {
+        if self.upstream.take().is_some() {
+            self.tell_upstream_lost(cause, now);
+        }
+    }
+
+    /// The client's socket has ended; the upstream is closed at once.
+    pub(super) fn tell_client_closed(&mut self, code: Option<u16>, now: Timestamp) {
+        let passthrough = self.passthrough;
+        self.tell(Input::ClientClosed(code), now);
+        if passthrough && let Some(upstream) = self.upstream.take() {
+            self.part(upstream, Close::frame(code), ());
+        }
+    }
+
+    fn tell_upstream_lost(&mut self, cause: LossCause, now: Timestamp) {
+        if self.passthrough {
+            self.close_client(cause.as_close());
+            self.core.handle(Input::ClientClosed(None), now);
+            return;
+        }
+        self.tell(Input::UpstreamLost(self.epoch, cause), now);
+        if self.dial.is_none() && self.client.is_some() {
+            // The core waits before its next dial: the last connection did not last.
+            self.waits_for_node = true;
+            self.shared.pool.wait_for_return(self.id(), Arc::clone(&self.registered.mailbox));
+        }
+    }
+
+    /// Keeps the reason of a close frame while what it leads to is carried out.
+    fn hear_reason(&mut self, code: Option<u16>, reason: Box<str>) {
+        self.parting = code.filter(|_| !reason.is_empty()).map(|code| Box::new((code, reason)));
+    }
+}

@@ -1,0 +1,150 @@
+//! What either side sends: one loop for both. Each message goes to the core, and what the core orders is
+//! carried out before the next one is looked at.
+
+use std::task::{Context, Poll};
+
+use crate::{
+    session::{Input, Output, Timestamp},
+    wire::{
+        read::{Batch, Came, Message, Next, read},
+        side::Side,
+        websocket::Role,
+    },
+};
+
+use super::Driver;
+
+impl Driver {
+    /// The connection to one side, while there is one.
+    fn side(&mut self, of: Role) -> Option<&mut Side> {
+        match of {
+            Role::Client => self.client.as_mut(),
+            Role::Server => self.upstream.as_mut(),
+        }
+    }
+
+    /// Whether one side lags behind with what it is sent: neither is read from then, since what either
+    /// says may be answered to it or passed on to the other.
+    pub(super) fn is_paused(&self) -> bool {
+        self.upstream_is_full() || self.client_is_full()
+    }
+
+    /// Whether the client lags behind with what it is sent.
+    pub(super) fn client_is_full(&self) -> bool {
+        let mark = self.shared.settings.limits.client_buffer_bytes_max;
+        self.client.as_ref().is_some_and(|client| client.is_full(mark))
+    }
+
+    /// Whether the upstream lags behind with what it is sent.
+    pub(super) fn upstream_is_full(&self) -> bool {
+        let mark = self.shared.settings.limits.upstream_buffer_bytes_max;
+        self.upstream.as_ref().is_some_and(|upstream| upstream.is_full(mark))
+    }
+
+    /// Whether a large message of this side is not read on because memory is full.
+    fn waits_for_memory(&mut self, from: Role) -> bool {
+        self.side(from).is_some_and(|side| side.is_gathering()) && self.shared.memory.is_full()
+    }
+
+    /// Reads one side, once. True if something came.
+    pub(super) fn read(
+        &mut self,
+        from: Role,
+        cx: &mut Context<'_>,
+        scratch: &mut [u8],
+        now: Timestamp,
+    ) -> bool {
+        if self.is_paused() || self.waits_for_memory(from) {
+            return false;
+        }
+        let Some(side) = self.side(from) else { return false };
+        let Poll::Ready(came) = read(side, cx, scratch) else { return false };
+        self.passed_something(now);
+        match came {
+            Came::Bytes(batch) => self.deliver(from, cx, batch, now),
+            Came::Part => self.heard(from, now),
+            Came::Ended(end) => self.ended(from, end, now),
+        }
+        true
+    }
+
+    fn deliver(&mut self, from: Role, cx: &mut Context<'_>, mut batch: Batch<'_>, now: Timestamp) {
+        let bytes_max = self.shared.settings.limits.message_bytes_max;
+        let epoch = self.epoch;
+        // The core may end the client or this epoch with any message: what follows is not delivered then.
+        while self.client.is_some()
+            && self.epoch == epoch
+            && let Some(side) = self.side(from)
+            && let Some(next) = batch.next(side, bytes_max)
+        {
+            match next {
+                Next::Message(message) => self.message(from, &mut batch, &message, now),
+                Next::Ended(end) => {
+                    // What came before the end goes out before the other side hears of it.
+                    self.send(from, cx, &mut batch, now);
+                    self.ended(from, end, now);
+                }
+            }
+        }
+        self.send(from, cx, &mut batch, now);
+        if !batch.had_message() {
+            self.heard(from, now);
+        }
+    }
+
+    /// Writes what goes on to the other side.
+    fn send(&mut self, from: Role, cx: &mut Context<'_>, batch: &mut Batch<'_>, now: Timestamp) {
+        if let Some(to) = self.side(from.other()) {
+            batch.send(to, cx, now);
+        }
+    }
+
+    fn message(&mut self, from: Role, batch: &mut Batch<'_>, message: &Message, now: Timestamp) {
+        if from == Role::Client && !self.first_message_seen && self.is_first_message(batch, message, now) {
+            return;
+        }
+        if self.passthrough {
+            return self.pass_on(from, batch, message);
+        }
+        let payload = batch.payload(message);
+        let input = match (from, message.is_binary) {
+            (Role::Client, false) => Input::ClientText(payload),
+            (Role::Client, true) => Input::ClientBinary(payload),
+            (Role::Server, false) => Input::UpstreamText(self.epoch, payload),
+            (Role::Server, true) => Input::UpstreamBinary(self.epoch, payload),
+        };
+        self.core.handle(input, now);
+        for order in self.core.take_outputs() {
+            match (from, order) {
+                (Role::Client, Output::ForwardToUpstream) | (Role::Server, Output::ForwardToClient) => {
+                    self.pass_on(from, batch, message);
+                }
+                (_, order) => {
+                    // What it orders comes behind what went on before.
+                    if let Some(to) = self.side(from.other()) {
+                        batch.queue(to);
+                    }
+                    self.carry_out(order);
+                }
+            }
+        }
+    }
+
+    fn pass_on(&mut self, from: Role, batch: &mut Batch<'_>, message: &Message) {
+        if let Some(to) = self.side(from.other()) {
+            batch.pass_on(message, to);
+        }
+    }
+
+    /// Something came that is no message: a sign of life.
+    pub(super) fn heard(&mut self, from: Role, now: Timestamp) {
+        if self.passthrough || self.side(from).is_none() {
+            return;
+        }
+        let input = match from {
+            Role::Client => Input::ClientActivity,
+            Role::Server => Input::UpstreamActivity(self.epoch),
+        };
+        self.tell(input, now);
+    }
+}
