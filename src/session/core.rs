@@ -114,11 +114,15 @@ impl Session {
         match input {
             Input::ClientText(text) => {
                 self.client_heard();
-                self.client_text(text);
+                if self.begin(Some(text)) {
+                    self.client_text(text);
+                }
             }
             Input::ClientBinary(_) => {
                 self.client_heard();
-                self.client_binary();
+                if self.begin(None) {
+                    self.client_binary();
+                }
             }
             Input::ClientActivity => self.client_heard(),
             Input::ClientClosed(code) => self.client_closed(code),

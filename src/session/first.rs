@@ -6,14 +6,39 @@ use crate::{
 };
 
 use super::{
-    Event, Output,
+    Event, Mode, Output,
     core::Session,
     kept::Full,
     packed::Packed,
     state::{Link, Stage},
 };
 
+/// The message that a media socket begins with (protocol S2.9).
+const CONNECT_MEDIA: &str = "connectMediaTransport";
+
 impl Session {
+    /// Looks at what may be the first message, `None` if it is binary. False: the socket is no session, and
+    /// the core is done with it.
+    pub(super) fn begin(&mut self, text: Option<&[u8]>) -> bool {
+        if self.client.has_begun {
+            return true;
+        }
+        let peek = text.and_then(|text| peek(text).ok());
+        match peek.as_ref().map(|peek| &*peek.name) {
+            // They say nothing of who it is: the first message is still to come.
+            Some("ping" | "pong") => return true,
+            Some(CONNECT_MEDIA) => {
+                self.outputs.push(Output::Mode(Mode::MediaSocket));
+                self.link = Link::Ended;
+                return false;
+            }
+            _ => {}
+        }
+        self.client.has_begun = true;
+        self.outputs.push(Output::Mode(Mode::Session));
+        true
+    }
+
     pub(super) fn first_message(&mut self, text: &[u8]) {
         match peek(text) {
             Ok(peek) if is_connection(&peek) => self.connection(&peek),
@@ -94,7 +119,7 @@ impl Session {
     fn pass_through(&mut self, reason: &'static str) {
         self.event(Event::PassedThrough { reason });
         self.outputs.push(Output::ForwardToUpstream);
-        self.outputs.push(Output::Passthrough);
+        self.outputs.push(Output::Mode(Mode::PassedThrough));
         self.link = Link::PassedThrough;
     }
 }

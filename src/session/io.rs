@@ -214,9 +214,21 @@ pub enum Output {
     Media(MediaCommand),
     /// A fact for the log.
     Event(Event),
-    /// From now on copy frames in both directions without asking the core, and end one side
-    /// when the other ends, with the same close code (mode `passthrough`, unknown protocols).
-    Passthrough,
+    /// What the client's socket is, known from its first message on.
+    Mode(Mode),
+}
+
+/// What a client's socket is. Its first message says so; signs of life before that say nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A session: the core hears everything.
+    Session,
+    /// Not understood (mode `passthrough`, unknown protocols): from now on frames are copied in both
+    /// directions without asking the core, and one side ends when the other ends, with the same close code.
+    PassedThrough,
+    /// The media socket of a player (protocol S2.9). The message that is being handled is its first, and
+    /// goes nowhere by this order; the core hears no more of it.
+    MediaSocket,
 }
 
 /// What the core wants of the media workers: [`crate::media::Order`] without what only the driver

@@ -37,7 +37,8 @@ pub use self::core::Session;
 pub use event::{Event, Outcome};
 pub use identity::Identity;
 pub use io::{
-    Close, DialError, Epoch, Input, LossCause, Mail, MediaCommand, MediaKey, Output, Priority, SessionId,
+    Close, DialError, Epoch, Input, LossCause, Mail, MediaCommand, MediaKey, Mode, Output, Priority,
+    SessionId,
 };
 pub use snapshot::{SessionSnapshot, StreamSnapshot};
 pub use time::Timestamp;

@@ -63,6 +63,8 @@ pub(super) struct Client {
     pub(super) handshake: Identity,
     /// Who it seems to be, its `connection` included (rule R7).
     pub(super) identity: Identity,
+    /// It has said what it is.
+    pub(super) has_begun: bool,
     /// Its `connection`, once sent.
     pub(super) connection: Option<Packed>,
     pub(super) mode: RestoreMode,
@@ -93,6 +95,7 @@ impl Client {
         Self {
             handshake: Identity::NONE,
             identity: Identity::NONE,
+            has_begun: false,
             connection: None,
             mode: RestoreMode::Auto,
             keep_alive: false,

@@ -68,7 +68,7 @@ impl Driver {
 
     /// The client's socket has ended; the upstream is closed at once.
     pub(super) fn tell_client_closed(&mut self, code: Option<u16>, now: Timestamp) {
-        let passthrough = self.passthrough;
+        let passthrough = self.is_passed_through();
         self.tell(Input::ClientClosed(code), now);
         if passthrough && let Some(upstream) = self.upstream.take() {
             self.part(upstream, Close::frame(code), ());
@@ -76,7 +76,7 @@ impl Driver {
     }
 
     fn tell_upstream_lost(&mut self, cause: LossCause, now: Timestamp) {
-        if self.passthrough {
+        if self.is_passed_through() {
             self.close_client(cause.as_close());
             self.core.handle(Input::ClientClosed(None), now);
             return;

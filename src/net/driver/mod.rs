@@ -5,10 +5,10 @@
 //! the core, what the core orders is carried out in order. Frames that are only passed on are
 //! written from the buffer they were read into, several of them in one write.
 
-mod client;
 mod ends;
 mod events;
 mod media;
+mod mode;
 mod orders;
 mod reading;
 mod timer;
@@ -21,7 +21,7 @@ use std::{
 };
 
 use crate::{
-    session::{Close, Epoch, Input, LossCause, Session, Timestamp},
+    session::{Close, Epoch, Input, LossCause, Mode, Session, Timestamp},
     upstream::{ClientRequest, DialFailure, Dialed},
     wire::{scratch, side::Side, socket::Socket, websocket::Role},
 };
@@ -77,8 +77,8 @@ pub(crate) struct Driver {
     heard_by: Option<Timestamp>,
     /// What its sockets have in buffers.
     buffers: Account,
-    first_message_seen: bool,
-    passthrough: bool,
+    /// What the client's socket is, once the core has said so.
+    mode: Option<Mode>,
     /// The close frame that one side just sent, as long as the other may have to hear its reason.
     parting: Option<Box<(u16, Box<str>)>>,
     waits_for_node: bool,
@@ -110,8 +110,7 @@ impl Driver {
             timer: Timer::default(),
             heard_by: (!patience.is_zero()).then(|| now + patience),
             buffers: Account::new(Arc::clone(&shared.memory)),
-            first_message_seen: false,
-            passthrough: false,
+            mode: None,
             parting: None,
             waits_for_node: false,
             began: now,

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     net::{closing, live::Note},
-    session::{Close, Epoch, Event, Input, Output, Priority, Timestamp},
+    session::{Close, Epoch, Event, Input, Mode, Output, Priority, Timestamp},
     upstream::{DialFailure, Dialed},
     wire::{
         side::Side,
@@ -22,7 +22,7 @@ impl Driver {
     pub(super) fn tell(&mut self, input: Input<'_>, now: Timestamp) {
         self.core.handle(input, now);
         let orders = self.core.take_outputs();
-        if self.passthrough {
+        if self.is_passed_through() {
             return;
         }
         for order in orders {
@@ -60,10 +60,10 @@ impl Driver {
                 }
                 self.log(&event);
             }
-            // Given only to a core that was told of media workers, and none is.
-            Output::Passthrough => {
-                self.passthrough = true;
-                self.passed_something(self.shared.clock.now());
+            // The first words of the client waited for an upstream.
+            Output::Mode(Mode::PassedThrough) => self.pass_through(self.shared.clock.now()),
+            Output::Mode(Mode::Session | Mode::MediaSocket) => {
+                tracing::error!(session = %self.id(), "a mode without a message");
             }
         }
     }

@@ -100,10 +100,7 @@ impl Driver {
     }
 
     fn message(&mut self, from: Role, batch: &mut Batch<'_>, message: &Message, now: Timestamp) {
-        if from == Role::Client && !self.first_message_seen && self.is_first_message(batch, message, now) {
-            return;
-        }
-        if self.passthrough {
+        if self.is_passed_through() {
             return self.pass_on(from, batch, message);
         }
         let payload = batch.payload(message);
@@ -119,6 +116,11 @@ impl Driver {
                 (Role::Client, Output::ForwardToUpstream) | (Role::Server, Output::ForwardToClient) => {
                     self.pass_on(from, batch, message);
                 }
+                (_, Output::Mode(mode)) => {
+                    if !self.enter(mode, batch, message, now) {
+                        return;
+                    }
+                }
                 (_, order) => {
                     // What it orders comes behind what went on before.
                     if let Some(to) = self.side(from.other()) {
@@ -127,6 +129,9 @@ impl Driver {
                     self.carry_out(order);
                 }
             }
+        }
+        if from == Role::Client && self.mode.is_none() {
+            self.wait_for_first_message(now);
         }
     }
 
@@ -138,7 +143,7 @@ impl Driver {
 
     /// Something came that is no message: a sign of life.
     pub(super) fn heard(&mut self, from: Role, now: Timestamp) {
-        if self.passthrough || self.side(from).is_none() {
+        if self.is_passed_through() || self.side(from).is_none() {
             return;
         }
         let input = match from {

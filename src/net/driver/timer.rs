@@ -65,7 +65,7 @@ impl Driver {
     }
 
     fn next_due(&self) -> Option<Timestamp> {
-        let core = if self.passthrough { None } else { self.core.next_timeout() };
+        let core = if self.is_passed_through() { None } else { self.core.next_timeout() };
         let pace = Pace::new(&self.shared.settings.limits);
         [
             core,
@@ -91,7 +91,7 @@ impl Driver {
         if self.upstream.as_mut().is_some_and(|upstream| upstream.is_too_slow(pace, now)) {
             return self.upstream_gone(LossCause::Stalled, now);
         }
-        if self.passthrough {
+        if self.is_passed_through() {
             return;
         }
         // Whom we do not read from must not seem silent; one that does not read either is dropped
@@ -108,7 +108,7 @@ impl Driver {
 
     /// No first message, or nothing at all for long where nobody else asks for signs of life.
     fn heard_nothing(&mut self, now: Timestamp) {
-        if self.passthrough {
+        if self.is_passed_through() {
             self.end_cause = EndCause::Idle;
             self.close_client(Close::Code(1001));
             self.tell_client_closed(Some(1001), now);
@@ -120,7 +120,7 @@ impl Driver {
 
     /// A session that is only passed through has been heard, from either side.
     pub(super) fn passed_something(&mut self, now: Timestamp) {
-        if self.passthrough {
+        if self.is_passed_through() {
             let patience = self.shared.settings.limits.passthrough_idle_timeout;
             self.heard_by = (!patience.is_zero()).then(|| now + patience);
         }

@@ -23,9 +23,6 @@ use super::{admission::Newcomer, live::Place, shared::Shared};
 
 use task::MediaSocket;
 
-/// The message a media socket begins with.
-pub(super) const CONNECT: &str = "connectMediaTransport";
-
 /// What a media socket begins with.
 pub(super) struct Start {
     /// The client's socket.
@@ -44,7 +41,7 @@ pub(super) struct Start {
     pub(super) newcomer: Option<Box<Newcomer>>,
 }
 
-/// Goes on with a socket whose first message was [`CONNECT`].
+/// Goes on with a socket whose first message said that it is one.
 pub(super) fn spawn(shared: &Arc<Shared>, start: Start, message: &[u8]) {
     tokio::spawn(MediaSocket::new(shared, start, message).run());
 }

@@ -7,8 +7,8 @@ use crate::media::Fact;
 
 use super::{
     super::{
-        Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, MediaKey, Outcome, Output, SessionId,
-        Timestamp,
+        Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, MediaKey, Mode, Outcome, Output,
+        SessionId, Timestamp,
         ledger::{StreamState, Transport},
     },
     kit::{message, word},
@@ -89,7 +89,8 @@ impl World {
                 self.later(delay, Happening::Letter(id, mail));
             }
             Output::Event(event) => self.event(slot, &event),
-            Output::Passthrough => {
+            Output::Mode(Mode::Session | Mode::MediaSocket) => {}
+            Output::Mode(Mode::PassedThrough) => {
                 if let Some(member) = self.slots[slot].as_mut() {
                     member.passed_through = true;
                     let id = member.id;

@@ -14,7 +14,7 @@ fn a_first_message_of_another_protocol_passes_through() {
     bed.session.handle(Input::ClientBinary(b"\0"), bed.now);
     let outputs = bed.session.take_outputs();
     assert!(outputs.iter().any(|output| matches!(output, Output::ForwardToUpstream)), "{outputs:?}");
-    assert!(outputs.iter().any(|output| matches!(output, Output::Passthrough)), "{outputs:?}");
+    assert!(outputs.iter().any(|output| matches!(output, Output::Mode(Mode::PassedThrough))), "{outputs:?}");
 }
 
 #[test]
@@ -165,4 +165,29 @@ fn the_clients_own_code_goes_upstream() {
         bed.feed(Input::ClientClosed(Some(code)));
         assert_eq!(bed.upstream_close, [(Epoch(0), Close::Code(code))]);
     }
+}
+
+fn modes(session: &mut Session, input: Input<'_>) -> Vec<Mode> {
+    session.handle(input, Timestamp::from_ms(1_000));
+    let modes = |output| if let Output::Mode(mode) = output { Some(mode) } else { None };
+    session.take_outputs().into_iter().filter_map(modes).collect()
+}
+
+#[test]
+fn the_first_message_says_what_the_socket_is() {
+    let connect_media = br#"{"message":"connectMediaTransport","data":[{"authToken":"t"}]}"#;
+    let connection = br#"{"message":"connection","data":[{"appKey":"a","clientVersion":"2.0"}]}"#;
+    let mut session = Bed::new().session;
+    for sign_of_life in [br#"{"message":"ping"}"#, br#"{"message":"pong"}"#] {
+        assert_eq!(modes(&mut session, Input::ClientText(sign_of_life)), [], "it says nothing");
+    }
+    assert_eq!(modes(&mut session, Input::ClientText(connect_media)), [Mode::MediaSocket]);
+    assert!(session.is_ended() && session.next_timeout().is_none(), "nothing is left to do");
+
+    let mut session = Bed::new().session;
+    assert_eq!(modes(&mut session, Input::ClientText(connection)), [Mode::Session]);
+    assert_eq!(modes(&mut session, Input::ClientText(connect_media)), [], "it is a session already");
+
+    let mut session = Bed::new().session;
+    assert_eq!(modes(&mut session, Input::ClientBinary(b"x")), [Mode::Session, Mode::PassedThrough]);
 }

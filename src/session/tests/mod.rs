@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use crate::{config::SessionSettings, registry::Registry};
 
 use super::{
-    Close, DialError, Epoch, Event, Input, LossCause, Mail, MediaCommand, Outcome, Output, Session,
+    Close, DialError, Epoch, Event, Input, LossCause, Mail, MediaCommand, Mode, Outcome, Output, Session,
     SessionId, Timestamp,
 };
 
@@ -94,7 +94,7 @@ impl Bed {
                 Output::CloseUpstream(epoch, close) => self.upstream_close.push((epoch, close)),
                 Output::Post(to, mail) => self.posts.push((to, mail)),
                 Output::Event(event) => self.events.push(event),
-                Output::Passthrough => self.passthrough = true,
+                Output::Mode(mode) => self.passthrough |= mode == Mode::PassedThrough,
                 Output::Media(command) => self.media.push(command),
                 Output::PingClient | Output::PingUpstream => {}
             }
