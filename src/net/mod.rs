@@ -11,7 +11,6 @@ mod listener;
 pub(crate) mod live;
 mod media_socket;
 mod memory;
-pub(crate) mod outages;
 mod proxy;
 mod request;
 mod shared;

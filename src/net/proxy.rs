@@ -24,6 +24,7 @@ use crate::{
     media::{MediaHandle, MediaSettings},
     registry::{Registry, RegistryLimits},
     session::SessionSnapshot,
+    telemetry::outages::Outages,
     upstream::Pool,
 };
 
@@ -34,7 +35,6 @@ use super::{
     listener,
     live::{Live, Note},
     memory::{self, Memory},
-    outages::Outages,
     shared::{Clock, Shared, empty},
     tls,
 };

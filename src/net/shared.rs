@@ -14,18 +14,14 @@ use crate::{
     media::MediaHandle,
     registry::Registry,
     session::{Identity, Session, SessionId, Timestamp},
-    telemetry::events,
+    telemetry::{
+        events,
+        outages::{OutageSummary, Outages},
+    },
     upstream::Pool,
 };
 
-use super::{
-    addresses::Addresses,
-    admission::RefusalLog,
-    health::Heart,
-    live::Live,
-    memory::Memory,
-    outages::{OutageSummary, Outages},
-};
+use super::{addresses::Addresses, admission::RefusalLog, health::Heart, live::Live, memory::Memory};
 
 /// Turns the clock of tokio into the time of the session core.
 #[derive(Clone, Copy, Debug)]

@@ -10,6 +10,7 @@ pub mod events;
 mod filter;
 mod flood;
 mod json;
+pub(crate) mod outages;
 mod panics;
 mod queue;
 mod told;

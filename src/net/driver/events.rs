@@ -1,6 +1,6 @@
 //! The core's facts, and the driver's own, as lines of the log.
 
-use std::{fmt, mem::Discriminant, time::Instant};
+use std::{fmt, time::Instant};
 
 use crate::{
     session::Event,
@@ -47,23 +47,10 @@ impl fmt::Display for EndCause {
 const MEDIA_LINES_MAX: usize = 32;
 
 /// Which of them were written of late: what happened, to the stream of which name.
-pub(super) type MediaLines = Told<(Discriminant<Event>, String)>;
+pub(super) type MediaLines = Told<(&'static str, String)>;
 
 pub(super) fn media_lines() -> MediaLines {
     Told::new(MEDIA_LINES_MAX)
-}
-
-/// The name in a fact that a client's media can bring about as often as it likes.
-fn caused_by_media(event: &Event) -> Option<&str> {
-    match event {
-        Event::Unanchorable { name, .. }
-        | Event::MediaLost { name, .. }
-        | Event::ClientLegRevived { name, .. }
-        | Event::CodecChanged { name, .. }
-        | Event::NoVideo { name, .. }
-        | Event::RetriedWithoutH264 { name } => Some(name),
-        _ => None,
-    }
 }
 
 /// The session is over.
@@ -91,8 +78,9 @@ impl Driver {
         }
         let node = mailbox.node();
         let is_loud = self.shared.outages.note(self.id(), node, event, self.shared.clock.now());
-        if let Some(name) = caused_by_media(event) {
-            let line = (std::mem::discriminant(event), events::clean(name));
+        let facts = events::facts(event);
+        if let Some(stream) = facts.media_of {
+            let line = (facts.name, events::clean(stream));
             match self.media_lines.may_tell(line, Instant::now()) {
                 None => return,
                 Some(0) => {}

@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 
 use crate::session::{Event, Outcome, SessionId, Timestamp};
 
+use super::events;
+
 /// How long an outage must have been over before it is summed up: other sessions may still find out that
 /// they lost the same node.
 const QUIET: Duration = Duration::from_secs(2);
@@ -217,34 +219,12 @@ impl Book {
             outage.open = outage.open.saturating_sub(1);
             self.sessions.remove(&session);
         }
-        outage.told.insert(kind(event))
+        outage.told.insert(events::facts(event).name)
     }
 
     fn take(&mut self, nodes: &[usize]) -> Vec<(usize, OutageSummary)> {
         self.sessions.retain(|_, owing| !nodes.contains(&owing.node));
         nodes.iter().filter_map(|node| Some((*node, self.nodes.remove(node)?.sum_up()))).collect()
-    }
-}
-
-/// What is told once per outage.
-const fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::UpstreamLost { .. } => "upstream_lost",
-        Event::ReplayRefused { .. } => "replay_refused",
-        Event::StreamOutcome { .. } => "stream_outcome",
-        Event::RoomLost { .. } => "room_lost",
-        Event::GaveUp { .. } => "gave_up",
-        Event::RetriedWithoutH264 { .. } => "retried_without_h264",
-        Event::Unanchorable { .. } => "unanchorable",
-        Event::MediaLost { .. } => "media_lost",
-        Event::ClientLegRevived { .. } => "client_leg_revived",
-        Event::CodecChanged { .. } => "codec_changed",
-        Event::NoVideo { .. } => "no_video",
-        Event::VideoBack { .. } => "video_back",
-        Event::LimitReached { .. } => "limit_reached",
-        Event::ClientDead { .. } => "client_dead",
-        Event::MediaSummary { .. } => "media_summary",
-        _ => "other",
     }
 }
 
@@ -295,8 +275,8 @@ mod tests {
             let how = if session < 290 { Outcome::Restored } else { Outcome::Reported };
             note(session, &outcome(how, 2_000 + session), 3_500);
         }
-        // upstream_lost, attempt_failed and restored ("other"), stream_outcome.
-        assert_eq!(loud, 3);
+        // upstream_lost, attempt_failed, restored, stream_outcome.
+        assert_eq!(loud, 4);
         assert!(outages.over(at(4_000)).is_empty(), "others may follow");
         let over = outages.over(at(6_000));
         let [(0, sum)] = &over[..] else { panic!("{over:?}") };
