@@ -18,6 +18,7 @@ use crate::{
     address::Counted,
     limits::FilesHeld,
     session::{Mail, SessionId, SessionSnapshot},
+    upstream::Waits,
 };
 
 use super::shared::empty;
@@ -105,13 +106,22 @@ impl Mailbox {
 
     /// States the node and the address the session is connected to.
     pub(crate) fn set_place(&self, node: usize, address: SocketAddr) {
-        self.set_node(node);
+        self.node.store(node, Ordering::Relaxed);
         *self.address.lock() = Some(address);
     }
+}
 
-    /// States the node the session is connected to.
-    pub(crate) fn set_node(&self, node: usize) {
-        self.node.store(node, Ordering::Relaxed);
+impl Waits for Mailbox {
+    fn node(&self) -> usize {
+        Self::node(self)
+    }
+
+    fn node_up(&self) {
+        self.post(Note::NodeUp);
+    }
+
+    fn path_up(&self) {
+        self.post(Note::PathUp);
     }
 }
 

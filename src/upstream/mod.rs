@@ -1,7 +1,7 @@
 //! The nodes behind: dialing them, choosing among them, pacing the dials of a restore, and
 //! probing a node that is down while somebody waits for it.
 //!
-//! Knows HTTP and sockets, but nothing of sessions beyond their id and mailbox; what a failed
+//! Knows HTTP and sockets, but nothing of sessions beyond their id and how they are told; what a failed
 //! dial means is decided elsewhere.
 
 mod budget;
@@ -18,5 +18,6 @@ mod response;
 
 pub(crate) use cookies::CookieBounds;
 pub(crate) use dial::{DialFailure, Dialed, Refusal};
+pub(crate) use outage::Waits;
 pub(crate) use pool::Pool;
 pub(crate) use request::ClientRequest;

@@ -1,15 +1,24 @@
 //! Who waits for a node to come back, and for what in particular.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, futures::Notified};
 
 use super::pool::NodeIndex;
-use crate::{
-    net::live::{Mailbox, Note},
-    session::SessionId,
-};
+use crate::session::SessionId;
+
+/// A session, as far as it is known to those it waits for.
+pub(crate) trait Waits: fmt::Debug + Send + Sync {
+    /// The node it was connected to last.
+    fn node(&self) -> NodeIndex;
+
+    /// A node answers that could not be reached.
+    fn node_up(&self);
+
+    /// The path on which it was refused is open again.
+    fn path_up(&self);
+}
 
 /// Sessions between two dials, and handshakes that are held (rule R13).
 #[derive(Debug, Default)]
@@ -37,7 +46,7 @@ pub(super) enum Awaits {
 
 #[derive(Debug)]
 struct Waiter {
-    mailbox: Arc<Mailbox>,
+    session: Arc<dyn Waits>,
     awaits: Awaits,
 }
 
@@ -57,10 +66,10 @@ impl State {
     }
 
     /// Takes out the sessions that get a note; their room goes when nobody is left.
-    fn take(&mut self, mut is_meant: impl FnMut(&Waiter) -> bool) -> Vec<Arc<Mailbox>> {
+    fn take(&mut self, mut is_meant: impl FnMut(&Waiter) -> bool) -> Vec<Arc<dyn Waits>> {
         let meant: Vec<SessionId> =
             self.sessions.iter().filter(|(_, waiter)| is_meant(waiter)).map(|(id, _)| *id).collect();
-        let taken = meant.iter().filter_map(|id| self.sessions.remove(id)).map(|waiter| waiter.mailbox);
+        let taken = meant.iter().filter_map(|id| self.sessions.remove(id)).map(|waiter| waiter.session);
         let taken = taken.collect();
         if self.sessions.is_empty() {
             self.sessions = HashMap::new();
@@ -71,13 +80,13 @@ impl State {
 
 impl Outage {
     /// A session waits for its next dial.
-    pub(super) fn enter(&self, session: SessionId, mailbox: Arc<Mailbox>, awaits: Awaits) {
+    pub(super) fn enter(&self, id: SessionId, session: Arc<dyn Waits>, awaits: Awaits) {
         let mut state = self.state.lock();
-        let node = mailbox.node();
+        let node = session.node();
         if awaits == Awaits::Return && !state.lost.contains(&node) {
             state.lost.push(node);
         }
-        state.sessions.insert(session, Waiter { mailbox, awaits });
+        state.sessions.insert(id, Waiter { session, awaits });
         drop(state);
         self.changed.notify_waiters();
     }
@@ -86,7 +95,7 @@ impl Outage {
     pub(super) fn fell(&self, node: NodeIndex) {
         let mut state = self.state.lock();
         for waiter in state.sessions.values_mut() {
-            if waiter.awaits == Awaits::Return && waiter.mailbox.node() == node {
+            if waiter.awaits == Awaits::Return && waiter.session.node() == node {
                 waiter.awaits = Awaits::Node;
             }
         }
@@ -149,8 +158,8 @@ impl Outage {
             }
             state.take(|waiter| waiter.awaits == Awaits::Node)
         };
-        for mailbox in waiting {
-            mailbox.post(Note::NodeUp);
+        for session in waiting {
+            session.node_up();
         }
         self.up.notify_waiters();
     }
@@ -161,8 +170,8 @@ impl Outage {
             let mut state = self.state.lock();
             state.take(|waiter| matches!(&waiter.awaits, Awaits::Path(refused) if **refused == *path))
         };
-        for mailbox in waiting {
-            mailbox.post(Note::PathUp);
+        for session in waiting {
+            session.path_up();
         }
         self.opened.notify_waiters();
     }
@@ -214,25 +223,44 @@ const PATHS_LOOKED_AT_MAX: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
-    fn waiting(node: NodeIndex) -> Arc<Mailbox> {
-        let mailbox = Arc::new(Mailbox::default());
-        mailbox.set_node(node);
-        mailbox
+    #[derive(Debug)]
+    struct Waiting {
+        node: NodeIndex,
+        is_told: AtomicBool,
     }
 
-    fn is_told(mailbox: &Mailbox) -> bool {
-        let notes = mailbox.take(std::task::Waker::noop());
-        notes.iter().any(|note| matches!(note, Note::NodeUp | Note::PathUp))
+    impl Waits for Waiting {
+        fn node(&self) -> NodeIndex {
+            self.node
+        }
+
+        fn node_up(&self) {
+            self.is_told.store(true, Ordering::Relaxed);
+        }
+
+        fn path_up(&self) {
+            self.is_told.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn waiting(node: NodeIndex) -> Arc<Waiting> {
+        Arc::new(Waiting { node, is_told: AtomicBool::new(false) })
+    }
+
+    fn is_told(session: &Waiting) -> bool {
+        session.is_told.load(Ordering::Relaxed)
     }
 
     #[test]
     fn a_node_that_only_closes_is_left_to_the_backoff() {
         let outage = Outage::default();
         let (failed, flapped) = (waiting(0), waiting(0));
-        outage.enter(SessionId(1), Arc::clone(&failed), Awaits::Node);
-        outage.enter(SessionId(2), Arc::clone(&flapped), Awaits::Return);
+        outage.enter(SessionId(1), failed.clone(), Awaits::Node);
+        outage.enter(SessionId(2), flapped.clone(), Awaits::Return);
         outage.announce();
         assert!(is_told(&failed) && !is_told(&flapped));
         assert!(outage.probe_again(0, false), "it may still fall");
@@ -244,8 +272,8 @@ mod tests {
     fn a_node_that_was_away_ends_the_wait_of_its_own() {
         let outage = Outage::default();
         let (own, other) = (waiting(0), waiting(1));
-        outage.enter(SessionId(1), Arc::clone(&own), Awaits::Return);
-        outage.enter(SessionId(2), Arc::clone(&other), Awaits::Return);
+        outage.enter(SessionId(1), own.clone(), Awaits::Return);
+        outage.enter(SessionId(2), other.clone(), Awaits::Return);
         outage.fell(0);
         outage.announce();
         assert!(is_told(&own) && !is_told(&other));
@@ -255,9 +283,9 @@ mod tests {
     fn a_path_is_told_to_those_who_were_refused_on_it() {
         let outage = Outage::default();
         let (here, there, node) = (waiting(0), waiting(0), waiting(0));
-        outage.enter(SessionId(1), Arc::clone(&here), Awaits::Path("/wss".into()));
-        outage.enter(SessionId(2), Arc::clone(&there), Awaits::Path("/other".into()));
-        outage.enter(SessionId(3), Arc::clone(&node), Awaits::Node);
+        outage.enter(SessionId(1), here.clone(), Awaits::Path("/wss".into()));
+        outage.enter(SessionId(2), there.clone(), Awaits::Path("/other".into()));
+        outage.enter(SessionId(3), node.clone(), Awaits::Node);
         outage.announce();
         assert!(is_told(&node) && !is_told(&here));
         outage.open("/wss");

@@ -13,7 +13,6 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::{
     config::UpstreamSettings,
     limits::{Files, Use},
-    net::live::Mailbox,
     session::{Close, Priority, SessionId, Timestamp},
     wire::{side::Side, websocket::Role},
 };
@@ -23,7 +22,7 @@ use super::{
     dial::{Address, DialFailure, Dialed},
     health::Health,
     news::News,
-    outage::{Awaits, Outage},
+    outage::{Awaits, Outage, Waits},
     race::{Pace, race},
     request::ClientRequest,
 };
@@ -261,13 +260,13 @@ impl Pool {
         self.fall_together_spread.mul_f64(rand::random::<f64>())
     }
 
-    /// A session waits for its next dial after this failure: its mailbox hears when what it failed for
+    /// A session waits for its next dial after this failure: it hears when what it failed for
     /// has changed, and nodes are probed until then.
     pub(crate) fn wait_after(
         self: &Arc<Self>,
         failure: &DialFailure,
-        session: SessionId,
-        mailbox: Arc<Mailbox>,
+        id: SessionId,
+        session: Arc<dyn Waits>,
         path: &str,
     ) {
         let awaits = match failure {
@@ -276,7 +275,7 @@ impl Pool {
             DialFailure::Local(_) => return,
         };
         let for_node = awaits == Awaits::Node;
-        self.outage.enter(session, mailbox, awaits);
+        self.outage.enter(id, session, awaits);
         if for_node && !self.is_any_down() {
             // It came back between the dial and now.
             self.outage.announce();
@@ -286,8 +285,8 @@ impl Pool {
 
     /// As [`Pool::wait_after`], for a session that has lost a connection which did not last: it hears
     /// of its node only if that was unreachable in between.
-    pub(crate) fn wait_for_return(self: &Arc<Self>, session: SessionId, mailbox: Arc<Mailbox>) {
-        self.outage.enter(session, mailbox, Awaits::Return);
+    pub(crate) fn wait_for_return(self: &Arc<Self>, id: SessionId, session: Arc<dyn Waits>) {
+        self.outage.enter(id, session, Awaits::Return);
         self.start_probes();
     }
 

@@ -85,7 +85,8 @@ impl Driver {
         if self.dial.is_none() && self.client.is_some() {
             // The core waits before its next dial: the last connection did not last.
             self.waits_for_node = true;
-            self.shared.pool.wait_for_return(self.id(), Arc::clone(&self.registered.mailbox));
+            let mailbox = Arc::clone(&self.registered.mailbox);
+            self.shared.pool.wait_for_return(self.id(), mailbox);
         }
     }
 
