@@ -1,0 +1,146 @@
+//! A module may use those below it and no other: what is low can be understood, tested and moved without
+//! what is above. The source is searched for arrows that point up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The modules of the library, the lowest first. Those of one line do not know each other.
+const LAYERS: [&[&str]; 13] = [
+    &["address", "limits", "memory", "signaling"],
+    &["config"],
+    &["registry"],
+    &["session"],
+    &["telemetry", "wire"],
+    &["media"],
+    &["upstream"],
+    &["net"],
+    &["http", "local_http"],
+    &["admin", "simulator"],
+    &["load"],
+    &["demo"],
+    &["cli"],
+];
+
+/// Arrows that are still to go.
+const STILL_THERE: [(&str, &str); 3] =
+    [("registry", "session"), ("session", "media"), ("telemetry", "media")];
+
+/// Whether one module may use the other.
+fn may_use(user: &str, used: &str) -> bool {
+    let layer = |module| LAYERS.iter().position(|layer| layer.contains(&module));
+    let (user_layer, used_layer) = (layer(user), layer(used));
+    used_layer.is_some() && used_layer < user_layer
+}
+
+/// Files of the product: tests may look anywhere.
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let is_for_tests = ["tests", "tests.rs", "simulation"].iter().any(|name| path.ends_with(name));
+        if is_for_tests {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The text without comments and without the tests at its end.
+fn product(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let is_test = |line: &&str| line.starts_with("#[cfg(test)]");
+    let end = lines
+        .iter()
+        .enumerate()
+        .position(|(number, line)| {
+            is_test(line) && lines[number..].iter().take(4).any(|line| line.starts_with("mod tests {"))
+        })
+        .unwrap_or(lines.len());
+    let code = lines[..end].iter().filter(|line| !line.trim_start().starts_with("//"));
+    code.copied().collect::<Vec<_>>().join("\n")
+}
+
+/// The name at the start of a text.
+fn name(text: &str) -> &str {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+/// The modules of the crate that a text uses, alone or in a group.
+fn used(text: &str) -> BTreeSet<&str> {
+    let mut used = BTreeSet::new();
+    for (start, found) in text.match_indices("crate::") {
+        let rest = &text[start + found.len()..];
+        let Some(group) = rest.strip_prefix('{') else {
+            used.insert(name(rest));
+            continue;
+        };
+        let (mut depth, mut begins) = (1, true);
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => begins = true,
+                c if begins && !c.is_whitespace() => {
+                    used.insert(name(&group[at..]));
+                    begins = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    used
+}
+
+/// The module of the library that a file belongs to.
+fn module_of(file: &Path, root: &Path) -> String {
+    let first = file.strip_prefix(root).unwrap().components().next().unwrap();
+    first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+#[test]
+fn no_module_uses_one_above_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&root, &mut files);
+    let known: BTreeSet<&str> = LAYERS.iter().flat_map(|layer| layer.iter().copied()).collect();
+    let mut up = Vec::new();
+    let mut still = BTreeSet::new();
+    for file in &files {
+        let user = module_of(file, &root);
+        if matches!(&*user, "lib" | "main") {
+            continue;
+        }
+        assert!(known.contains(&*user), "{user} has no place among the modules: name it in LAYERS");
+        let text = product(&fs::read_to_string(file).unwrap());
+        for used in used(&text).into_iter().filter(|used| known.contains(used) && *used != user) {
+            match STILL_THERE.iter().find(|arrow| **arrow == (&*user, used)) {
+                Some(arrow) => drop(still.insert(*arrow)),
+                None if may_use(&user, used) => {}
+                None => up.push(format!("{}: {user} uses {used}", file.display())),
+            }
+        }
+    }
+    assert!(files.len() > 100, "the source was not found");
+    assert!(up.is_empty(), "{}", up.join("\n"));
+    assert_eq!(still, BTreeSet::from(STILL_THERE), "an arrow has gone: it must not come back");
+}
+
+#[test]
+fn an_arrow_that_points_up_is_found() {
+    assert!(!may_use("wire", "net") && !may_use("upstream", "net") && !may_use("wire", "telemetry"));
+    assert!(may_use("net", "wire") && may_use("media", "telemetry"));
+    let text = "//! [`crate::admin`]\nuse crate::{\n    cli,\n    net::{live, config::x},\n    wire,\n};\n\
+        fn f() { crate::media::g() }\n#[cfg(test)]\nmod tests {\n    use crate::demo;\n}\n";
+    assert_eq!(used(&product(text)), BTreeSet::from(["cli", "media", "net", "wire"]));
+}
