@@ -14,6 +14,7 @@ use rustix::{
     io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
+use serde::{Deserialize, Serialize};
 
 /// Descriptors of a session: the client's socket and the upstream's. A media socket has two as well.
 pub const FILES_PER_SESSION: usize = 2;
@@ -109,7 +110,8 @@ pub enum Use {
 }
 
 /// How many descriptors are given out, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FilesUsed {
     /// Most there are for all of these, the reserve included.
     pub capacity: usize,

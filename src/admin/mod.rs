@@ -3,6 +3,8 @@
 //! Reads only. It needs no password, so it never listens on anything but loopback, and answers no page of
 //! another site; names and ids appear in it, secrets do not.
 
+mod status;
+
 use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::{
@@ -15,7 +17,7 @@ use axum::{
     routing::get,
 };
 use hyper_util::service::TowerToHyperService;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 use crate::{
@@ -25,8 +27,9 @@ use crate::{
         Proxy,
         health::{self, Question},
     },
-    telemetry,
 };
+
+pub use status::Status;
 
 /// Sessions described in one answer; the counts are always of all.
 pub const SESSIONS_SHOWN_MAX: usize = 1_000;
@@ -90,40 +93,7 @@ async fn status(State(desk): State<Arc<Desk>>) -> Response {
     let Some(proxy) = desk.running() else {
         return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": "starting"}))).into_response();
     };
-    Json(describe(&proxy, desk.begun).await).into_response()
-}
-
-async fn describe(proxy: &Proxy, begun: Instant) -> Value {
-    let sessions = proxy.describe(SESSIONS_SHOWN_MAX).await;
-    let (facts, memory) = (proxy.facts(), proxy.memory());
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "uptime_s": begun.elapsed().as_secs(),
-        "listening": proxy.addresses().iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "sessions": facts.sessions,
-        "places_taken": facts.places_taken,
-        "places": facts.places,
-        "handshakes_held": facts.held,
-        "descriptors": {
-            "capacity": facts.files.capacity,
-            "sessions": facts.files.sessions,
-            "handshakes": facts.files.handshakes,
-            "attempts": facts.files.attempts,
-            "closing": facts.files.closing,
-        },
-        "memory": {
-            "bytes": memory.bytes,
-            "bytes_max": memory.bytes_max,
-            "buffered_bytes": memory.buffered_bytes,
-            "is_short": memory.is_short,
-        },
-        "outages": facts.outages,
-        "log_lines_dropped": telemetry::lines_dropped(),
-        "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
-        "nodes": proxy.nodes(),
-        "media": proxy.media().map(crate::media::MediaHandle::counters),
-        "shown": sessions,
-    })
+    Json(Status::of(&proxy, desk.begun).await).into_response()
 }
 
 async fn live(State(desk): State<Arc<Desk>>, method: Method, headers: HeaderMap) -> Response {

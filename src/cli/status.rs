@@ -6,13 +6,21 @@ use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Failure, args::StatusArgs, signals::Signals, told};
-use crate::http;
+use crate::{
+    admin::Status,
+    http,
+    limits::FilesUsed,
+    media::{MediaHealth, MediaStatus, StreamStats},
+    net::MemoryFacts,
+    session::SessionSnapshot,
+    telemetry::events::clean,
+};
 
 /// How long the proxy may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Sessions in one screen.
 const LINES_MAX: usize = 20;
-const MIB: u64 = 1024 * 1024;
+const MIB: usize = 1024 * 1024;
 
 pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
     super::on_runtime(async { if args.watch { watch(args, out).await } else { once(args, out).await } })
@@ -23,7 +31,7 @@ async fn once(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
     if args.json {
         told(writeln!(out, "{status}"));
     } else {
-        told(write!(out, "{}", screen(&status)));
+        told(write!(out, "{}", screen(&read(status)?)));
     }
     Ok(())
 }
@@ -43,7 +51,7 @@ async fn watch(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
             _ = signals.next() => return Ok(()),
             answer = ask(args.admin) => answer,
         };
-        let screen = match answer {
+        let screen = match answer.and_then(read) {
             Ok(status) => screen(&status),
             // It may be restarted: the screen waits for it.
             Err(error) if has_answered => {
@@ -69,123 +77,117 @@ async fn ask(admin: SocketAddr) -> Result<Value, Failure> {
     }
 }
 
-fn screen(status: &Value) -> String {
-    let number = |key: &str| status.get(key).and_then(Value::as_u64).unwrap_or(0);
+/// Reads what was answered. What a proxy of another version tells besides is not looked at.
+fn read(answer: Value) -> Result<Status, Failure> {
+    serde_json::from_value(answer).map_err(|error| {
+        Failure::Unavailable(format!(
+            "the answer is no status: {error}\nIs a proxy of this version ({}) at this address?",
+            env!("CARGO_PKG_VERSION")
+        ))
+    })
+}
+
+fn screen(status: &Status) -> String {
     let mut text = format!(
         "holdfast {} · up {} s · {} sessions, {} in an outage · {} of {} places taken\n",
-        status.get("version").and_then(Value::as_str).unwrap_or("?"),
-        number("uptime_s"),
-        number("sessions"),
-        number("outages"),
-        number("places_taken"),
-        number("places"),
+        clean(&status.version),
+        status.uptime_s,
+        status.sessions,
+        status.outages,
+        status.places_taken,
+        status.places,
     );
-    text.push_str(&room(status));
-    if number("log_lines_dropped") > 0 {
+    text.push_str(&room(&status.descriptors, &status.memory));
+    if status.log_lines_dropped > 0 {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "log     {} lines dropped: nobody reads stderr", number("log_lines_dropped"));
+        let _ = writeln!(text, "log     {} lines dropped: nobody reads stderr", status.log_lines_dropped);
     }
-    for node in list(status, "nodes") {
+    for node in &status.nodes {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "node    {} · {}", word(node, "url"), word(node, "state"));
+        let _ = writeln!(text, "node    {} · {}", clean(&node.url), clean(&node.state));
     }
-    text.push_str(&media_trouble(status));
-    let shown = list(status, "shown");
+    text.push_str(&status.media.as_ref().map(media_trouble).unwrap_or_default());
     // The proxy puts those in trouble first, and each kind in the order of its coming.
-    for session in shown.iter().take(LINES_MAX) {
-        let _ = write!(text, "{:<7} {:<10}", word(session, "id"), word(session, "state"));
-        if let Some(outage_ms) = session.get("outage_ms").and_then(Value::as_u64) {
-            let _ = write!(text, " for {:.1} s", outage_ms as f64 / 1_000.0);
-        }
-        for stream in list(session, "streams") {
-            let (kind, name) = (word(stream, "kind"), word(stream, "name"));
-            let _ = write!(text, " · {kind} {name}: {} ({}", word(stream, "state"), word(stream, "media"));
-            let _ = write!(text, "{})", media_words(stream));
-        }
-        text.push('\n');
+    for session in status.shown.iter().take(LINES_MAX) {
+        text.push_str(&session_line(session));
     }
-    let lines = u64::try_from(shown.len().min(LINES_MAX)).unwrap_or_default();
-    let more = number("sessions").saturating_sub(lines);
+    let more = status.sessions.saturating_sub(status.shown.len().min(LINES_MAX));
     if more > 0 {
         let _ = writeln!(text, "… and {more} more; --json shows up to 1,000");
     }
     text
 }
 
+fn session_line(session: &SessionSnapshot) -> String {
+    let mut line = format!("{:<7} {:<10}", clean(&session.id), clean(&session.state));
+    if let Some(outage_ms) = session.outage_ms {
+        // Writing to a String cannot fail.
+        let _ = write!(line, " for {:.1} s", outage_ms as f64 / 1_000.0);
+    }
+    for stream in &session.streams {
+        let (kind, name, state) = (clean(&stream.kind), clean(&stream.name), clean(&stream.state));
+        let numbers = stream.numbers.as_ref().map(media_words).unwrap_or_default();
+        let _ = write!(line, " · {kind} {name}: {state} ({}{numbers})", clean(&stream.media));
+    }
+    line.push('\n');
+    line
+}
+
 /// How much of the descriptors and of the memory is taken.
-fn room(status: &Value) -> String {
-    let number = |part: &str, key: &str| {
-        status.get(part).and_then(|part| part.get(key)).and_then(Value::as_u64).unwrap_or(0)
-    };
-    let kinds = ["sessions", "handshakes", "attempts", "closing"];
-    let taken: u64 = kinds.iter().map(|kind| number("descriptors", kind)).sum();
-    let is_short = status.get("memory").and_then(|memory| memory.get("is_short")) == Some(&Value::Bool(true));
+fn room(files: &FilesUsed, memory: &MemoryFacts) -> String {
+    let kinds = [files.sessions, files.handshakes, files.attempts, files.closing];
     format!(
-        "room    {taken} of {} descriptors taken, {} of {} MiB of memory{}\n",
-        number("descriptors", "capacity"),
-        number("memory", "bytes") / MIB,
-        number("memory", "bytes_max") / MIB,
-        if is_short { ": short, new sessions get 503" } else { "" },
+        "room    {} of {} descriptors taken, {} of {} MiB of memory{}\n",
+        kinds.into_iter().fold(0, usize::saturating_add),
+        files.capacity,
+        memory.bytes / MIB,
+        memory.bytes_max / MIB,
+        if memory.is_short { ": short, new sessions get 503" } else { "" },
     )
 }
 
 /// Media workers that are not at work, or had to start again.
-fn media_trouble(status: &Value) -> String {
-    let number =
-        |key: &str| status.get("media").and_then(|m| m.get(key)).and_then(Value::as_u64).unwrap_or(0);
-    let (workers, alive, restarts) = (number("workers"), number("workers_alive"), number("worker_restarts"));
-    if alive == workers && restarts == 0 && number("streams_broken") == 0 {
+fn media_trouble(media: &MediaStatus) -> String {
+    let (MediaHealth { workers, workers_alive, worker_restarts }, broken) =
+        (media.health, media.counted.streams_broken);
+    if media.health.is_healthy() && worker_restarts == 0 && broken == 0 {
         return String::new();
     }
-    let broken = number("streams_broken");
-    format!("media   {alive} of {workers} workers alive, {restarts} restarts, {broken} streams broken\n")
+    format!(
+        "media   {workers_alive} of {workers} workers alive, {worker_restarts} restarts, {broken} streams broken\n"
+    )
 }
 
-/// Codec, bitrate and last gap of an anchored stream, once there are numbers.
-fn media_words(stream: &Value) -> String {
-    let Some(numbers) = stream.get("numbers").filter(|numbers| numbers.is_object()) else {
-        return String::new();
-    };
+/// Codec, bitrate and last gap of an anchored stream.
+fn media_words(numbers: &StreamStats) -> String {
     let mut text = String::new();
-    for codec in
-        ["video_codec", "audio_codec"].iter().filter(|c| numbers.get(**c).is_some_and(Value::is_string))
-    {
-        let _ = write!(text, ", {}", word(numbers, codec));
+    for codec in [&numbers.video_codec, &numbers.audio_codec].into_iter().flatten() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", {}", clean(codec));
     }
     // Only one side receives.
-    let bits = ["client", "upstream"]
-        .iter()
-        .filter_map(|leg| numbers.get(*leg)?.get("bitrate_received")?.as_u64())
-        .max()
-        .unwrap_or_default();
+    let bits = numbers.client.bitrate_received.max(numbers.upstream.bitrate_received);
     let _ = write!(text, ", {:.2} Mbit/s", bits as f64 / 1_000_000.0);
-    if let Some(gap_ms) = list(numbers, "gaps_ms").last().and_then(Value::as_u64) {
-        let _ = write!(text, ", last gap {:.1} s", gap_ms as f64 / 1_000.0);
+    if let Some(gap_ms) = numbers.gaps_ms.last() {
+        let _ = write!(text, ", last gap {:.1} s", *gap_ms as f64 / 1_000.0);
     }
     text
-}
-
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// A word from outside, without control characters.
-fn word(value: &Value, key: &str) -> String {
-    crate::telemetry::events::clean(value.get(key).and_then(Value::as_str).unwrap_or("?"))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::media::{LegStats, Tally};
 
     #[test]
     fn media_that_works_is_not_spoken_of() {
-        let status = |alive: u64, restarts: u64| json!({"media": {"workers": 2, "workers_alive": alive, "worker_restarts": restarts, "streams_broken": 3 * restarts}});
+        let status = |workers_alive, worker_restarts| MediaStatus {
+            health: MediaHealth { workers: 2, workers_alive, worker_restarts },
+            counted: Tally { streams_broken: 3 * worker_restarts, ..Tally::default() },
+            kernel_drops: None,
+        };
         assert_eq!(media_trouble(&status(2, 0)), "");
-        assert_eq!(media_trouble(&json!({"media": null})), "");
         assert_eq!(
             media_trouble(&status(1, 1)),
             "media   1 of 2 workers alive, 1 restarts, 3 streams broken\n"
@@ -194,22 +196,47 @@ mod tests {
 
     #[test]
     fn the_room_that_is_left_is_told() {
-        let status = |is_short: bool| {
-            json!({
-                "descriptors": {"capacity": 630, "sessions": 6, "handshakes": 1, "attempts": 2, "closing": 3},
-                "memory": {"bytes": 52 * MIB + 1, "bytes_max": 3_000 * MIB, "buffered_bytes": 0, "is_short": is_short}
-            })
+        let files = FilesUsed { capacity: 630, sessions: 6, handshakes: 1, attempts: 2, closing: 3 };
+        let memory = |is_short| MemoryFacts {
+            bytes: 52 * MIB + 1,
+            bytes_max: 3_000 * MIB,
+            buffered_bytes: 0,
+            is_short,
         };
         let told = "room    12 of 630 descriptors taken, 52 of 3000 MiB of memory";
-        assert_eq!(room(&status(false)), format!("{told}\n"));
-        assert_eq!(room(&status(true)), format!("{told}: short, new sessions get 503\n"));
+        assert_eq!(room(&files, &memory(false)), format!("{told}\n"));
+        assert_eq!(room(&files, &memory(true)), format!("{told}: short, new sessions get 503\n"));
     }
 
     #[test]
     fn media_is_told_in_words() {
-        let stream = json!({"numbers": {"video_codec": "VP8", "audio_codec": null, "gaps_ms": [3000, 1250],
-            "client": {"bitrate_received": 2_500_000}, "upstream": {"bitrate_received": 0}}});
-        assert_eq!(media_words(&stream), ", VP8, 2.50 Mbit/s, last gap 1.2 s");
-        assert_eq!(media_words(&json!({"numbers": null})), "");
+        let numbers = StreamStats {
+            video_codec: Some("VP8".to_owned()),
+            gaps_ms: vec![3_000, 1_250],
+            client: LegStats { bitrate_received: 2_500_000, ..LegStats::default() },
+            ..StreamStats::default()
+        };
+        assert_eq!(media_words(&numbers), ", VP8, 2.50 Mbit/s, last gap 1.2 s");
+    }
+
+    #[test]
+    fn what_the_admin_port_writes_is_read_back() {
+        let status = Status {
+            version: "1".to_owned(),
+            media: Some(MediaStatus {
+                health: MediaHealth { workers: 2, workers_alive: 1, worker_restarts: 3 },
+                counted: Tally { packets_forwarded: 4, ..Tally::default() },
+                kernel_drops: Some(5),
+            }),
+            shown: vec![SessionSnapshot { state: "up".into(), ..SessionSnapshot::default() }],
+            ..Status::default()
+        };
+        let written = serde_json::to_value(&status).unwrap();
+        assert_eq!(written["media"]["workers_alive"], 1);
+        assert_eq!(written["media"]["packets_forwarded"], 4);
+        assert_eq!(read(written).unwrap(), status);
+        let older = serde_json::json!({"sessions": 7, "of a later version": 1});
+        assert_eq!(read(older).unwrap(), Status { sessions: 7, ..Status::default() });
+        assert!(read(serde_json::json!({"sessions": "many"})).is_err());
     }
 }

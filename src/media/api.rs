@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::session::Epoch;
 
@@ -21,7 +21,7 @@ impl fmt::Display for StreamKey {
 }
 
 /// Which way the media of a stream goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// From the client to the upstream.
@@ -266,7 +266,8 @@ pub enum Fact {
 }
 
 /// Numbers of one stream.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StreamStats {
     /// Direction; absent only in the default value.
     pub kind: Option<Kind>,
@@ -298,7 +299,8 @@ pub struct StreamStats {
 }
 
 /// Numbers of one leg, counted in RTP packets and their payload bytes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LegStats {
     /// RTP packets received.
     pub packets_received: u64,

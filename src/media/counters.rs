@@ -6,12 +6,15 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use serde::{Deserialize, Serialize};
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Counted by a worker, not yet published.
-        #[derive(Clone, Copy, Debug, Default)]
-        pub(crate) struct Tally {
-            $($(#[$doc])* pub(crate) $name: u64,)*
+        /// Counted by a worker, or by all of them.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct Tally {
+            $($(#[$doc])* pub $name: u64,)*
         }
 
         /// Published by a worker.
@@ -33,11 +36,6 @@ macro_rules! counters {
                     $(sum.$name += worker.$name.load(Relaxed);)*
                 }
                 sum
-            }
-
-            /// Names and values.
-            pub(crate) fn json(&self) -> serde_json::Value {
-                serde_json::json!({ $(stringify!($name): self.$name,)* })
             }
         }
     };
@@ -88,6 +86,6 @@ mod tests {
         for (worker, streams) in workers.iter().zip([2, 3]) {
             Tally { streams, ..Tally::default() }.publish(worker);
         }
-        assert_eq!(Tally::sum(&workers).json().get("streams"), Some(&serde_json::json!(5)));
+        assert_eq!(Tally::sum(&workers), Tally { streams: 5, ..Tally::default() });
     }
 }

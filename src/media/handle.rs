@@ -12,7 +12,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 // Unlike that of std it takes memory for what waits, not for all that may wait.
 use tokio::sync::mpsc::{Sender, channel, error::TrySendError};
 
@@ -61,7 +61,8 @@ struct Lane {
 }
 
 /// Do the workers work? For health checks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MediaHealth {
     /// Workers that there should be.
     pub workers: usize,
@@ -69,6 +70,21 @@ pub struct MediaHealth {
     pub workers_alive: usize,
     /// Workers that ended and were started again, since the start of the process.
     pub worker_restarts: u64,
+}
+
+/// The media workers at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MediaStatus {
+    /// Do they work?
+    #[serde(flatten)]
+    pub health: MediaHealth,
+    /// What they counted, all of them together.
+    #[serde(flatten)]
+    pub counted: Tally,
+    /// Datagrams that the kernel dropped on our sockets, where it tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_drops: Option<u64>,
 }
 
 impl MediaHealth {
@@ -193,24 +209,20 @@ impl MediaHandle {
         }
     }
 
-    /// What the workers counted, at most a moment old: plain numbers by name.
+    /// What the workers are and counted, at most a moment old.
+    #[must_use]
+    pub fn status(&self) -> MediaStatus {
+        MediaStatus {
+            health: self.health(),
+            counted: Tally::sum(&self.shared.counters),
+            kernel_drops: self.kernel_drops(),
+        }
+    }
+
+    /// The numbers of [`MediaHandle::status`] by name.
     #[must_use]
     pub fn counters(&self) -> serde_json::Value {
-        let mut counters = Tally::sum(&self.shared.counters).json();
-        let health = self.health();
-        for (name, value) in [
-            ("workers", health.workers as u64),
-            ("workers_alive", health.workers_alive as u64),
-            ("worker_restarts", health.worker_restarts),
-        ] {
-            if let Some(counters) = counters.as_object_mut() {
-                counters.insert(name.to_owned(), value.into());
-            }
-        }
-        if let (Some(counters), Some(drops)) = (counters.as_object_mut(), self.kernel_drops()) {
-            counters.insert("kernel_drops".to_owned(), drops.into());
-        }
-        counters
+        serde_json::to_value(self.status()).unwrap_or_default()
     }
 
     fn kernel_drops(&self) -> Option<u64> {

@@ -39,4 +39,5 @@ pub use api::{
     Descriptors, Fact, FactSender, Fault, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey,
     StreamStats,
 };
-pub use handle::{MediaHandle, MediaHealth};
+pub use counters::Tally;
+pub use handle::{MediaHandle, MediaHealth, MediaStatus};

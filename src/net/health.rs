@@ -7,10 +7,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Duration, sleep};
 
-use crate::config::HealthSettings;
+use crate::{config::HealthSettings, upstream::NodeStatus};
 
 use super::{
     request::{self, Answer},
@@ -99,7 +99,7 @@ pub(crate) fn said(
     reasons: &[&str],
     method: &Method,
     headers: &HeaderMap,
-    nodes: impl FnOnce() -> Vec<Value>,
+    nodes: impl FnOnce() -> Vec<NodeStatus>,
 ) -> Answer {
     if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         let mut answer = response(StatusCode::METHOD_NOT_ALLOWED, "text/plain", String::new());
@@ -117,8 +117,7 @@ pub(crate) fn said(
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut answer = if accepted.contains("text/plain") && !accepted.contains("json") {
         let lines = reasons.iter().map(|reason| format!("reason: {reason}\n"));
-        let text = |node: &Value, key| node.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
-        let nodes = nodes.iter().map(|node| format!("node {}: {}\n", text(node, "url"), text(node, "state")));
+        let nodes = nodes.iter().map(|node| format!("node {}: {}\n", node.url, node.state));
         response(
             status,
             "text/plain; charset=utf-8",
@@ -145,12 +144,14 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Answer {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use http_body_util::BodyExt;
+    use serde_json::Value;
 
     use super::*;
 
     #[tokio::test]
     async fn reasons_and_nodes_are_told_as_json_or_text() {
-        let nodes = || vec![json!({"url": "ws://wcs:1", "state": "did not answer lately"})];
+        let node = NodeStatus { url: "ws://wcs:1".to_owned(), state: "did not answer lately".into() };
+        let nodes = || vec![node.clone()];
         let none = HeaderMap::new();
         let text = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("text/plain"))]);
         let answer = said(Question::Ready, &["draining"], &Method::GET, &text, nodes);

@@ -14,6 +14,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -25,7 +26,7 @@ use crate::{
     registry::{Registry, RegistryLimits},
     session::SessionSnapshot,
     telemetry::outages::Outages,
-    upstream::Pool,
+    upstream::{NodeStatus, Pool},
 };
 
 use super::{
@@ -140,7 +141,8 @@ fn within(mut settings: MediaSettings, share: usize) -> MediaSettings {
 }
 
 /// The memory budget of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MemoryFacts {
     /// What the process takes, in bytes.
     pub bytes: usize,
@@ -278,9 +280,9 @@ impl Proxy {
         &self.shared.registry
     }
 
-    /// The upstream nodes: `url`, and `state` as `answers` or `silent for N s`.
+    /// The upstream nodes, in the order of the settings.
     #[must_use]
-    pub fn nodes(&self) -> Vec<serde_json::Value> {
+    pub fn nodes(&self) -> Vec<NodeStatus> {
         self.shared.pool.describe()
     }
 

@@ -1,8 +1,8 @@
 //! What a session is at one moment, for people who look. Holds names and ids, no secrets.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{media::StreamStats, signaling::redact::without_credentials};
 
@@ -16,7 +16,8 @@ use super::{
 const TEXT_CHARS_MAX: usize = 128;
 
 /// A session at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SessionSnapshot {
     /// Its place in the order of their coming.
     #[serde(skip)]
@@ -24,13 +25,13 @@ pub struct SessionSnapshot {
     /// Its id, as in the log.
     pub id: String,
     /// `first`, `up`, `waiting`, `dialing`, `connecting`, `joining`, `passed through` or `ended`.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
     /// How long the present outage has lasted, in milliseconds.
     pub outage_ms: Option<u64>,
     /// Dials made in the present outage.
     pub tries: u32,
     /// Restore mode, as it is spelled in the settings.
-    pub mode: &'static str,
+    pub mode: Cow<'static, str>,
     /// Rooms joined.
     pub rooms: usize,
     /// Calls not over.
@@ -40,16 +41,17 @@ pub struct SessionSnapshot {
 }
 
 /// A stream at one moment.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StreamSnapshot {
     /// Its name.
     pub name: String,
     /// The client's id of it.
     pub id: String,
     /// `publish` or `play`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `direct`, `anchored` or `socket`.
-    pub media: &'static str,
+    pub media: Cow<'static, str>,
     /// Outages it was restored from.
     pub restored: u32,
     /// How long the last of them was, in milliseconds, until the proof.
@@ -57,7 +59,7 @@ pub struct StreamSnapshot {
     /// What the media workers counted, a few seconds old at most; anchored streams only.
     pub numbers: Option<StreamStats>,
     /// `requested`, `live`, `held`, `lost`, `replayed`, `retry` and so on.
-    pub state: &'static str,
+    pub state: Cow<'static, str>,
 }
 
 impl Session {
@@ -69,13 +71,13 @@ impl Session {
         SessionSnapshot {
             number: self.id.0,
             id: self.id.to_string(),
-            state: link_word(self.link),
+            state: link_word(self.link).into(),
             outage_ms: since
                 .as_ref()
                 .map(Duration::as_millis)
                 .map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
             tries: self.tries_of_outage(),
-            mode: self.mode_name(),
+            mode: self.mode_name().into(),
             rooms: self.ledger.rooms.len(),
             calls: self.ledger.calls.len(),
             streams: self.ledger.streams.iter().map(stream_snapshot).collect(),
@@ -111,12 +113,13 @@ fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
         // The name may be the URL of a camera, with a password in it.
         name: cut(&without_credentials(&stream.name)),
         id: cut(&without_credentials(&stream.client_id)),
-        kind: if stream.kind.is_publish() { "publish" } else { "play" },
+        kind: if stream.kind.is_publish() { "publish" } else { "play" }.into(),
         media: match stream.transport {
             Transport::Direct => "direct",
             Transport::Anchored(_) => "anchored",
             Transport::Socket => "socket",
-        },
+        }
+        .into(),
         restored: stream.restored,
         last_outage_ms: stream.last_outage_ms,
         numbers: stream.numbers.as_deref().cloned(),
@@ -132,6 +135,7 @@ fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
             StreamState::AwaitsPublisher { .. } => "awaits its publisher",
             StreamState::AwaitsProof { .. } => "awaits a sign of life",
             StreamState::Stopping => "stopping",
-        },
+        }
+        .into(),
     }
 }

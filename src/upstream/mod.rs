@@ -19,5 +19,6 @@ mod response;
 pub(crate) use cookies::CookieBounds;
 pub(crate) use dial::{DialFailure, Dialed, Refusal};
 pub(crate) use outage::Waits;
+pub use pool::NodeStatus;
 pub(crate) use pool::Pool;
 pub(crate) use request::ClientRequest;

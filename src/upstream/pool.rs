@@ -1,9 +1,10 @@
 //! The nodes, tried in the configured order, those known to be down last.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{borrow::Cow, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout, timeout_at},
@@ -41,6 +42,16 @@ const NOT_YET: Duration = Duration::from_secs(24 * 3600);
 
 /// Position of a node in the configuration.
 pub(super) type NodeIndex = usize;
+
+/// A node at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// Its URL, without credentials.
+    pub url: String,
+    /// `in use`, or `did not answer lately`.
+    pub state: Cow<'static, str>,
+}
 
 #[derive(Debug)]
 struct Node {
@@ -106,11 +117,11 @@ impl Pool {
         self.nodes.get(node).map_or_else(String::new, |node| node.address.url().to_string())
     }
 
-    /// The nodes for people who look: `url` and `state`.
-    pub(crate) fn describe(&self) -> Vec<serde_json::Value> {
+    /// The nodes for people who look.
+    pub(crate) fn describe(&self) -> Vec<NodeStatus> {
         let describe = |node: &Node| {
             let state = if node.health.lock().is_down() { "did not answer lately" } else { "in use" };
-            serde_json::json!({"url": node.address.url().to_string(), "state": state})
+            NodeStatus { url: node.address.url().to_string(), state: state.into() }
         };
         self.nodes.iter().map(describe).collect()
     }

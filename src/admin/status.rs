@@ -1,0 +1,76 @@
+//! What a running proxy tells of itself: written once, by the admin port, and read back by
+//! `holdfast status`.
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::SESSIONS_SHOWN_MAX;
+use crate::{
+    limits::FilesUsed,
+    media::{MediaHandle, MediaStatus},
+    net::{MemoryFacts, Proxy},
+    session::SessionSnapshot,
+    telemetry,
+    upstream::NodeStatus,
+};
+
+/// A proxy at one moment. What one of another version does not tell is as good as nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Seconds since its admin port was opened.
+    pub uptime_s: u64,
+    /// Addresses that clients reach.
+    pub listening: Vec<String>,
+    /// Signaling sessions, and sockets that have not sent their first message.
+    pub sessions: usize,
+    /// Places taken: sessions, media sockets, handshakes that wait for an upstream.
+    pub places_taken: usize,
+    /// Places there are.
+    pub places: usize,
+    /// Handshakes that are held because no upstream answers.
+    pub handshakes_held: usize,
+    /// File descriptors that are given out, by kind.
+    pub descriptors: FilesUsed,
+    /// The memory budget.
+    pub memory: MemoryFacts,
+    /// Sessions in an outage.
+    pub outages: usize,
+    /// Log lines dropped since the start.
+    pub log_lines_dropped: u64,
+    /// Tasks of the runtime.
+    pub tasks: usize,
+    /// The upstream nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// What the media workers count; `None` where media goes past the proxy.
+    pub media: Option<MediaStatus>,
+    /// At most [`SESSIONS_SHOWN_MAX`] sessions, those in an outage first.
+    pub shown: Vec<SessionSnapshot>,
+}
+
+impl Status {
+    /// What this proxy is now; `begun` is when its admin port was opened.
+    pub(super) async fn of(proxy: &Proxy, begun: Instant) -> Self {
+        let shown = proxy.describe(SESSIONS_SHOWN_MAX).await;
+        let facts = proxy.facts();
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: begun.elapsed().as_secs(),
+            listening: proxy.addresses().iter().map(ToString::to_string).collect(),
+            sessions: facts.sessions,
+            places_taken: facts.places_taken,
+            places: facts.places,
+            handshakes_held: facts.held,
+            descriptors: facts.files,
+            memory: proxy.memory(),
+            outages: facts.outages,
+            log_lines_dropped: telemetry::lines_dropped(),
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
+            nodes: proxy.nodes(),
+            media: proxy.media().map(MediaHandle::status),
+            shown,
+        }
+    }
+}
