@@ -8,10 +8,9 @@ use super::SESSIONS_SHOWN_MAX;
 use crate::{
     limits::FilesUsed,
     media::{MediaHandle, MediaStatus},
-    net::{MemoryFacts, Proxy},
+    net::{MemoryFacts, NodeStatus, Proxy},
     session::SessionSnapshot,
     telemetry,
-    upstream::NodeStatus,
 };
 
 /// A proxy at one moment. What one of another version does not tell is as good as nothing.

@@ -16,4 +16,5 @@ mod request;
 mod shared;
 pub(crate) mod tls;
 
+pub use crate::upstream::{NodeStatus, PoolError};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};

@@ -26,7 +26,7 @@ use crate::{
     registry::{Registry, RegistryLimits},
     session::SessionSnapshot,
     telemetry::outages::Outages,
-    upstream::{NodeStatus, Pool},
+    upstream::{NodeStatus, Pool, PoolError},
 };
 
 use super::{
@@ -78,8 +78,8 @@ pub enum StartError {
     #[error("{0}")]
     Media(io::Error),
     /// The upstreams cannot be used.
-    #[error("{0}")]
-    Upstream(String),
+    #[error(transparent)]
+    Upstream(#[from] PoolError),
     /// A listener is to speak TLS, but there is no certificate or no key.
     #[error("wss needs a certificate and a key")]
     NoCertificate,
@@ -209,7 +209,7 @@ impl Proxy {
         // However few they are: one address never has all of them.
         let addresses = Addresses::new(&settings.limits, division.sessions().min(handshakes_max) / 2);
         let client_tls = Arc::new(tls::client(settings.upstream.ca.as_deref())?);
-        let pool = Pool::new(&settings.upstream, &client_tls, &files).map_err(StartError::Upstream)?;
+        let pool = Pool::new(&settings.upstream, &client_tls, &files)?;
         let server_tls = server_tls(&settings)?;
         let listeners = settings
             .listen

@@ -12,7 +12,10 @@ use rustix::io::Errno;
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify, time::timeout};
 use tokio_rustls::{
     TlsConnector,
-    rustls::{ClientConfig, pki_types::ServerName},
+    rustls::{
+        ClientConfig,
+        pki_types::{InvalidDnsNameError, ServerName},
+    },
 };
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
@@ -29,6 +32,22 @@ use super::{
     request::ClientRequest,
     response,
 };
+
+/// Why the configured nodes cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// There is none.
+    #[error("no upstream is configured")]
+    NoNode,
+    /// The host of a `wss` URL cannot be named in TLS.
+    #[error("`{host}` is no name for TLS: {source}")]
+    Name {
+        /// The host.
+        host: String,
+        /// What is wrong with it.
+        source: InvalidDnsNameError,
+    },
+}
 
 /// What the client learns of an upstream that refused the handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,10 +189,10 @@ impl Address {
         tls: &Arc<ClientConfig>,
         settings: &UpstreamSettings,
         files: &Arc<Files>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, PoolError> {
         let tls = if url.is_tls() {
             let name = ServerName::try_from(url.host().to_owned())
-                .map_err(|error| format!("`{}` is no name for TLS: {error}", url.host()))?;
+                .map_err(|source| PoolError::Name { host: url.host().to_owned(), source })?;
             Some((Arc::clone(tls), name))
         } else {
             None

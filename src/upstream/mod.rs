@@ -17,6 +17,7 @@ mod request;
 mod response;
 
 pub(crate) use cookies::CookieBounds;
+pub use dial::PoolError;
 pub(crate) use dial::{DialFailure, Dialed, Refusal};
 pub(crate) use outage::Waits;
 pub use pool::NodeStatus;

@@ -20,7 +20,7 @@ use crate::{
 
 use super::{
     budget::Budget,
-    dial::{Address, DialFailure, Dialed},
+    dial::{Address, DialFailure, Dialed, PoolError},
     health::Health,
     news::News,
     outage::{Awaits, Outage, Waits},
@@ -88,7 +88,7 @@ impl Pool {
         settings: &UpstreamSettings,
         tls: &Arc<ClientConfig>,
         files: &Arc<Files>,
-    ) -> Result<Arc<Self>, String> {
+    ) -> Result<Arc<Self>, PoolError> {
         let node = |url: &crate::config::UpstreamUrl| {
             Ok(Node {
                 address: Address::new(url.clone(), tls, settings, files)?,
@@ -97,9 +97,9 @@ impl Pool {
                 news: News::default(),
             })
         };
-        let nodes = settings.url.iter().map(node).collect::<Result<Vec<_>, String>>()?;
+        let nodes = settings.url.iter().map(node).collect::<Result<Vec<_>, PoolError>>()?;
         if nodes.is_empty() {
-            return Err("no upstream is configured".to_owned());
+            return Err(PoolError::NoNode);
         }
         Ok(Arc::new(Self {
             nodes,

@@ -1,10 +1,12 @@
 //! One WebSocket handshake with an upstream, closed again at once.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use http::StatusCode;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -12,41 +14,56 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
-    rustls::{ClientConfig, pki_types::ServerName},
+    rustls::{
+        ClientConfig,
+        pki_types::{InvalidDnsNameError, ServerName},
+    },
 };
 use tokio_tungstenite::tungstenite::Error as WebSocketError;
 
 use crate::config::UpstreamUrl;
+
+/// Why a server is not usable.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unusable {
+    #[error("no answer within {} ms", .0.as_millis())]
+    Late(Duration),
+    #[error("no connection: {0}")]
+    Connection(io::Error),
+    #[error("{0}")]
+    Name(#[from] InvalidDnsNameError),
+    #[error("TLS failed: {0}")]
+    Tls(io::Error),
+    #[error("it refuses WebSockets: HTTP {0}")]
+    Refused(StatusCode),
+    #[error("it does not speak WebSocket: {0}")]
+    Handshake(Box<WebSocketError>),
+}
 
 /// Opens and closes a connection; returns how long opening took, or why it failed.
 pub(super) async fn handshake(
     url: &UpstreamUrl,
     config: ClientConfig,
     limit: Duration,
-) -> Result<Duration, String> {
+) -> Result<Duration, Unusable> {
     let started = Instant::now();
     match timeout(limit, dial(url, config)).await {
         Ok(result) => result.map(|()| started.elapsed()),
-        Err(_) => Err(format!("no answer within {} ms", limit.as_millis())),
+        Err(_) => Err(Unusable::Late(limit)),
     }
 }
 
-async fn dial(url: &UpstreamUrl, config: ClientConfig) -> Result<(), String> {
-    let socket = TcpStream::connect((url.host(), url.port()))
-        .await
-        .map_err(|error| format!("no connection: {error}"))?;
+async fn dial(url: &UpstreamUrl, config: ClientConfig) -> Result<(), Unusable> {
+    let socket = TcpStream::connect((url.host(), url.port())).await.map_err(Unusable::Connection)?;
     if !url.is_tls() {
         return upgrade(url, socket).await;
     }
-    let name = ServerName::try_from(url.host().to_owned()).map_err(|error| error.to_string())?;
-    let socket = TlsConnector::from(Arc::new(config))
-        .connect(name, socket)
-        .await
-        .map_err(|error| format!("TLS failed: {error}"))?;
+    let name = ServerName::try_from(url.host().to_owned())?;
+    let socket = TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(Unusable::Tls)?;
     upgrade(url, socket).await
 }
 
-async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(url: &UpstreamUrl, socket: S) -> Result<(), String> {
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(url: &UpstreamUrl, socket: S) -> Result<(), Unusable> {
     let target = format!("{url}/");
     match tokio_tungstenite::client_async(target, socket).await {
         Ok((mut socket, _)) => {
@@ -54,7 +71,7 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(url: &UpstreamUrl, socket: S
             let _ = socket.close(None).await;
             Ok(())
         }
-        Err(WebSocketError::Http(answer)) => Err(format!("it refuses WebSockets: HTTP {}", answer.status())),
-        Err(error) => Err(format!("it does not speak WebSocket: {error}")),
+        Err(WebSocketError::Http(answer)) => Err(Unusable::Refused(answer.status())),
+        Err(error) => Err(Unusable::Handshake(Box::new(error))),
     }
 }
