@@ -9,6 +9,9 @@ use crate::{
     session::{DialError, Event, LossCause, Outcome, SessionId},
 };
 
+/// Where a filter finds these lines: with the sessions they are about, not with whoever writes them.
+const TARGET: &str = "holdfast::session";
+
 /// What the log needs to know of an event besides its fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
@@ -57,7 +60,7 @@ pub(super) fn report(session: SessionId, upstream: &dyn fmt::Display, event: &Ev
 pub(crate) fn report_as(session: SessionId, upstream: &dyn fmt::Display, event: &Event, loud: bool) {
     let name = facts(event).name;
     macro_rules! tell {
-        ($level:ident, $($line:tt)*) => { line!(loud, $level, event = name, %session, $($line)*) };
+        ($level:ident, $($line:tt)*) => { line!(loud, $level, target: TARGET, event = name, %session, $($line)*) };
     }
     match event {
         Event::SessionUp { app_key, mode } => {
@@ -136,6 +139,7 @@ fn summary(session: SessionId, name: &str, restored: u32, numbers: &StreamStats,
     line!(
         loud,
         info,
+        target: TARGET,
         event = "media_summary",
         %session,
         stream = clean(name),
@@ -251,6 +255,7 @@ mod tests {
             let line: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(line["fields"]["event"], name);
             assert_eq!(line["fields"]["session"], "s7");
+            assert_eq!(line["target"], TARGET, "{name} is not where the documents say");
             assert!(!text.contains("cam\\n1"), "{name} is not cleaned: {text}");
             let table = include_str!("../events.rs");
             assert!(table.contains(&format!("//! | `{name}` |")), "{name} is not documented");
