@@ -50,6 +50,17 @@ async fn each_kind_of_bad_frame_gets_its_close_code() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_broken_frame_still_goes_on() {
+    let (proxy, mut upstream) = proxy_and_upstream().await;
+    let (mut client, mut server) = established(&proxy, &mut upstream, "t").await;
+    let mut frames = masked(0x81, br#"{"message":"unheardOf","data":["last"]}"#);
+    frames.extend(masked(0x83, b""));
+    client.get_mut().write_all(&frames).await.unwrap();
+    assert!(next_text(&mut server).await.contains("last"));
+    assert_eq!(close_of(&mut client).await.map(|close| close.code.into()), Some(1002));
+}
+
+#[tokio::test]
 async fn bad_messages_inside_a_session_do_not_end_it() {
     let (proxy, mut upstream) = proxy_and_upstream().await;
     let (mut client, mut server) = established(&proxy, &mut upstream, "t").await;

@@ -237,6 +237,7 @@ async fn a_player_hears_that_its_server_ends_the_stream() {
     let frame = tokio_tungstenite::tungstenite::protocol::CloseFrame { code: 4000.into(), reason: "".into() };
     media.close(Some(frame)).await.unwrap();
     assert_eq!(close_of(&mut player).await.map(|close| close.code.into()), Some(4000));
+    assert_eq!(close_of(&mut media).await.map(|close| close.code.into()), Some(4000), "its own code");
     assert_eq!(dials.load(std::sync::atomic::Ordering::SeqCst), before, "it is not dialled again");
     assert_eq!(proxy.facts().sessions, 1, "the session stays");
 }

@@ -212,3 +212,121 @@ impl<'a> Batch<'a> {
         to.send(cx, self.run.take(self.bytes.get()), now);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{
+        super::{
+            socket::Socket,
+            websocket::{Opcode, Role, encode_close, encode_frame},
+        },
+        *,
+    };
+
+    const MASK: Option<[u8; 4]> = Some([1, 2, 3, 4]);
+    const BYTES_MAX: usize = 1_000;
+
+    async fn pair() -> (TcpStream, Side) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+        (peer, Side::new(Socket::Plain(socket), Role::Client, &[]))
+    }
+
+    /// What a reader is told until the end: messages as text, `…` for a read without one.
+    async fn all(side: &mut Side) -> (Vec<String>, End) {
+        let mut told = Vec::new();
+        let mut scratch = vec![0; 4_096];
+        loop {
+            let mut batch = match poll_fn(|cx| read(side, cx, &mut scratch).map(shorten)).await {
+                Ok(bytes) => Batch::new(Bytes::Own(bytes.as_slice().into())),
+                Err(None) => continue,
+                Err(Some(end)) => return (told, end),
+            };
+            while let Some(next) = batch.next(side, BYTES_MAX) {
+                match next {
+                    Next::Message(message) => {
+                        let text = String::from_utf8_lossy(batch.payload(&message)).into_owned();
+                        told.push(if message.is_binary { format!("binary {text}") } else { text });
+                    }
+                    Next::Ended(end) => return (told, end),
+                }
+            }
+            if !batch.had_message() {
+                told.push("…".to_owned());
+            }
+        }
+    }
+
+    /// The bytes of a read, which do not outlive a poll.
+    fn shorten(came: Came<'_>) -> Result<Vec<u8>, Option<End>> {
+        match came {
+            Came::Bytes(mut batch) => Ok(batch.bytes_mut().to_vec()),
+            Came::Part => Err(None),
+            Came::Ended(end) => Err(Some(end)),
+        }
+    }
+
+    fn frames(frames: &[(Opcode, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (opcode, payload) in frames {
+            encode_frame(&mut bytes, *opcode, payload, MASK);
+        }
+        bytes
+    }
+
+    #[tokio::test]
+    async fn messages_come_in_order_and_the_end_last() {
+        let (mut peer, mut side) = pair().await;
+        let mut bytes = frames(&[(Opcode::Text, b"a"), (Opcode::Ping, b"p"), (Opcode::Binary, b"b")]);
+        encode_close(&mut bytes, Some(4000), "enough", MASK);
+        peer.write_all(&bytes).await.unwrap();
+        let (told, end) = all(&mut side).await;
+        assert_eq!(told, ["a", "binary b"]);
+        assert_eq!(end, End::Closed(Some(4000), "enough".into()));
+        assert_eq!((end.loss(), end.answer()), (LossCause::Closed(4000), Close::Code(4000)));
+        assert!(side.wants_write(), "the ping has its answer");
+    }
+
+    #[tokio::test]
+    async fn a_frame_in_two_parts_is_kept_and_what_comes_before_a_broken_one_is_told() {
+        let (mut peer, mut side) = pair().await;
+        let first = frames(&[(Opcode::Text, b"halves")]);
+        peer.write_all(&first[..5]).await.unwrap();
+        let reader = async { all(&mut side).await };
+        let writer = async {
+            tokio::task::yield_now().await;
+            peer.write_all(&first[5..]).await.unwrap();
+            peer.write_all(&[frames(&[(Opcode::Text, b"whole")]), vec![0xF1, 0x80, 0, 0, 0, 0]].concat())
+                .await
+                .unwrap();
+        };
+        let ((told, end), ()) = tokio::join!(reader, writer);
+        assert_eq!(told.iter().filter(|told| *told != "…").collect::<Vec<_>>(), ["halves", "whole"]);
+        assert!(matches!(end, End::Broke(_)), "{end:?}");
+        assert_eq!((end.loss(), end.answer()), (LossCause::Protocol, Close::Code(1002)));
+    }
+
+    #[tokio::test]
+    async fn an_end_without_a_close_frame_is_told_apart() {
+        let (peer, mut side) = pair().await;
+        drop(peer);
+        let (told, end) = all(&mut side).await;
+        assert_eq!((told.len(), &end), (0, &End::Dropped));
+        assert_eq!((end.loss(), end.answer()), (LossCause::EndOfFile, Close::Abort));
+        let (peer, mut side) = pair().await;
+        socket2::SockRef::from(&peer).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(peer);
+        assert_eq!(all(&mut side).await.1, End::Reset);
+        let nothing = End::Closed(None, Box::default());
+        assert_eq!((nothing.loss(), nothing.answer()), (LossCause::Closed(1005), Close::NoCode));
+    }
+}
