@@ -108,6 +108,8 @@ pub struct SettingsArgs {
     pub media: Option<MediaMode>,
 
     /// UDP address for the media of clients (anchor). [default: [::]:20900, which is IPv4 as well]
+    // The help shows the address as it is typed, where rustdoc sees a link.
+    #[allow(rustdoc::broken_intra_doc_links)]
     #[arg(long, value_name = "IP:PORT", value_parser = media_address, help_heading = "Media")]
     pub media_listen: Option<SocketAddr>,
 
