@@ -37,9 +37,11 @@ impl World {
     pub(super) fn handle(&mut self, slot: usize, input: Input<'_>, frame: &[u8], from_client: bool) {
         let now = Timestamp::from_ms(self.now);
         let Some(member) = self.slots[slot].as_mut() else { return };
+        let id = member.id;
         member.session.handle(input, now);
         let outputs = member.session.take_outputs();
         for output in outputs {
+            self.record.note(self.now, id, &output, frame);
             self.carry(slot, output, frame, from_client);
         }
         self.look_at_link(slot);
