@@ -1,5 +1,5 @@
-//! What the sessions of this process know of each other: who publishes which name, which client
-//! token belongs to which upstream token, and how much all of them keep.
+//! What the sessions of this process know of each other: who publishes which name, and how much all
+//! of them keep.
 //!
 //! Hands out clones, never guards, so that no caller can hold a lock across an await. It decides
 //! nothing: the session core asks it and acts.
@@ -7,15 +7,12 @@
 mod in_vain;
 mod kept;
 mod names;
-mod tokens;
 
 pub use in_vain::InVain;
 pub use kept::Kept;
 pub use names::{EndOfName, Holder, NameSnapshot};
-pub use tokens::MediaRoute;
 
 use names::Names;
-use tokens::Tokens;
 
 /// Bounds of the registry.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +51,6 @@ impl Default for RegistryLimits {
 #[derive(Debug)]
 pub struct Registry {
     names: Names,
-    tokens: Tokens,
     kept: Kept,
     in_vain: InVain,
 }
@@ -72,7 +68,6 @@ impl Registry {
         let of_names = limits.kept_bytes_max / 4;
         Self {
             names: Names::new(limits, of_names),
-            tokens: Tokens::default(),
             kept: Kept::new(limits.kept_bytes_max.saturating_sub(of_names)),
             in_vain: InVain::new(limits),
         }
@@ -94,11 +89,5 @@ impl Registry {
     #[must_use]
     pub const fn h264_in_vain(&self) -> &InVain {
         &self.in_vain
-    }
-
-    /// Which client token stands for which upstream token.
-    #[must_use]
-    pub const fn tokens(&self) -> &Tokens {
-        &self.tokens
     }
 }

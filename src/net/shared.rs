@@ -21,7 +21,10 @@ use crate::{
     upstream::Pool,
 };
 
-use super::{addresses::Addresses, admission::RefusalLog, health::Heart, live::Live, memory::Memory};
+use super::{
+    addresses::Addresses, admission::RefusalLog, health::Heart, live::Live, media_socket::MediaRoutes,
+    memory::Memory,
+};
 
 /// Turns the clock of tokio into the time of the session core.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) settings: NetSettings,
     pub(crate) session_settings: Arc<SessionSettings>,
     pub(crate) registry: Arc<Registry>,
+    /// Where media sockets belong.
+    pub(crate) media_routes: MediaRoutes,
     /// The media workers, if WebRTC streams are anchored.
     pub(crate) media: Option<MediaHandle>,
     /// A balancer on this machine is still to be told of: clients would get its address for their media.

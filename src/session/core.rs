@@ -271,7 +271,7 @@ impl Session {
 
     fn release_everything(&mut self) {
         if let Some(token) = self.client.token.take() {
-            self.registry.tokens().remove(&token, self.id);
+            self.outputs.push(Output::ForgetMediaSockets { token });
         }
         while !self.ledger.streams.is_empty() {
             self.release_name(0, crate::registry::EndOfName::Lost);

@@ -212,6 +212,20 @@ pub enum Output {
     Post(SessionId, Mail),
     /// An order for the media workers.
     Media(MediaCommand),
+    /// Media sockets that come with this token of the client belong to this session.
+    RouteMediaSockets {
+        /// What the client was given.
+        token: Box<str>,
+        /// The upstream connection in which `upstream_token` is valid.
+        epoch: Epoch,
+        /// What to present there instead; `None` while the session is in an outage.
+        upstream_token: Option<Arc<str>>,
+    },
+    /// Media sockets with this token do not belong to this session any more.
+    ForgetMediaSockets {
+        /// What the client was given.
+        token: Box<str>,
+    },
     /// A fact for the log.
     Event(Event),
     /// What the client's socket is, known from its first message on.

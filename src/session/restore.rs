@@ -58,8 +58,9 @@ impl Session {
             // It waits for the next epoch to stand.
             lever.at = None;
         }
-        if let Some(token) = &self.client.token {
-            self.registry.tokens().set(token, self.id, self.epoch, None);
+        if let Some(token) = self.client.token.clone() {
+            let epoch = self.epoch;
+            self.outputs.push(Output::RouteMediaSockets { token, epoch, upstream_token: None });
         }
         self.answer_pending();
         self.finish_calls();

@@ -60,9 +60,9 @@ impl Session {
         self.client.established = true;
         self.client.refused = false;
         let before = std::mem::replace(&mut self.client.token, self.upstream.token.clone());
-        if let Some(before) = before.filter(|before| self.client.token.as_ref() != Some(before)) {
+        if let Some(token) = before.filter(|before| self.client.token.as_ref() != Some(before)) {
             // It connected again: its media sockets come with the new one.
-            self.registry.tokens().remove(&before, self.id);
+            self.outputs.push(Output::ForgetMediaSockets { token });
         }
         self.outputs.push(Output::ForwardToClient);
         let app_key = peek.string("appKey").unwrap_or_default().into_owned();
@@ -96,10 +96,13 @@ impl Session {
     }
 
     /// Media sockets come with the client's token; this is where they belong now.
-    pub(super) fn publish_token(&self) {
+    pub(super) fn publish_token(&mut self) {
         if let (Some(client), Some(upstream)) = (&self.client.token, &self.upstream.token) {
-            let upstream = Some(std::sync::Arc::from(&**upstream));
-            self.registry.tokens().set(client, self.id, self.epoch, upstream);
+            self.outputs.push(Output::RouteMediaSockets {
+                token: client.clone(),
+                epoch: self.epoch,
+                upstream_token: Some(std::sync::Arc::from(&**upstream)),
+            });
         }
     }
 

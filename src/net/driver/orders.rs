@@ -53,6 +53,10 @@ impl Driver {
                 }
             }
             Output::Media(command) => self.command_media(command),
+            Output::RouteMediaSockets { token, epoch, upstream_token } => {
+                self.shared.media_routes.set(&token, self.id(), epoch, upstream_token);
+            }
+            Output::ForgetMediaSockets { token } => self.shared.media_routes.remove(&token, self.id()),
             Output::Event(event) => {
                 // The server has taken it, or nobody can say whether it has.
                 if matches!(event, Event::SessionUp { .. } | Event::PassedThrough { .. }) {

@@ -7,6 +7,7 @@
 //! session itself is restored is not decided here.
 
 mod pump;
+mod routes;
 mod task;
 mod timeline;
 
@@ -22,6 +23,8 @@ use crate::{
 use super::{admission::Newcomer, live::Place, shared::Shared};
 
 use task::MediaSocket;
+
+pub(crate) use routes::MediaRoutes;
 
 /// What a media socket begins with.
 pub(super) struct Start {

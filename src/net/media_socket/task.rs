@@ -15,7 +15,6 @@ use crate::{
         memory::Account,
         shared::Shared,
     },
-    registry::MediaRoute,
     session::{Close, Epoch, LossCause, Mail, SessionId},
     upstream::{ClientRequest, DialFailure, Dialed},
     wire::{
@@ -29,6 +28,7 @@ use crate::{
 use super::{
     Start,
     pump::{Bounds, Pump, Stopped},
+    routes::MediaRoute,
     token_in, with_token,
 };
 
@@ -134,7 +134,7 @@ impl MediaSocket {
         // A message too large to keep cannot be presented again, whosever token is in it.
         let fits = self.message.len() <= self.shared.session_settings.bounds.stream_bytes_max;
         let token = if fits { token_in(&self.message) } else { None };
-        let known = token.and_then(|token| Some((self.shared.registry.tokens().get(&token)?, token)));
+        let known = token.and_then(|token| Some((self.shared.media_routes.get(&token)?, token)));
         let Some((route, token)) = known else {
             // Not a token of ours: whoever gave it to the client will know it.
             tracing::info!(session = %self.id, "media socket with an unknown token");
@@ -173,7 +173,7 @@ impl MediaSocket {
     }
 
     fn route(&self) -> Option<MediaRoute> {
-        self.shared.registry.tokens().get(self.token.as_deref()?)
+        self.shared.media_routes.get(self.token.as_deref()?)
     }
 
     /// Runs until the client, the session or the patience ends.

@@ -100,6 +100,16 @@ impl World {
                 }
             }
             Output::Media(command) => self.media(slot, command),
+            Output::RouteMediaSockets { token, .. } => {
+                let id = self.slots[slot].as_ref().map(|member| member.id);
+                self.routes.extend(id.map(|id| (token, id)));
+            }
+            Output::ForgetMediaSockets { token } => {
+                let id = self.slots[slot].as_ref().map(|member| member.id);
+                if self.routes.get(&token).copied() == id {
+                    self.routes.remove(&token);
+                }
+            }
         }
     }
 

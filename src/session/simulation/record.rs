@@ -17,10 +17,12 @@ enum Sink {
     Events,
     /// Other sessions.
     Mail,
+    /// Media sockets.
+    Routes,
 }
 
 /// In the order of [`Sink`].
-const SINKS: [&str; 5] = ["client", "upstream", "media", "events", "mail"];
+const SINKS: [&str; 6] = ["client", "upstream", "media", "events", "mail", "routes"];
 
 /// One running hash for each receiver.
 #[derive(Clone, Default)]
@@ -107,6 +109,11 @@ fn canonical(output: &Output, frame: &[u8]) -> Option<(Sink, Vec<u8>)> {
         }
         Output::Media(command) => (Sink::Media, order(command).into_bytes()),
         Output::Event(event) => (Sink::Events, format!("{event:?}").into_bytes()),
+        Output::RouteMediaSockets { token, epoch, upstream_token } => {
+            let upstream = upstream_token.as_deref().unwrap_or("nowhere");
+            (Sink::Routes, format!("{token} {} {upstream}", epoch.0).into_bytes())
+        }
+        Output::ForgetMediaSockets { token } => (Sink::Routes, format!("{token} ends").into_bytes()),
         Output::Post(to, mail) => (Sink::Mail, format!("{to} {mail:?}").into_bytes()),
     };
     Some(line)

@@ -355,7 +355,7 @@ impl World {
         }
         self.look_at_names();
         let waiting = self.names.iter().any(|name| !self.registry.names().take_waiters(name).is_empty());
-        let tokens = self.registry.tokens().len();
+        let tokens = self.routes.len();
         let kept = self.registry.kept().bytes();
         if kept > 0 {
             self.breach(Rule::RegistryClean, format!("{kept} bytes are kept for nobody"));

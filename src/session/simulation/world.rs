@@ -155,6 +155,8 @@ pub(super) struct World {
     /// What the rules go by: the same, unless sabotaged.
     pub(super) promised: Arc<SessionSettings>,
     pub(super) registry: Arc<Registry>,
+    /// Client tokens, and whose media sockets come with them.
+    pub(super) routes: BTreeMap<Box<str>, SessionId>,
     pub(super) slots: Vec<Option<Member>>,
     pub(super) nodes: Vec<Node>,
     pub(super) conns: Vec<Conn>,
@@ -200,6 +202,7 @@ impl World {
             settings: Arc::new(settings),
             promised,
             registry: Arc::new(Registry::default()),
+            routes: BTreeMap::new(),
             slots: (0..slots).map(|_| None).collect(),
             nodes: (0..nodes).map(|_| Node::new()).collect(),
             conns: Vec::new(),

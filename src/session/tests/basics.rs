@@ -50,7 +50,7 @@ fn the_clients_close_closes_upstream_at_once() {
     bed.feed(Input::ClientClosed(None));
     assert_eq!(bed.upstream_close, [(Epoch(0), Close::NoCode)]);
     assert!(bed.session.is_ended());
-    assert!(bed.registry.tokens().is_empty());
+    assert!(bed.tokens.is_empty());
 }
 
 #[test]

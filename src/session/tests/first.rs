@@ -62,7 +62,7 @@ fn connected_again() -> Bed {
     assert_eq!(bed.upstream_got("connection")[0]["data"][0], second());
     bed.server("getUserData", json!({"authToken": "T1", "status": "ESTABLISHED", "appKey": "defaultApp"}));
     assert_eq!(bed.client_got("getUserData")[0]["data"][0]["authToken"], "T1");
-    assert!(bed.registry.tokens().get("T0").is_none() && bed.registry.tokens().get("T1").is_some());
+    assert!(!bed.tokens.contains("T0") && bed.tokens.contains("T1"));
     bed.clear();
     bed
 }

@@ -14,7 +14,7 @@ mod refusals;
 mod rooms;
 mod takeover;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json};
 
@@ -39,6 +39,8 @@ pub(super) struct Bed {
     pub(super) upstream_close: Vec<(Epoch, Close)>,
     pub(super) passthrough: bool,
     pub(super) media: Vec<MediaCommand>,
+    /// Client tokens with which media sockets belong here.
+    pub(super) tokens: BTreeSet<Box<str>>,
 }
 
 impl Bed {
@@ -73,6 +75,7 @@ impl Bed {
             upstream_close: Vec::new(),
             passthrough: false,
             media: Vec::new(),
+            tokens: BTreeSet::new(),
         }
     }
 
@@ -96,6 +99,8 @@ impl Bed {
                 Output::Event(event) => self.events.push(event),
                 Output::Mode(mode) => self.passthrough |= mode == Mode::PassedThrough,
                 Output::Media(command) => self.media.push(command),
+                Output::RouteMediaSockets { token, .. } => drop(self.tokens.insert(token)),
+                Output::ForgetMediaSockets { token } => drop(self.tokens.remove(&token)),
                 Output::PingClient | Output::PingUpstream => {}
             }
         }

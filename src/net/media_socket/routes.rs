@@ -1,7 +1,8 @@
 //! Client tokens and the upstream tokens behind them (protocol S2.9, S7).
 //!
 //! A client keeps the token of its first `getUserData` for the life of its socket; each new
-//! epoch brings another one upstream. Media sockets come with the client's token.
+//! epoch brings another one upstream. Media sockets come with the client's token. Sessions say
+//! where it belongs, media sockets look it up; hands out clones, never guards.
 
 use std::sync::Arc;
 
@@ -12,26 +13,26 @@ use crate::session::{Epoch, SessionId};
 
 /// Where the media socket of a client token belongs.
 #[derive(Clone, Debug)]
-pub struct MediaRoute {
+pub(crate) struct MediaRoute {
     /// The session the token belongs to.
-    pub session: SessionId,
+    pub(crate) session: SessionId,
     /// The epoch of that session in which `upstream_token` is valid.
-    pub epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// The token to present upstream; `None` while the session is in an outage.
-    pub upstream_token: Option<Arc<str>>,
+    pub(crate) upstream_token: Option<Arc<str>>,
     /// Notified (all waiters) whenever this route changes or ends.
-    pub changed: Arc<Notify>,
+    pub(crate) changed: Arc<Notify>,
 }
 
 /// The map from client token to [`MediaRoute`]. One entry per session with a token.
 #[derive(Debug, Default)]
-pub struct Tokens {
+pub(crate) struct MediaRoutes {
     routes: DashMap<Box<str>, MediaRoute>,
 }
 
-impl Tokens {
+impl MediaRoutes {
     /// States that in `epoch` the client's token is `upstream_token` upstream (`None`: outage).
-    pub fn set(
+    pub(crate) fn set(
         &self,
         client_token: &str,
         session: SessionId,
@@ -53,7 +54,7 @@ impl Tokens {
     }
 
     /// Forgets the token if it still belongs to `session`; waiters are notified.
-    pub fn remove(&self, client_token: &str, session: SessionId) {
+    pub(crate) fn remove(&self, client_token: &str, session: SessionId) {
         let removed = self.routes.remove_if(client_token, |_, route| route.session == session);
         if let Some((_, route)) = removed {
             route.changed.notify_waiters();
@@ -61,20 +62,7 @@ impl Tokens {
     }
 
     /// The route of a client token, if any session has it.
-    #[must_use]
-    pub fn get(&self, client_token: &str) -> Option<MediaRoute> {
+    pub(crate) fn get(&self, client_token: &str) -> Option<MediaRoute> {
         self.routes.get(client_token).map(|route| route.clone())
-    }
-
-    /// Number of tokens known.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.routes.len()
-    }
-
-    /// Whether no token is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
     }
 }
