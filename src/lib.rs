@@ -2,7 +2,7 @@
 //! Server.
 //!
 //! The library holds everything; `main.rs` only starts the command line. What decides lives in
-//! [`session`] and does no IO; what touches sockets lives in `net`.
+//! `holdfast-core` and does no IO; what touches sockets lives in `net`.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -17,10 +17,9 @@ mod local_http;
 pub mod media;
 pub mod memory;
 pub mod net;
-pub mod registry;
-pub mod session;
-pub mod signaling;
 pub mod simulator;
 pub mod telemetry;
 mod upstream;
 pub mod wire;
+
+pub use holdfast_core::{registry, session, signaling};

@@ -8,16 +8,9 @@ use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    admin::AdminSettings,
-    error::ConfigError,
-    health::HealthSettings,
-    limits::LimitSettings,
-    listen::ListenSettings,
-    log::LogSettings,
-    media::MediaSettings,
-    restore::RestoreSettings,
-    session::{AppSettings, HoldSettings, KeepaliveSettings, SessionBounds, VideoSettings},
-    upstream::UpstreamSettings,
+    AppSettings, HoldSettings, KeepaliveSettings, RestoreSettings, SessionBounds, VideoSettings,
+    admin::AdminSettings, error::ConfigError, health::HealthSettings, limits::LimitSettings,
+    listen::ListenSettings, log::LogSettings, media::MediaSettings, upstream::UpstreamSettings,
 };
 use crate::signaling::redact::without_credentials;
 

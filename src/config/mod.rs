@@ -16,10 +16,7 @@ mod limits;
 mod listen;
 mod log;
 mod media;
-mod number;
 mod overrides;
-mod restore;
-mod session;
 mod upstream;
 
 use std::{
@@ -40,13 +37,15 @@ pub use listen::ListenSettings;
 pub use log::{LogFormat, LogLevel, LogSettings};
 pub use media::{MediaMode, MediaSettings};
 pub use overrides::Overrides;
-pub use restore::{RestoreMode, RestoreSettings, Takeover};
-pub use session::{
-    AppSettings, CheckBitrate, HoldSettings, KeepaliveSettings, SessionBounds, SessionSettings, VideoSettings,
-};
 pub use upstream::UpstreamSettings;
 
+pub use holdfast_core::settings::{
+    AppSettings, CheckBitrate, HoldSettings, KeepaliveSettings, RestoreMode, RestoreSettings, SessionBounds,
+    SessionSettings, Takeover, VideoSettings,
+};
+
 use file::ConfigFile;
+use holdfast_core::settings::number;
 
 /// What the network side goes by.
 #[derive(Clone, Debug, Default, PartialEq)]

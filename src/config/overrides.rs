@@ -6,12 +6,11 @@ use std::{
 };
 
 use super::{
-    AdminAddress,
+    AdminAddress, RestoreMode,
     address::{ListenAddress, UpstreamUrl},
     file::ConfigFile,
     log::{LogFormat, LogLevel},
     media::MediaMode,
-    restore::RestoreMode,
 };
 
 /// One field per flag that has a setting; `None` or empty where the flag was not given. A list

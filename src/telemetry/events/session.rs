@@ -3,11 +3,10 @@
 
 use std::fmt;
 
+use holdfast_core::media::{Kind, StreamStats};
+
 use super::{clean, ms};
-use crate::{
-    media::{Kind, StreamStats},
-    session::{DialError, Event, LossCause, Outcome, SessionId},
-};
+use crate::session::{DialError, Event, LossCause, Outcome, SessionId};
 
 /// Where a filter finds these lines: with the sessions they are about, not with whoever writes them.
 const TARGET: &str = "holdfast::session";

@@ -1,0 +1,17 @@
+//! What Holdfast decides, apart from everything it does: how messages are read and edited
+//! ([`signaling`]), what a client's session makes of them ([`session`]), and what the sessions of a
+//! process know of each other ([`registry`]).
+//!
+//! Deterministic: no IO, no clock, no randomness but a seed, no threads. Time, bytes and facts come
+//! in as values, frames and orders go out as values. `clippy.toml` of this crate bans what would
+//! break that, `bans` shows that it bites, and `tests/dependencies.rs` keeps runtimes and sockets out
+//! of the dependencies.
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+mod bans;
+pub mod media;
+pub mod registry;
+pub mod session;
+pub mod settings;
+pub mod signaling;

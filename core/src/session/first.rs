@@ -1,0 +1,130 @@
+//! The first message of a client: who it is, and whether we act for it at all.
+
+use crate::{
+    settings::RestoreMode,
+    signaling::{Peek, peek, view},
+};
+
+use super::{
+    Event, Mode, Output,
+    core::Session,
+    kept::Full,
+    packed::Packed,
+    state::{Link, Stage},
+};
+
+/// The message that a media socket begins with (protocol S2.9).
+const CONNECT_MEDIA: &str = "connectMediaTransport";
+
+impl Session {
+    /// Looks at what may be the first message, `None` if it is binary. False: the socket is no session, and
+    /// the core is done with it.
+    pub(super) fn begin(&mut self, text: Option<&[u8]>) -> bool {
+        if self.client.has_begun {
+            return true;
+        }
+        let peek = text.and_then(|text| peek(text).ok());
+        match peek.as_ref().map(|peek| &*peek.name) {
+            // They say nothing of who it is: the first message is still to come.
+            Some("ping" | "pong") => return true,
+            Some(CONNECT_MEDIA) => {
+                self.outputs.push(Output::Mode(Mode::MediaSocket));
+                self.link = Link::Ended;
+                return false;
+            }
+            _ => {}
+        }
+        self.client.has_begun = true;
+        self.outputs.push(Output::Mode(Mode::Session));
+        true
+    }
+
+    pub(super) fn first_message(&mut self, text: &[u8]) {
+        match peek(text) {
+            Ok(peek) if is_connection(&peek) => self.connection(&peek),
+            // A sign of life that came early: the session is still to begin.
+            Ok(peek) if matches!(&*peek.name, "ping" | "pong") => {
+                self.outputs.push(Output::ForwardToUpstream);
+            }
+            Ok(_) => self.pass_through("the first message is not `connection`"),
+            Err(_) => self.pass_through("the first message is none of the protocol"),
+        }
+    }
+
+    pub(super) fn first_binary(&mut self) {
+        self.pass_through("the first message is binary");
+    }
+
+    fn connection(&mut self, peek: &Peek<'_>) {
+        let connection = view::Connection::read(peek);
+        let mode = self.settings.restore_mode(connection.app_key.as_deref());
+        let bytes = peek.text().len();
+        let reason = if connection.is_sfu() {
+            Some("an application of the SFU SDK")
+        } else if connection.client_version.as_deref().is_some_and(|version| version.starts_with("0.")) {
+            Some("a client older than 2.0")
+        } else if mode == RestoreMode::Passthrough {
+            Some("restore mode `passthrough`")
+        } else if !self.must_keep(bytes) {
+            Some("its `connection` is larger than session.bytes_max")
+        } else if !self.process_has_room(bytes) {
+            Some("all sessions keep as much as limits.kept_memory_percent_max allows")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            self.pass_through(reason);
+            return;
+        }
+        self.take_connection(peek, &connection, mode);
+        self.link = Link::Up;
+        self.outputs.push(Output::ForwardToUpstream);
+    }
+
+    /// A client that connects again on the same socket: from now on this is what it is, also for the
+    /// next upstream. Its streams stay what they are.
+    pub(super) fn connection_again(&mut self, peek: &Peek<'_>) {
+        let connection = view::Connection::read(peek);
+        let mode = self.settings.restore_mode(connection.app_key.as_deref());
+        let freed = self.client.connection.as_ref().map_or(0, Packed::len_bytes);
+        if !self.must_keep(peek.text().len().saturating_sub(freed)) {
+            self.not_kept(Full::Session);
+            return self.forward_or_drop();
+        }
+        self.take_connection(peek, &connection, mode);
+        // It waits for the answer to this one.
+        self.client.established = false;
+        self.client.refused = false;
+        self.client.got_version = false;
+        match self.outage().map(|outage| outage.stage) {
+            // The next upstream is told nothing else.
+            Some(Stage::Waiting { .. } | Stage::Dialing) => {}
+            Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => {
+                self.abandon_try("the client connects anew");
+            }
+            Some(Stage::Registering { .. } | Stage::Joining { .. }) | None => {
+                self.outputs.push(Output::ForwardToUpstream);
+            }
+        }
+    }
+
+    fn take_connection(&mut self, peek: &Peek<'_>, connection: &view::Connection<'_>, mode: RestoreMode) {
+        self.client.keep_alive = connection.keep_alive == Some(true);
+        self.client.mode = mode;
+        self.client.check_bitrate = self.settings.check_bitrate(connection.app_key.as_deref());
+        self.client.identity = self.client.handshake.with_connection(peek);
+        self.client.connection = Some(Packed::new(peek.text()));
+    }
+
+    fn pass_through(&mut self, reason: &'static str) {
+        self.event(Event::PassedThrough { reason });
+        self.outputs.push(Output::ForwardToUpstream);
+        self.outputs.push(Output::Mode(Mode::PassedThrough));
+        self.link = Link::PassedThrough;
+    }
+}
+
+/// Whether this is the message that says who the client is.
+pub(super) fn is_connection(peek: &Peek<'_>) -> bool {
+    peek.name == "connection" && peek.argument(0).is_some()
+}

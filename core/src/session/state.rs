@@ -1,0 +1,213 @@
+//! Where a session stands towards its upstream, and what it knows of both sides.
+
+use crate::settings::{CheckBitrate, RestoreMode};
+
+use super::{Identity, Timestamp, packed::Packed};
+
+/// The state of the session as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// The client has said nothing yet.
+    First,
+    /// An upstream session stands (or is being made by the client's own first `connection`).
+    Up,
+    /// From the loss of an upstream until a new one is established and asked for rooms.
+    Down(Outage),
+    /// The driver copies frames by itself.
+    PassedThrough,
+    /// Both sockets are ended or told to end.
+    Ended,
+}
+
+/// An outage of the whole session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outage {
+    pub(super) since: Timestamp,
+    pub(super) stage: Stage,
+}
+
+/// How far the return has come. Each stage has a time by which it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Backing off.
+    Waiting { until: Timestamp },
+    /// A dial is under way; the driver bounds it.
+    Dialing,
+    /// `connection` with the token of the dead session was sent (rule R8).
+    Resuming { until: Timestamp },
+    /// The client's own `connection` was sent again.
+    Connecting { until: Timestamp },
+    /// A SIP client waits for `registered` to be repeated.
+    Registering { until: Timestamp },
+    /// Rooms are being joined again.
+    Joining { until: Timestamp },
+}
+
+impl Stage {
+    pub(super) const fn deadline(self) -> Option<Timestamp> {
+        match self {
+            Self::Dialing => None,
+            Self::Waiting { until }
+            | Self::Resuming { until }
+            | Self::Connecting { until }
+            | Self::Registering { until }
+            | Self::Joining { until } => Some(until),
+        }
+    }
+}
+
+/// What is known of the client.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// Who it seems to be by its handshake alone.
+    pub(super) handshake: Identity,
+    /// Who it seems to be, its `connection` included (rule R7).
+    pub(super) identity: Identity,
+    /// It has said what it is.
+    pub(super) has_begun: bool,
+    /// Its `connection`, once sent.
+    pub(super) connection: Option<Packed>,
+    pub(super) mode: RestoreMode,
+    pub(super) keep_alive: bool,
+    /// The check of its published video.
+    pub(super) check_bitrate: CheckBitrate,
+    /// It has had a `getUserData`.
+    pub(super) established: bool,
+    /// It has had `registered`.
+    pub(super) registered: bool,
+    pub(super) got_version: bool,
+    /// The server refused its `connection`: the server's close is then the answer.
+    pub(super) refused: bool,
+    /// The token it was given first, and keeps for its media sockets.
+    pub(super) token: Option<Box<str>>,
+    /// Last frame of any kind.
+    pub(super) last_heard: Timestamp,
+    /// Last ping that went to it.
+    pub(super) last_ping: Timestamp,
+    /// When the first ping went to it that it has not answered.
+    pub(super) unanswered_since: Option<Timestamp>,
+    /// Other sessions wait until then to hear whether it is alive.
+    pub(super) proof_until: Option<Timestamp>,
+}
+
+impl Client {
+    pub(super) const fn new(now: Timestamp) -> Self {
+        Self {
+            handshake: Identity::NONE,
+            identity: Identity::NONE,
+            has_begun: false,
+            connection: None,
+            mode: RestoreMode::Auto,
+            keep_alive: false,
+            check_bitrate: CheckBitrate::On,
+            established: false,
+            registered: false,
+            got_version: false,
+            refused: false,
+            token: None,
+            last_heard: now,
+            last_ping: now,
+            unanswered_since: None,
+            proof_until: None,
+        }
+    }
+}
+
+/// What is known of the upstream of the current epoch.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    /// The token of its `getUserData`; of the last one during an outage.
+    pub(super) token: Option<Box<str>>,
+    /// Since when the epoch is established.
+    pub(super) established_at: Timestamp,
+    /// Last byte from it.
+    pub(super) last_heard: Timestamp,
+    /// A probe for the present silence is under way.
+    pub(super) probed: bool,
+    /// `registered` came in this epoch.
+    pub(super) registered: bool,
+    /// The epoch is a resumed session (rule R8).
+    pub(super) resumed: bool,
+    /// It was asked for by token and came under another one: resumed or new, nobody says.
+    pub(super) perhaps_resumed: bool,
+    /// A resume was refused in this outage: not tried again.
+    pub(super) resume_refused: bool,
+    /// Failed tries that still count for the backoff.
+    pub(super) failures: u32,
+    /// Dials since a connection last stayed.
+    pub(super) tries: u32,
+    /// What ended the present wait early, and when.
+    pub(super) news: News,
+}
+
+/// What a session made of the news that its wait may be over (rule R6). News is no proof: whoever is
+/// told again and again that a node answers, and then fails there, must not dial at the pace of the
+/// news.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct News {
+    /// What failed last was not reaching a node: one answered, in whichever way.
+    pub(super) was_answered: bool,
+    /// A node was said to be up, and was believed.
+    pub(super) node_believed_at: Option<Timestamp>,
+    /// A path was said to be open again, and was believed.
+    pub(super) path_believed: bool,
+}
+
+impl Upstream {
+    pub(super) const fn new(now: Timestamp) -> Self {
+        Self {
+            token: None,
+            established_at: now,
+            last_heard: now,
+            probed: false,
+            registered: false,
+            resumed: false,
+            perhaps_resumed: false,
+            resume_refused: false,
+            failures: 0,
+            tries: 0,
+            news: News { was_answered: false, node_believed_at: None, path_believed: false },
+        }
+    }
+}
+
+/// The second `getUserData` of mode `restart`, waiting to be sent (protocol S3.6).
+#[derive(Debug)]
+pub(super) struct Lever {
+    /// When it goes out, unless the client starts something by itself; `None` until the new
+    /// epoch stands.
+    pub(super) at: Option<Timestamp>,
+    /// The `getUserData` of the new epoch.
+    pub(super) user_data: Option<Packed>,
+    /// A stream was reported: without that nobody needs to be started again.
+    pub(super) wanted: bool,
+    /// Names of reported publishes: their page is expected to publish them again, so plays of
+    /// them wait.
+    pub(super) names: Vec<Box<str>>,
+}
+
+/// What a held back event is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A stream, by the client's id.
+    Stream(Box<str>),
+    /// A call, by its id.
+    Call(Box<str>),
+    /// A room, by its name.
+    Room(Box<str>),
+}
+
+/// An event of the server kept back until it is clear whether its epoch is dying (rule R3).
+#[derive(Debug)]
+pub(super) struct BurstEvent {
+    pub(super) subject: Subject,
+    pub(super) until: Timestamp,
+    pub(super) message: Box<[u8]>,
+}
+
+/// A message of the client that we do not act on, kept for the next upstream.
+#[derive(Debug)]
+pub(super) struct HeldMessage {
+    pub(super) until: Timestamp,
+    pub(super) message: Box<[u8]>,
+}
