@@ -243,6 +243,8 @@ impl Session {
         }
         stream.transport = Transport::Direct;
         stream.opened = false;
+        // No media path of ours is waited for any more.
+        stream.withheld = None;
         self.replay_stream(index);
     }
 

@@ -204,6 +204,21 @@ fn an_answer_the_workers_cannot_use_goes_direct() {
 }
 
 #[test]
+fn a_stream_that_goes_direct_waits_for_no_media_path_of_ours() {
+    let mut bed = Bed::anchored();
+    bed.client("publishStream", publish("a", "cam"));
+    bed.offer();
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+    assert!(bed.statuses().is_empty(), "the client's media path does not stand");
+    bed.fact(Fact::UpstreamFailed { epoch: Epoch(0), reason: "TCP alone".to_owned() });
+    let id = bed.last_upstream_id("publishStream");
+    bed.server_all("setRemoteSDP", json!([id, "TCP alone", true]));
+    bed.server("notifyStreamStatusEvent", status(&id, "cam", "PUBLISHING", None));
+    assert_eq!(bed.client_got("setRemoteSDP")[0]["data"], json!(["a", "TCP alone", true]));
+    assert_eq!(bed.statuses(), ["a PUBLISHING -"]);
+}
+
+#[test]
 fn a_missing_socket_is_a_failure_and_never_direct_media() {
     let mut bed = Bed::anchored();
     bed.client("publishStream", publish("a", "cam"));
