@@ -60,6 +60,7 @@ impl Framed {
         Self { stream, input: Cutter::new(FRAME_BYTES_MAX), output: Vec::new(), output_bytes_max }
     }
 
+    #[cfg(test)]
     pub(crate) const fn source(&mut self) -> &mut TcpStream {
         &mut self.stream
     }

@@ -17,11 +17,11 @@ mod counters;
 mod demux;
 mod descriptor;
 mod drops;
-pub(crate) mod framing;
+mod framing;
 pub mod fuzzing;
 mod guard;
 mod handle;
-pub(crate) mod resend;
+mod resend;
 mod resolve;
 mod routes;
 mod sdp;
@@ -32,8 +32,6 @@ mod transport;
 mod verify;
 mod watchdog;
 mod worker;
-
-pub(crate) use sdp::{Fingerprint, Hash};
 
 pub use api::{
     Descriptors, Fact, FactSender, Fault, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey,

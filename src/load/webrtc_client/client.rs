@@ -16,8 +16,8 @@ use super::offer::Sources;
 use super::stats::ClientStats;
 use super::synthetic::{Stamp, audio_packet, now_us, video_frame};
 use super::{ClientError, ClientOptions};
-use crate::media::resend::Packet;
 use crate::simulator::media::engine::{Engine, TransportId};
+use crate::simulator::media::retransmit::MediaPacket;
 use crate::simulator::media::sdp::MediaSection;
 use crate::simulator::media::transport::{BindingLine, LateBinding};
 
@@ -130,11 +130,11 @@ impl Track {
         for (index, payload) in payloads.into_iter().enumerate() {
             counts.packets_sent += 1;
             counts.bytes_sent += payload.len() as u64;
-            let packet = Packet {
+            let packet = MediaPacket {
                 payload_type: params.pt(),
                 sequence: self.sequence,
                 timestamp: self.timestamp,
-                wallclock: now,
+                captured_at: now,
                 marker: !self.audio && index + 1 == last,
                 extensions: ExtensionValues::default(),
                 payload: payload.into(),

@@ -23,8 +23,8 @@ use super::client::{Client, Track, declare, local_candidate, remote_candidates, 
 use super::offer::{self, Parameters, Sources};
 use super::stats::ClientStats;
 use super::{ClientError, ClientOptions, PoolSettings};
+use crate::simulator::media::certificate::fingerprints;
 use crate::simulator::media::engine::{Engine, EngineEvent, TransportId};
-use crate::simulator::media::leg::fingerprints;
 use crate::simulator::media::sdp::{Description, MediaSection, extension_map};
 use crate::simulator::media::transport::{LateBinding, Link};
 use crate::simulator::media::{NetworkConditions, VideoCodec};

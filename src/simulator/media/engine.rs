@@ -17,22 +17,16 @@ use str0m::rtp::RawPacket;
 use str0m::rtp::rtcp::Rtcp;
 use str0m::{Event, Input, Output, Rtc};
 
+use super::framed_tcp::{FramedTcp, Remaining};
 use super::network::{Direction, Fate, Network, NetworkConditions, Packet};
+use super::retransmit::MediaPacket;
 use super::transport::{Handshake, LateBinding, Link, Socket, Transport};
-use crate::media::{
-    framing::{Framed, Reading},
-    resend::{Packet as MediaPacket, Resender},
-};
 
 const WAKE: Token = Token(0);
 /// Packets read from one socket before the others get their turn.
 const READ_BURST: usize = 64;
 /// The most TCP connections one transport accepts.
 const CONNECTIONS_MAX: usize = 4;
-/// The most bytes waiting on a TCP connection whose peer does not read.
-const OUTPUT_BYTES_MAX: usize = 256 * 1024;
-/// Packets kept per SSRC that is sent again without RTX.
-const RESEND_PACKETS: usize = 256;
 /// Key of a transport inside its engine; never reused.
 pub(crate) type TransportId = usize;
 
@@ -88,15 +82,15 @@ impl Engine {
         self.network.set(conditions);
     }
 
-    /// Takes over a configured transport. `local` is the address of its candidate; with `resends`
-    /// packets are sent again without RTX, which takes a transport that reports raw packets.
+    /// Takes over a configured transport. `local` is the address of its candidate; with
+    /// `retransmits` packets are sent again without RTX, which takes a transport that reports raw packets.
     pub(crate) fn add(
         &mut self,
         rtc: Rtc,
         link: Link,
         local: SocketAddr,
         binding: LateBinding,
-        resends: bool,
+        retransmits: bool,
     ) -> io::Result<TransportId> {
         let id = self.next_id;
         self.next_id += 1;
@@ -116,7 +110,7 @@ impl Engine {
             }
             Link::TcpActive(mut stream, remote) => {
                 registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-                connections.insert(remote, (token, Framed::new(stream, OUTPUT_BYTES_MAX)));
+                connections.insert(remote, (token, FramedTcp::new(stream)));
                 peer = Some(remote);
                 Socket::None
             }
@@ -130,8 +124,8 @@ impl Engine {
             local,
             binding,
             silent: false,
-            resends,
-            resenders: HashMap::new(),
+            retransmits,
+            sent: HashMap::new(),
             handshake: Handshake::WaitsForIce,
             deadline: None,
             scheduled: None,
@@ -152,28 +146,27 @@ impl Engine {
 
     /// Sends a media packet from this SSRC. False: the transport does not know it.
     pub(crate) fn write(&mut self, id: TransportId, ssrc: u32, packet: MediaPacket) -> bool {
-        let keeps = self.transports.get(&id).is_some_and(|transport| transport.resends);
+        let keeps = self.transports.get(&id).is_some_and(|transport| transport.retransmits);
         let kept = keeps.then(|| packet.clone());
         let Some(rtc) = self.rtc(id) else { return false };
         let mut api = rtc.direct_api();
         let Some(stream) = api.stream_tx(&ssrc.into()) else { return false };
         stream.write_rtp(packet.into_write());
         if let (Some(packet), Some(transport)) = (kept, self.transports.get_mut(&id)) {
-            let resender = transport.resenders.entry(ssrc).or_insert_with(|| Resender::new(RESEND_PACKETS));
-            resender.keep(packet);
+            transport.sent.entry(ssrc).or_default().keep(packet);
         }
         true
     }
 
     /// The peer asks for packets again.
-    fn resend(&mut self, id: TransportId, raw: &RawPacket) {
+    fn retransmit(&mut self, id: TransportId, raw: &RawPacket) {
         let RawPacket::RtcpRx(Rtcp::Nack(nack)) = raw else { return };
         let Some(transport) = self.transports.get_mut(&id) else { return };
-        let Some(resender) = transport.resenders.get_mut(&nack.ssrc) else { return };
-        let again = resender.asked_for(nack, Instant::now());
+        let Some(sent) = transport.sent.get_mut(&nack.ssrc) else { return };
+        let copies = sent.copies(nack.reports.iter(), Instant::now());
         let Some(rtc) = self.rtc(id) else { return };
         if let Some(stream) = rtc.direct_api().stream_tx(&nack.ssrc) {
-            again.into_iter().for_each(|packet| stream.write_rtp(packet.into_write()));
+            copies.into_iter().for_each(|packet| stream.write_rtp(packet.into_write()));
         }
     }
 
@@ -195,7 +188,7 @@ impl Engine {
                 Socket::None => Ok(()),
             };
             for (token, stream) in transport.connections.values_mut() {
-                let _ = registry.deregister(stream.source());
+                let _ = registry.deregister(stream.stream());
                 self.tokens.remove(token);
             }
         }
@@ -297,7 +290,7 @@ impl Engine {
             if self.poll.registry().register(&mut stream, token, interest).is_ok() {
                 self.next_token += 1;
                 self.tokens.insert(token, (id, Some(peer)));
-                transport.connections.insert(peer, (token, Framed::new(stream, OUTPUT_BYTES_MAX)));
+                transport.connections.insert(peer, (token, FramedTcp::new(stream)));
             }
         }
     }
@@ -310,11 +303,11 @@ impl Engine {
             return;
         };
         let mut packets = Vec::new();
-        match stream.read(&mut packets) {
-            Reading::Drained => {}
-            Reading::More => self.unread.push(*token),
-            Reading::Ended => {
-                let _ = self.poll.registry().deregister(stream.source());
+        match stream.receive(&mut packets) {
+            Ok(Remaining::Nothing) => {}
+            Ok(Remaining::Perhaps) => self.unread.push(*token),
+            Err(_) => {
+                let _ = self.poll.registry().deregister(stream.stream());
                 self.tokens.remove(token);
                 transport.connections.remove(&peer);
             }
@@ -430,7 +423,7 @@ impl Engine {
         match result {
             Ok(()) => {
                 self.schedule(id);
-                feedback.iter().for_each(|raw| self.resend(id, raw));
+                feedback.iter().for_each(|raw| self.retransmit(id, raw));
             }
             Err(error) => {
                 // A failed DTLS handshake leaves the transport unusable: feeding it again is not

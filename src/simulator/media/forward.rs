@@ -9,7 +9,7 @@ use str0m::format::{Codec, PayloadParams};
 use str0m::rtp::{ExtensionValues, RtpPacket, Vp8Descriptor, Vp8Patch};
 
 use super::engine::TransportId;
-use crate::media::resend::Packet;
+use super::retransmit::MediaPacket;
 
 /// Longer payloads cannot have come from a WebRTC sender and would not fit a datagram again.
 const PAYLOAD_BYTES_MAX: usize = 1500;
@@ -56,7 +56,7 @@ impl Outgoing {
         packet: &RtpPacket,
         params: &PayloadParams,
         key_frame: bool,
-    ) -> Result<Packet, Unsent> {
+    ) -> Result<MediaPacket, Unsent> {
         let target = self.payload_type_for(params).ok_or(Unsent::NoPayloadType)?;
         let codec = params.spec().codec;
         if packet.payload.len() > PAYLOAD_BYTES_MAX || (codec.is_video() && !self.started && !key_frame) {
@@ -77,11 +77,11 @@ impl Outgoing {
         // str0m may resend only when the answer names a retransmission stream.
         let repairable = self.repair.is_some() && target.resend().is_some();
         let vp8_patch = if codec == Codec::Vp8 { self.numbers.vp8_patch(&packet.payload) } else { None };
-        Ok(Packet {
+        Ok(MediaPacket {
             payload_type: target.pt(),
             sequence,
             timestamp,
-            wallclock: packet.timestamp,
+            captured_at: packet.timestamp,
             marker: packet.header.marker,
             extensions: forwarded_extensions(&packet.header.ext_vals),
             payload: packet.payload.clone(),

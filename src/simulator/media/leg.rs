@@ -11,9 +11,8 @@ use str0m::media::{MediaKind, Mid};
 use str0m::net::TcpType;
 use str0m::{Candidate, IceCreds, Rtc, RtcConfig};
 
-use crate::media::{Fingerprint, Hash};
-
 use super::answer::{AgreedMedia, AnswerText, MediaRefusal, SentSource, TransportText, agree, dtls_active};
+use super::certificate::fingerprints;
 use super::engine::{Engine, TransportId};
 use super::forward::Outgoing;
 use super::sdp::{Description, MediaSection, extension_map};
@@ -116,15 +115,6 @@ fn offers_bundle(offer: &Description, agreed: &[AgreedMedia]) -> bool {
     agreed.iter().filter_map(|media| media.section.as_ref()).all(|section| {
         section.mid.as_ref().is_some_and(|mid| offer.bundle.iter().any(|bundled| bundled == mid))
     })
-}
-
-/// The fingerprints of a certificate by these hashes; by SHA-256 if none is named. A name that is
-/// no hash gives none.
-pub(crate) fn fingerprints(certificate: &DtlsCert, hashes: &[String]) -> Vec<String> {
-    let default = [Hash::Sha256.as_str().to_owned()];
-    let hashes = if hashes.is_empty() { default.as_slice() } else { hashes };
-    let known = hashes.iter().filter_map(|name| Hash::named(name));
-    known.filter_map(|hash| Fingerprint::of(hash, &certificate.certificate)).map(|f| f.to_string()).collect()
 }
 
 struct Builder<'a> {

@@ -6,15 +6,17 @@
 //! signaling: who may publish or play is decided by its caller.
 
 mod answer;
-mod certificate;
+pub(crate) mod certificate;
 mod codec;
 mod counters;
 pub(crate) mod engine;
 mod forward;
+mod framed_tcp;
 mod h264;
-pub(crate) mod leg;
+mod leg;
 mod mse;
 mod network;
+pub(crate) mod retransmit;
 pub mod sdp;
 mod settings;
 pub(crate) mod transport;

@@ -12,7 +12,8 @@ use str0m::media::Mid;
 use str0m::net::{Protocol, Receive};
 use str0m::{Input, Rtc};
 
-use crate::media::{framing::Framed, resend::Resender};
+use super::framed_tcp::FramedTcp;
+use super::retransmit::SentPackets;
 
 /// Receive buffer asked of the kernel per UDP socket, bytes.
 const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
@@ -157,16 +158,16 @@ pub(super) struct Transport {
     pub(super) socket: Socket,
     pub(super) token: Token,
     /// TCP connections by the peer's address.
-    pub(super) connections: HashMap<SocketAddr, (Token, Framed)>,
+    pub(super) connections: HashMap<SocketAddr, (Token, FramedTcp)>,
     /// The address that stands in our candidate.
     pub(super) local: SocketAddr,
     pub(super) binding: LateBinding,
     /// Its cable is cut: nothing passes either way.
     pub(super) silent: bool,
     /// Packets are sent again on their own SSRC.
-    pub(super) resends: bool,
+    pub(super) retransmits: bool,
     /// By SSRC.
-    pub(super) resenders: HashMap<u32, Resender>,
+    pub(super) sent: HashMap<u32, SentPackets>,
     pub(super) handshake: Handshake,
     pub(super) deadline: Option<Instant>,
     /// The earliest entry of this transport in the timer heap.
@@ -210,7 +211,7 @@ impl Transport {
         }
         if let Some((_, stream)) = self.connections.get_mut(&peer) {
             // A broken connection is noticed and removed when it is read.
-            let _ = stream.send(bytes);
+            stream.send(bytes);
         } else if let Socket::Udp(socket) = &self.socket {
             // A full socket buffer loses the packet, as a network would.
             let _ = socket.send_to(bytes, peer);
