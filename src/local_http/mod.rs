@@ -1,5 +1,4 @@
-//! HTTP ports of our own on loopback (the admin port, the simulator's control port): who may ask, and how
-//! much asking may cost. Knows nothing of what is asked.
+//! HTTP ports of our own on loopback (the admin port): who may ask, and how much asking may cost. Knows nothing of what is asked.
 
 mod guard;
 mod serve;

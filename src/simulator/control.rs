@@ -1,38 +1,53 @@
 //! The control port: state as JSON, faults and switches by POST. It trusts whoever reaches it from this
 //! machine, so it belongs on a loopback address; pages of other sites are turned away.
 
-use std::convert::Infallible;
+mod client;
+mod connections;
+mod guard;
+
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+pub use client::{ControlError, ControlPort};
+
 use super::faults::Fault;
 use super::hub::Hub;
-use crate::local_http::{self, Bounds};
+use connections::Connections;
 
 /// Largest body of a request. A raw message to send may be large.
 const BODY_BYTES_MAX: usize = 32 << 20;
-
-/// Connections at once, and how long one may take to say what it wants.
-const BOUNDS: Bounds =
-    Bounds { connections_max: 64, idle_max: std::time::Duration::from_secs(60), life_max: None };
+/// How long accepting pauses when it fails (out of descriptors).
+const RETRY: Duration = Duration::from_millis(100);
 
 /// Serves requests until the task is aborted.
 pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener) {
-    let service = service_fn(move |request| answer(hub.clone(), request));
-    local_http::serve("control", listener, BOUNDS, service).await;
+    let mut connections = Connections::default();
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => {
+                let hub = hub.clone();
+                connections.add(tcp, move |request| answer(hub.clone(), request));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accepting on the control port pauses");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
 }
 
-async fn answer(hub: Arc<Hub>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(hub: Arc<Hub>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
-    if let Some(why) = local_http::stranger(&parts.uri, &parts.headers, &[]) {
-        return Ok(reply(StatusCode::FORBIDDEN, &json!({"error": why})));
+    if guard::is_foreign(&parts.uri, &parts.headers) {
+        let why = "pages of other sites are not served here: ask by an address of loopback";
+        return reply(StatusCode::FORBIDDEN, &json!({"error": why}));
     }
     let path = parts.uri.path();
     let result = match (&parts.method, path) {
@@ -56,7 +71,7 @@ async fn answer(hub: Arc<Hub>, request: Request<Incoming>) -> Result<Response<Fu
         Ok(value) => (StatusCode::OK, value),
         Err((status, error)) => (status, json!({"error": error})),
     };
-    Ok(reply(status, &value))
+    reply(status, &value)
 }
 
 fn reply(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {

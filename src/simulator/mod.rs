@@ -34,6 +34,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
+pub use control::{ControlError, ControlPort};
 pub use faults::{Fault, FaultError, Newcomers};
 pub use media::{AnswerShape, VideoCodec};
 pub use settings::{
