@@ -5,7 +5,7 @@ use std::io::Write;
 use tokio::sync::watch;
 
 use super::{Failure, args::DemoArgs, signals::Signals, told};
-use crate::demo::{self, DemoSettings, Report};
+use crate::demo::{self, DemoError, DemoSettings, Report};
 
 pub(super) fn run(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> {
     super::install_crypto_provider();
@@ -57,6 +57,6 @@ fn sentence(report: &Report) -> String {
     }
 }
 
-fn failed(error: std::io::Error) -> Failure {
+fn failed(error: DemoError) -> Failure {
     Failure::Unavailable(format!("the demo does not run: {error}"))
 }

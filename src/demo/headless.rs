@@ -1,17 +1,17 @@
 //! The demo without a browser: built-in WebRTC clients publish and play, the server is killed
 //! once, and the same timeline is told in lines.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::load::{
-    Caller, LoadSettings,
+    Caller, LoadSettings, Told,
     webrtc_client::{ClientOptions, ClientPool, PoolSettings},
 };
 
-use super::{Action, Stage};
+use super::{Action, DemoError, Stage};
 
 /// How long each step may take.
 const STEP_TIME_MAX: Duration = Duration::from_secs(20);
@@ -37,7 +37,7 @@ struct Cast {
     bare: Caller,
 }
 
-pub(super) async fn show(stage: &mut Stage, mut tell: impl FnMut(&str)) -> io::Result<Report> {
+pub(super) async fn show(stage: &mut Stage, mut tell: impl FnMut(&str)) -> Result<Report, DemoError> {
     let (entries, mut coming) = stage.board.read();
     for entry in entries {
         tell(&line(entry.at_ms, entry.kind, &entry.text));
@@ -74,7 +74,7 @@ pub(super) async fn show(stage: &mut Stage, mut tell: impl FnMut(&str)) -> io::R
     Ok(Report { held_lives, bare_lives, restored_after_ms, events_seen: after.saturating_sub(before) })
 }
 
-async fn cast(stage: &Stage, pool: &ClientPool) -> io::Result<Cast> {
+async fn cast(stage: &Stage, pool: &ClientPool) -> Result<Cast, DemoError> {
     let through = url(stage.proxy.address())?;
     let straight = url(stage.node.address)?;
     let mut publisher = Caller::start(&through, pool, ClientOptions::publish(), "demo").await?;
@@ -84,21 +84,22 @@ async fn cast(stage: &Stage, pool: &ClientPool) -> io::Result<Cast> {
     running(&mut held, "PLAYING").await?;
     running(&mut bare, "PLAYING").await?;
     for viewer in [&held, &bare] {
-        timeout(STEP_TIME_MAX, moves(viewer, 0)).await.map_err(|_| io::Error::other("no picture came"))?;
+        timeout(STEP_TIME_MAX, moves(viewer, 0)).await.map_err(|_| DemoError::NoPicture)?;
     }
     Ok(Cast { publisher, held, bare })
 }
 
-async fn running(caller: &mut Caller, word: &str) -> io::Result<()> {
-    let is_told = |told: &crate::load::Told| told.statuses.iter().any(|status| status == word);
+async fn running(caller: &mut Caller, word: &'static str) -> Result<(), DemoError> {
+    let is_told = |told: &Told| told.statuses.iter().any(|status| status == word);
     match caller.wait_until(STEP_TIME_MAX, is_told).await {
         Ok(_) => Ok(()),
-        Err(told) => Err(io::Error::other(format!("not {word}: {told:?}"))),
+        Err(told) => Err(DemoError::Status { status: word, told }),
     }
 }
 
-fn url(address: SocketAddr) -> io::Result<LoadSettings> {
-    let url = format!("ws://{address}").parse().map_err(io::Error::other)?;
+fn url(address: SocketAddr) -> Result<LoadSettings, DemoError> {
+    let url = format!("ws://{address}").parse();
+    let url = url.map_err(|error: http::uri::InvalidUri| DemoError::Address(error.to_string()))?;
     Ok(LoadSettings { connect_timeout: STEP_TIME_MAX, ..LoadSettings::new(url) })
 }
 

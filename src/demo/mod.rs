@@ -5,19 +5,20 @@
 //! A showcase: nothing of the proxy depends on it.
 
 mod board;
+mod error;
 mod headless;
 mod node;
 mod sdk;
 mod web;
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc, sync::watch, time::sleep};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::{
-    config::{Config, MediaMode, Overrides},
+    config::{Config, ListenAddress, MediaMode, Overrides},
     net::Proxy,
 };
 
@@ -25,6 +26,7 @@ use board::Board;
 use node::Node;
 use sdk::Sdk;
 
+pub use error::DemoError;
 pub use headless::Report;
 
 /// Buttons pressed and not yet carried out; more are refused.
@@ -74,7 +76,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    async fn set(media: MediaMode) -> io::Result<Self> {
+    async fn set(media: MediaMode) -> Result<Self, DemoError> {
         let board = Board::new();
         let subscriber = tracing_subscriber::registry().with(board.clone());
         // A process that logs already keeps its log; the timeline then shows the server only.
@@ -82,19 +84,19 @@ impl Stage {
         let node = Node::start().await?;
         board.note("up", format!("server listens on {}", node.address));
         let flags = Overrides {
-            listen: vec![node::free_port()?.to_string().parse().map_err(io::Error::other)?],
-            upstream: vec![format!("ws://{}", node.address).parse().map_err(io::Error::other)?],
+            listen: vec![ListenAddress { address: node::free_port()?, tls: None }],
+            upstream: vec![format!("ws://{}", node.address).parse().map_err(DemoError::Address)?],
             media: Some(media),
             media_listen: Some(SocketAddr::from(([0, 0, 0, 0], 0))),
             ..Overrides::default()
         };
-        let config = Config::load(None, &flags).map_err(io::Error::other)?;
-        let proxy = Proxy::launch(config).await.map_err(io::Error::other)?;
+        let config = Config::load(None, &flags)?;
+        let proxy = Proxy::launch(config).await?;
         Ok(Self { board, node, proxy })
     }
 
     /// Does to the server what the button says.
-    async fn act(&mut self, action: Action) -> io::Result<()> {
+    async fn act(&mut self, action: Action) -> Result<(), DemoError> {
         match action {
             Action::Kill { back_after } => {
                 self.board.note("server", format!("server killed, back in {} s", back_after.as_secs()));
@@ -106,15 +108,15 @@ impl Stage {
             Action::Freeze => {
                 self.board.note("server", format!("server frozen for {} s", FREEZE.as_secs()));
                 let fault = json!({"fault": "freeze", "for_ms": FREEZE.as_millis() as u64});
-                self.node.control("/fault", fault).await?;
+                self.node.control("/fault", &fault).await?;
             }
             Action::Cut => {
                 self.board.note("server", "connections of the server cut");
-                self.node.control("/fault", json!({"fault": "rst"})).await?;
+                self.node.control("/fault", &json!({"fault": "rst"})).await?;
             }
             Action::RefuseH264 => {
                 self.board.note("server", "server refuses H264 from now on");
-                self.node.control("/switch", json!({"streams": {"refuse_codecs": ["H264"]}})).await?;
+                self.node.control("/switch", &json!({"streams": {"refuse_codecs": ["H264"]}})).await?;
             }
         }
         Ok(())
@@ -129,7 +131,7 @@ pub async fn run(
     settings: &DemoSettings,
     mut stop: watch::Receiver<bool>,
     ready: impl FnOnce(SocketAddr),
-) -> io::Result<()> {
+) -> Result<(), DemoError> {
     let sdk = settings.sdk.as_deref().map_or_else(|| Ok(Sdk::find()), |path| Sdk::open(path).map(Some))?;
     let mut stage = Stage::set(settings.media).await?;
     let listener = TcpListener::bind(settings.listen).await?;
@@ -156,14 +158,14 @@ pub async fn run(
     }
     page.abort();
     stage.proxy.shutdown().await;
-    stage.node.kill()
+    Ok(stage.node.kill()?)
 }
 
 /// Runs the demo with built-in clients: one outage, told in lines.
 ///
 /// # Errors
 /// A part does not start, or the clients cannot.
-pub async fn headless(media: MediaMode, tell: impl FnMut(&str)) -> io::Result<Report> {
+pub async fn headless(media: MediaMode, tell: impl FnMut(&str)) -> Result<Report, DemoError> {
     let mut stage = Stage::set(media).await?;
     let report = headless::show(&mut stage, tell).await;
     stage.proxy.shutdown().await;

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{task::spawn_blocking, time::timeout};
+
+use super::DemoError;
+use crate::simulator::{ControlError, ControlPort};
 
 /// How long the simulated server may take to start.
 const START_TIME_MAX: Duration = Duration::from_secs(10);
@@ -22,7 +26,7 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts a simulated server on free ports of loopback.
-    pub(super) async fn start() -> io::Result<Self> {
+    pub(super) async fn start() -> Result<Self, DemoError> {
         let (address, control) = (free_port()?, free_port()?);
         let mut node = Self { child: None, address, control };
         node.start_again().await?;
@@ -30,7 +34,7 @@ impl Node {
     }
 
     /// Starts the process, if it does not run, and waits until it listens.
-    pub(super) async fn start_again(&mut self) -> io::Result<()> {
+    pub(super) async fn start_again(&mut self) -> Result<(), DemoError> {
         if self.child.is_some() {
             return Ok(());
         }
@@ -43,10 +47,10 @@ impl Node {
             .spawn()?;
         let output = child.stdout.take();
         self.child = Some(child);
-        let output = output.ok_or_else(|| io::Error::other("no output of the server"))?;
+        let output = output.ok_or(DemoError::ServerEnded)?;
         let listening = spawn_blocking(move || wait_until_it_listens(output));
         let listening = timeout(START_TIME_MAX, listening).await;
-        listening.map_err(|_| io::Error::other("the simulated server does not start"))??
+        listening.map_err(|_| DemoError::ServerSilent)?.map_err(io::Error::other)?
     }
 
     /// Kills it as `kill -9` does.
@@ -59,8 +63,8 @@ impl Node {
     }
 
     /// Asks the running server for a fault or a switch.
-    pub(super) async fn control(&self, path: &str, body: serde_json::Value) -> io::Result<()> {
-        crate::http::post(&self.control.to_string(), path, &body).await
+    pub(super) async fn control(&self, path: &str, order: &Value) -> Result<(), ControlError> {
+        ControlPort::at(self.control).post(path, order).await
     }
 }
 
@@ -71,13 +75,13 @@ impl Drop for Node {
     }
 }
 
-fn wait_until_it_listens(output: ChildStdout) -> io::Result<()> {
+fn wait_until_it_listens(output: ChildStdout) -> Result<(), DemoError> {
     for line in BufReader::new(output).lines() {
         if line?.starts_with("control ") {
             return Ok(());
         }
     }
-    Err(io::Error::other("the simulated server ended at its start"))
+    Err(DemoError::ServerEnded)
 }
 
 /// A port of loopback that is free now.

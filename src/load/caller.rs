@@ -1,17 +1,18 @@
 //! A client with real media: a signaling session and one synthetic WebRTC stream on it, without
 //! any restart code. What comes back, comes back because of what is between it and the server.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::signaling::peek;
-
 use super::{
-    LoadSettings, messages,
+    LoadSettings,
+    error::{CallerError, ClientEnd},
+    incoming::Incoming,
+    messages,
     socket::{Socket, Target},
     webrtc_client::{ClientOptions, ClientPool, ClientStats, WebRtcClient},
 };
@@ -52,15 +53,15 @@ impl Caller {
         pool: &ClientPool,
         options: ClientOptions,
         name: &str,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, CallerError> {
         let publish = options.publish;
-        let client = Arc::new(pool.client(options).await.map_err(io::Error::other)?);
+        let client = Arc::new(pool.client(options).await.map_err(ClientEnd::from)?);
         let target = Target::resolve(settings).await?;
-        let mut socket = target.connect(None).await.map_err(io::Error::other)?;
+        let mut socket = target.connect(None).await?;
         let told = Arc::new(Mutex::new(Told::default()));
         send(&mut socket, messages::connection(0)).await?;
         let established = establish(&mut socket);
-        timeout(settings.connect_timeout, established).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        timeout(settings.connect_timeout, established).await.map_err(|_| ClientEnd::TooSlow)??;
         told.lock().established = 1;
         let id = uuid::Uuid::new_v4().to_string();
         send(&mut socket, messages::stream(publish, &id, name, client.offer())).await?;
@@ -112,19 +113,19 @@ impl Drop for Caller {
     }
 }
 
-async fn send(socket: &mut Socket, text: String) -> io::Result<()> {
-    socket.send(Message::text(text)).await.map_err(io::Error::other)
+async fn send(socket: &mut Socket, text: String) -> Result<(), ClientEnd> {
+    Ok(socket.send(Message::text(text)).await?)
 }
 
-async fn establish(socket: &mut Socket) -> io::Result<()> {
+async fn establish(socket: &mut Socket) -> Result<(), ClientEnd> {
     while let Some(message) = socket.next().await {
-        if let Message::Text(text) = message.map_err(io::Error::other)?
-            && peek(text.as_bytes()).is_ok_and(|peek| peek.name == "getUserData")
+        if let Message::Text(text) = message?
+            && Incoming::read(&text).is_ok_and(|message| message.name == "getUserData")
         {
             return Ok(());
         }
     }
-    Err(io::Error::other("the socket ended before getUserData"))
+    Err(ClientEnd::ClosedEarly)
 }
 
 /// The task behind a caller.
@@ -141,8 +142,8 @@ impl Conversation {
         let ended = loop {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
-                    if let Err(error) = self.hear(&text).await {
-                        break error;
+                    if let Err(end) = self.hear(&text).await {
+                        break end.to_string();
                     }
                 }
                 Some(Ok(Message::Close(frame))) => break format!("closed: {frame:?}"),
@@ -155,22 +156,21 @@ impl Conversation {
         self.notify.send_modify(|count| *count += 1);
     }
 
-    async fn hear(&mut self, text: &str) -> Result<(), String> {
-        let peek = peek(text.as_bytes()).map_err(|error| error.to_string())?;
-        match &*peek.name {
-            "ping" => {
-                return send(&mut self.socket, messages::PONG.to_owned()).await.map_err(|e| e.to_string());
-            }
+    async fn hear(&mut self, text: &str) -> Result<(), ClientEnd> {
+        let message = Incoming::read(text)?;
+        let arguments = message.arguments();
+        match &*message.name {
+            "ping" => return send(&mut self.socket, messages::PONG.to_owned()).await,
             "getUserData" => self.told.lock().established += 1,
-            "setRemoteSDP" if peek.string_argument(0).as_deref() == Some(&*self.id) => {
+            "setRemoteSDP" if arguments.text(0) == Some(&self.id) => {
                 self.told.lock().remote_sdps += 1;
-                if let Some(sdp) = peek.string_argument(1) {
-                    self.client.apply_answer(&sdp).await.map_err(|error| error.to_string())?;
+                if let Some(sdp) = arguments.text(1) {
+                    self.client.apply_answer(sdp).await?;
                 }
             }
-            "notifyStreamStatusEvent" if peek.string("mediaSessionId").as_deref() == Some(&*self.id) => {
-                let status = peek.string("status").unwrap_or_default();
-                let info = peek.string("info").unwrap_or_default();
+            "notifyStreamStatusEvent" if arguments.field("mediaSessionId") == Some(&self.id) => {
+                let status = arguments.field("status").unwrap_or_default();
+                let info = arguments.field("info").unwrap_or_default();
                 let mut told = self.told.lock();
                 if told.statuses.len() >= STATUSES_MAX {
                     told.statuses.remove(0);

@@ -10,10 +10,11 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::signaling::{Peek, peek};
-
 use super::{
-    LoadSettings, Scenario, messages,
+    LoadSettings, Scenario,
+    error::ClientEnd,
+    incoming::Incoming,
+    messages,
     socket::{Socket, Target},
     stream::Stream,
     studio::Studio,
@@ -25,6 +26,8 @@ use super::{
 const UNANSWERED_MAX: usize = 1_024;
 /// How long a client waits before it asks again whether its session is back.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// The code of a close frame without one (RFC 6455 7.1.5).
+const NO_CODE: u16 = 1005;
 
 /// What all clients share.
 pub(super) struct Run {
@@ -61,8 +64,8 @@ pub(super) async fn run(run: Arc<Run>, number: usize) {
     let connected = timeout(run.settings.connect_timeout, connect(&run, number)).await;
     let socket = match connected {
         Ok(Ok(socket)) => socket,
-        Ok(Err(error)) => return run.tally.error(&error),
-        Err(_) => return run.tally.error("not established in time"),
+        Ok(Err(end)) => return run.tally.error(&end),
+        Err(_) => return run.tally.error(&ClientEnd::TooSlow),
     };
     run.tally.connect.record(begun.elapsed());
     add(&run.tally.established);
@@ -74,11 +77,11 @@ pub(super) async fn run(run: Arc<Run>, number: usize) {
             // stays, so that the summary can tell.
             let _ = client.socket.close(None).await;
         }
-        Err(error) => {
+        Err(end) => {
             take(&run.tally.open);
             add(&run.tally.lost);
             client.stream_lost();
-            run.tally.error(&error);
+            run.tally.error(&end);
         }
     }
 }
@@ -97,23 +100,20 @@ async fn is_published(published: &mut Option<watch::Receiver<bool>>) {
     }
 }
 
-async fn connect(run: &Run, number: usize) -> Result<Socket, String> {
+async fn connect(run: &Run, number: usize) -> Result<Socket, ClientEnd> {
     let addresses = &run.settings.local_addresses;
     let from = number.checked_rem(addresses.len()).and_then(|index| addresses.get(index).copied());
     let mut socket = run.target.connect(from).await?;
     let connection = messages::connection(number);
-    socket.send(Message::text(connection)).await.map_err(|error| error.to_string())?;
+    socket.send(Message::text(connection)).await?;
     loop {
-        let message = socket.next().await.ok_or("closed before getUserData")?;
-        match message.map_err(|error| error.to_string())? {
-            Message::Text(text) => {
-                match peek(text.as_bytes()).map(|peek| peek.name.into_owned()).as_deref() {
-                    Ok("getUserData") => return Ok(socket),
-                    Ok("fail") => return Err("refused by `fail`".to_owned()),
-                    _ => {}
-                }
-            }
-            Message::Close(_) => return Err("closed before getUserData".to_owned()),
+        match socket.next().await.ok_or(ClientEnd::ClosedEarly)?? {
+            Message::Text(text) => match Incoming::read(&text).map(|message| message.name).as_deref() {
+                Ok("getUserData") => return Ok(socket),
+                Ok("fail") => return Err(ClientEnd::Fail),
+                _ => {}
+            },
+            Message::Close(_) => return Err(ClientEnd::ClosedEarly),
             _ => {}
         }
     }
@@ -134,7 +134,7 @@ impl Client {
         }
     }
 
-    async fn live(&mut self) -> Result<(), String> {
+    async fn live(&mut self) -> Result<(), ClientEnd> {
         let mut stop = self.run.stop.clone();
         let mut outage = self.run.outage.clone();
         let controlled = self.run.settings.upstream.is_some();
@@ -182,7 +182,7 @@ impl Client {
         Duration::try_from_secs_f64(1.0 / turns_per_s).unwrap_or(Duration::from_secs(3_600))
     }
 
-    async fn turn(&mut self) -> Result<(), String> {
+    async fn turn(&mut self) -> Result<(), ClientEnd> {
         let now = Instant::now();
         if self.stream.start_at.is_some_and(|at| at <= now) {
             self.stream.start_at = None;
@@ -204,7 +204,7 @@ impl Client {
     }
 
     /// Sends what is due; its time counts from when it was due, not from when we got to it.
-    async fn speak(&mut self, due: Instant) -> Result<(), String> {
+    async fn speak(&mut self, due: Instant) -> Result<(), ClientEnd> {
         for _ in 0..self.run.settings.in_flight {
             let message = messages::send_data(self.run.settings.message_bytes);
             self.feed(message).await?;
@@ -212,43 +212,38 @@ impl Client {
                 self.due.push_back(due);
             }
         }
-        self.socket.flush().await.map_err(|error| error.to_string())
+        Ok(self.socket.flush().await?)
     }
 
-    pub(super) async fn send(&mut self, text: String) -> Result<(), String> {
+    pub(super) async fn send(&mut self, text: String) -> Result<(), ClientEnd> {
         add(&self.run.tally.sent);
-        self.socket.send(Message::text(text)).await.map_err(|error| error.to_string())
+        Ok(self.socket.send(Message::text(text)).await?)
     }
 
-    async fn feed(&mut self, text: String) -> Result<(), String> {
+    async fn feed(&mut self, text: String) -> Result<(), ClientEnd> {
         add(&self.run.tally.sent);
-        self.socket.feed(Message::text(text)).await.map_err(|error| error.to_string())
+        Ok(self.socket.feed(Message::text(text)).await?)
     }
 
     async fn received(
         &mut self,
         message: Option<Result<Message, tokio_tungstenite::tungstenite::Error>>,
-    ) -> Result<(), String> {
-        let message = message.ok_or("the socket ended")?.map_err(|error| error.to_string())?;
-        match message {
+    ) -> Result<(), ClientEnd> {
+        match message.ok_or(ClientEnd::Ended)?? {
             Message::Text(text) => {
                 add(&self.run.tally.received);
-                match peek(text.as_bytes()) {
-                    Ok(peek) => self.heard(&peek).await,
-                    Err(error) => Err(format!("not understood: {error}")),
-                }
+                self.heard(&Incoming::read(&text)?).await
             }
             Message::Close(frame) => {
-                let code = frame.map_or(1005, |frame| u16::from(frame.code));
-                Err(format!("closed with code {code}"))
+                Err(ClientEnd::Closed(frame.map_or(NO_CODE, |frame| u16::from(frame.code))))
             }
             _ => Ok(()),
         }
     }
 
-    async fn heard(&mut self, peek: &Peek<'_>) -> Result<(), String> {
+    async fn heard(&mut self, message: &Incoming<'_>) -> Result<(), ClientEnd> {
         let tally = &self.run.tally;
-        match &*peek.name {
+        match &*message.name {
             "ping" => {
                 add(&tally.pings);
                 self.send(messages::PONG.to_owned()).await
@@ -258,22 +253,24 @@ impl Client {
                 Ok(())
             }
             "DataStatusEvent" => {
-                self.data_answered(peek.string("status").as_deref() == Some("ACCEPTED"));
+                self.data_answered(message.arguments().field("status") == Some("ACCEPTED"));
                 Ok(())
             }
             "setRemoteSDP" => {
-                if peek.string_argument(1).is_some_and(|sdp| sdp.contains("\no=Holdfast ")) {
+                let arguments = message.arguments();
+                let sdp = arguments.text(1).unwrap_or_default();
+                if sdp.contains("\no=Holdfast ") {
                     add(&self.run.tally.anchored);
                 }
-                if let Some((media, sdp)) = self.remote_description(peek)
-                    && let Err(error) = media.apply_answer(&sdp).await
+                if let Some(media) = self.awaits_description(&arguments)
+                    && let Err(error) = media.apply_answer(sdp).await
                 {
-                    self.run.tally.error(&error.to_string());
+                    self.run.tally.error(&error);
                 }
                 Ok(())
             }
             "notifyStreamStatusEvent" => {
-                self.stream_status(peek);
+                self.stream_status(&message.arguments());
                 Ok(())
             }
             _ => Ok(()),

@@ -53,6 +53,20 @@ pub(super) fn stream(publish: bool, id: &str, name: &str, offer: &str) -> String
     .to_string()
 }
 
+/// `unPublishStream` of what [`stream`] published.
+pub(super) fn unpublish(id: &str, name: &str) -> String {
+    json!({"message": "unPublishStream", "data": [{
+        "mediaSessionId": id,
+        "name": name,
+        "published": true,
+        "hasVideo": true,
+        "hasAudio": true,
+        "status": "PUBLISHING",
+        "record": false,
+    }]})
+    .to_string()
+}
+
 /// `sendData` of `bytes` in all, or a little more if that is less than the envelope.
 pub(super) fn send_data(bytes: usize) -> String {
     let head = r#"{"message":"sendData","data":[{"operationId":"00000000-0000-11ef-8000-000000000000","payload":{"x":""#;

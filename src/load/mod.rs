@@ -6,6 +6,8 @@
 
 mod caller;
 mod client;
+mod error;
+mod incoming;
 mod messages;
 mod settings;
 mod socket;
@@ -13,10 +15,11 @@ mod stream;
 mod studio;
 mod summary;
 mod tally;
+mod tls;
 mod upstream;
 pub mod webrtc_client;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -25,6 +28,7 @@ use tokio::{
 };
 
 pub use caller::{Caller, Told};
+pub use error::{CallerError, LoadError, UpstreamError};
 pub use settings::{
     LoadSettings, MEDIA_KBPS_MAX, MEDIA_SESSIONS_MAX, MEDIA_THREADS_MAX, MESSAGE_BYTES_MAX, Media,
     OUTAGES_MAX, Outages, RAMP_MAX, RATE_MAX, SESSIONS_MAX, Scenario, Upstream,
@@ -77,18 +81,18 @@ pub async fn run(
     settings: LoadSettings,
     mut stop: watch::Receiver<bool>,
     progress: impl Fn(Progress) + Send + 'static,
-) -> io::Result<Summary> {
+) -> Result<Summary, LoadError> {
     let mut target = Target::resolve(&settings).await?;
     let mut control = match &settings.upstream {
         None => None,
         Some(upstream) => tokio::select! {
-            control = Control::start(upstream) => Some(control.map_err(upstream_failed)?),
+            control = Control::start(upstream) => Some(control?),
             () = client::stopped(&mut stop) => None,
         },
     };
     target.reach(settings.local_addresses.first().copied()).await?;
     let bind_ip = settings.local_addresses.first().copied().map_or_else(|| target.local_ip(), Ok)?;
-    let studio = Studio::start(&settings, bind_ip)?.map(Arc::new);
+    let studio = Studio::start(&settings, bind_ip).map_err(LoadError::Media)?.map(Arc::new);
     let (end, ended) = watch::channel(false);
     let (outage, outage_seen) = watch::channel(Outage::default());
     let groups = if settings.players_per_stream > 0 { settings.group(settings.sessions) + 1 } else { 0 };
@@ -115,10 +119,6 @@ pub async fn run(
     Ok(summary)
 }
 
-fn upstream_failed(error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("the upstream cannot be controlled: {error}"))
-}
-
 /// The run itself: clients come, the upstream goes and comes back if that is ours to do, and the
 /// clients stay for their time.
 async fn work(
@@ -138,7 +138,7 @@ async fn work(
             run.tally.outages_ms.lock().push(u64::try_from(away.as_millis()).unwrap_or(u64::MAX));
         };
         if let Err(error) = control.storm(&run.settings.outages, outage, note).await {
-            run.tally.error(&upstream_failed(error).to_string());
+            run.tally.error(&LoadError::from(error));
         }
     }
     sleep(run.settings.hold).await;

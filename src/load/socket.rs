@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -11,18 +10,17 @@ use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
     time::{sleep, timeout},
 };
-use tokio_rustls::{
-    TlsConnector,
-    client::TlsStream,
-    rustls::{client::Resumption, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, client::TlsStream, rustls::pki_types::ServerName};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{self, protocol::WebSocketConfig},
 };
 
-use super::LoadSettings;
-use crate::net::tls;
+use super::{
+    LoadSettings,
+    error::{ClientEnd, LoadError},
+    tls,
+};
 
 /// Buffer per socket, in bytes: thousands of clients live in one process.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -49,9 +47,9 @@ impl Stream for TlsStream<TcpStream> {}
 pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 impl Target {
-    pub(super) async fn resolve(settings: &LoadSettings) -> io::Result<Self> {
+    pub(super) async fn resolve(settings: &LoadSettings) -> Result<Self, LoadError> {
         let url = &settings.url;
-        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("{url}: {what}"));
+        let wrong = |why| LoadError::Url { url: url.clone(), why };
         let host = url.host().ok_or_else(|| wrong("no host"))?.trim_matches(['[', ']']).to_owned();
         let secure = match url.scheme_str() {
             Some("ws") => false,
@@ -60,28 +58,29 @@ impl Target {
         };
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let found = timeout(REACH_TIME_MAX, lookup_host((host.as_str(), port))).await;
-        let addresses: Vec<SocketAddr> =
-            found.map_err(|_| wrong("the name is not resolved in time"))??.collect();
+        let found = found.map_err(|_| wrong("the name is not resolved in time"))?;
+        let addresses: Vec<SocketAddr> = found.map_err(LoadError::Resolve)?.collect();
         if addresses.is_empty() {
             return Err(wrong("the name has no address"));
         }
         let tls = if secure {
             let name = ServerName::try_from(host).map_err(|_| wrong("not a name for TLS"))?;
-            Some((connector(settings)?, name))
+            let connector = tls::connector(settings.ca.as_deref());
+            Some((connector.map_err(|error| LoadError::certificates(settings.ca.clone(), error))?, name))
         } else {
             None
         };
         Ok(Self { addresses, url: url.to_string(), tls })
     }
 
-    pub(super) async fn connect(&self, from: Option<IpAddr>) -> Result<Socket, String> {
-        let failed = |error: io::Error| format!("connect: {}", error.kind());
-        let stream = tcp(self.address().map_err(failed)?, from).await.map_err(failed)?;
+    pub(super) async fn connect(&self, from: Option<IpAddr>) -> Result<Socket, ClientEnd> {
+        let address = self.address().map_err(ClientEnd::Connect)?;
+        let stream = tcp(address, from).await.map_err(ClientEnd::Connect)?;
         let stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(stream),
             Some((connector, name)) => {
                 let stream = connector.connect(name.clone(), stream).await;
-                Box::new(stream.map_err(|error| format!("TLS: {error}"))?)
+                Box::new(stream.map_err(ClientEnd::Tls)?)
             }
         };
         let config = WebSocketConfig::default()
@@ -90,8 +89,8 @@ impl Target {
             .max_message_size(Some(super::settings::MESSAGE_BYTES_MAX));
         let handshake = client_async_with_config(&self.url, stream, Some(config)).await;
         handshake.map(|(socket, _)| socket).map_err(|error| match error {
-            tungstenite::Error::Http(response) => format!("handshake refused: {}", response.status()),
-            other => format!("handshake: {other}"),
+            tungstenite::Error::Http(response) => ClientEnd::Refused(response.status()),
+            other => ClientEnd::Handshake(other),
         })
     }
 
@@ -100,7 +99,7 @@ impl Target {
     ///
     /// # Errors
     /// Nobody does; told within [`REACH_TIME_MAX`].
-    pub(super) async fn reach(&mut self, from: Option<IpAddr>) -> io::Result<()> {
+    pub(super) async fn reach(&mut self, from: Option<IpAddr>) -> Result<(), LoadError> {
         let mut last =
             io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {REACH_TIME_MAX:?}"));
         let look = async {
@@ -119,7 +118,7 @@ impl Target {
             }
         };
         let reached = timeout(REACH_TIME_MAX, look).await;
-        reached.map_err(|_| last)
+        reached.map_err(|_| LoadError::Unreachable(last))
     }
 
     fn address(&self) -> io::Result<SocketAddr> {
@@ -127,7 +126,11 @@ impl Target {
     }
 
     /// The local address from which the server is reached.
-    pub(super) fn local_ip(&self) -> io::Result<IpAddr> {
+    pub(super) fn local_ip(&self) -> Result<IpAddr, LoadError> {
+        self.way_out().map_err(LoadError::Unreachable)
+    }
+
+    fn way_out(&self) -> io::Result<IpAddr> {
         let address = self.address()?;
         let any: SocketAddr =
             if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
@@ -146,11 +149,4 @@ async fn tcp(address: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream>
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-fn connector(settings: &LoadSettings) -> io::Result<TlsConnector> {
-    let mut config = tls::client(settings.ca.as_deref()).map_err(io::Error::other)?;
-    // Each client is a new one for the server: no resumption.
-    config.resumption = Resumption::disabled();
-    Ok(TlsConnector::from(Arc::new(config)))
 }

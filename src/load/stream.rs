@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::signaling::{Peek, synthetic};
-
 use super::{
     Scenario,
     client::Client,
+    error::ClientEnd,
+    incoming::Arguments,
     messages,
     tally::{add, take},
     webrtc_client::WebRtcClient,
@@ -63,7 +63,7 @@ impl Stream {
 }
 
 impl Client {
-    pub(super) async fn start_stream(&mut self) -> Result<(), String> {
+    pub(super) async fn start_stream(&mut self) -> Result<(), ClientEnd> {
         let run = Arc::clone(&self.run);
         let publishes = self.stream.publishes;
         let published = run.published.get(self.stream.group).is_none_or(|published| *published.borrow());
@@ -86,7 +86,7 @@ impl Client {
         self.send(request).await
     }
 
-    pub(super) async fn stop_stream(&mut self) -> Result<(), String> {
+    pub(super) async fn stop_stream(&mut self) -> Result<(), ClientEnd> {
         if self.stream.state != State::Running {
             return Ok(());
         }
@@ -94,8 +94,7 @@ impl Client {
         take(&self.run.tally.running);
         let id = messages::stream_id(self.number, self.stream.tries);
         let name = messages::stream_name(self.stream.group);
-        let stop = synthetic::stop_stream(&id, &name, true, "PUBLISHING");
-        self.send(String::from_utf8(stop).unwrap_or_default()).await
+        self.send(messages::unpublish(&id, &name)).await
     }
 
     /// The socket is gone, and the stream with it.
@@ -106,21 +105,18 @@ impl Client {
         self.end_stream();
     }
 
-    /// The answer of the server to our offer, and whom it concerns.
-    pub(super) fn remote_description(&self, peek: &Peek<'_>) -> Option<(Arc<WebRtcClient>, String)> {
+    /// The media that a `setRemoteSDP` is for, if it is ours.
+    pub(super) fn awaits_description(&self, arguments: &Arguments) -> Option<Arc<WebRtcClient>> {
         let mine = messages::stream_id(self.number, self.stream.tries);
-        if peek.string_argument(0).as_deref() != Some(&*mine) {
-            return None;
-        }
-        Some((self.stream.media.clone()?, peek.string_argument(1)?.into_owned()))
+        self.stream.media.clone().filter(|_| arguments.text(0) == Some(&mine))
     }
 
-    pub(super) fn stream_status(&mut self, peek: &Peek<'_>) {
+    pub(super) fn stream_status(&mut self, arguments: &Arguments) {
         let mine = messages::stream_id(self.number, self.stream.tries);
-        if peek.string("mediaSessionId").as_deref() != Some(&*mine) {
+        if arguments.field("mediaSessionId") != Some(&mine) {
             return;
         }
-        match peek.string("status").as_deref() {
+        match arguments.field("status") {
             Some("PUBLISHING" | "PLAYING") if self.stream.state == State::Asked => self.stream_runs(),
             Some("FAILED") => self.stream_failed(),
             Some("UNPUBLISHED") => {

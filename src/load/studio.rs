@@ -16,8 +16,8 @@ use super::{
     tally::Times,
     upstream::Outage,
     webrtc_client::{
-        ClientOptions, ClientPool, ClientStats, Delays, PICTURE_STILL, PictureMoments, PoolSettings,
-        WebRtcClient,
+        ClientError, ClientOptions, ClientPool, ClientStats, Delays, PICTURE_STILL, PictureMoments,
+        PoolSettings, WebRtcClient,
     },
 };
 
@@ -179,13 +179,16 @@ impl Studio {
     }
 
     /// A new connection for client `number`, in the place of the one it had.
-    pub(super) async fn client(&self, number: usize, publish: bool) -> Result<Arc<WebRtcClient>, String> {
+    pub(super) async fn client(
+        &self,
+        number: usize,
+        publish: bool,
+    ) -> Result<Arc<WebRtcClient>, ClientError> {
         let options = if publish { ClientOptions::publish() } else { ClientOptions::play() };
         let options = ClientOptions { bitrate_bps: self.video_bps, ..options };
         let pool = number.checked_rem(self.pools.len()).and_then(|index| self.pools.get(index));
-        let pool = pool.ok_or("no thread for media")?;
-        let client = pool.client(options).await.map_err(|error| format!("media: {error}"))?;
-        let client = Arc::new(client);
+        let pool = pool.ok_or(ClientError::Ended)?;
+        let client = Arc::new(pool.client(options).await?);
         let mut slots = self.slots.lock();
         let slot = slots.entry(number).or_insert_with(|| Slot {
             client: None,

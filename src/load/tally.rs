@@ -119,12 +119,13 @@ counters! {
 }
 
 impl Tally {
-    pub(super) fn error(&self, kind: &str) {
+    pub(super) fn error(&self, kind: &impl ToString) {
+        let kind = kind.to_string();
         let mut errors = self.errors.lock();
-        if errors.len() >= ERROR_KINDS_MAX && !errors.contains_key(kind) {
+        if errors.len() >= ERROR_KINDS_MAX && !errors.contains_key(&kind) {
             *errors.entry("other".to_owned()).or_default() += 1;
         } else {
-            *errors.entry(kind.to_owned()).or_default() += 1;
+            *errors.entry(kind).or_default() += 1;
         }
     }
 

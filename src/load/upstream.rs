@@ -11,15 +11,18 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpStream,
     sync::watch,
     time::{Instant, sleep, timeout},
 };
 
-use super::settings::{Outages, Upstream};
-use crate::http;
+use super::{
+    error::UpstreamError,
+    settings::{Outages, Upstream},
+};
+use crate::simulator::ControlPort;
 
 /// How long a started server may take until it listens.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
@@ -48,27 +51,24 @@ impl Outage {
 /// The server under control.
 pub(super) enum Control {
     Command { command: String, listens: String, child: Option<Child> },
-    Simulator { authority: String },
+    Simulator { port: ControlPort },
 }
 
 impl Control {
     /// Starts the server, if it is ours to start, and waits until it listens.
-    pub(super) async fn start(upstream: &Upstream) -> io::Result<Self> {
+    pub(super) async fn start(upstream: &Upstream) -> Result<Self, UpstreamError> {
         let mut control = match upstream {
             Upstream::Command { command, listens } => {
                 if timeout(LOOK_TIME_MAX, TcpStream::connect(listens)).await.is_ok_and(|found| found.is_ok())
                 {
-                    return Err(io::Error::new(
-                        io::ErrorKind::AddrInUse,
-                        format!("somebody listens at {listens} already"),
-                    ));
+                    return Err(UpstreamError::AddressInUse(listens.clone()));
                 }
                 Self::Command { command: command.clone(), listens: listens.clone(), child: None }
             }
             Upstream::Control(url) => {
                 let authority = url.authority().filter(|_| url.scheme_str() == Some("http"));
-                let wrong = || io::Error::new(io::ErrorKind::InvalidInput, "expected http://IP:PORT");
-                Self::Simulator { authority: authority.ok_or_else(wrong)?.to_string() }
+                let authority = authority.ok_or_else(|| UpstreamError::NotAControlPort(url.clone()))?;
+                Self::Simulator { port: ControlPort::at(authority) }
             }
         };
         // The simulated server is told as well: it may be away, and a wrong address shows at once.
@@ -82,7 +82,7 @@ impl Control {
         plan: &Outages,
         tell: &watch::Sender<Outage>,
         mut note: impl FnMut(Duration),
-    ) -> io::Result<()> {
+    ) -> Result<(), UpstreamError> {
         sleep(plan.after).await;
         for number in 1..=plan.count {
             let killed = Instant::now();
@@ -108,30 +108,27 @@ impl Control {
         }
     }
 
-    async fn kill(&mut self, down: Duration) -> io::Result<()> {
+    async fn kill(&mut self, down: Duration) -> Result<(), UpstreamError> {
         match self {
             Self::Command { child, .. } => {
                 if let Some(status) = child.as_mut().map(Child::try_wait).transpose()?.flatten() {
-                    return Err(io::Error::other(format!("the command ended by itself: {status}")));
+                    return Err(UpstreamError::Ended(status));
                 }
                 let Some(child) = child.take() else { return Ok(()) };
-                tokio::task::spawn_blocking(move || end(child)).await.map_err(io::Error::other)?
+                let ended = tokio::task::spawn_blocking(move || end(child)).await;
+                Ok(ended.map_err(io::Error::other)??)
             }
-            Self::Simulator { authority } => {
+            Self::Simulator { port } => {
                 let down_ms = u64::try_from((down + RETURN_MARGIN).as_millis()).unwrap_or(u64::MAX);
                 let fault = json!({"fault": "restart", "down_ms": down_ms});
-                http::post(authority, "/fault", &fault).await
+                order(port, &fault).await
             }
         }
     }
 
-    async fn bring_back(&mut self) -> io::Result<()> {
+    async fn bring_back(&mut self) -> Result<(), UpstreamError> {
         match self {
-            Self::Simulator { authority } => {
-                http::post(authority, "/fault", &json!({"fault": "listen"})).await.map_err(|error| {
-                    io::Error::new(error.kind(), format!("the control port {authority}: {error}"))
-                })
-            }
+            Self::Simulator { port } => order(port, &json!({"fault": "listen"})).await,
             Self::Command { command, listens, child } => {
                 let child = child.insert(spawn(command)?);
                 let deadline = Instant::now() + START_TIME_MAX;
@@ -141,17 +138,22 @@ impl Control {
                         return Ok(());
                     }
                     if let Some(status) = child.try_wait()? {
-                        return Err(io::Error::other(format!("the command ended at its start: {status}")));
+                        return Err(UpstreamError::EndedAtStart(status));
                     }
                     if Instant::now() >= deadline {
-                        let text = format!("nobody listens at {listens} after {START_TIME_MAX:?}");
-                        return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+                        let listens = listens.clone();
+                        return Err(UpstreamError::DoesNotListen { listens, waited: START_TIME_MAX });
                     }
                     sleep(LOOK_INTERVAL).await;
                 }
             }
         }
     }
+}
+
+async fn order(port: &ControlPort, fault: &Value) -> Result<(), UpstreamError> {
+    let done = port.post("/fault", fault).await;
+    done.map_err(|source| UpstreamError::Control { port: port.clone(), source })
 }
 
 impl Drop for Control {
