@@ -12,11 +12,13 @@ pub mod config;
 pub mod demo;
 mod http;
 pub mod limits;
+#[path = "../lab/src/load/mod.rs"]
 pub mod load;
 mod local_http;
 pub mod media;
 pub mod memory;
 pub mod net;
+#[path = "../lab/src/simulator/mod.rs"]
 pub mod simulator;
 pub mod telemetry;
 mod upstream;

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 /// A whole offer of Chromium.
-const OFFER: &str = include_str!("../../src/load/offer.sdp");
+const OFFER: &str = include_str!("../../lab/src/load/offer.sdp");
 
 /// A ping of the server.
 pub(crate) fn ping() -> String {
