@@ -12,16 +12,14 @@ pub mod config;
 pub mod demo;
 mod http;
 pub mod limits;
-#[path = "../lab/src/load/mod.rs"]
-pub mod load;
 mod local_http;
 pub mod media;
 pub mod memory;
 pub mod net;
-#[path = "../lab/src/simulator/mod.rs"]
-pub mod simulator;
 pub mod telemetry;
 mod upstream;
 pub mod wire;
 
 pub use holdfast_core::{registry, session, signaling};
+/// What the commands `simulate` and `load` run; nothing of the proxy uses it.
+pub use holdfast_lab::{load, simulator};

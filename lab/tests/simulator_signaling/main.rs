@@ -21,7 +21,7 @@ mod streams;
 mod tls;
 mod violations;
 
-use holdfast::simulator::{Simulator, SimulatorSettings};
+use holdfast_lab::simulator::{Simulator, SimulatorSettings};
 use serde_json::Value;
 
 /// A simulator on a free port with these changes to its defaults.

@@ -1,7 +1,7 @@
 //! Signaling and the media server together: what is negotiated over the socket carries packets.
 
-use holdfast::load::webrtc_client::{ClientOptions, ClientPool, PoolSettings, WebRtcClient};
-use holdfast::simulator::VideoCodec;
+use holdfast_lab::load::webrtc_client::{ClientOptions, ClientPool, PoolSettings, WebRtcClient};
+use holdfast_lab::simulator::VideoCodec;
 use serde_json::{Value, json};
 
 use crate::client::{Client, MSE_OFFER, PATIENCE, wait_until};

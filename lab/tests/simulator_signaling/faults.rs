@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast::simulator::Simulator;
+use holdfast_lab::simulator::Simulator;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Ended, wait_until};

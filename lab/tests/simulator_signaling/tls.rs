@@ -49,6 +49,6 @@ async fn a_session_over_tls_is_served_and_cut() {
 #[tokio::test]
 async fn a_missing_certificate_is_an_error_at_the_start() {
     let tls = json!({"listen": ["127.0.0.1:0"], "certificate": "/nonexistent", "key": "/nonexistent"});
-    let settings = holdfast::simulator::SimulatorSettings::default().with(&json!({"tls": tls})).unwrap();
-    assert!(holdfast::simulator::Simulator::start(settings).await.is_err());
+    let settings = holdfast_lab::simulator::SimulatorSettings::default().with(&json!({"tls": tls})).unwrap();
+    assert!(holdfast_lab::simulator::Simulator::start(settings).await.is_err());
 }

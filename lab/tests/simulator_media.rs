@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use holdfast::load::webrtc_client::{ClientOptions, ClientPool, ClientStats, PoolSettings, WebRtcClient};
-use holdfast::simulator::media::{
+use holdfast_lab::load::webrtc_client::{ClientOptions, ClientPool, ClientStats, PoolSettings, WebRtcClient};
+use holdfast_lab::simulator::media::{
     AnswerOptions, AnswerShape, CodecRules, DtlsRole, Media, MediaRefusal, MediaSettings, NetworkConditions,
     VideoCodec, mse_answer,
 };

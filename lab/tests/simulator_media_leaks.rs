@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use holdfast::load::webrtc_client::{ClientOptions, ClientPool, PoolSettings};
-use holdfast::simulator::media::{AnswerOptions, AnswerShape, Media, MediaSettings};
+use holdfast_lab::load::webrtc_client::{ClientOptions, ClientPool, PoolSettings};
+use holdfast_lab::simulator::media::{AnswerOptions, AnswerShape, Media, MediaSettings};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

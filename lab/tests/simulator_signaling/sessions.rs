@@ -140,7 +140,7 @@ async fn a_clean_close_frees_names_at_once() {
     assert_eq!(next.publish("b", "cam").await["status"], "PUBLISHING");
 }
 
-async fn resumed(mode: &str) -> (holdfast::simulator::Simulator, Client, String) {
+async fn resumed(mode: &str) -> (holdfast_lab::simulator::Simulator, Client, String) {
     let sessions = json!({"resume": mode, "streams_survive_loss": true});
     let server = simulator(json!({"sessions": sessions})).await;
     let mut lost = Client::establish_as(server.address(), json!({"appKey": "x", "keepAlive": true})).await;
