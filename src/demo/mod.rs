@@ -13,7 +13,7 @@ mod web;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, sync::watch, time::sleep};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -66,6 +66,19 @@ impl Action {
             _ => return None,
         })
     }
+
+    /// What the control port of the server is told, and by which path; none for a kill.
+    fn order(self) -> Option<(&'static str, Value)> {
+        Some(match self {
+            Self::Kill { .. } => return None,
+            Self::Freeze => {
+                let for_ms = u64::try_from(FREEZE.as_millis()).unwrap_or(u64::MAX);
+                ("/fault", json!({"fault": "freeze", "for_ms": for_ms}))
+            }
+            Self::Cut => ("/fault", json!({"fault": "drop", "how": "reset"})),
+            Self::RefuseH264 => ("/switch", json!({"streams": {"refuse_publish_codecs": ["H264"]}})),
+        })
+    }
 }
 
 /// The parts that every form of the demo has.
@@ -107,17 +120,12 @@ impl Stage {
             }
             Action::Freeze => {
                 self.board.note("server", format!("server frozen for {} s", FREEZE.as_secs()));
-                let fault = json!({"fault": "freeze", "for_ms": FREEZE.as_millis() as u64});
-                self.node.control("/fault", &fault).await?;
             }
-            Action::Cut => {
-                self.board.note("server", "connections of the server cut");
-                self.node.control("/fault", &json!({"fault": "rst"})).await?;
-            }
-            Action::RefuseH264 => {
-                self.board.note("server", "server refuses H264 from now on");
-                self.node.control("/switch", &json!({"streams": {"refuse_codecs": ["H264"]}})).await?;
-            }
+            Action::Cut => self.board.note("server", "connections of the server cut"),
+            Action::RefuseH264 => self.board.note("server", "server refuses H264 from now on"),
+        }
+        if let Some((path, order)) = action.order() {
+            self.node.control(path, &order).await?;
         }
         Ok(())
     }
@@ -171,4 +179,23 @@ pub async fn headless(media: MediaMode, tell: impl FnMut(&str)) -> Result<Report
     stage.proxy.shutdown().await;
     stage.node.kill()?;
     report
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::simulator::{Fault, SimulatorSettings};
+
+    #[test]
+    fn the_server_understands_every_button() {
+        for name in ["kill-2", "kill-20", "freeze", "cut", "refuse-h264"] {
+            match Action::named(name).unwrap().order() {
+                None => assert!(name.starts_with("kill"), "{name}"),
+                Some(("/fault", order)) => drop(serde_json::from_value::<Fault>(order).unwrap()),
+                Some(("/switch", order)) => drop(SimulatorSettings::default().with(&order).unwrap()),
+                Some((path, _)) => unreachable!("{path}"),
+            }
+        }
+    }
 }
