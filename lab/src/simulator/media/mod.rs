@@ -7,6 +7,7 @@
 
 mod answer;
 pub(crate) mod certificate;
+mod channels;
 mod codec;
 mod counters;
 pub(crate) mod engine;

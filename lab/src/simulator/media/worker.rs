@@ -17,19 +17,15 @@ use str0m::{Event, IceConnectionState, IceCreds};
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::MediaRefusal;
+use super::channels::{Channel, Channels, KEY_FRAME_RETRY};
 use super::codec::starts_key_frame;
 use super::counters::{MediaCounters, StreamCounters};
 use super::engine::{Engine, EngineEvent, TransportId};
 use super::forward::Unsent;
 use super::leg::{self, Identity, Line, Request};
-use super::mse::MseFeed;
 use super::network::NetworkConditions;
 use super::settings::{AnswerOptions, MediaSettings};
 
-/// How often a publisher is asked again while a player waits for its first key frame.
-const KEY_FRAME_RETRY: Duration = Duration::from_millis(200);
-/// The shortest time between two key-frame requests to one publisher.
-const KEY_FRAME_REQUEST_GAP: Duration = Duration::from_millis(50);
 /// The longest a turn waits when nothing is due.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
@@ -76,15 +72,6 @@ struct Leg {
     ice: HashMap<TransportId, IceConnectionState>,
 }
 
-/// Who publishes and who plays one name.
-#[derive(Default)]
-struct Channel {
-    publisher: Option<String>,
-    players: Vec<String>,
-    mse: MseFeed,
-    last_request: Option<Instant>,
-}
-
 /// State of the media thread.
 pub(crate) struct Worker {
     engine: Engine,
@@ -93,7 +80,7 @@ pub(crate) struct Worker {
     random: SmallRng,
     commands: Receiver<Command>,
     legs: HashMap<String, Leg>,
-    channels: HashMap<String, Channel>,
+    channels: Channels,
     by_transport: HashMap<TransportId, Arc<str>>,
     counters: Arc<Mutex<MediaCounters>>,
 }
@@ -114,7 +101,7 @@ impl Worker {
             random,
             commands,
             legs: HashMap::new(),
-            channels: HashMap::new(),
+            channels: Channels::default(),
             by_transport: HashMap::new(),
             counters,
         }
@@ -165,8 +152,7 @@ impl Worker {
             }
             Command::PlayMse { id, name, records } => {
                 self.counters.lock().totals.mse_plays += 1;
-                let channel = self.channels.entry(name.clone()).or_default();
-                channel.mse.attach(id, records);
+                self.channels.play_mse(&name, id, records);
                 self.request_key_frame(&name);
             }
             Command::Close { id } => self.close(&id),
@@ -188,8 +174,7 @@ impl Worker {
         if self.legs.len() >= self.settings.streams_max {
             return Err(MediaRefusal::TooManyStreams);
         }
-        let published = self.channels.get(name).is_some_and(|channel| channel.publisher.is_some());
-        if request.publish && published {
+        if request.publish && self.channels.is_published(name) {
             return Err(MediaRefusal::NameInUse);
         }
         let settings = &self.settings;
@@ -201,11 +186,10 @@ impl Worker {
         }
         let counters = StreamCounters::new(name, request.publish);
         self.counters.lock().streams.insert(id.clone(), counters);
-        let channel = self.channels.entry(name.to_owned()).or_default();
         if request.publish {
-            channel.publisher = Some(id.clone());
+            self.channels.publish(name, &id);
         } else {
-            channel.players.push(id.clone());
+            self.channels.play(name, &id);
         }
         let leg = Leg {
             name: name.to_owned(),
@@ -221,15 +205,7 @@ impl Worker {
     }
 
     fn close(&mut self, id: &str) {
-        self.channels.retain(|_, channel| {
-            channel.mse.detach(id);
-            channel.players.retain(|player| player != id);
-            if channel.publisher.as_deref() == Some(id) {
-                channel.publisher = None;
-                channel.mse.source_lost();
-            }
-            channel.publisher.is_some() || !channel.players.is_empty() || !channel.mse.is_empty()
-        });
+        self.channels.leave(id);
         let Some(leg) = self.legs.remove(id) else {
             return;
         };
@@ -239,9 +215,8 @@ impl Worker {
         }
         self.counters.lock().streams.remove(id);
         if leg.publish {
-            let players = self.channels.get(&leg.name).map(|channel| channel.players.clone());
-            for player in players.unwrap_or_default() {
-                let lines = self.legs.get_mut(&player).map(|leg| &mut leg.lines);
+            for player in self.channels.get(&leg.name).into_iter().flat_map(Channel::players) {
+                let lines = self.legs.get_mut(player).map(|leg| &mut leg.lines);
                 for outgoing in lines.into_iter().flatten().filter_map(|line| line.outgoing.as_mut()) {
                     outgoing.detach();
                 }
@@ -352,23 +327,19 @@ impl Worker {
     fn send_key_frame_request(&mut self, name: &str) -> Option<String> {
         let now = Instant::now();
         let channel = self.channels.get_mut(name)?;
-        let too_soon = |at: Instant| now.saturating_duration_since(at) < KEY_FRAME_REQUEST_GAP;
-        if channel.last_request.is_some_and(too_soon) {
-            return None;
-        }
-        let publisher = channel.publisher.clone()?;
+        let publisher = channel.may_be_asked(now)?.to_owned();
         let line = self.legs.get(&publisher)?.lines.iter().find(|line| !line.audio)?;
         let ssrc = line.ssrc?.into();
         let rtc = self.engine.rtc(line.transport)?;
         let mut direct = rtc.direct_api();
         direct.stream_rx(&ssrc)?.request_keyframe(KeyframeRequestKind::Pli);
-        channel.last_request = Some(now);
+        channel.note_asked(now);
         Some(publisher)
     }
 
     /// Tells the publisher of a name by REMB how much its video may take.
     fn request_bitrate(&mut self, name: &str, bits_per_second: u64) {
-        let publisher = self.channels.get(name).and_then(|channel| channel.publisher.as_ref());
+        let publisher = self.channels.get(name).and_then(Channel::publisher);
         let line = publisher.and_then(|id| self.legs.get(id)?.lines.iter().find(|line| !line.audio));
         let Some((transport, Some(ssrc))) = line.map(|line| (line.transport, line.ssrc)) else { return };
         if let Some(rtc) = self.engine.rtc(transport)
@@ -380,23 +351,10 @@ impl Worker {
 
     /// Asks again for players that still wait; true if any does.
     fn retry_key_frames(&mut self) -> bool {
-        let now = Instant::now();
-        let waiting: Vec<String> = self
-            .channels
-            .iter()
-            .filter(|(_, channel)| channel.publisher.is_some())
-            .filter(|(_, channel)| {
-                channel.mse.waits()
-                    || channel.mse.wants_another(self.settings.mse_key_frame)
-                    || self.any_waits(&channel.players)
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in &waiting {
-            let due = self.channels.get(name).and_then(|channel| channel.last_request);
-            if due.is_none_or(|at| now.saturating_duration_since(at) >= KEY_FRAME_RETRY) {
-                self.request_key_frame(name);
-            }
+        let waits = |players: &[String]| self.any_waits(players);
+        let waiting = self.channels.waiting(Instant::now(), self.settings.mse_key_frame, waits);
+        for (name, _) in waiting.iter().filter(|(_, ask)| *ask) {
+            self.request_key_frame(name);
         }
         !waiting.is_empty()
     }
@@ -448,7 +406,7 @@ impl Worker {
             counters.totals.mse_records += sent.records;
             counters.totals.mse_records_dropped += sent.dropped;
         }
-        for player in &channel.players {
+        for player in channel.players() {
             let lines = self.legs.get_mut(player).map(|leg| &mut leg.lines);
             let outgoing = lines
                 .into_iter()
