@@ -18,7 +18,7 @@ use crate::{
 
 pub(super) fn run(args: &LoadArgs, out: &mut impl Write) -> Result<(), Failure> {
     let settings = settings(args)?;
-    settings.check(args.no_limit).map_err(Failure::Usage)?;
+    settings.check(args.no_limit).map_err(|error| Failure::Usage(error.to_string()))?;
     telemetry::init(&LogSettings { level: LogLevel::Warn, ..LogSettings::default() })?;
     super::install_crypto_provider();
     let open_files = limits::raise_open_files();

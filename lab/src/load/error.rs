@@ -6,7 +6,14 @@ use http::{StatusCode, Uri};
 use thiserror::Error;
 use tokio_tungstenite::tungstenite;
 
-use super::{tls::TlsError, webrtc_client::ClientError};
+use super::{
+    settings::{
+        MEDIA_KBPS_MAX, MEDIA_SESSIONS_MAX, MEDIA_THREADS_MAX, MESSAGE_BYTES_MAX, OUTAGES_MAX, RAMP_MAX,
+        RATE_MAX, SESSIONS_MAX,
+    },
+    tls::TlsError,
+    webrtc_client::ClientError,
+};
 use crate::simulator::{ControlError, ControlPort};
 
 /// How the connection of one client failed or ended. Its text is the kind under which it is counted, so it
@@ -145,3 +152,41 @@ pub enum UpstreamError {
         waited: Duration,
     },
 }
+
+/// Why settings make no run. The texts are those of the command line.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the texts say it")]
+pub enum SettingsError {
+    #[error("--message-bytes may be at most {MESSAGE_BYTES_MAX}")]
+    LongMessages,
+    #[error("--sessions, --ramp and --in-flight must be at least 1")]
+    Nothing,
+    #[error("--media real needs a scenario with streams: publish, publish-play or storm")]
+    MediaWithoutStreams,
+    #[error("--players is for the scenarios publish-play and storm")]
+    PlayersWithoutUse,
+    #[error("publish-play needs --players of at least 1; `publish` has none")]
+    NoPlayers,
+    #[error("--sessions must be more than --players: one publisher and its players")]
+    FewSessions,
+    #[error("--media-threads must be 1 to {MEDIA_THREADS_MAX}, --video-kbps at least 1")]
+    MediaMeans,
+    #[error("--upstream-command and --upstream-control are for the scenario storm")]
+    UpstreamWithoutStorm,
+    #[error("--kills must be 1 to {OUTAGES_MAX}")]
+    Kills,
+    #[error("more than {SESSIONS_MAX} sessions {MELTS}")]
+    ManySessions,
+    #[error("more than {RATE_MAX} messages per second {MELTS}")]
+    ManyMessages,
+    #[error("more than {RAMP_MAX} new sessions per second {MELTS}")]
+    SteepRamp,
+    #[error("more than {MEDIA_SESSIONS_MAX} sessions with real media {MELTS}")]
+    ManyMediaSessions,
+    #[error("{kbps} kbit/s of video (more than {MEDIA_KBPS_MAX}) {MELTS}")]
+    MuchVideo { kbps: u64 },
+}
+
+/// Why there are bounds.
+const MELTS: &str = "can bring a server down; add --no-limit if that is what you want";

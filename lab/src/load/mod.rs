@@ -28,7 +28,7 @@ use tokio::{
 };
 
 pub use caller::{Caller, Told};
-pub use error::{CallerError, LoadError, UpstreamError};
+pub use error::{CallerError, LoadError, SettingsError, UpstreamError};
 pub use settings::{
     LoadSettings, MEDIA_KBPS_MAX, MEDIA_SESSIONS_MAX, MEDIA_THREADS_MAX, MESSAGE_BYTES_MAX, Media,
     OUTAGES_MAX, Outages, RAMP_MAX, RATE_MAX, SESSIONS_MAX, Scenario, Upstream,

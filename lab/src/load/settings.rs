@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
+use super::error::SettingsError;
+
 /// What the clients do once they are established.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Scenario {
@@ -178,54 +180,53 @@ impl LoadSettings {
     /// Checks the run for sense and against the bounds.
     ///
     /// # Errors
-    /// A sentence that says what does not fit, or which bound is passed and how to pass it on
-    /// purpose.
-    pub fn check(&self, no_limit: bool) -> Result<(), String> {
+    /// See [`SettingsError`]: what does not fit, or which bound is passed and how to pass it on purpose.
+    pub fn check(&self, no_limit: bool) -> Result<(), SettingsError> {
         self.check_sense()?;
         if no_limit {
             return Ok(());
         }
         let passed = if self.sessions > SESSIONS_MAX {
-            format!("more than {SESSIONS_MAX} sessions")
+            SettingsError::ManySessions
         } else if self.rate_per_s > RATE_MAX {
-            format!("more than {RATE_MAX} messages per second")
+            SettingsError::ManyMessages
         } else if self.ramp_per_s > RAMP_MAX {
-            format!("more than {RAMP_MAX} new sessions per second")
+            SettingsError::SteepRamp
         } else if self.media == Media::Real && self.sessions > MEDIA_SESSIONS_MAX {
-            format!("more than {MEDIA_SESSIONS_MAX} sessions with real media")
+            SettingsError::ManyMediaSessions
         } else if self.media == Media::Real && self.total_kbps() > MEDIA_KBPS_MAX {
-            format!("{} kbit/s of video (more than {MEDIA_KBPS_MAX})", self.total_kbps())
+            SettingsError::MuchVideo { kbps: self.total_kbps() }
         } else {
             return Ok(());
         };
-        Err(format!("{passed} can bring a server down; add --no-limit if that is what you want"))
+        Err(passed)
     }
 
     fn total_kbps(&self) -> u64 {
         u64::from(self.video_kbps).saturating_mul(self.sessions as u64)
     }
 
-    fn check_sense(&self) -> Result<(), String> {
+    fn check_sense(&self) -> Result<(), SettingsError> {
         let wrong = if self.message_bytes > MESSAGE_BYTES_MAX {
-            format!("--message-bytes may be at most {MESSAGE_BYTES_MAX}")
+            SettingsError::LongMessages
         } else if self.sessions == 0 || self.ramp_per_s == 0 || self.in_flight == 0 {
-            "--sessions, --ramp and --in-flight must be at least 1".to_owned()
+            SettingsError::Nothing
         } else if self.media == Media::Real && !self.scenario.has_streams() {
-            "--media real needs a scenario with streams: publish, publish-play or storm".to_owned()
+            SettingsError::MediaWithoutStreams
         } else if self.players_per_stream > 0
             && !matches!(self.scenario, Scenario::PublishPlay | Scenario::Storm)
         {
-            "--players is for the scenarios publish-play and storm".to_owned()
+            SettingsError::PlayersWithoutUse
         } else if self.scenario == Scenario::PublishPlay && self.players_per_stream == 0 {
-            "publish-play needs --players of at least 1; `publish` has none".to_owned()
+            SettingsError::NoPlayers
         } else if self.sessions <= self.players_per_stream {
-            "--sessions must be more than --players: one publisher and its players".to_owned()
+            SettingsError::FewSessions
         } else if !(1..=MEDIA_THREADS_MAX).contains(&self.media_threads) || self.video_kbps == 0 {
-            format!("--media-threads must be 1 to {MEDIA_THREADS_MAX}, --video-kbps at least 1")
+            SettingsError::MediaMeans
         } else if self.upstream.is_some() && self.scenario != Scenario::Storm {
-            "--upstream-command and --upstream-control are for the scenario storm".to_owned()
+            SettingsError::UpstreamWithoutStorm
         } else if self.outages.count == 0 || self.outages.count > OUTAGES_MAX {
-            format!("--kills must be 1 to {OUTAGES_MAX}")
+            SettingsError::Kills
         } else {
             return Ok(());
         };
@@ -245,7 +246,7 @@ mod tests {
     fn refused(change: impl FnOnce(&mut LoadSettings)) -> String {
         let mut settings = settings();
         change(&mut settings);
-        let error = settings.check(false).unwrap_err();
+        let error = settings.check(false).unwrap_err().to_string();
         let passed = settings.check(true).is_ok();
         assert_eq!(passed, error.contains("--no-limit"), "nonsense stays nonsense: {error}");
         error

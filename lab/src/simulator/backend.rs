@@ -7,7 +7,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::fake::{self, Direction};
-use super::media::{AnswerOptions, CodecRules, Media, MediaRefusal, VideoCodec, mse_answer};
+use super::media::{AnswerOptions, CodecRules, Media, VideoCodec, mse_answer};
+use super::refusal::Refusal;
 use super::settings::{MediaMode, SimulatorSettings};
 
 /// The kinds of media.
@@ -55,14 +56,9 @@ impl Backend {
         &self,
         settings: &SimulatorSettings,
         request: &AnswerRequest,
-    ) -> Option<Result<String, String>> {
+    ) -> Option<Result<String, Refusal>> {
         match self {
-            Self::Fake => {
-                let direction = if request.published { Direction::Receive } else { Direction::Send };
-                let excluded: Vec<&str> =
-                    settings.streams.exclude_codecs.iter().copied().map(codec_name).collect();
-                Some(fake::answer(&request.offer, settings.streams.answer_shape, direction, &excluded))
-            }
+            Self::Fake => Some(fake_answer(settings, request)),
             Self::Real(_) => None,
         }
     }
@@ -70,16 +66,14 @@ impl Backend {
     /// The answer of the media server.
     ///
     /// # Errors
-    /// The info text of the refusal.
+    /// What the client is to be told instead.
     pub(super) async fn answer(
         &self,
         settings: &SimulatorSettings,
         request: &AnswerRequest,
-    ) -> Result<String, String> {
+    ) -> Result<String, Refusal> {
         let media = match self {
-            Self::Fake => {
-                return self.answer_at_once(settings, request).unwrap_or_else(|| Err(String::new()));
-            }
+            Self::Fake => return fake_answer(settings, request),
             Self::Real(media) => media,
         };
         let options = AnswerOptions {
@@ -101,16 +95,16 @@ impl Backend {
         } else {
             media.play(&request.id, &request.name, &request.offer, options).await
         };
-        answer.map_err(|refusal| info(&refusal))
+        Ok(answer?)
     }
 
     /// The answer to the fixed offer of an MSE player.
     ///
     /// # Errors
-    /// The info text of the refusal.
+    /// What the client is to be told instead.
     #[allow(clippy::unused_self)] // Answers are this type's business, whatever the kind.
-    pub(super) fn mse_answer(&self, offer: &str) -> Result<String, String> {
-        mse_answer(offer).map_err(|refusal| info(&refusal))
+    pub(super) fn mse_answer(&self, offer: &str) -> Result<String, Refusal> {
+        Ok(mse_answer(offer)?)
     }
 
     /// Records for an MSE player, when there are real ones.
@@ -154,18 +148,10 @@ impl Backend {
     }
 }
 
-/// As a server names the reason (protocol S5.3).
-fn info(refusal: &MediaRefusal) -> String {
-    tracing::info!(%refusal, "no answer for an offer");
-    match refusal {
-        MediaRefusal::NoCommonCodec(_) | MediaRefusal::CodecRefused(_) => "No common codecs",
-        MediaRefusal::IdInUse => "MediaSessionId is already in use",
-        MediaRefusal::NameInUse => "Stream name is already in use",
-        MediaRefusal::NoMedia | MediaRefusal::TooManyStreams | MediaRefusal::Failed(_) => {
-            "Failed to add stream to proxy"
-        }
-    }
-    .to_owned()
+fn fake_answer(settings: &SimulatorSettings, request: &AnswerRequest) -> Result<String, Refusal> {
+    let direction = if request.published { Direction::Receive } else { Direction::Send };
+    let excluded: Vec<&str> = settings.streams.exclude_codecs.iter().copied().map(codec_name).collect();
+    fake::answer(&request.offer, settings.streams.answer_shape, direction, &excluded)
 }
 
 /// A codec's name in `rtpmap` lines.

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use rand::RngExt as _;
 
 use super::media::AnswerShape;
+use super::refusal::Refusal;
 
 /// What the fixed WSPlayer is answered: its own description with an address.
 pub(super) fn fixed_player_answer(offer: &str) -> String {
@@ -43,16 +44,16 @@ pub(super) fn call_offer() -> String {
 /// An answer to a browser's offer.
 ///
 /// # Errors
-/// The info text of the failure.
+/// There is nothing in it to answer, or no codec for it.
 pub(super) fn answer(
     offer: &str,
     shape: AnswerShape,
     direction: Direction,
     excluded: &[&str],
-) -> Result<String, String> {
+) -> Result<String, Refusal> {
     let offered = sections(offer);
     if offered.is_empty() {
-        return Err("Failed to add stream to proxy".to_owned());
+        return Err(Refusal::NoMedia);
     }
     let mut answer = header();
     answer.push_str("c=IN IP4 127.0.0.1\r\nt=0 0\r\n");
@@ -69,7 +70,7 @@ pub(super) fn answer(
     for section in &offered {
         let kept = section.kept_payloads(excluded);
         if kept.is_empty() {
-            return Err("No common codecs".to_owned());
+            return Err(Refusal::NoCommonCodecs);
         }
         if !bundled {
             port += 2;
@@ -301,7 +302,7 @@ mod tests {
         let kept = answer(OFFER, AnswerShape::A, Direction::Receive, &["H264"]).unwrap();
         assert!(kept.contains("SAVPF 96 97\r\n"), "{kept}");
         let none = answer(OFFER, AnswerShape::A, Direction::Receive, &["H264", "VP8"]);
-        assert_eq!(none.unwrap_err(), "No common codecs");
+        assert_eq!(none.unwrap_err(), Refusal::NoCommonCodecs);
     }
 
     #[test]

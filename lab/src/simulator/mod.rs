@@ -14,6 +14,7 @@ mod hub;
 pub mod media;
 mod media_socket;
 mod record;
+mod refusal;
 mod requests;
 mod rooms;
 mod server;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::dispatch::{Argument, text};
+use super::refusal::Refusal;
 use super::settings::StreamVerb;
 use super::tally::ViolationKind;
 use super::world::{ConnectionId, Progress, SessionNumber, Stream, World};
@@ -14,9 +15,6 @@ use super::world::{ConnectionId, Progress, SessionNumber, Stream, World};
 pub(super) struct Room {
     pub(super) members: BTreeMap<String, SessionNumber>,
 }
-
-/// What became of a room command: nothing, or the info of its failure.
-type Verdict = Result<(), String>;
 
 impl World {
     pub(super) fn send_data(
@@ -41,7 +39,7 @@ impl World {
             .is_some_and(|session| settings.data.room_app_keys.contains(&session.app_key));
         let command = payload.get("command").and_then(Value::as_str).map(str::to_owned);
         let verdict = if let Some(info) = settings.data.fail_info.clone() {
-            Err(info)
+            Err(Refusal::Ordered(info))
         } else if let (true, Some(command)) = (rooms_understood, command) {
             let options = payload.get("options").cloned().unwrap_or(Value::Null);
             self.room_command(session, &command, &options)
@@ -50,7 +48,9 @@ impl World {
         };
         let answer = match &verdict {
             Ok(()) => json!([{"operationId": operation, "status": "ACCEPTED"}]),
-            Err(info) => json!([{"operationId": operation, "status": "FAILED", "info": info}]),
+            Err(refusal) => {
+                json!([{"operationId": operation, "status": "FAILED", "info": refusal.to_string()}])
+            }
         };
         self.after(settings.data.delay, move |world| {
             world.send(session, "DataStatusEvent", &answer);
@@ -61,39 +61,44 @@ impl World {
         });
     }
 
-    fn room_command(&mut self, session: SessionNumber, command: &str, options: &Value) -> Verdict {
+    fn room_command(
+        &mut self,
+        session: SessionNumber,
+        command: &str,
+        options: &Value,
+    ) -> Result<(), Refusal> {
         let name = |value: &Value| value.get("name").and_then(Value::as_str).map(str::to_owned);
         let login =
-            self.sessions.get(&session).and_then(super::world::Session::login).ok_or("Login is null")?;
+            self.sessions.get(&session).and_then(super::world::Session::login).ok_or(Refusal::NoLogin)?;
         self.note(Some(session), "room command", &name(options).unwrap_or_default(), "", command);
         match command {
             // The vendor's own tests log in under these names to see a command fail.
-            "join" if login == "throw_join_exception" => Err("Join refused".to_owned()),
-            "sendMessage" if login == "throw_message_exception" => Err("Message refused".to_owned()),
+            "join" if login == "throw_join_exception" => Err(Refusal::JoinRefused),
+            "sendMessage" if login == "throw_message_exception" => Err(Refusal::MessageRefused),
             "join" => {
-                let room = name(options).ok_or("Room name is null")?;
+                let room = name(options).ok_or(Refusal::NoRoomName)?;
                 self.join_room(session, &login, &room)
             }
             "leave" => {
-                let room = name(options).ok_or("Room name is null")?;
-                if self.leave_room(session, &room) { Ok(()) } else { Err("Not in the room".to_owned()) }
+                let room = name(options).ok_or(Refusal::NoRoomName)?;
+                if self.leave_room(session, &room) { Ok(()) } else { Err(Refusal::NotInRoom) }
             }
             "sendMessage" => {
-                let room = options.get("roomConfig").and_then(name).ok_or("Room name is null")?;
+                let room = options.get("roomConfig").and_then(name).ok_or(Refusal::NoRoomName)?;
                 self.room_message(&room, &login, options)
             }
-            _ => Err("Unknown command".to_owned()),
+            _ => Err(Refusal::UnknownCommand),
         }
     }
 
-    fn join_room(&mut self, session: SessionNumber, login: &str, name: &str) -> Verdict {
+    fn join_room(&mut self, session: SessionNumber, login: &str, name: &str) -> Result<(), Refusal> {
         let refuse_second = self.settings.data.refuse_second_login;
         let room = self.rooms.entry(name.to_owned()).or_default();
         if let Some(holder) = room.members.get(login).copied()
             && holder != session
         {
             if refuse_second {
-                return Err("User with such login is already in the room".to_owned());
+                return Err(Refusal::LoginInRoom);
             }
             self.leave_room(holder, name);
         }
@@ -150,13 +155,13 @@ impl World {
         true
     }
 
-    fn room_message(&mut self, room: &str, from: &str, options: &Value) -> Verdict {
-        let members = self.rooms.get(room).map(|room| room.members.clone()).ok_or("Room not found")?;
+    fn room_message(&mut self, room: &str, from: &str, options: &Value) -> Result<(), Refusal> {
+        let members = self.rooms.get(room).map(|room| room.members.clone()).ok_or(Refusal::NoRoom)?;
         let text = options.get("text").cloned().unwrap_or(Value::Null);
         let event = json!({"from": from, "text": text});
         match options.get("to").and_then(Value::as_str).filter(|to| !to.is_empty()) {
             Some(to) => {
-                let member = members.get(to).copied().ok_or("Participant not found")?;
+                let member = members.get(to).copied().ok_or(Refusal::NoParticipant)?;
                 self.send_room_event(member, room, "MESSAGE", &event);
             }
             None => {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::backend::{AnswerRequest, codec_name};
 use super::dispatch::{Argument, flag, text};
 use super::fake;
+use super::refusal::Refusal;
 use super::settings::StreamVerb;
 use super::tally::{ViolationKind, count, unix_ms};
 use super::world::{ConnectionId, Progress, SessionNumber, Stream, World};
@@ -223,7 +224,7 @@ impl World {
         });
     }
 
-    fn stream_answered(&mut self, id: &str, serial: u64, answer: Result<String, String>) {
+    fn stream_answered(&mut self, id: &str, serial: u64, answer: Result<String, Refusal>) {
         let Some(stream) = self.stream_of(id, serial) else {
             // Stopped while the answer was made.
             if !self.streams.contains_key(id) {
@@ -234,7 +235,8 @@ impl World {
         let (session, verb, name) = (stream.session, stream.verb, stream.name.clone());
         let sdp = match answer {
             Ok(sdp) => sdp,
-            Err(info) => {
+            Err(refusal) => {
+                let info = refusal.to_string();
                 let outcome = format!("{}: {info}", verb.word());
                 count(&mut self.tally.outcomes, &outcome, self.settings.limits.keys_max);
                 self.end_stream(id, Some(("FAILED", &info)));
