@@ -14,10 +14,10 @@ use super::{
     LoadSettings, Scenario,
     error::ClientEnd,
     incoming::Incoming,
+    media::RunMedia,
     messages,
     socket::{Socket, Target},
     stream::Stream,
-    studio::Studio,
     tally::{Tally, add, take},
     upstream::Outage,
 };
@@ -35,7 +35,7 @@ pub(super) struct Run {
     pub(super) target: Target,
     pub(super) tally: Tally,
     /// Real media, if there is any.
-    pub(super) studio: Option<Arc<Studio>>,
+    pub(super) media: Option<Arc<RunMedia>>,
     /// Per group of players: whether its stream is published.
     pub(super) published: Vec<watch::Sender<bool>>,
     /// The outage that we make.

@@ -145,7 +145,7 @@ struct Slot {
 }
 
 /// All media of a run.
-pub(super) struct Studio {
+pub(super) struct RunMedia {
     pools: Vec<ClientPool>,
     video_bps: u32,
     slots: Mutex<BTreeMap<usize, Slot>>,
@@ -158,7 +158,7 @@ pub(super) struct Studio {
     pub(super) restored: Times,
 }
 
-impl Studio {
+impl RunMedia {
     /// `None` when the run has no media.
     pub(super) fn start(settings: &LoadSettings, bind_ip: IpAddr) -> io::Result<Option<Self>> {
         if settings.media == Media::Signaling {

@@ -8,11 +8,11 @@ mod caller;
 mod client;
 mod error;
 mod incoming;
+mod media;
 mod messages;
 mod settings;
 mod socket;
 mod stream;
-mod studio;
 mod summary;
 mod tally;
 mod tls;
@@ -29,16 +29,16 @@ use tokio::{
 
 pub use caller::{Caller, Told};
 pub use error::{CallerError, LoadError, SettingsError, UpstreamError};
+pub use media::MediaSummary;
 pub use settings::{
     LoadSettings, MEDIA_KBPS_MAX, MEDIA_SESSIONS_MAX, MEDIA_THREADS_MAX, MESSAGE_BYTES_MAX, Media,
     OUTAGES_MAX, Outages, RAMP_MAX, RATE_MAX, SESSIONS_MAX, Scenario, Upstream,
 };
-pub use studio::MediaSummary;
 pub use summary::{Percentiles, Summary, UpstreamSummary};
 
 use client::Run;
+use media::RunMedia;
 use socket::Target;
-use studio::Studio;
 use tally::{Tally, read};
 use upstream::{Control, Outage};
 
@@ -92,13 +92,13 @@ pub async fn run(
     };
     target.reach(settings.local_addresses.first().copied()).await?;
     let bind_ip = settings.local_addresses.first().copied().map_or_else(|| target.local_ip(), Ok)?;
-    let studio = Studio::start(&settings, bind_ip).map_err(LoadError::Media)?.map(Arc::new);
+    let media = RunMedia::start(&settings, bind_ip).map_err(LoadError::Media)?.map(Arc::new);
     let (end, ended) = watch::channel(false);
     let (outage, outage_seen) = watch::channel(Outage::default());
     let groups = if settings.players_per_stream > 0 { settings.group(settings.sessions) + 1 } else { 0 };
     let published = (0..groups).map(|_| watch::Sender::new(false)).collect();
     let tally = Tally::new();
-    let run = Arc::new(Run { settings, target, tally, studio, published, outage: outage_seen, stop: ended });
+    let run = Arc::new(Run { settings, target, tally, media, published, outage: outage_seen, stop: ended });
     let reporter = tokio::spawn(report(Arc::clone(&run), progress));
     let pictures = tokio::spawn(watch_pictures(Arc::clone(&run)));
     let begun = Instant::now();
@@ -149,7 +149,7 @@ async fn work(
 async fn until_all_run(run: &Run) {
     let wanted = read(&run.tally.established);
     let patience = Instant::now() + run.settings.connect_timeout;
-    let pictures_move = || run.studio.as_ref().is_none_or(|studio| studio.moving_all());
+    let pictures_move = || run.media.as_ref().is_none_or(|media| media.moving_all());
     while (read(&run.tally.running) < wanted || !pictures_move()) && Instant::now() < patience {
         sleep(Duration::from_millis(20)).await;
     }
@@ -157,12 +157,12 @@ async fn until_all_run(run: &Run) {
 
 /// Looks at all pictures again and again, until it is aborted.
 async fn watch_pictures(run: Arc<Run>) {
-    let Some(studio) = &run.studio else { return };
-    let mut looks = interval(studio::LOOK_INTERVAL);
+    let Some(media) = &run.media else { return };
+    let mut looks = interval(media::LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         looks.tick().await;
-        studio.look(*run.outage.borrow());
+        media.look(*run.outage.borrow());
     }
 }
 
@@ -210,7 +210,7 @@ async fn report(run: Arc<Run>, progress: impl Fn(Progress)) {
             running: read(&run.tally.running),
             received: read(&run.tally.received),
             errors: run.tally.errors().values().sum(),
-            pictures: run.studio.as_ref().map(|studio| studio.moving()),
+            pictures: run.media.as_ref().map(|media| media.moving()),
             upstream_is_down: run.outage.borrow().is_down(),
             hint: hint(&run, begun.elapsed()),
         });

@@ -74,9 +74,9 @@ impl Client {
         self.stream.tries += 1;
         self.stream.asked_at = Instant::now();
         self.stream.state = State::Asked;
-        let media = match &run.studio {
+        let media = match &run.media {
             None => None,
-            Some(studio) => Some(studio.client(self.number, publishes).await?),
+            Some(all) => Some(all.client(self.number, publishes).await?),
         };
         let id = messages::stream_id(self.number, self.stream.tries);
         let name = messages::stream_name(self.stream.group);
@@ -180,8 +180,8 @@ impl Client {
             self.tell_players(false);
         }
         self.stream.media = None;
-        if let Some(studio) = &self.run.studio {
-            studio.leave(self.number);
+        if let Some(media) = &self.run.media {
+            media.leave(self.number);
         }
     }
 

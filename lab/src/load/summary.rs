@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     Media,
     client::Run,
-    studio::{MediaSummary, Studio},
+    media::{MediaSummary, RunMedia},
     tally::read,
 };
 
@@ -127,7 +127,7 @@ impl Summary {
         let tally = &run.tally;
         let seconds = measured.as_secs_f64();
         let (sent, received) = (read(&tally.sent), read(&tally.received));
-        let studio = run.studio.as_deref();
+        let media = run.media.as_deref();
         Self {
             started: read(&tally.started),
             established: read(&tally.established),
@@ -151,12 +151,12 @@ impl Summary {
             publish: tally.publish.percentiles(),
             play: tally.play.percentiles(),
             restore: tally.restore.percentiles(),
-            media: studio.map(Studio::summary),
+            media: media.map(RunMedia::summary),
             upstream: run.settings.upstream.as_ref().map(|_| UpstreamSummary {
                 outages_ms: tally.outages_ms.lock().clone(),
                 session_restored: tally.session_restored.percentiles(),
                 stream_restored: tally.stream_restored.percentiles(),
-                picture_restored: studio.map(|studio| studio.restored.percentiles()).unwrap_or_default(),
+                picture_restored: media.map(|media| media.restored.percentiles()).unwrap_or_default(),
             }),
             seconds,
             notes: notes(run),
