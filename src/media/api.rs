@@ -226,9 +226,9 @@ pub struct Descriptors {
 }
 
 impl MediaSettings {
-    /// Descriptors of a worker at rest: poll and its two copies, waker, the port in UDP and TCP, the
-    /// shared socket and the two that look for routes.
-    const WORKER_DESCRIPTORS: usize = 9;
+    /// Descriptors of a worker at rest: poll, waker, the port in UDP and TCP, the shared socket and the two
+    /// that look for routes.
+    const WORKER_DESCRIPTORS: usize = 7;
 
     /// What these settings may take of the process's descriptors. A further one that is missing fails the
     /// stream that needs it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rand::{RngExt as _, distr::Alphanumeric};
+use rand::{RngExt as _, distr::Alphanumeric, rngs::StdRng};
 use str0m::{config::DtlsCert, crypto::CryptoProvider};
 
 use super::sdp::{Credentials, Fingerprint, Hash};
@@ -42,9 +42,8 @@ impl std::fmt::Debug for Identity {
 
 /// Fresh ICE credentials: 48 bits of name to tell legs apart, 142 bits of secret (RFC 8445 asks
 /// for 24 and 128).
-pub(crate) fn credentials() -> Credentials {
-    let mut random = rand::rng();
+pub(crate) fn credentials(random: &mut StdRng) -> Credentials {
     let mut word =
-        |length: usize| (&mut random).sample_iter(Alphanumeric).take(length).map(char::from).collect();
+        |length: usize| (&mut *random).sample_iter(Alphanumeric).take(length).map(char::from).collect();
     Credentials { ufrag: word(8), password: word(24) }
 }

@@ -4,21 +4,22 @@
 //! check it is a stranger's: it lives for seconds, little is read of it, and there are few of
 //! them per address and in all; the oldest gives way to the next. After that it lives as long as
 //! its leg, or until checks cease.
+//!
+//! Decides about connections and has none: whoever accepts and reads them tells, and closes and
+//! writes what the outputs say.
 
 use std::{
     collections::{BTreeSet, HashMap},
-    io::{self, ErrorKind},
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use crate::address::{Counted, network};
-use mio::{
-    Interest, Registry, Token,
-    net::{TcpListener, TcpStream},
-};
 
-use super::framing::{Framed, Reading, Sent};
+use super::{
+    framing::Frames,
+    output::{ConnectionId, Output},
+};
 
 /// The places of unchecked connections: how many each address has, over all workers.
 pub(crate) use crate::address::Counts as Places;
@@ -30,13 +31,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(90);
 /// Pause between two searches for those.
 const SWEEP_PACE: Duration = Duration::from_secs(1);
 
-/// Connections accepted per turn.
-const ACCEPTS_MAX: usize = 64;
-
 /// A connection of a client.
 #[derive(Debug)]
 struct Connection {
-    framed: Framed,
+    frames: Frames,
     peer: SocketAddr,
     local: Option<IpAddr>,
     standing: Standing,
@@ -59,18 +57,14 @@ enum Standing {
 /// All connections of one worker.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    listener: TcpListener,
-    registry: Registry,
-    by_token: HashMap<usize, Connection>,
-    by_peer: HashMap<SocketAddr, usize>,
-    /// Tokens count up: the oldest first.
-    unchecked: BTreeSet<usize>,
+    by_id: HashMap<ConnectionId, Connection>,
+    by_peer: HashMap<SocketAddr, ConnectionId>,
+    /// Numbers count up: the oldest first.
+    unchecked: BTreeSet<ConnectionId>,
     places: Places,
     first: usize,
     next: usize,
     limits: Limits,
-    /// The system could not accept, and will not announce again what waits.
-    accept_again: bool,
     swept: Instant,
     refused: u64,
 }
@@ -92,171 +86,153 @@ pub(crate) struct Limits {
     pub(crate) unchecked_per_address_max: usize,
 }
 
-/// A whole frame.
+/// What was read of a connection: whole datagrams.
 #[derive(Debug)]
-pub(crate) struct Frame {
+pub(crate) struct Heard {
     pub(crate) source: SocketAddr,
+    /// The address of ours that it came to.
     pub(crate) local: Option<IpAddr>,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) datagrams: Vec<Vec<u8>>,
 }
 
 impl Connections {
-    /// Listens on an address. Tokens are given out from `first`.
-    ///
-    /// # Errors
-    ///
-    /// If the port is taken or the address is not ours.
-    pub(crate) fn listen(
-        address: SocketAddr,
-        registry: Registry,
-        listener_token: Token,
-        first: usize,
-        limits: Limits,
-        places: Places,
-    ) -> io::Result<Self> {
-        let mut listener = TcpListener::bind(address)?;
-        registry.register(&mut listener, listener_token, Interest::READABLE)?;
-        Ok(Self {
-            listener,
-            registry,
-            by_token: HashMap::new(),
+    /// None yet. They are numbered from `first`.
+    pub(crate) fn new(first: usize, limits: Limits, places: Places, now: Instant) -> Self {
+        Self {
+            by_id: HashMap::new(),
             by_peer: HashMap::new(),
             unchecked: BTreeSet::new(),
             places,
             first,
             next: first,
             limits,
-            accept_again: false,
-            swept: Instant::now(),
+            swept: now,
             refused: 0,
-        })
-    }
-
-    /// Is this the token of a connection?
-    pub(crate) const fn owns(&self, token: Token) -> bool {
-        token.0 >= self.first
-    }
-
-    /// Takes new connections. True: there may be more.
-    pub(crate) fn accept(&mut self, now: Instant) -> bool {
-        self.accept_again = false;
-        for _ in 0..ACCEPTS_MAX {
-            match self.listener.accept() {
-                Ok((stream, peer)) => self.admit(stream, peer, now),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                // It ended before we came to it.
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "no connection accepted for media");
-                    self.accept_again = true;
-                    return false;
-                }
-            }
         }
-        true
     }
 
-    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr, now: Instant) {
+    /// Is this the number of a client's connection?
+    pub(crate) const fn owns(&self, connection: ConnectionId) -> bool {
+        connection.0 >= self.first
+    }
+
+    /// A client has connected. None: there is no place for it, it is to be closed.
+    pub(crate) fn accepted(
+        &mut self,
+        peer: SocketAddr,
+        local: Option<IpAddr>,
+        now: Instant,
+        outputs: &mut Vec<Output>,
+    ) -> Option<ConnectionId> {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let Some(place) = self.place(peer.ip()) else {
+        let Some(place) = self.place(peer.ip(), outputs) else {
             self.refused += 1;
-            return;
+            return None;
         };
-        let token = self.next;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.registry.register(&mut stream, Token(token), interest).is_err() {
-            return;
-        }
+        let id = ConnectionId(self.next);
         self.next += 1;
-        let local = stream.local_addr().ok().map(|a| a.ip().to_canonical());
-        let framed = Framed::new(stream, self.limits.output_bytes_max);
+        let frames = Frames::new(self.limits.output_bytes_max);
         let standing = Standing::Unchecked { since: now, received_bytes: 0, place };
-        self.by_token.insert(token, Connection { framed, peer, local, standing });
-        self.by_peer.insert(peer, token);
-        self.unchecked.insert(token);
+        self.by_id.insert(id, Connection { frames, peer, local, standing });
+        self.by_peer.insert(peer, id);
+        self.unchecked.insert(id);
+        Some(id)
     }
 
     /// A place for a new connection, if need be that of the oldest which has not shown who it is.
-    fn place(&mut self, address: IpAddr) -> Option<Counted> {
+    fn place(&mut self, address: IpAddr, outputs: &mut Vec<Output>) -> Option<Counted> {
         let limits = self.limits;
         // First of all it is its own address that makes room: no other pays for one that has enough.
         if let Some(place) = self.places.take(address, limits.unchecked_per_address_max) {
-            if self.by_token.len() >= limits.connections_max
+            if self.by_id.len() >= limits.connections_max
                 || self.unchecked.len() >= limits.unchecked_connections_max
             {
                 let oldest = self.unchecked.first().copied()?;
                 self.refused += 1;
-                self.remove(oldest);
+                self.close(oldest, outputs);
             }
             return Some(place);
         }
         let network = network(address);
-        let of_address = |token: &&usize| {
-            let standing = self.by_token.get(token).map(|c| &c.standing);
+        let of_address = |id: &&ConnectionId| {
+            let standing = self.by_id.get(id).map(|c| &c.standing);
             matches!(standing, Some(Standing::Unchecked { place, .. }) if place.network() == network)
         };
         // None: they are with other workers.
         let oldest = self.unchecked.iter().find(of_address).copied()?;
         self.refused += 1;
-        self.remove(oldest);
+        self.close(oldest, outputs);
         self.places.take(address, limits.unchecked_per_address_max)
     }
 
-    /// Reads a turn and hands out whole frames. True: there may be more.
-    pub(crate) fn read(&mut self, token: Token) -> (Vec<Frame>, bool) {
-        let Some(connection) = self.by_token.get_mut(&token.0) else { return (Vec::new(), false) };
-        let bytes_max = match connection.standing {
+    /// How many bytes may be read of a connection now. A stranger that used up what it has is closed.
+    pub(crate) fn may_read(&mut self, id: ConnectionId, outputs: &mut Vec<Output>) -> usize {
+        let Some(connection) = self.by_id.get(&id) else { return 0 };
+        let bytes = match connection.standing {
             Standing::Unchecked { received_bytes, .. } => {
                 self.limits.unchecked_bytes_max.saturating_sub(received_bytes)
             }
             Standing::Checked { .. } => usize::MAX,
         };
-        if bytes_max == 0 {
+        if bytes == 0 {
             self.refused += 1;
-            self.remove(token.0);
-            return (Vec::new(), false);
+            self.close(id, outputs);
         }
-        let mut frames = Vec::new();
-        let (reading, count) = connection.framed.read_at_most(bytes_max, &mut frames);
+        bytes
+    }
+
+    /// These bytes were read of a connection.
+    pub(crate) fn bytes(&mut self, id: ConnectionId, bytes: &[u8]) -> Option<Heard> {
+        let connection = self.by_id.get_mut(&id)?;
         if let Standing::Unchecked { received_bytes, .. } = &mut connection.standing {
-            *received_bytes += count;
+            *received_bytes += bytes.len();
         }
-        let (source, local) = (connection.peer, connection.local);
-        if reading == Reading::Ended {
-            self.remove(token.0);
-        }
-        let frames = frames.into_iter().map(|bytes| Frame { source, local, bytes }).collect();
-        (frames, reading == Reading::More)
+        let mut datagrams = Vec::new();
+        connection.frames.take(bytes, &mut datagrams);
+        Some(Heard { source: connection.peer, local: connection.local, datagrams })
     }
 
     /// A connection passed a connectivity check.
     pub(crate) fn checked(&mut self, peer: SocketAddr, now: Instant) {
-        let Some(token) = self.by_peer.get(&peer) else { return };
-        if let Some(connection) = self.by_token.get_mut(token) {
+        let Some(id) = self.by_peer.get(&peer) else { return };
+        if let Some(connection) = self.by_id.get_mut(id) {
             connection.standing = Standing::Checked { at: now };
-            self.unchecked.remove(token);
+            self.unchecked.remove(id);
         }
     }
 
     /// Sends a datagram to a connected client. False: it was dropped.
-    pub(crate) fn send(&mut self, peer: SocketAddr, bytes: &[u8]) -> bool {
-        let Some(token) = self.by_peer.get(&peer).copied() else { return false };
-        let Some(connection) = self.by_token.get_mut(&token) else { return false };
-        let sent = connection.framed.send(bytes);
-        if sent == Sent::Ended {
-            self.remove(token);
-        }
-        sent == Sent::Taken
+    pub(crate) fn send(&mut self, peer: SocketAddr, bytes: &[u8], outputs: &mut Vec<Output>) -> bool {
+        let Some(id) = self.by_peer.get(&peer).copied() else { return false };
+        let Some(connection) = self.by_id.get_mut(&id) else { return false };
+        outputs.push(Output::Write(id));
+        connection.frames.send(bytes)
     }
 
-    /// Lets go whoever passed no check in time, or none for long, and accepts what the system
-    /// could not accept before.
-    pub(crate) fn sweep(&mut self, now: Instant) {
-        if self.accept_again {
-            // What is left is announced, or tried the next time.
-            let _ = self.accept(now);
+    /// What waits to be written to a connection.
+    pub(crate) fn unwritten(&self, id: ConnectionId) -> &[u8] {
+        self.by_id.get(&id).map(|c| c.frames.unwritten()).unwrap_or_default()
+    }
+
+    /// So many bytes of that were written.
+    pub(crate) fn wrote(&mut self, id: ConnectionId, count: usize) {
+        if let Some(connection) = self.by_id.get_mut(&id) {
+            connection.frames.wrote(count);
         }
+    }
+
+    /// A connection has ended.
+    pub(crate) fn closed(&mut self, id: ConnectionId) {
+        self.unchecked.remove(&id);
+        if let Some(connection) = self.by_id.remove(&id)
+            && self.by_peer.get(&connection.peer) == Some(&id)
+        {
+            self.by_peer.remove(&connection.peer);
+        }
+    }
+
+    /// Lets go whoever passed no check in time, or none for long.
+    pub(crate) fn sweep(&mut self, now: Instant, outputs: &mut Vec<Output>) {
         let late = |c: &Connection| match c.standing {
             Standing::Unchecked { since, .. } => {
                 now.saturating_duration_since(since) > self.limits.unchecked_max
@@ -264,19 +240,19 @@ impl Connections {
             Standing::Checked { at } => now.saturating_duration_since(at) > SILENCE_MAX,
         };
         let oldest = self.unchecked.iter().copied();
-        let mut gone: Vec<usize> =
-            oldest.take_while(|token| self.by_token.get(token).is_none_or(late)).collect();
+        let mut gone: Vec<ConnectionId> =
+            oldest.take_while(|id| self.by_id.get(id).is_none_or(late)).collect();
         if now.saturating_duration_since(self.swept) >= SWEEP_PACE {
             self.swept = now;
-            gone.extend(self.by_token.iter().filter(|(_, c)| late(c)).map(|(token, _)| *token));
+            gone.extend(self.by_id.iter().filter(|(_, c)| late(c)).map(|(id, _)| *id));
         }
-        for token in gone {
-            self.remove(token);
+        for id in gone {
+            self.close(id, outputs);
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_token.len()
+        self.by_id.len()
     }
 
     /// Connections that got no place, or lost it without having passed a check.
@@ -285,30 +261,24 @@ impl Connections {
     }
 
     /// The leg of this client has no use for its connection any more.
-    pub(crate) fn end(&mut self, peer: SocketAddr) {
-        if let Some(token) = self.by_peer.get(&peer).copied() {
-            self.remove(token);
+    pub(crate) fn end(&mut self, peer: SocketAddr, outputs: &mut Vec<Output>) {
+        if let Some(id) = self.by_peer.get(&peer).copied() {
+            self.close(id, outputs);
         }
     }
 
-    fn remove(&mut self, token: usize) {
-        self.unchecked.remove(&token);
-        if let Some(connection) = self.by_token.remove(&token)
-            && self.by_peer.get(&connection.peer) == Some(&token)
-        {
-            self.by_peer.remove(&connection.peer);
+    fn close(&mut self, id: ConnectionId, outputs: &mut Vec<Output>) {
+        if let Some(connection) = self.by_id.get_mut(&id) {
+            let last_words = connection.frames.take_unwritten();
+            outputs.push(Output::Close { connection: id, last_words });
         }
+        self.closed(id);
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
-    use std::{
-        io::{Read as _, Write as _},
-        net::Ipv4Addr,
-    };
-
     use super::*;
 
     const LIMITS: Limits = Limits {
@@ -320,145 +290,126 @@ mod tests {
         unchecked_per_address_max: 4,
     };
 
-    fn connections(limits: Limits) -> (mio::Poll, Connections, SocketAddr) {
-        let poll = mio::Poll::new().unwrap();
-        let registry = poll.registry().try_clone().unwrap();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let places = Places::default();
-        let connections = Connections::listen(address, registry, Token(0), 1, limits, places).unwrap();
-        let address = connections.listener.local_addr().unwrap();
-        (poll, connections, address)
+    /// Connections, and what they had closed.
+    struct Bed {
+        connections: Connections,
+        outputs: Vec<Output>,
+        start: Instant,
     }
 
-    /// The other end has been closed.
-    fn is_closed(stream: &mut std::net::TcpStream) -> bool {
-        stream.set_nonblocking(true).unwrap();
-        !matches!(stream.read(&mut [0; 8]), Err(e) if e.kind() == ErrorKind::WouldBlock)
-    }
-
-    /// Works until the condition holds.
-    fn until(
-        poll: &mut mio::Poll,
-        connections: &mut Connections,
-        mut done: impl FnMut(&Connections, Vec<Frame>) -> bool,
-    ) {
-        let mut events = mio::Events::with_capacity(8);
-        loop {
-            connections.accept(Instant::now());
-            let tokens: Vec<usize> = connections.by_token.keys().copied().collect();
-            let frames = tokens.into_iter().flat_map(|t| connections.read(Token(t)).0).collect();
-            if done(connections, frames) {
-                return;
-            }
-            poll.poll(&mut events, Some(Duration::from_millis(50))).unwrap();
+    impl Bed {
+        fn new(limits: Limits) -> Self {
+            let start = Instant::now();
+            let connections = Connections::new(1, limits, Places::default(), start);
+            Self { connections, outputs: Vec::new(), start }
         }
+
+        fn accept(&mut self, peer: &str) -> Option<ConnectionId> {
+            self.connections.accepted(peer.parse().unwrap(), None, self.start, &mut self.outputs)
+        }
+
+        fn sweep(&mut self, after: Duration) {
+            self.connections.sweep(self.start + after, &mut self.outputs);
+        }
+
+        fn closed(&mut self) -> Vec<usize> {
+            let outputs = std::mem::take(&mut self.outputs);
+            let closed = |o| if let Output::Close { connection, .. } = o { Some(connection.0) } else { None };
+            outputs.into_iter().filter_map(closed).collect()
+        }
+    }
+
+    fn peers(count: u16) -> impl Iterator<Item = String> {
+        (1..=count).map(|port| format!("127.0.0.1:{port}"))
     }
 
     #[test]
-    fn frames_are_found_however_they_are_cut() {
-        let (mut poll, mut connections, address) = connections(LIMITS);
-        let mut client = std::net::TcpStream::connect(address).unwrap();
+    fn datagrams_are_found_however_they_are_cut() {
+        let mut bed = Bed::new(LIMITS);
+        let id = bed.accept("127.0.0.1:1").unwrap();
         let wire = [&[0, 3][..], b"abc", &[0, 0], &[0, 2], b"de"].concat();
         let mut seen: Vec<Vec<u8>> = Vec::new();
         for byte in wire {
-            client.write_all(&[byte]).unwrap();
-            connections.accept(Instant::now());
+            seen.extend(bed.connections.bytes(id, &[byte]).unwrap().datagrams);
         }
-        until(&mut poll, &mut connections, |_, frames| {
-            seen.extend(frames.into_iter().map(|f| f.bytes));
-            seen.len() == 3
-        });
         assert_eq!(seen, [b"abc".to_vec(), Vec::new(), b"de".to_vec()]);
-        drop(client);
-        until(&mut poll, &mut connections, |c, _| c.len() == 0);
-        assert!(connections.by_peer.is_empty());
+        bed.connections.closed(id);
+        assert!(bed.connections.len() == 0 && bed.connections.by_peer.is_empty());
+        assert!(bed.connections.bytes(id, &[0]).is_none());
     }
 
     #[test]
     fn connections_and_what_waits_for_them_are_bounded() {
-        let (mut poll, mut connections, address) = connections(Limits { connections_max: 1, ..LIMITS });
-        let first = std::net::TcpStream::connect(address).unwrap();
-        let peer = first.local_addr().unwrap();
-        until(&mut poll, &mut connections, |c, _| c.by_peer.contains_key(&peer));
-        connections.checked(peer, Instant::now());
-        let mut second = std::net::TcpStream::connect(address).unwrap();
-        until(&mut poll, &mut connections, |c, _| c.refused == 1);
-        assert!(is_closed(&mut second), "one that is checked gives no place");
-        let packet = [0; 1200];
+        let mut bed = Bed::new(Limits { connections_max: 1, ..LIMITS });
+        let first = bed.accept("127.0.0.1:1").unwrap();
+        let peer = "127.0.0.1:1".parse().unwrap();
+        bed.connections.checked(peer, bed.start);
+        assert!(bed.accept("127.0.0.1:2").is_none(), "one that is checked gives no place");
+        assert_eq!(bed.connections.refused, 1);
         let mut sent = 0_u32;
-        while connections.send(peer, &packet) {
+        while bed.connections.send(peer, &[0; 1200], &mut bed.outputs) {
             sent += 1;
-            assert!(sent < 100_000, "nobody reads, and it never ends");
+            assert!(sent < 100, "nobody reads, and it never ends");
         }
-        assert!(connections.by_token[&1].framed.waiting_bytes() <= 20_000);
-        connections.sweep(Instant::now() + Duration::from_secs(60));
-        assert_eq!(connections.len(), 1, "it passed a check");
-        connections.sweep(Instant::now() + SILENCE_MAX + Duration::from_secs(61));
-        assert_eq!(connections.len(), 0, "it has long passed none");
+        assert!(bed.connections.unwritten(first).len() <= 20_000);
+        assert!(bed.closed().is_empty());
+        bed.sweep(Duration::from_secs(60));
+        assert_eq!(bed.connections.len(), 1, "it passed a check");
+        bed.sweep(SILENCE_MAX + Duration::from_secs(61));
+        assert_eq!((bed.connections.len(), bed.closed()), (0, vec![1]), "it has long passed none");
     }
 
     #[test]
     fn a_stranger_that_drips_ends_with_its_time() {
-        let (mut poll, mut connections, address) = connections(LIMITS);
-        let mut stranger = std::net::TcpStream::connect(address).unwrap();
-        until(&mut poll, &mut connections, |c, _| c.len() == 1);
-        let accepted = Instant::now();
+        let mut bed = Bed::new(LIMITS);
+        let id = bed.accept("127.0.0.1:1").unwrap();
         for second in 1..=4 {
-            stranger.write_all(&[0]).unwrap();
-            connections.read(Token(1));
-            connections.sweep(accepted + Duration::from_secs(second));
-            assert_eq!(connections.len(), 1, "it has time to show who it is");
+            bed.connections.bytes(id, &[0]);
+            bed.sweep(Duration::from_secs(second));
+            assert_eq!(bed.connections.len(), 1, "it has time to show who it is");
         }
-        connections.sweep(accepted + Duration::from_secs(6));
-        assert!(connections.len() == 0 && connections.places.addresses() == 0);
+        bed.sweep(Duration::from_secs(6));
+        assert!(bed.connections.len() == 0 && bed.connections.places.addresses() == 0);
+        assert_eq!(bed.closed(), [1]);
     }
 
     #[test]
     fn little_is_read_of_a_stranger() {
-        let (mut poll, mut connections, address) = connections(LIMITS);
-        let mut stranger = std::net::TcpStream::connect(address).unwrap();
-        stranger.write_all(&[0x10; 5_000]).unwrap();
-        until(&mut poll, &mut connections, |c, _| c.refused == 1);
-        assert_eq!(connections.len(), 0, "more than a few checks would take");
+        let mut bed = Bed::new(LIMITS);
+        let id = bed.accept("127.0.0.1:1").unwrap();
+        let room = bed.connections.may_read(id, &mut bed.outputs);
+        assert_eq!(room, 4_096, "more than a few checks would take");
+        bed.connections.bytes(id, &vec![0x10; room]);
+        assert_eq!(bed.connections.may_read(id, &mut bed.outputs), 0);
+        assert_eq!((bed.connections.len(), bed.connections.refused, bed.closed()), (0, 1, vec![1]));
     }
 
     #[test]
     fn strangers_are_few_per_address_and_in_all_and_the_oldest_gives_way() {
-        let (mut poll, mut connections, address) = connections(LIMITS);
-        let mut streams: Vec<_> = (0..8).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-        until(&mut poll, &mut connections, |c, _| c.refused == 4);
-        assert_eq!(
-            streams.iter_mut().map(is_closed).collect::<Vec<_>>(),
-            [true, true, true, true, false, false, false, false]
-        );
+        let mut bed = Bed::new(LIMITS);
+        peers(8).for_each(|peer| assert!(bed.accept(&peer).is_some()));
+        assert_eq!((bed.connections.refused, bed.closed()), (4, vec![1, 2, 3, 4]));
         // Who passes a check is no stranger any more.
-        for stream in &streams[4..] {
-            connections.checked(stream.local_addr().unwrap(), Instant::now());
+        for peer in peers(8).skip(4) {
+            bed.connections.checked(peer.parse().unwrap(), bed.start);
         }
-        assert!(connections.places.addresses() == 0);
-        streams.extend((0..4).map(|_| std::net::TcpStream::connect(address).unwrap()));
-        until(&mut poll, &mut connections, |c, _| c.len() == 8);
-        assert_eq!(connections.refused, 4);
+        assert!(bed.connections.places.addresses() == 0);
+        peers(12).skip(8).for_each(|peer| assert!(bed.accept(&peer).is_some()));
+        assert_eq!((bed.connections.refused, bed.connections.len()), (4, 8));
         // In all: other addresses count as well.
-        connections.limits.unchecked_per_address_max = 0;
-        streams.extend((0..8).map(|_| std::net::TcpStream::connect(address).unwrap()));
-        until(&mut poll, &mut connections, |c, _| c.refused == 10);
-        assert!(connections.len() == 10 && connections.unchecked.len() == 6);
-        assert!(streams[4..8].iter_mut().all(|s| !is_closed(s)), "never one that passed a check");
+        bed.connections.limits.unchecked_per_address_max = 0;
+        peers(20).skip(12).for_each(|peer| assert!(bed.accept(&peer).is_some()));
+        assert_eq!(bed.connections.refused, 10);
+        assert!(bed.connections.len() == 10 && bed.connections.unchecked.len() == 6);
+        assert!(bed.closed().iter().all(|id| *id > 8), "never one that passed a check");
     }
 
     #[test]
     fn an_address_that_has_enough_takes_no_place_of_another() {
-        let limits = Limits { unchecked_connections_max: 5, ..LIMITS };
-        let (mut poll, mut connections, address) = connections(limits);
-        let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        other.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into()).unwrap();
-        other.connect(&address.into()).unwrap();
-        let mut other = std::net::TcpStream::from(other);
-        until(&mut poll, &mut connections, |c, _| c.len() == 1);
-        let _streams: Vec<_> = (0..9).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-        until(&mut poll, &mut connections, |c, _| c.refused == 5);
-        assert_eq!(connections.len(), 5);
-        assert!(!is_closed(&mut other));
+        let mut bed = Bed::new(Limits { unchecked_connections_max: 5, ..LIMITS });
+        let other = bed.accept("127.0.0.2:1").unwrap();
+        peers(9).for_each(|peer| assert!(bed.accept(&peer).is_some()));
+        assert_eq!((bed.connections.refused, bed.connections.len()), (5, 5));
+        assert!(!bed.closed().contains(&other.0));
     }
 }

@@ -22,6 +22,7 @@ use super::{
     MediaSettings, Order, StreamKey,
     certificate::Identity,
     connections::Places,
+    core::Kept,
     counters::{Published, Tally},
     drops::kernel_drops,
     supervisor::{Post, supervise},
@@ -114,16 +115,15 @@ impl MediaHandle {
             let address = worker_address(settings.listen, number)?;
             let (sender, orders) = channel(ORDERS_WAITING_MAX);
             let published = Arc::new(Published::default());
-            let parts = Parts {
+            let kept = Kept {
                 settings: settings.clone(),
                 identity: identity.clone(),
-                orders,
-                published: published.clone(),
                 streams: streams.clone(),
                 places: places.clone(),
                 tally: Tally::default(),
                 last_words: Vec::new(),
             };
+            let parts = Parts { orders, published: published.clone(), kept };
             let (bound, waker) = Bound::new(address, &parts)
                 .map_err(|e| io::Error::new(e.kind(), format!("media port {address}: {e}")))?;
             let post = Arc::new(Post::new(bound.address(), waker));

@@ -13,7 +13,7 @@ use std::{
 
 use str0m::{
     media::Pt,
-    rtp::{ExtensionValues, RtpWrite, Vp8Patch, rtcp::Nack},
+    rtp::{ExtensionValues, RtpWrite, Vp8Patch},
 };
 
 /// A packet is sent again no more often than this: peers ask until it arrives.
@@ -81,11 +81,9 @@ impl Resender {
         self.allowance_tenths = (self.allowance_tenths + SHARE_TENTHS).min(BURST * 10);
     }
 
-    /// The packets that a peer asks for, as far as they are kept and may be sent again.
-    pub(crate) fn asked_for(&mut self, nack: &Nack, now: Instant) -> Vec<Packet> {
-        // The last sequence number is of no interest: 16 bits are enough to find a packet.
-        let lost = nack.reports.iter().flat_map(|entry| entry.into_iter(u64::from(entry.pid).into()));
-        lost.filter_map(|sequence| self.again(*sequence as u16, now)).collect()
+    /// The packets with these numbers, as far as they are kept and may be sent again.
+    pub(crate) fn asked_for(&mut self, lost: &[u16], now: Instant) -> Vec<Packet> {
+        lost.iter().filter_map(|sequence| self.again(*sequence, now)).collect()
     }
 
     /// The packet with this number, if it is kept and may be sent again.

@@ -1,19 +1,17 @@
-//! Names that stand where a candidate's address should, looked up on threads of their own: a
-//! worker never waits for a name server.
+//! Names that stand where a candidate's address should: who waits for which, what is remembered
+//! and how many are looked up at once. Looks up nothing itself (that is `lookups`).
 
 use std::{
     collections::{HashMap, VecDeque},
-    net::{IpAddr, ToSocketAddrs as _},
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    net::IpAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-/// Most lookups at once per worker, each on its thread. One that hangs costs the others a share of
-/// the pace, no more.
-const LOOKUPS_MAX: usize = 4;
+use super::output::Output;
+
+/// Most lookups at once per worker. One that hangs costs the others a share of the pace, no more.
+pub(crate) const LOOKUPS_MAX: usize = 4;
 
 /// Most that wait for an address per worker.
 const WAITING_MAX: usize = 4_096;
@@ -30,57 +28,38 @@ const FRESH_FAILURE: Duration = Duration::from_secs(1);
 /// Most addresses of a name that are used, in the order of the system's preference (RFC 6724).
 const ADDRESSES_MAX: usize = 4;
 
-type Lookup = fn(&str) -> Vec<IpAddr>;
-
-/// The lookups of one worker, and who waits for them.
-pub(crate) struct Resolver<A> {
-    lookup: Lookup,
+/// The names that one worker has looked up, and who waits for them.
+#[derive(Debug)]
+pub(crate) struct Names<A> {
     /// By name, running or queued.
     waiting: HashMap<Arc<str>, Vec<A>>,
     waiting_count: usize,
     queue: VecDeque<Arc<str>>,
     running: usize,
     known: HashMap<Arc<str>, (Instant, Vec<IpAddr>)>,
-    sender: SyncSender<(Arc<str>, Vec<IpAddr>)>,
-    answers: Receiver<(Arc<str>, Vec<IpAddr>)>,
 }
 
-impl<A> std::fmt::Debug for Resolver<A> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolver").field("running", &self.running).finish_non_exhaustive()
-    }
-}
-
-impl<A> Default for Resolver<A> {
+impl<A> Default for Names<A> {
     fn default() -> Self {
-        Self::with(ask_system)
-    }
-}
-
-impl<A> Resolver<A> {
-    fn with(lookup: Lookup) -> Self {
-        // Each lookup sends once, and counts as running until that is read: nobody ever waits here.
-        let (sender, answers) = sync_channel(LOOKUPS_MAX);
         Self {
-            lookup,
             waiting: HashMap::new(),
             waiting_count: 0,
             queue: VecDeque::new(),
             running: 0,
             known: HashMap::new(),
-            sender,
-            answers,
         }
     }
+}
 
+impl<A> Names<A> {
     /// The addresses of a name that was looked up lately; none if it has none.
     pub(crate) fn known(&self, name: &str, now: Instant) -> Option<&[IpAddr]> {
         let (at, addresses) = self.known.get(name)?;
         is_fresh(*at, addresses, now).then_some(addresses)
     }
 
-    /// Has a name looked up. The answer comes by [`Self::poll`]. False: too many wait.
-    pub(crate) fn ask(&mut self, name: &str, asker: A) -> bool {
+    /// Has a name looked up. The answer comes by [`Self::looked_up`]. False: too many wait.
+    pub(crate) fn ask(&mut self, name: &str, asker: A, outputs: &mut Vec<Output>) -> bool {
         if self.waiting_count >= WAITING_MAX {
             return false;
         }
@@ -92,22 +71,25 @@ impl<A> Resolver<A> {
         let name: Arc<str> = name.into();
         self.waiting.insert(name.clone(), vec![asker]);
         self.queue.push_back(name);
-        self.start();
+        self.start(outputs);
         true
     }
 
-    /// Who has an answer now, and which. Never waits.
-    pub(crate) fn poll(&mut self, now: Instant) -> Vec<(A, Vec<IpAddr>)> {
-        let mut answered = Vec::new();
-        while let Ok((name, addresses)) = self.answers.try_recv() {
-            self.running = self.running.saturating_sub(1);
-            let askers = self.waiting.remove(&name).unwrap_or_default();
-            self.waiting_count = self.waiting_count.saturating_sub(askers.len());
-            answered.extend(askers.into_iter().map(|asker| (asker, addresses.clone())));
-            self.remember(name, addresses, now);
-            self.start();
-        }
-        answered
+    /// A lookup has ended: who waited for it, and for which addresses.
+    pub(crate) fn looked_up(
+        &mut self,
+        name: Arc<str>,
+        mut addresses: Vec<IpAddr>,
+        now: Instant,
+        outputs: &mut Vec<Output>,
+    ) -> (Vec<A>, Vec<IpAddr>) {
+        addresses.truncate(ADDRESSES_MAX);
+        self.running = self.running.saturating_sub(1);
+        let askers = self.waiting.remove(&name).unwrap_or_default();
+        self.waiting_count = self.waiting_count.saturating_sub(askers.len());
+        self.remember(name, addresses.clone(), now);
+        self.start(outputs);
+        (askers, addresses)
     }
 
     fn remember(&mut self, name: Arc<str>, addresses: Vec<IpAddr>, now: Instant) {
@@ -119,20 +101,11 @@ impl<A> Resolver<A> {
         }
     }
 
-    fn start(&mut self) {
+    fn start(&mut self, outputs: &mut Vec<Output>) {
         while self.running < LOOKUPS_MAX {
             let Some(name) = self.queue.pop_front() else { return };
-            let (lookup, sender, told) = (self.lookup, self.sender.clone(), name.clone());
             self.running += 1;
-            let work = move || {
-                let mut addresses = lookup(&told);
-                addresses.truncate(ADDRESSES_MAX);
-                // A worker that has ended waits for nothing.
-                let _ = sender.send((told, addresses));
-            };
-            if std::thread::Builder::new().name("media-names".to_owned()).spawn(work).is_err() {
-                let _ = self.sender.send((name, Vec::new()));
-            }
+            outputs.push(Output::LookUp(name));
         }
     }
 }
@@ -142,104 +115,85 @@ fn is_fresh(at: Instant, addresses: &[IpAddr], now: Instant) -> bool {
     now.saturating_duration_since(at) < fresh
 }
 
-fn ask_system(name: &str) -> Vec<IpAddr> {
-    let mut addresses = Vec::new();
-    for found in (name, 0).to_socket_addrs().into_iter().flatten() {
-        let ip = found.ip().to_canonical();
-        if !addresses.contains(&ip) {
-            addresses.push(ip);
-        }
-    }
-    addresses
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
-    use std::{
-        net::Ipv4Addr,
-        sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    };
+    use std::net::Ipv4Addr;
 
     use super::*;
 
-    fn until_answered<A>(resolver: &mut Resolver<A>, count: usize) -> Vec<(A, Vec<IpAddr>)> {
-        let (mut answered, started) = (Vec::new(), Instant::now());
-        while answered.len() < count {
-            assert!(started.elapsed() < Duration::from_secs(30), "no answer came");
-            answered.extend(resolver.poll(Instant::now()));
-            std::thread::yield_now();
-        }
-        answered
+    fn started(outputs: &mut Vec<Output>) -> Vec<Arc<str>> {
+        let name = |o| if let Output::LookUp(name) = o { Some(name) } else { None };
+        std::mem::take(outputs).into_iter().filter_map(name).collect()
     }
 
     #[test]
     fn a_name_is_looked_up_once_for_all_who_ask_and_remembered_for_a_while() {
-        static LOOKUPS: AtomicUsize = AtomicUsize::new(0);
-        let mut resolver = Resolver::with(|_| {
-            LOOKUPS.fetch_add(1, Ordering::Relaxed);
-            vec![Ipv4Addr::LOCALHOST.into(); ADDRESSES_MAX + 1]
-        });
-        assert!(resolver.known("a", Instant::now()).is_none());
-        assert!((0..3).all(|asker| resolver.ask("a", asker)));
-        let answered = until_answered(&mut resolver, 3);
-        assert_eq!(answered.iter().map(|(asker, _)| *asker).collect::<Vec<_>>(), [0, 1, 2]);
-        assert!(answered.iter().all(|(_, addresses)| addresses.len() == ADDRESSES_MAX));
-        assert_eq!(LOOKUPS.load(Ordering::Relaxed), 1);
-        assert!(resolver.known("a", Instant::now()).is_some());
-        assert!(resolver.known("a", Instant::now() + FRESH).is_none());
+        let (mut names, mut outputs, now) = (Names::default(), Vec::new(), Instant::now());
+        assert!(names.known("a", now).is_none());
+        assert!((0..3).all(|asker| names.ask("a", asker, &mut outputs)));
+        assert_eq!(started(&mut outputs), ["a".into()]);
+        let found = vec![Ipv4Addr::LOCALHOST.into(); ADDRESSES_MAX + 1];
+        let (askers, addresses) = names.looked_up("a".into(), found, now, &mut outputs);
+        assert_eq!((askers, addresses.len()), (vec![0, 1, 2], ADDRESSES_MAX));
+        assert!(names.known("a", now).is_some() && names.known("a", now + FRESH).is_none());
     }
 
     #[test]
     fn that_a_name_has_no_address_is_soon_forgotten() {
-        let mut resolver = Resolver::with(|_| Vec::new());
-        resolver.ask("a", ());
-        assert!(until_answered(&mut resolver, 1)[0].1.is_empty());
-        assert_eq!(resolver.known("a", Instant::now()), Some(&[][..]));
-        assert!(resolver.known("a", Instant::now() + FRESH_FAILURE).is_none());
+        let (mut names, mut outputs, now) = (Names::default(), Vec::new(), Instant::now());
+        names.ask("a", (), &mut outputs);
+        assert!(names.looked_up("a".into(), Vec::new(), now, &mut outputs).1.is_empty());
+        assert_eq!(names.known("a", now), Some(&[][..]));
+        assert!(names.known("a", now + FRESH_FAILURE).is_none());
     }
 
     #[test]
     fn lookups_that_hang_delay_others_within_bounds() {
-        static RUNNING: AtomicUsize = AtomicUsize::new(0);
-        static HANG: AtomicBool = AtomicBool::new(true);
-        let mut resolver = Resolver::with(|name| {
-            assert!(RUNNING.fetch_add(1, Ordering::SeqCst) < LOOKUPS_MAX, "as many as allowed");
-            while name.starts_with("hangs") && HANG.load(Ordering::SeqCst) {
-                std::thread::yield_now();
-            }
-            RUNNING.fetch_sub(1, Ordering::SeqCst);
-            Vec::new()
-        });
+        let (mut names, mut outputs, now) = (Names::default(), Vec::new(), Instant::now());
         for number in 0..LOOKUPS_MAX - 1 {
-            resolver.ask(&format!("hangs{number}"), 0);
+            names.ask(&format!("hangs{number}"), 0, &mut outputs);
         }
         for number in 1..=20 {
-            resolver.ask(&format!("quick{number}"), number);
+            names.ask(&format!("quick{number}"), number, &mut outputs);
         }
-        let first: Vec<i32> = until_answered(&mut resolver, 20).into_iter().map(|(asker, _)| asker).collect();
-        assert_eq!(first, (1..=20).collect::<Vec<_>>());
-        HANG.store(false, Ordering::SeqCst);
-        until_answered(&mut resolver, LOOKUPS_MAX - 1);
-        assert_eq!((resolver.running, resolver.waiting_count), (0, 0));
+        let mut answered = Vec::new();
+        let (mut running, mut hang) = (0, Vec::new());
+        loop {
+            let new = started(&mut outputs);
+            running += new.len();
+            assert!(running <= LOOKUPS_MAX, "as many as allowed");
+            let (slow, quick): (Vec<_>, Vec<_>) = new.into_iter().partition(|n| n.starts_with("hangs"));
+            hang.extend(slow);
+            if quick.is_empty() {
+                break;
+            }
+            for name in quick {
+                running -= 1;
+                answered.extend(names.looked_up(name, Vec::new(), now, &mut outputs).0);
+            }
+        }
+        assert_eq!(answered, (1..=20).collect::<Vec<_>>());
+        for name in hang {
+            names.looked_up(name, Vec::new(), now, &mut outputs);
+        }
+        assert_eq!((names.running, names.waiting_count), (0, 0));
     }
 
     #[test]
     fn who_waits_and_what_is_remembered_is_bounded() {
-        let mut resolver = Resolver::with(|_| Vec::new());
-        // Nobody polls, so nobody is answered.
-        let asked = (0..WAITING_MAX + 10).filter(|n| resolver.ask(&format!("n{}", n % 1000), ())).count();
+        let (mut names, mut outputs, now) = (Names::default(), Vec::new(), Instant::now());
+        let ask = |names: &mut Names<()>, n: usize, outputs: &mut Vec<Output>| {
+            names.ask(&format!("n{}", n % 1000), (), outputs)
+        };
+        let asked = (0..WAITING_MAX + 10).filter(|n| ask(&mut names, *n, &mut outputs)).count();
         assert_eq!(asked, WAITING_MAX);
-        until_answered(&mut resolver, WAITING_MAX);
-        assert!(resolver.known.len() <= NAMES_MAX);
-        assert!(resolver.ask("next", ()));
-    }
-
-    #[test]
-    fn the_system_is_asked() {
-        let mut resolver = Resolver::default();
-        resolver.ask("localhost", ());
-        let answered = until_answered(&mut resolver, 1);
-        assert!(answered[0].1.iter().all(IpAddr::is_loopback) && !answered[0].1.is_empty());
+        while !outputs.is_empty() {
+            for name in started(&mut outputs) {
+                names.looked_up(name, Vec::new(), now, &mut outputs);
+            }
+        }
+        assert!(names.known.len() <= NAMES_MAX && names.waiting_count == 0);
+        assert!(names.ask("next", (), &mut outputs));
     }
 }

@@ -13,7 +13,7 @@ use str0m::{Candidate, net::Protocol};
 
 use super::StreamKey;
 
-pub(crate) use upstream::{UpstreamRoute, UpstreamRoutes, Watched};
+pub(crate) use upstream::{NoSocketLeft, UpstreamRoute, UpstreamRoutes};
 
 /// Where a datagram came from: an address means another peer in TCP than in UDP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

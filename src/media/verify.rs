@@ -16,7 +16,10 @@ use str0m::{
     },
 };
 
-use super::sdp::{Fingerprint, Hash};
+use super::{
+    sdp::{Fingerprint, Hash},
+    transport::TransportError,
+};
 
 /// What `str0m` sees of a certificate that was accepted. No certificate reads like this: they are
 /// DER and begin with 0x30.
@@ -39,15 +42,15 @@ pub(crate) fn build(
     provider: &Arc<CryptoProvider>,
     fingerprints: &[Fingerprint],
     now: Instant,
-) -> Result<Rtc, String> {
+) -> Result<Rtc, TransportError> {
     let expected = Fingerprint::preferred(fingerprints);
     let (mut rtc, fingerprint) = match expected.as_slice() {
-        [] => return Err("no fingerprint to check the certificate of the peer by".to_owned()),
+        [] => return Err(TransportError::NoFingerprint),
         [only] if only.hash == Hash::Sha256 => {
             (config.set_crypto_provider(provider.clone()).build(now), only.clone())
         }
         _ => {
-            let accepted = Fingerprint::of(Hash::Sha256, ACCEPTED).ok_or("SHA-256 does not work")?;
+            let accepted = Fingerprint::of(Hash::Sha256, ACCEPTED).ok_or(TransportError::NoDigest)?;
             let wrapped = CryptoProvider { dtls_provider: &Judging, ..CryptoProvider::clone(provider) };
             EXPECTED.set(Some(expected));
             let rtc = config.set_crypto_provider(Arc::new(wrapped)).build(now);
@@ -146,7 +149,7 @@ impl DtlsInstance for Judge {
 mod tests {
     use super::*;
 
-    fn built(fingerprints: &[Fingerprint]) -> Result<Rtc, String> {
+    fn built(fingerprints: &[Fingerprint]) -> Result<Rtc, TransportError> {
         let provider = Arc::new(str0m::crypto::from_feature_flags());
         build(RtcConfig::new(), &provider, fingerprints, Instant::now())
     }

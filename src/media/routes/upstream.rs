@@ -8,17 +8,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    io,
     net::SocketAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use mio::{Interest, Registry, Token, net::TcpStream};
-
 use crate::media::{
     StreamKey,
-    socket::{Socket, SourceProbe},
+    output::{ConnectionId, Output, SocketId},
 };
 
 /// How long an address that a leg has left stays taken. A server needs most of a minute to notice
@@ -43,15 +39,6 @@ pub(crate) struct UpstreamRoute {
     pub(crate) transport: usize,
 }
 
-/// What a token stands for.
-#[derive(Clone, Debug)]
-pub(crate) enum Watched {
-    /// A UDP socket that legs share.
-    Shared(Arc<Socket>),
-    /// A connection to a TCP candidate.
-    Connection(UpstreamRoute),
-}
-
 /// Who has an address of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holder {
@@ -61,9 +48,10 @@ enum Holder {
 }
 
 /// A socket and the addresses that are heard on it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Shared {
-    socket: Arc<Socket>,
+    /// The system has opened it.
+    is_open: bool,
     holders: HashMap<SocketAddr, Holder>,
     /// Oldest first; also addresses that were taken again since.
     left: VecDeque<(SocketAddr, Instant)>,
@@ -115,16 +103,19 @@ impl Shared {
     }
 }
 
+/// No socket is left for a leg: there are as many as allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("as many sockets of upstream legs as allowed")]
+pub(crate) struct NoSocketLeft;
+
 /// The upstream side of one worker's tables.
 #[derive(Debug)]
 pub(crate) struct UpstreamRoutes {
-    registry: Registry,
-    /// By token, which count up. The first is there for good.
-    sockets: BTreeMap<usize, Shared>,
-    connections: HashMap<usize, UpstreamRoute>,
+    /// Numbers count up. The first is there for good.
+    sockets: BTreeMap<SocketId, Shared>,
+    connections: HashMap<ConnectionId, UpstreamRoute>,
     /// By our user name fragment.
     by_name: HashMap<String, UpstreamRoute>,
-    probe: SourceProbe,
     next: usize,
     descriptors_max: usize,
     buffer_bytes: usize,
@@ -133,163 +124,198 @@ pub(crate) struct UpstreamRoutes {
 }
 
 impl UpstreamRoutes {
-    /// Opens the socket that legs share. Tokens are given out from `first`. Beside it legs may have
-    /// `descriptors_max` sockets and connections.
-    ///
-    /// # Errors
-    ///
-    /// If the system has no socket left.
-    pub(crate) fn new(
-        registry: Registry,
-        first: usize,
-        descriptors_max: usize,
-        buffer_bytes: usize,
-    ) -> io::Result<Self> {
-        let mut routes = Self {
-            registry,
-            sockets: BTreeMap::new(),
+    /// With the socket that legs share, which is open and bears the number `first`; others count up from
+    /// there. Beside it legs may have `descriptors_max` sockets and connections.
+    pub(crate) fn new(first: usize, descriptors_max: usize, buffer_bytes: usize, now: Instant) -> Self {
+        let shared = Shared { is_open: true, ..Shared::default() };
+        Self {
+            sockets: BTreeMap::from([(SocketId(first), shared)]),
             connections: HashMap::new(),
             by_name: HashMap::new(),
-            probe: SourceProbe::new()?,
-            next: first,
+            next: first + 1,
             descriptors_max,
             buffer_bytes,
-            now: Instant::now(),
-        };
-        routes.open(buffer_bytes)?;
-        Ok(routes)
+            now,
+        }
     }
 
-    fn open(&mut self, buffer_bytes: usize) -> io::Result<Token> {
-        let mut socket = Socket::ephemeral(buffer_bytes)?;
-        let token = self.next_token();
-        self.registry.register(socket.source(), token, Interest::READABLE)?;
-        let shared =
-            Shared { socket: Arc::new(socket), holders: HashMap::new(), left: VecDeque::new(), live: 0 };
-        self.sockets.insert(token.0, shared);
-        Ok(token)
-    }
-
-    const fn next_token(&mut self) -> Token {
-        let token = Token(self.next);
+    const fn next_number(&mut self) -> usize {
+        let number = self.next;
         self.next += 1;
-        token
+        number
     }
 
-    /// Finds a socket on which a leg can have all these addresses, and gives them to it.
+    /// Finds a socket on which a leg can have all these addresses, and gives them to it. One that has
+    /// to be opened for it is named as well; see [`Self::is_open`].
     ///
     /// # Errors
     ///
-    /// If that takes a further socket, and the system or our bound has none left.
+    /// If that takes a further socket, and our bound leaves none.
     pub(crate) fn attach(
         &mut self,
         peers: &[SocketAddr],
         route: UpstreamRoute,
-    ) -> io::Result<(Arc<Socket>, Token)> {
+        outputs: &mut Vec<Output>,
+    ) -> Result<SocketId, NoSocketLeft> {
         let now = self.now;
-        let with_room = |at_need: bool| {
-            let fits = |s: &Shared| {
-                if at_need { s.has_room_at_need(peers, route) } else { s.has_room(peers, route, now) }
-            };
-            let mut sockets = self.sockets.iter().take(SEARCHED_MAX);
-            sockets.find(|(_, s)| fits(s)).map(|(token, _)| Token(*token))
+        let with_room = self.find_socket(|s| s.has_room(peers, route, now));
+        let socket = match with_room {
+            Some(socket) => socket,
+            None if self.has_room() => self.open(outputs),
+            // Better to hear what a lost leg is still sent than to have none.
+            None => self.find_socket(|s| s.has_room_at_need(peers, route)).ok_or(NoSocketLeft)?,
         };
-        let token = match with_room(false) {
-            Some(token) => token,
-            None => {
-                // Better to hear what a lost leg is still sent than to have none.
-                let at_need = with_room(true);
-                self.open_another().or_else(|error| at_need.ok_or(error))?
-            }
-        };
-        let shared = self.sockets.get_mut(&token.0).ok_or(io::ErrorKind::NotFound)?;
-        shared.claim(peers, route);
-        Ok((shared.socket.clone(), token))
+        self.take(socket, peers, route);
+        Ok(socket)
     }
 
-    fn open_another(&mut self) -> io::Result<Token> {
-        if !self.has_room(0) {
-            return Err(io::Error::other("as many sockets of upstream legs as allowed"));
+    /// The same, but without opening one.
+    ///
+    /// # Errors
+    ///
+    /// If on each socket another leg has one of these addresses.
+    pub(crate) fn attach_at_need(
+        &mut self,
+        peers: &[SocketAddr],
+        route: UpstreamRoute,
+    ) -> Result<SocketId, NoSocketLeft> {
+        let fits = |s: &Shared| s.is_open && s.has_room_at_need(peers, route);
+        let socket = self.find_socket(fits).ok_or(NoSocketLeft)?;
+        self.take(socket, peers, route);
+        Ok(socket)
+    }
+
+    fn find_socket(&self, fits: impl Fn(&Shared) -> bool) -> Option<SocketId> {
+        let mut sockets = self.sockets.iter().take(SEARCHED_MAX);
+        sockets.find(|(_, shared)| fits(shared)).map(|(socket, _)| *socket)
+    }
+
+    fn take(&mut self, socket: SocketId, peers: &[SocketAddr], route: UpstreamRoute) {
+        if let Some(shared) = self.sockets.get_mut(&socket) {
+            shared.claim(peers, route);
         }
-        self.open(self.buffer_bytes.min(FURTHER_BUFFER_BYTES_MAX))
     }
 
-    /// May a leg open one more after so many that are not counted yet?
-    pub(crate) fn has_room(&self, more: usize) -> bool {
-        self.len() + more < self.descriptors_max
+    fn open(&mut self, outputs: &mut Vec<Output>) -> SocketId {
+        let socket = SocketId(self.next_number());
+        self.sockets.insert(socket, Shared::default());
+        let buffer_bytes = self.buffer_bytes.min(FURTHER_BUFFER_BYTES_MAX);
+        outputs.push(Output::OpenSocket { socket, buffer_bytes });
+        socket
+    }
+
+    /// Has the system opened this socket?
+    pub(crate) fn is_open(&self, socket: SocketId) -> bool {
+        self.sockets.get(&socket).is_some_and(|s| s.is_open)
+    }
+
+    /// The system opened a socket, or could not: then nobody is on it any more. Returns who was on it.
+    pub(crate) fn opened(&mut self, socket: SocketId, is_open: bool) -> Vec<UpstreamRoute> {
+        let Some(shared) = self.sockets.get_mut(&socket) else { return Vec::new() };
+        shared.is_open = is_open;
+        let mut routes = Vec::new();
+        for holder in shared.holders.values() {
+            if let Holder::Leg(route) = holder
+                && !routes.contains(route)
+            {
+                routes.push(*route);
+            }
+        }
+        if !is_open {
+            self.sockets.remove(&socket);
+        }
+        // Not in the order of a hash: what follows from the same inputs is the same.
+        routes.sort_by_key(|route| (route.stream, route.generation, route.transport));
+        routes
+    }
+
+    /// May a leg open one more?
+    fn has_room(&self) -> bool {
+        self.len() < self.descriptors_max
     }
 
     /// Gives further addresses on a socket to a leg. False: somebody has one of them.
-    pub(crate) fn claim(&mut self, token: Token, peers: &[SocketAddr], route: UpstreamRoute) -> bool {
+    pub(crate) fn claim(&mut self, socket: SocketId, peers: &[SocketAddr], route: UpstreamRoute) -> bool {
         let now = self.now;
-        let shared = self.sockets.get_mut(&token.0);
+        let shared = self.sockets.get_mut(&socket);
         let Some(shared) = shared.filter(|s| s.has_room(peers, route, now)) else { return false };
         shared.claim(peers, route);
         true
     }
 
     /// A leg leaves a socket. One that nobody has addresses on is closed, unless it is the first.
-    pub(crate) fn release(&mut self, token: Token, peers: &[SocketAddr], route: UpstreamRoute) {
+    pub(crate) fn release(
+        &mut self,
+        socket: SocketId,
+        peers: &[SocketAddr],
+        route: UpstreamRoute,
+        outputs: &mut Vec<Output>,
+    ) {
         let now = self.now;
-        let Some(shared) = self.sockets.get_mut(&token.0) else { return };
+        let Some(shared) = self.sockets.get_mut(&socket) else { return };
         shared.release(peers, route, now);
-        let is_first = self.sockets.first_key_value().is_some_and(|(first, _)| *first == token.0);
-        if !is_first && self.sockets.get(&token.0).is_some_and(|s| s.live == 0) {
-            self.sockets.remove(&token.0);
+        let is_unused = shared.live == 0;
+        let is_first = self.sockets.first_key_value().is_some_and(|(first, _)| *first == socket);
+        if !is_first && is_unused {
+            self.sockets.remove(&socket);
+            outputs.push(Output::CloseSocket(socket));
         }
     }
 
     /// Forgets a stream that cannot give back itself what it had.
-    pub(crate) fn forget(&mut self, stream: StreamKey) {
-        self.connections.retain(|_, route| route.stream != stream);
+    pub(crate) fn forget(&mut self, stream: StreamKey, outputs: &mut Vec<Output>) {
+        self.connections.retain(|connection, route| {
+            let is_theirs = route.stream == stream;
+            if is_theirs {
+                outputs.push(Output::Close { connection: *connection, last_words: Vec::new() });
+            }
+            !is_theirs
+        });
         self.by_name.retain(|_, route| route.stream != stream);
         let mut had = Vec::new();
-        for (token, shared) in &self.sockets {
+        for (socket, shared) in &self.sockets {
             for (peer, holder) in &shared.holders {
                 if let Holder::Leg(route) = holder
                     && route.stream == stream
                 {
-                    had.push((Token(*token), *peer, *route));
+                    had.push((*socket, *peer, *route));
                 }
             }
         }
-        for (token, peer, route) in had {
-            self.release(token, &[peer], route);
+        for (socket, peer, route) in had {
+            self.release(socket, &[peer], route, outputs);
         }
     }
 
-    /// Watches a connection.
-    ///
-    /// # Errors
-    ///
-    /// If the system cannot.
-    pub(crate) fn add_connection(
+    /// Has the system connect for a leg. None: there are as many sockets and connections as allowed.
+    pub(crate) fn connect(
         &mut self,
-        stream: &mut TcpStream,
+        remote: SocketAddr,
         route: UpstreamRoute,
-    ) -> io::Result<Token> {
-        let token = self.next_token();
-        self.registry.register(stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.connections.insert(token.0, route);
-        Ok(token)
-    }
-
-    /// Forgets a connection; its watch ends with its descriptor.
-    pub(crate) fn remove_connection(&mut self, token: Token) {
-        self.connections.remove(&token.0);
-    }
-
-    pub(crate) fn find(&self, token: Token) -> Option<Watched> {
-        if let Some(route) = self.connections.get(&token.0) {
-            return Some(Watched::Connection(*route));
+        outputs: &mut Vec<Output>,
+    ) -> Option<ConnectionId> {
+        if !self.has_room() {
+            return None;
         }
-        let shared = self.sockets.get(&token.0)?;
-        Some(Watched::Shared(shared.socket.clone()))
+        let connection = ConnectionId(self.next_number());
+        self.connections.insert(connection, route);
+        outputs.push(Output::Connect { connection, remote });
+        Some(connection)
+    }
+
+    /// Forgets a connection that has ended.
+    pub(crate) fn remove_connection(&mut self, connection: ConnectionId) {
+        self.connections.remove(&connection);
+    }
+
+    /// The leg that a connection belongs to.
+    pub(crate) fn connection(&self, connection: ConnectionId) -> Option<UpstreamRoute> {
+        self.connections.get(&connection).copied()
     }
 
     /// The leg that has an address on a socket.
-    pub(crate) fn peer(&self, token: Token, peer: SocketAddr) -> Option<UpstreamRoute> {
-        let shared = self.sockets.get(&token.0)?;
+    pub(crate) fn peer(&self, socket: SocketId, peer: SocketAddr) -> Option<UpstreamRoute> {
+        let shared = self.sockets.get(&socket)?;
         match shared.holders.get(&peer)? {
             Holder::Leg(route) => Some(*route),
             Holder::Left(_) => None,
@@ -306,12 +332,6 @@ impl UpstreamRoutes {
 
     pub(crate) fn name(&self, ufrag: &str) -> Option<UpstreamRoute> {
         self.by_name.get(ufrag).copied()
-    }
-
-    /// Our end of the way to an upstream, nominal in that other legs have it too. None: no route.
-    pub(crate) fn local_towards(&self, peer: SocketAddr) -> Option<SocketAddr> {
-        let port = self.sockets.first_key_value()?.1.socket.local().port();
-        self.probe.towards(peer).ok().map(|ip| SocketAddr::new(ip, port))
     }
 
     /// Sockets and connections of legs, beside the one that is there for good.
@@ -335,10 +355,8 @@ impl UpstreamRoutes {
 mod tests {
     use super::*;
 
-    fn routes(descriptors_max: usize) -> (mio::Poll, UpstreamRoutes) {
-        let poll = mio::Poll::new().unwrap();
-        let registry = poll.registry().try_clone().unwrap();
-        (poll, UpstreamRoutes::new(registry, 1, descriptors_max, 65_536).unwrap())
+    fn routes(descriptors_max: usize) -> (UpstreamRoutes, Vec<Output>) {
+        (UpstreamRoutes::new(1, descriptors_max, 65_536, Instant::now()), Vec::new())
     }
 
     fn route(stream: u64) -> UpstreamRoute {
@@ -351,69 +369,87 @@ mod tests {
 
     #[test]
     fn legs_share_a_socket_unless_they_share_an_address() {
-        let (_poll, mut routes) = routes(10);
-        let (_, first) = routes.attach(&[at(1), at(2)], route(1)).unwrap();
-        assert_eq!(routes.attach(&[at(3)], route(2)).unwrap().1, first);
-        let (_, further) = routes.attach(&[at(4), at(2)], route(3)).unwrap();
+        let (mut routes, mut outputs) = routes(10);
+        let first = routes.attach(&[at(1), at(2)], route(1), &mut outputs).unwrap();
+        assert_eq!(routes.attach(&[at(3)], route(2), &mut outputs).unwrap(), first);
+        let further = routes.attach(&[at(4), at(2)], route(3), &mut outputs).unwrap();
         assert!(further != first && routes.len() == 1);
-        assert_eq!(routes.attach(&[at(1)], route(4)).unwrap().1, further, "it is shared as well");
+        assert_eq!(routes.attach(&[at(1)], route(4), &mut outputs).unwrap(), further, "it is shared as well");
         let found =
             [(first, 2), (further, 2), (further, 1), (further, 3)].map(|(t, p)| routes.peer(t, at(p)));
         assert_eq!(found, [Some(route(1)), Some(route(3)), Some(route(4)), None]);
         // A claim is for what is free, or one's own already.
         assert!(routes.claim(first, &[at(1), at(9)], route(1)) && !routes.claim(first, &[at(9)], route(2)));
-        routes.release(further, &[at(4), at(2)], route(3));
-        routes.release(further, &[at(1)], route(4));
-        assert!(routes.find(further).is_none(), "nobody is on it any more");
-        routes.release(first, &[at(1), at(2), at(9)], route(1));
-        routes.release(first, &[at(3)], route(2));
-        assert!(routes.is_empty() && routes.find(first).is_some(), "the first is there for good");
+        routes.release(further, &[at(4), at(2)], route(3), &mut outputs);
+        routes.release(further, &[at(1)], route(4), &mut outputs);
+        assert!(
+            matches!(outputs.as_slice(), [Output::OpenSocket { socket, .. }, Output::CloseSocket(closed)]
+            if *socket == further && *closed == further),
+            "nobody is on it any more: {outputs:?}"
+        );
+        routes.release(first, &[at(1), at(2), at(9)], route(1), &mut outputs);
+        routes.release(first, &[at(3)], route(2), &mut outputs);
+        assert!(routes.is_empty() && outputs.len() == 2, "the first is there for good");
     }
 
     #[test]
     fn an_address_that_was_left_is_not_given_to_the_next_leg_for_a_while() {
-        let (_poll, mut routes) = routes(1);
-        let (_, first) = routes.attach(&[at(1)], route(1)).unwrap();
-        routes.release(first, &[at(1)], route(1));
+        let (mut routes, mut outputs) = routes(1);
+        let first = routes.attach(&[at(1)], route(1), &mut outputs).unwrap();
+        routes.release(first, &[at(1)], route(1), &mut outputs);
         assert_eq!(routes.peer(first, at(1)), None, "what still comes is nobody's");
-        let (_, further) = routes.attach(&[at(1)], route(2)).unwrap();
+        let further = routes.attach(&[at(1)], route(2), &mut outputs).unwrap();
         assert_ne!(further, first);
         // None is left: better the old one than none, unless a leg has it.
-        assert_eq!(routes.attach(&[at(1)], route(3)).unwrap().1, first);
-        assert!(routes.attach(&[at(1)], route(4)).is_err());
-        routes.release(first, &[at(1)], route(3));
-        routes.release(further, &[at(1)], route(2));
+        assert_eq!(routes.attach(&[at(1)], route(3), &mut outputs).unwrap(), first);
+        assert!(routes.attach(&[at(1)], route(4), &mut outputs).is_err());
+        routes.release(first, &[at(1)], route(3), &mut outputs);
+        routes.release(further, &[at(1)], route(2), &mut outputs);
         routes.now += LEFT_MAX;
-        assert_eq!(routes.attach(&[at(1)], route(5)).unwrap().1, first, "it is long ago");
+        assert_eq!(routes.attach(&[at(1)], route(5), &mut outputs).unwrap(), first, "it is long ago");
     }
 
     #[test]
     fn what_is_left_is_bounded() {
-        let (_poll, mut routes) = routes(0);
-        let token = Token(*routes.sockets.first_key_value().unwrap().0);
+        let (mut routes, mut outputs) = routes(0);
+        let socket = *routes.sockets.first_key_value().unwrap().0;
         for n in 0..LEFT_ADDRESSES_MAX + 100 {
             let peer = SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 1));
-            routes.attach(&[peer], route(1)).unwrap();
-            routes.release(token, &[peer], route(1));
+            routes.attach(&[peer], route(1), &mut outputs).unwrap();
+            routes.release(socket, &[peer], route(1), &mut outputs);
         }
-        let shared = &routes.sockets[&token.0];
+        let shared = &routes.sockets[&socket];
         assert!(shared.left.len() <= LEFT_ADDRESSES_MAX && shared.holders.len() <= LEFT_ADDRESSES_MAX);
         // Time forgets them as well.
         routes.now += LEFT_MAX;
-        routes.attach(&[at(1)], route(1)).unwrap();
-        routes.release(token, &[at(1)], route(1));
-        assert_eq!(routes.sockets[&token.0].holders.len(), 1);
+        routes.attach(&[at(1)], route(1), &mut outputs).unwrap();
+        routes.release(socket, &[at(1)], route(1), &mut outputs);
+        assert_eq!(routes.sockets[&socket].holders.len(), 1);
     }
 
     #[test]
     fn a_stream_that_broke_leaves_nothing() {
-        let (_poll, mut routes) = routes(10);
-        routes.attach(&[at(1)], route(1)).unwrap();
-        routes.attach(&[at(1), at(2)], route(2)).unwrap();
+        let (mut routes, mut outputs) = routes(10);
+        routes.attach(&[at(1)], route(1), &mut outputs).unwrap();
+        routes.attach(&[at(1), at(2)], route(2), &mut outputs).unwrap();
         routes.add_name("a".to_owned(), route(2));
-        routes.forget(StreamKey(2));
+        routes.forget(StreamKey(2), &mut outputs);
         assert_eq!((routes.len(), routes.name("a"), routes.peers()), (0, None, 1));
-        routes.forget(StreamKey(1));
+        routes.forget(StreamKey(1), &mut outputs);
         assert!(routes.is_empty());
+    }
+
+    #[test]
+    fn a_socket_that_the_system_does_not_open_is_nobodys() {
+        let (mut routes, mut outputs) = routes(10);
+        let first = routes.attach(&[at(1)], route(1), &mut outputs).unwrap();
+        let further = routes.attach(&[at(1), at(2)], route(2), &mut outputs).unwrap();
+        assert!(routes.is_open(first) && !routes.is_open(further));
+        assert_eq!(routes.opened(further, false), [route(2)]);
+        assert_eq!((routes.peer(further, at(2)), routes.len()), (None, 0));
+        assert!(routes.attach_at_need(&[at(1)], route(2)).is_err(), "another leg has it there");
+        assert_eq!(routes.attach_at_need(&[at(2)], route(2)), Ok(first));
+        let again = routes.attach(&[at(1)], route(3), &mut outputs).unwrap();
+        assert!(routes.opened(again, true) == [route(3)] && routes.is_open(again));
     }
 }

@@ -20,8 +20,8 @@ pub(crate) use fingerprint::{Fingerprint, Hash};
 pub(crate) use model::{
     Codec, CodecKind, Credentials, Description, Direction, Extension, Media, MediaType, Setup, Sources,
 };
-pub(crate) use parse::parse;
-pub(crate) use select::{MID, Plan, TRANSPORT_CC, answer_bundled, pair_up, plan};
+pub(crate) use parse::{Unreadable, parse};
+pub(crate) use select::{MID, Plan, Refusal, TRANSPORT_CC, answer_bundled, pair_up, plan};
 pub(crate) use write::{AnswerMedia, ClientAnswer, OfferMedia, UpstreamOffer};
 
 /// Most bytes of a description that are read; real ones stay below 16 KiB.

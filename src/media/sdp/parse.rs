@@ -8,14 +8,29 @@ use super::{
     Setup, UFRAG_BYTES_MAX, section::Section,
 };
 
+/// Why a description was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("the description is too long")]
+    TooLong,
+    #[error("too many media sections")]
+    TooManySections,
+    #[error("a media line that cannot be read")]
+    MediaLine,
+    #[error("an empty description")]
+    Empty,
+    #[error("no media section")]
+    NoSection,
+}
+
 /// Reads an offer or an answer.
 ///
 /// # Errors
 ///
 /// Says what is wrong if it is no SDP, or past the bounds of the anchor.
-pub(crate) fn parse(text: &str) -> Result<Description, &'static str> {
+pub(crate) fn parse(text: &str) -> Result<Description, Unreadable> {
     if text.len() > SDP_BYTES_MAX {
-        return Err("the description is too long");
+        return Err(Unreadable::TooLong);
     }
     let mut description = Description::default();
     let mut session = Level::default();
@@ -23,9 +38,9 @@ pub(crate) fn parse(text: &str) -> Result<Description, &'static str> {
     for (letter, value) in lines(text) {
         if letter == "m" {
             if sections.len() == MEDIA_SECTIONS_MAX {
-                return Err("too many media sections");
+                return Err(Unreadable::TooManySections);
             }
-            sections.push((Section::new(value).ok_or("a media line that cannot be read")?, Level::default()));
+            sections.push((Section::new(value).ok_or(Unreadable::MediaLine)?, Level::default()));
             continue;
         }
         let (name, rest) = attribute(letter, value);
@@ -44,7 +59,7 @@ pub(crate) fn parse(text: &str) -> Result<Description, &'static str> {
         }
     }
     if sections.is_empty() {
-        return Err(if text.trim().is_empty() { "an empty description" } else { "no media section" });
+        return Err(if text.trim().is_empty() { Unreadable::Empty } else { Unreadable::NoSection });
     }
     description.media =
         sections.into_iter().map(|(section, level)| section.finish(level.or(&session))).collect();

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
+use rand::RngExt as _;
 use str0m::media::Mid;
 
 use crate::{
     media::{
         Fact, Kind,
-        routes::UpstreamRoute,
+        routes::{NoSocketLeft, UpstreamRoute},
         sdp::{
             self, Codec, Description, Extension, Media, Setup, Taken, answer_bundled, answered_codecs,
             pair_up,
@@ -18,10 +19,12 @@ use crate::{
 };
 
 use super::{
-    Asker, Context, Side, Stream, Upstream,
-    candidates::{Candidates, Named, candidates},
-    leg::{Offered, UpstreamLeg},
-    link::{Link, Ways},
+    Asker, Context, Stream,
+    candidates::{Candidates, candidates},
+    error::{AnswerError, Declined},
+    leg::{Offered, Reaching, UpstreamLeg},
+    legs::Upstream,
+    link::Link,
     offer::{peer_limits, rtx_packets},
     path::{Format, Path},
     transports::Transports,
@@ -37,69 +40,103 @@ pub(super) struct Accepted<'a> {
     place: usize,
 }
 
-/// Why an answer came to no leg.
-#[derive(Debug)]
-enum NoLeg {
-    /// It is of no use to us, but perhaps to the client.
-    Unusable(String),
-    /// It is of use, and we have no socket left.
-    NoSocket(String),
-}
-
-impl From<String> for NoLeg {
-    fn from(reason: String) -> Self {
-        Self::Unusable(reason)
-    }
-}
-
-impl From<&str> for NoLeg {
-    fn from(reason: &str) -> Self {
-        Self::Unusable(reason.to_owned())
-    }
-}
-
 impl Stream {
     /// Takes the upstream's answer to the offer of this epoch.
-    pub(crate) fn upstream_answer(&mut self, epoch: Epoch, text: &str, ctx: &mut Context<'_>) {
-        if !matches!(&self.upstream, Upstream::Offered(offered) if offered.epoch == epoch) {
+    pub(crate) fn upstream_answer(&mut self, epoch: Epoch, answer: String, ctx: &mut Context<'_>) {
+        if !matches!(&self.legs.upstream, Upstream::Offered(offered) if offered.epoch == epoch) {
             return;
         }
-        let Upstream::Offered(offered) = std::mem::replace(&mut self.upstream, Upstream::Absent) else {
-            return;
-        };
-        match self.take_answer(*offered, text, ctx) {
-            Ok(()) => {}
-            Err(NoLeg::Unusable(reason)) => self.reporter.say(Fact::UpstreamFailed { epoch, reason }),
-            Err(NoLeg::NoSocket(reason)) => self.reporter.say(Fact::OutOfSockets { epoch, reason }),
+        let Upstream::Offered(offered) = std::mem::take(&mut self.legs.upstream) else { return };
+        let mut reaching = Reaching { offered: *offered, answer, links: Vec::new() };
+        match self.reach(&mut reaching, ctx) {
+            Ok(()) => {
+                self.legs.upstream = Upstream::Reaching(Box::new(reaching));
+                self.reached(Ok(()), ctx);
+            }
+            Err(error) => self.comes_to_nothing(reaching, &error, ctx),
         }
     }
 
-    fn take_answer(&mut self, offered: Offered, text: &str, ctx: &mut Context<'_>) -> Result<(), NoLeg> {
-        let answer = sdp::parse(text).map_err(str::to_owned)?;
-        let accepted = self.accepted(&offered, &answer)?;
+    /// Finds the ways to the upstream by its answer.
+    fn reach(&mut self, reaching: &mut Reaching, ctx: &mut Context<'_>) -> Result<(), AnswerError> {
+        let Reaching { offered, answer, links } = reaching;
+        let answer = sdp::parse(answer)?;
+        let accepted = self.accepted(offered, &answer)?;
         if self.loses_what_it_sends(&accepted) {
-            return Err("the upstream does not take all that the client sends".into());
+            return Err(AnswerError::LosesMedia);
         }
+        self.generation += 1;
+        let (groups, _) = self.upstream_groups(&answer, &accepted);
+        for (number, group) in groups.iter().enumerate() {
+            let first = group.first().copied().unwrap_or_default();
+            let section = offered.sections.get(first).and_then(Option::as_ref);
+            let remote = accepted.get(first).and_then(Option::as_ref).map(|a| a.media);
+            let (section, remote) = section.zip(remote).ok_or(AnswerError::NoSection)?;
+            let route = UpstreamRoute { stream: self.key, generation: self.generation, transport: number };
+            links.push(Link::new(route, &section.credentials.ufrag, ctx));
+            if let Some(link) = links.last_mut() {
+                find_ways(link, route, remote, ctx)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// There is news of the ways to an upstream that has answered: makes the leg once the system has
+    /// said of each socket and connection whether there is one.
+    pub(super) fn reached(&mut self, outcome: Result<(), NoSocketLeft>, ctx: &mut Context<'_>) {
+        let Upstream::Reaching(reaching) = &self.legs.upstream else { return };
+        if outcome.is_ok() && reaching.links.iter().any(|link| link.is_opening(ctx)) {
+            return;
+        }
+        let Upstream::Reaching(reaching) = std::mem::take(&mut self.legs.upstream) else { return };
+        let mut reaching = *reaching;
+        let made = outcome.map_err(AnswerError::from).and_then(|()| self.take_answer(&mut reaching, ctx));
+        match made {
+            Ok(leg) => {
+                self.legs.upstream = Upstream::Live(Box::new(leg));
+                self.drive_all(ctx);
+            }
+            Err(error) => self.comes_to_nothing(reaching, &error, ctx),
+        }
+    }
+
+    fn comes_to_nothing(&mut self, reaching: Reaching, error: &AnswerError, ctx: &mut Context<'_>) {
+        let (epoch, reason) = (reaching.offered.epoch, error.to_string());
+        reaching.release(ctx);
+        self.reporter.say(if error.is_for_want_of_sockets() {
+            Fact::OutOfSockets { epoch, reason }
+        } else {
+            Fact::UpstreamFailed { epoch, reason }
+        });
+    }
+
+    fn take_answer(
+        &mut self,
+        reaching: &mut Reaching,
+        ctx: &mut Context<'_>,
+    ) -> Result<UpstreamLeg, AnswerError> {
+        for link in &reaching.links {
+            leads_anywhere(link)?;
+        }
+        let Reaching { offered, answer, links } = reaching;
+        let answer = sdp::parse(answer)?;
+        let accepted = self.accepted(offered, &answer)?;
         // An answer that is of no use is no reason to answer the client: it may get this one.
-        let leg = self.make_upstream_leg(&offered, &answer, &accepted, ctx)?;
-        if self.client.is_none()
-            && let Err(reason) = self.make_client_leg(&accepted, ctx)
-        {
-            leg.release(ctx);
-            return Err(reason.into());
+        let mut leg = self.make_upstream_leg(offered, &answer, &accepted, links, ctx)?;
+        if self.legs.client.is_none() {
+            self.make_client_leg(&accepted, ctx)?;
         }
+        leg.links = std::mem::take(links);
         for (index, path) in self.paths.iter_mut().enumerate() {
             let Some(path) = path else { continue };
-            path.attached(self.kind, ctx.now);
+            path.attached(self.kind, ctx.random.random(), ctx.now);
             let taken =
                 accepted.get(index).and_then(Option::as_ref).map(|a| a.taken.as_slice()).unwrap_or_default();
             path.allowed = allowed(self.kind, path.media, taken, &path.formats);
             path.renumbered = renumbered(self.kind, taken);
         }
         self.stats.attached += 1;
-        self.upstream = Upstream::Live(Box::new(leg));
-        self.drive_all(ctx);
-        Ok(())
+        Ok(leg)
     }
 
     /// What the answer makes of each section of the offer; None: it declines the section.
@@ -112,8 +149,8 @@ impl Stream {
         &self,
         offered: &Offered,
         answer: &'a Description,
-    ) -> Result<Vec<Option<Accepted<'a>>>, &'static str> {
-        let mut declined: Option<&str> = None;
+    ) -> Result<Vec<Option<Accepted<'a>>>, AnswerError> {
+        let mut declined: Option<Declined> = None;
         let mut accepted = Vec::with_capacity(offered.sections.len());
         let places = pair_up(&self.client_offer, answer);
         for (index, (section, place)) in offered.sections.iter().zip(places).enumerate() {
@@ -122,38 +159,38 @@ impl Stream {
                 continue;
             };
             let found = place.and_then(|place| Some((place, answer.media.get(place)?)));
-            let (place, media) = found.ok_or("the answer lacks a section of the offer")?;
+            let (place, media) = found.ok_or(AnswerError::LacksSection)?;
             let taken = answered_codecs(&section.codecs, media);
             if let Some(reason) = self.declines(media, &taken) {
-                tracing::info!(stream = %self.key, section = index, reason, "a section is not taken");
+                tracing::info!(stream = %self.key, section = index, %reason, "a section is not taken");
                 declined.get_or_insert(reason);
                 accepted.push(None);
                 continue;
             }
             if media.credentials.is_none() {
-                return Err("the answer has no ICE credentials that can be used");
+                return Err(AnswerError::NoCredentials);
             }
             if media.fingerprints.is_empty() {
-                return Err("the answer has no fingerprint of a hash that we know");
+                return Err(AnswerError::NoFingerprint);
             }
             accepted.push(Some(Accepted { on_wire: on_wire(self.kind, &taken), taken, media, place }));
         }
         match declined {
-            Some(reason) if accepted.iter().all(Option::is_none) => Err(reason),
+            Some(reason) if accepted.iter().all(Option::is_none) => Err(reason.into()),
             _ => Ok(accepted),
         }
     }
 
     /// Why a section is not taken.
-    fn declines(&self, answer: &Media, taken: &[Taken]) -> Option<&'static str> {
+    fn declines(&self, answer: &Media, taken: &[Taken]) -> Option<Declined> {
         let flows = match self.kind {
             Kind::Publish => answer.direction.receives(),
             Kind::Play => answer.direction.sends(),
         };
         let reasons = [
-            (answer.port == 0, "the answer rejects it"),
-            (!flows, "the answer has it go the other way"),
-            (taken.is_empty(), "no common codec"),
+            (answer.port == 0, Declined::Rejected),
+            (!flows, Declined::OtherWay),
+            (taken.is_empty(), Declined::NoCodec),
         ];
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
@@ -166,22 +203,37 @@ impl Stream {
             && self.paths.iter().zip(accepted).any(|(path, taken)| filled(path) && taken.is_none())
     }
 
+    /// The sections that the upstream takes, by transport, and whether it bundles them.
+    fn upstream_groups(
+        &self,
+        answer: &Description,
+        accepted: &[Option<Accepted<'_>>],
+    ) -> (Vec<Vec<usize>>, bool) {
+        let places: Vec<usize> = accepted.iter().flatten().map(|a| a.place).collect();
+        let bundle = self.plan.bundle && answer_bundled(answer, &places);
+        (groups(&taken(accepted), bundle), bundle)
+    }
+
+    /// Without its links: they stay with the caller until nothing can fail any more.
     fn make_upstream_leg(
-        &mut self,
+        &self,
         offered: &Offered,
         answer: &Description,
         accepted: &[Option<Accepted<'_>>],
+        links: &mut [Link],
         ctx: &mut Context<'_>,
-    ) -> Result<UpstreamLeg, NoLeg> {
-        self.generation += 1;
-        let places: Vec<usize> = accepted.iter().flatten().map(|a| a.place).collect();
-        let bundle = self.plan.bundle && answer_bundled(answer, &places);
-        let groups = groups(&taken(accepted), bundle);
-        let mut leg = UpstreamLeg {
+    ) -> Result<UpstreamLeg, AnswerError> {
+        let (groups, bundle) = self.upstream_groups(answer, accepted);
+        let mut transports = Transports::new(groups.len(), self.client_offer.media.len());
+        for (group, link) in groups.iter().zip(links) {
+            let transport = self.make_upstream_transport(offered, group, bundle, accepted, link, ctx)?;
+            transports.add(transport, group);
+        }
+        Ok(UpstreamLeg {
             epoch: offered.epoch,
             generation: self.generation,
-            transports: Transports::new(groups.len(), self.client_offer.media.len()),
-            links: Vec::with_capacity(groups.len()),
+            transports,
+            links: Vec::new(),
             created: ctx.now,
             connected_at: None,
             ended_at: None,
@@ -189,39 +241,23 @@ impl Stream {
             said_complete: false,
             said_silent: false,
             said_codec: false,
-        };
-        for group in groups {
-            match self.make_upstream_transport(offered, &group, bundle, accepted, &leg, ctx) {
-                Ok((transport, link)) => {
-                    leg.transports.add(transport, &group);
-                    leg.links.push(link);
-                }
-                Err(reason) => {
-                    leg.release(ctx);
-                    return Err(reason);
-                }
-            }
-        }
-        Ok(leg)
+        })
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn make_upstream_transport(
         &self,
         offered: &Offered,
         group: &[usize],
         bundle: bool,
         accepted: &[Option<Accepted<'_>>],
-        leg: &UpstreamLeg,
+        link: &mut Link,
         ctx: &mut Context<'_>,
-    ) -> Result<(Transport, Link), NoLeg> {
+    ) -> Result<Transport, AnswerError> {
         let first = group.first().copied().unwrap_or_default();
-        let section =
-            offered.sections.get(first).and_then(Option::as_ref).ok_or("a section that was not offered")?;
-        let remote =
-            accepted.get(first).and_then(Option::as_ref).map(|a| a.media).ok_or("a rejected section")?;
-        let credentials = remote.credentials.as_ref().ok_or("the answer has no ICE credentials")?;
-        let (ways, unknown) = ways_to(remote, ctx)?;
+        let section = offered.sections.get(first).and_then(Option::as_ref).ok_or(AnswerError::NoSection)?;
+        let remote = accepted.get(first).and_then(Option::as_ref).ok_or(AnswerError::NoSection)?.media;
+        let credentials = remote.credentials.as_ref().ok_or(AnswerError::NoCredentials)?;
+        let ways = link.take_ways();
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.upstream_extensions(*i, accepted, bundle)).collect();
         let media = group.iter().zip(&extensions).filter_map(|(index, extensions)| {
@@ -239,59 +275,30 @@ impl Stream {
         });
         let spec = TransportSpec {
             ice_lite: false,
-            local: ways.local.clone(),
+            local: ways.local,
             local_tcp: None,
-            dialed: ways.dialed(),
+            dialed: ways.dialed,
             local_credentials: &section.credentials,
             remote_credentials: credentials,
             remote_fingerprints: &remote.fingerprints,
             // No role in an answer means active, as browsers read it.
             dtls_active: matches!(remote.setup, Some(Setup::Passive | Setup::ActPass)),
-            remote_candidates: ways.candidates.clone(),
+            remote_candidates: ways.candidates,
             media: media.collect(),
             rtx_packets: rtx_packets(ctx.settings),
             stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
             limits: peer_limits(ctx.settings),
         };
-        let transport = Transport::new(&spec, ctx.identity, ctx.now)?;
-        let route = UpstreamRoute {
-            stream: self.key,
-            generation: leg.generation,
-            transport: leg.transports.all.len(),
-        };
-        let output_bytes_max = ctx.settings.tcp_output_bytes_max;
-        let mut link = Link::new(route, &section.credentials.ufrag, output_bytes_max, ctx.upstream_routes);
-        if let Err(error) = link.add(ways, ctx.upstream_routes) {
-            link.release(ctx.upstream_routes);
-            return Err(NoLeg::NoSocket(format!("no socket for the upstream: {error}")));
-        }
-        for named in unknown {
-            let name = named.name.clone();
-            link.lookups += usize::from(ctx.names.ask(&name, Asker { route, named }));
-        }
-        Ok((transport, link))
+        Ok(Transport::new(&spec, ctx.engines, ctx.now)?)
     }
 
     /// A name among the upstream's candidates was looked up.
     pub(crate) fn name_known(&mut self, asker: &Asker, addresses: &[IpAddr], ctx: &mut Context<'_>) {
         let Asker { route, named } = asker;
-        let Some(leg) = self.live_upstream().filter(|leg| leg.generation == route.generation) else { return };
-        let link = leg.links.get_mut(route.transport);
-        let (Some(transport), Some(link)) = (leg.transports.all.get_mut(route.transport), link) else {
-            return;
-        };
+        let Some(link) = self.link(*route) else { return };
         link.lookups = link.lookups.saturating_sub(1);
-        let ways = Ways::find(named.at(addresses), ctx.upstream_routes);
-        let added = transport.add_ways(ways.candidates.clone(), &ways.local, &ways.dialed());
-        let added = added.and_then(|()| link.add(ways, ctx.upstream_routes).map_err(|e| e.to_string()));
-        if let Err(reason) = added {
-            self.on_failed(Side::Upstream, format!("no socket for the upstream: {reason}"), ctx);
-        } else if link.is_dead() {
-            let reason = "no name among the candidates of the answer leads anywhere".to_owned();
-            self.on_failed(Side::Upstream, reason, ctx);
-        } else {
-            self.drive(Side::Upstream, route.transport, ctx);
-        }
+        let outcome = link.add(named.at(addresses), ctx);
+        self.way_changed(*route, outcome, ctx);
     }
 
     /// The name of a section inside `str0m`: its mid where packets carry that, else one of ours.
@@ -315,30 +322,36 @@ impl Stream {
     }
 }
 
-/// The ways to the upstream of a section, and the names that have to be looked up for more.
-fn ways_to(remote: &Media, ctx: &Context<'_>) -> Result<(Ways, Vec<Named>), NoLeg> {
+/// Gives a link the ways to the upstream of a section, and has names looked up for more.
+fn find_ways(
+    link: &mut Link,
+    route: UpstreamRoute,
+    remote: &Media,
+    ctx: &mut Context<'_>,
+) -> Result<(), NoSocketLeft> {
     let Candidates { usable: mut known, named } = candidates(remote);
-    let mut unknown = Vec::new();
     for named in named {
-        match ctx.names.known(&named.name, ctx.now) {
-            Some(addresses) => known.extend(named.at(addresses)),
-            None => unknown.push(named),
+        if let Some(addresses) = ctx.names.known(&named.name, ctx.now) {
+            known.extend(named.at(addresses));
+        } else {
+            let name = named.name.clone();
+            let asked = ctx.names.ask(&name, Asker { route, named }, ctx.outputs);
+            link.lookups += usize::from(asked);
         }
     }
-    let none_at_all = known.is_empty();
-    let ways = Ways::find(known, ctx.upstream_routes);
-    if !ways.candidates.is_empty() || !unknown.is_empty() {
-        return Ok((ways, unknown));
+    link.add(known, ctx)
+}
+
+/// May a transport be made that has this link?
+fn leads_anywhere(link: &Link) -> Result<(), AnswerError> {
+    if !link.is_dead() {
+        return Ok(());
     }
-    if ways.starved {
-        return Err(NoLeg::NoSocket("no descriptor for a connection to the upstream".to_owned()));
-    }
-    let reason = if none_at_all {
-        "the answer has no candidate to send to"
-    } else {
-        "no UDP candidate of the answer has a route, no TCP candidate can be connected to"
-    };
-    Err(reason.into())
+    Err(match link.candidates {
+        _ if link.starved => AnswerError::NoConnection,
+        0 => AnswerError::NoCandidate,
+        _ => AnswerError::NoWay,
+    })
 }
 
 /// The sections that are taken.

@@ -15,6 +15,7 @@ use crate::media::{
 use super::{
     Context, Stream,
     answer::{Accepted, groups, taken},
+    error::AnswerError,
     leg::ClientLeg,
     offer::{new_sources, peer_limits, rtx_packets, uses_remb_anywhere},
     path::Format,
@@ -26,8 +27,8 @@ impl Stream {
         &mut self,
         accepted: &[Option<Accepted<'_>>],
         ctx: &mut Context<'_>,
-    ) -> Result<(), String> {
-        let port = ctx.client_socket.local().port();
+    ) -> Result<(), AnswerError> {
+        let port = ctx.client_local.port();
         let advertised = ctx.settings.advertise.iter().copied();
         let ips: Vec<_> =
             if ctx.settings.advertise.is_empty() { vec![self.local_ip] } else { advertised.collect() };
@@ -38,7 +39,7 @@ impl Stream {
         let sections = self.client_offer.media.len();
         let mut leg = ClientLeg {
             transports: Transports::new(groups.len(), sections),
-            credentials: groups.iter().map(|_| vec![credentials()]).collect(),
+            credentials: groups.iter().map(|_| vec![credentials(ctx.random)]).collect(),
             codecs: vec![Vec::new(); sections],
             sources: vec![None; sections],
             bandwidth: vec![Vec::new(); sections],
@@ -52,7 +53,7 @@ impl Stream {
             silent_since: ctx.now,
         };
         for index in taken {
-            self.answer_section(index, accepted, &mut leg);
+            self.answer_section(index, accepted, &mut leg, ctx);
         }
         for group in &groups {
             let transport = self.make_client_transport(group, leg.transports.all.len(), &leg, ctx)?;
@@ -71,12 +72,18 @@ impl Stream {
             self.mute(self.video_muted, ctx.now);
         }
         let sdp = self.describe(&mut leg, false, ctx);
-        self.client = Some(leg);
+        self.legs.client = Some(leg);
         self.reporter.say(Fact::ClientAnswer { sdp });
         Ok(())
     }
 
-    fn answer_section(&mut self, index: usize, accepted: &[Option<Accepted<'_>>], leg: &mut ClientLeg) {
+    fn answer_section(
+        &mut self,
+        index: usize,
+        accepted: &[Option<Accepted<'_>>],
+        leg: &mut ClientLeg,
+        ctx: &mut Context<'_>,
+    ) {
         let Some(client) = self.client_offer.media.get(index) else { return };
         let Some(theirs) = accepted.get(index).and_then(Option::as_ref) else { return };
         let codecs = client_codecs(self.kind, client, &theirs.taken, self.refuse_h264);
@@ -84,7 +91,7 @@ impl Stream {
             path.formats = codecs.iter().map(Format::of).collect();
         }
         if let Some(slot) = leg.sources.get_mut(index).filter(|_| self.kind == Kind::Play) {
-            *slot = Some(new_sources(codecs.iter().any(|c| c.repair.is_some())));
+            *slot = Some(new_sources(codecs.iter().any(|c| c.repair.is_some()), ctx.random));
         }
         if let Some(slot) = leg.bandwidth.get_mut(index).filter(|_| self.kind == Kind::Publish) {
             slot.clone_from(&theirs.media.bandwidth);
@@ -99,11 +106,11 @@ impl Stream {
         group: &[usize],
         number: usize,
         leg: &ClientLeg,
-        ctx: &Context<'_>,
-    ) -> Result<Transport, String> {
+        ctx: &mut Context<'_>,
+    ) -> Result<Transport, AnswerError> {
         let tells = self.plan.tagged.or_else(|| group.first().copied());
-        let first = tells.and_then(|i| self.client_offer.media.get(i)).ok_or("no section")?;
-        let local = *leg.candidates.first().ok_or("no address to give to the client")?;
+        let first = tells.and_then(|i| self.client_offer.media.get(i)).ok_or(AnswerError::NoSection)?;
+        let local = *leg.candidates.first().ok_or(AnswerError::NoClientAddress)?;
         let extensions: Vec<Vec<Extension>> =
             group.iter().map(|i| self.client_extensions(*i, true)).collect();
         let media = group.iter().zip(&extensions).filter_map(|(index, extensions)| {
@@ -118,17 +125,14 @@ impl Stream {
                 receive: if self.kind == Kind::Publish { client.sources } else { None },
             })
         });
-        let given = leg.credentials.get(number).and_then(|c| c.last()).ok_or("no credentials")?;
+        let given = leg.credentials.get(number).and_then(|c| c.last()).ok_or(AnswerError::NoSection)?;
         let spec = TransportSpec {
             ice_lite: true,
             local: vec![local],
             local_tcp: leg.tcp.then_some(local),
             dialed: Vec::new(),
             local_credentials: given,
-            remote_credentials: first
-                .credentials
-                .as_ref()
-                .ok_or("the client's offer has no ICE credentials")?,
+            remote_credentials: first.credentials.as_ref().ok_or(AnswerError::NoClientCredentials)?,
             remote_fingerprints: &first.fingerprints,
             dtls_active: first.setup == Some(Setup::Passive),
             remote_candidates: Vec::new(),
@@ -137,7 +141,7 @@ impl Stream {
             stats_interval: Some(ctx.settings.stats_interval).filter(|i| !i.is_zero()),
             limits: peer_limits(ctx.settings),
         };
-        Transport::new(&spec, ctx.identity, ctx.now)
+        Ok(Transport::new(&spec, ctx.engines, ctx.now)?)
     }
 
     /// Extensions of the client leg. `on_wire`: those that packets carry. A player that gets no
@@ -209,13 +213,13 @@ impl Stream {
 
     /// Gives the client leg new credentials; its DTLS and SRTP state stays.
     pub(crate) fn revive(&mut self, ctx: &mut Context<'_>) {
-        let Some(mut leg) = self.client.take() else { return };
+        let Some(mut leg) = self.legs.client.take() else { return };
         for (transport, given) in leg.credentials.iter_mut().enumerate() {
             // Older ones stay valid up to this bound, the first to go is the oldest.
             if given.len() > ctx.settings.client_revive_tries_max as usize {
                 ctx.client_routes.remove_name(&given.remove(0).ufrag);
             }
-            given.push(credentials());
+            given.push(credentials(ctx.random));
             self.route(transport, given, ctx);
             if let Some(transport) = leg.transports.all.get_mut(transport) {
                 transport.let_go();
@@ -223,7 +227,7 @@ impl Stream {
         }
         self.stats.revivals += 1;
         let sdp = self.describe(&mut leg, true, ctx);
-        self.client = Some(leg);
+        self.legs.client = Some(leg);
         self.reporter.say(Fact::NewClientCredentials { sdp });
     }
 }

@@ -11,9 +11,10 @@ use crate::{
     media::{
         StreamKey,
         connections::Connections,
+        output::{Output, Via},
         routes::{ClientRoute, Origin},
         sdp::{Codec, Credentials, Sources},
-        socket::{Outbox, Socket},
+        transport::TransportError,
     },
     session::Epoch,
 };
@@ -66,7 +67,7 @@ impl ClientLeg {
         local: Option<IpAddr>,
         bytes: &[u8],
         ctx: &mut Context<'_>,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, TransportError> {
         let route = ClientRoute { stream: key, transport: target.transport };
         let given = self.credentials.get(target.transport).and_then(|all| all.get(target.credentials));
         let transport = self.transports.all.get_mut(target.transport);
@@ -84,12 +85,11 @@ impl ClientLeg {
         ctx.client_routes.add_address(from, route, ctx.now);
         let answer = Transmit {
             proto: from.protocol(),
-            source: ctx.client_socket.local(),
+            source: ctx.client_local,
             destination: from.address,
             contents: checked.answer.into(),
         };
-        let Context { client_socket, client_tcp, outbox, .. } = ctx;
-        send_to_client(client_socket, client_tcp.as_deref_mut(), outbox, &answer, local);
+        send_to_client(answer, local, ctx);
         Ok(true)
     }
 
@@ -98,12 +98,9 @@ impl ClientLeg {
         let mut events = Vec::new();
         for (number, transport) in self.transports.all.iter_mut().enumerate() {
             transport.close();
-            let Context { client_socket, client_tcp, outbox, .. } = ctx;
-            let mut send = |t: &Transmit, local: Option<IpAddr>| {
-                send_to_client(client_socket, client_tcp.as_deref_mut(), outbox, t, local);
-            };
-            transport.drive(ctx.now, &mut send, &mut events, number);
-            client_socket.flush(outbox);
+            let now = ctx.now;
+            let mut send = |t: Transmit, local: Option<IpAddr>| send_to_client(t, local, ctx);
+            transport.drive(now, &mut send, &mut events, number);
             let route = ClientRoute { stream: key, transport: number };
             for address in transport.addresses().collect::<Vec<_>>() {
                 forget_address(address, route, ctx);
@@ -121,23 +118,38 @@ fn forget_address(address: Origin, route: ClientRoute, ctx: &mut Context<'_>) {
         && address.tcp
         && let Some(connections) = ctx.client_tcp.as_deref_mut()
     {
-        connections.end(address.address);
+        connections.end(address.address, ctx.outputs);
     }
 }
 
-/// Sends a datagram of a client leg. Flush the outbox afterwards.
-pub(super) fn send_to_client(
-    socket: &Socket,
-    connections: Option<&mut Connections>,
-    outbox: &mut Outbox,
-    transmit: &Transmit,
-    local: Option<IpAddr>,
-) {
+/// Sends a datagram of a client leg, from this address of ours.
+pub(super) fn send_to_client(transmit: Transmit, local: Option<IpAddr>, ctx: &mut Context<'_>) {
+    let Transmit { destination: to, contents, .. } = transmit;
     if transmit.proto == Protocol::Tcp {
-        let sent = connections.is_some_and(|c| c.send(transmit.destination, &transmit.contents));
-        outbox.sent += u64::from(sent);
+        let send = |c: &mut Connections| c.send(to, &contents, ctx.outputs);
+        let sent = ctx.client_tcp.as_deref_mut().is_some_and(send);
+        ctx.tally.datagrams_sent += u64::from(sent);
     } else {
-        socket.send(outbox, transmit.destination, local, &transmit.contents);
+        ctx.outputs.push(Output::Transmit { via: Via::Clients(local), to, contents });
+    }
+}
+
+/// An upstream leg whose answer is here, and the system has not yet said of each socket and
+/// connection that it takes whether there is one.
+#[derive(Debug)]
+pub(super) struct Reaching {
+    pub(super) offered: Offered,
+    pub(super) answer: String,
+    /// By transport.
+    pub(super) links: Vec<Link>,
+}
+
+impl Reaching {
+    /// Gives back what it holds.
+    pub(super) fn release(self, ctx: &mut Context<'_>) {
+        for link in self.links {
+            link.release(ctx);
+        }
     }
 }
 
@@ -184,13 +196,13 @@ impl UpstreamLeg {
         for (number, transport) in self.transports.all.iter_mut().enumerate() {
             transport.close();
             if let Some(link) = self.links.get_mut(number) {
-                let mut send = |t: &Transmit, _| link.send(ctx.outbox, t);
-                transport.drive(ctx.now, &mut send, &mut events, number);
-                link.flush(ctx.outbox);
+                let now = ctx.now;
+                let mut send = |t: Transmit, _| link.send(t, ctx);
+                transport.drive(now, &mut send, &mut events, number);
             }
         }
         for link in self.links {
-            link.release(ctx.upstream_routes);
+            link.release(ctx);
         }
     }
 }

@@ -6,12 +6,17 @@
 mod answer;
 mod candidates;
 mod client;
+mod error;
 mod leg;
+mod legs;
 mod link;
 mod offer;
 mod path;
 mod relay;
 mod report;
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod testing;
 mod timers;
 mod transports;
 
@@ -20,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::session::Epoch;
+use rand::rngs::StdRng;
 
 use super::{
     Kind, MediaSettings, StreamKey, StreamStats,
@@ -28,39 +33,53 @@ use super::{
     clock::SenderClock,
     connections::Connections,
     counters::Tally,
-    framing::Reading,
-    resolve::Resolver,
-    routes::{ClientRoutes, Origin, UpstreamRoute, UpstreamRoutes},
+    engine::Engines,
+    output::{ConnectionId, NotConnecting, Output, SocketId, WaysOut},
+    resolve::Names,
+    routes::{ClientRoutes, NoSocketLeft, Origin, UpstreamRoute, UpstreamRoutes},
     sdp::{Description, Plan},
-    socket::{Outbox, Socket},
-    transport::{Received, Transport, TransportEvent},
+    transport::{Received, TransportError, TransportEvent},
     watchdog::Watchdog,
 };
-use leg::{ClientLeg, Offered, UpstreamLeg};
+use error::LegEnd;
+use leg::UpstreamLeg;
+use legs::{Legs, Upstream};
+use link::Link;
 use path::Path;
-use transports::Transports;
 
 pub(crate) use offer::Opening;
 pub(crate) use report::Reporter;
 
-/// What a stream needs of its worker.
+/// What a stream needs of its worker: settings, tables, time, and a place to say what is to be done.
 pub(crate) struct Context<'a> {
     pub(crate) settings: &'a MediaSettings,
     pub(crate) identity: &'a Identity,
-    /// Shared by all client legs of the worker.
-    pub(crate) client_socket: &'a Socket,
-    /// The same in TCP, if that is on.
+    /// What lies under each transport.
+    pub(crate) engines: &'a mut dyn Engines,
+    /// Our end of the socket that all client legs share; nominal if it is bound to a wildcard.
+    pub(crate) client_local: SocketAddr,
+    /// Who is connected to the same in TCP, if that is on.
     pub(crate) client_tcp: Option<&'a mut Connections>,
     pub(crate) client_routes: &'a mut ClientRoutes,
     pub(crate) upstream_routes: &'a mut UpstreamRoutes,
     /// Names among candidates of upstreams.
-    pub(crate) names: &'a mut Resolver<Asker>,
+    pub(crate) names: &'a mut Names<Asker>,
+    /// Which address of ours leads where.
+    pub(crate) ways_out: &'a dyn WaysOut,
+    pub(crate) random: &'a mut StdRng,
     pub(crate) tally: &'a mut Tally,
     /// Scratch, empty between calls.
     pub(crate) events: &'a mut Vec<(usize, TransportEvent)>,
-    /// Empty between calls.
-    pub(crate) outbox: &'a mut Outbox,
+    /// What is to be done, in this order.
+    pub(crate) outputs: &'a mut Vec<Output>,
     pub(crate) now: Instant,
+}
+
+impl Context<'_> {
+    /// Our end of the way to an upstream, nominal in that other legs have it too. None: no route.
+    fn local_towards(&self, peer: SocketAddr) -> Option<SocketAddr> {
+        self.ways_out.towards(peer)
+    }
 }
 
 /// Who waits for the address of a name.
@@ -77,15 +96,22 @@ pub(crate) enum Side {
     Upstream,
 }
 
-/// The upstream side at the moment.
-#[derive(Debug)]
-enum Upstream {
-    /// Lost, or not attached yet.
-    Absent,
-    /// Offered, not answered.
-    Offered(Box<Offered>),
-    /// Answered: connecting or connected.
-    Live(Box<UpstreamLeg>),
+impl Side {
+    /// The one across the stream.
+    const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+
+    /// The one that sends the media of such a stream.
+    const fn source(kind: Kind) -> Self {
+        match kind {
+            Kind::Publish => Self::Client,
+            Kind::Play => Self::Upstream,
+        }
+    }
 }
 
 /// An anchored stream.
@@ -101,8 +127,7 @@ pub(crate) struct Stream {
     refuse_h264: bool,
     /// Numbers the session in `o=` lines.
     session_id: u64,
-    client: Option<ClientLeg>,
-    upstream: Upstream,
+    legs: Legs,
     /// Numbers the upstream legs.
     generation: u32,
     /// One per section of the client's offer; None: not live.
@@ -138,8 +163,8 @@ impl Stream {
 
     /// Takes a stream that broke apart: its voice, and what is only to be dropped.
     pub(crate) fn dissolve(self) -> (Reporter, impl Sized) {
-        let Self { reporter, client, upstream, paths, .. } = self;
-        (reporter, (client, upstream, paths))
+        let Self { reporter, legs, paths, .. } = self;
+        (reporter, (legs, paths))
     }
 
     /// The upstream is lost: its leg goes, the client's stays.
@@ -148,8 +173,9 @@ impl Stream {
     }
 
     fn drop_upstream(&mut self, ctx: &mut Context<'_>) {
-        match std::mem::replace(&mut self.upstream, Upstream::Absent) {
+        match std::mem::take(&mut self.legs.upstream) {
             Upstream::Absent | Upstream::Offered(_) => {}
+            Upstream::Reaching(reaching) => reaching.release(ctx),
             Upstream::Live(leg) => {
                 self.was_quiet = self.is_quiet(&leg, ctx.settings.upstream_silence);
                 for path in self.paths.iter_mut().flatten() {
@@ -180,46 +206,10 @@ impl Stream {
     /// The stream is over: both legs say goodbye.
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>) {
         self.drop_upstream(ctx);
-        if let Some(client) = self.client.take() {
+        if let Some(client) = self.legs.client.take() {
             client.release(self.key, ctx);
         }
         self.closed = true;
-    }
-
-    fn epoch(&self) -> Option<Epoch> {
-        match &self.upstream {
-            Upstream::Absent => None,
-            Upstream::Offered(offered) => Some(offered.epoch),
-            Upstream::Live(leg) => Some(leg.epoch),
-        }
-    }
-
-    const fn live_upstream(&mut self) -> Option<&mut UpstreamLeg> {
-        match &mut self.upstream {
-            Upstream::Live(leg) => Some(leg),
-            _ => None,
-        }
-    }
-
-    /// The transports of the leg on one side, if there is one.
-    fn transports(&self, side: Side) -> Option<&Transports> {
-        match (side, &self.upstream) {
-            (Side::Client, _) => self.client.as_ref().map(|client| &client.transports),
-            (Side::Upstream, Upstream::Live(leg)) => Some(&leg.transports),
-            (Side::Upstream, _) => None,
-        }
-    }
-
-    fn transports_mut(&mut self, side: Side) -> Option<&mut Transports> {
-        match (side, &mut self.upstream) {
-            (Side::Client, _) => self.client.as_mut().map(|client| &mut client.transports),
-            (Side::Upstream, Upstream::Live(leg)) => Some(&mut leg.transports),
-            (Side::Upstream, _) => None,
-        }
-    }
-
-    fn transport(&mut self, side: Side, number: usize) -> Option<&mut Transport> {
-        self.transports_mut(side)?.all.get_mut(number)
     }
 
     /// A datagram came in on a client leg, from an address that passed a check.
@@ -230,7 +220,7 @@ impl Stream {
         bytes: &[u8],
         ctx: &mut Context<'_>,
     ) {
-        let Some(found) = self.transport(Side::Client, transport) else { return };
+        let Some(found) = self.legs.transport(Side::Client, transport) else { return };
         let received = found.receive(from, bytes, ctx.now);
         self.received(Side::Client, transport, received, ctx);
     }
@@ -240,7 +230,7 @@ impl Stream {
         &mut self,
         side: Side,
         transport: usize,
-        received: Result<Received, String>,
+        received: Result<Received, TransportError>,
         ctx: &mut Context<'_>,
     ) {
         match received {
@@ -249,7 +239,7 @@ impl Stream {
                 ctx.tally.datagrams_refused += 1;
                 return;
             }
-            Err(reason) => ctx.events.push((transport, TransportEvent::Failed(reason))),
+            Err(error) => ctx.events.push((transport, TransportEvent::Failed(error))),
         }
         self.drive(side, transport, ctx);
     }
@@ -265,7 +255,7 @@ impl Stream {
         ctx: &mut Context<'_>,
     ) -> bool {
         let CheckTarget { transport, credentials } = target;
-        let Some(client) = &mut self.client else { return false };
+        let Some(client) = &mut self.legs.client else { return false };
         match client.check(self.key, target, from, local, bytes, ctx) {
             Ok(false) => return false,
             Ok(true) => tracing::trace!(stream = %self.key, transport, credentials, "client checked"),
@@ -285,10 +275,7 @@ impl Stream {
         ctx: &mut Context<'_>,
     ) {
         let UpstreamRoute { generation, transport, .. } = route;
-        let Upstream::Live(leg) = &mut self.upstream else { return };
-        if leg.generation != generation {
-            return;
-        }
+        let Some(leg) = self.legs.live_mut().filter(|leg| leg.generation == generation) else { return };
         let Some(found) = leg.transports.all.get_mut(transport) else { return };
         let received = found.receive(from, bytes, ctx.now);
         self.received(Side::Upstream, transport, received, ctx);
@@ -299,50 +286,134 @@ impl Stream {
     pub(crate) fn upstream_check(
         &mut self,
         route: UpstreamRoute,
-        socket: mio::Token,
+        socket: SocketId,
         source: SocketAddr,
         bytes: &[u8],
         ctx: &mut Context<'_>,
     ) -> bool {
-        let Upstream::Live(leg) = &mut self.upstream else { return false };
-        if leg.generation != route.generation {
+        let generation = route.generation;
+        let Some(leg) = self.legs.live_mut().filter(|leg| leg.generation == generation) else {
             return false;
-        }
+        };
         let link = leg.links.get_mut(route.transport).filter(|link| link.is_on(socket));
         let (Some(transport), Some(link)) = (leg.transports.all.get_mut(route.transport), link) else {
             return false;
         };
         let from = Origin::udp(source);
-        if !transport.accepts(from, bytes, ctx.now) || !link.learn(source, ctx.upstream_routes) {
+        if !transport.accepts(from, bytes, ctx.now) || !link.learn(source, ctx) {
             return false;
         }
         self.upstream_datagram(route, from, bytes, ctx);
         true
     }
 
-    /// A connection to the upstream has something to say. True: there may be more.
-    pub(crate) fn read_upstream_connection(
+    /// These bytes came on a connection to the upstream.
+    pub(crate) fn upstream_bytes(
         &mut self,
         route: UpstreamRoute,
-        token: mio::Token,
+        connection: ConnectionId,
+        bytes: &[u8],
         ctx: &mut Context<'_>,
-    ) -> bool {
-        let UpstreamRoute { generation, transport, .. } = route;
-        let Upstream::Live(leg) = &mut self.upstream else { return false };
-        let link = leg.links.get_mut(transport).filter(|_| leg.generation == generation);
-        let mut frames = Vec::new();
-        let Some(link) = link else { return false };
-        let Some((remote, reading)) = link.read(token, &mut frames, ctx.upstream_routes) else {
-            return false;
-        };
-        let dead = link.is_dead();
-        for bytes in frames {
+    ) {
+        let read = self.link(route).and_then(|link| link.read(connection, bytes));
+        let Some((remote, datagrams)) = read else { return };
+        for bytes in datagrams {
             ctx.tally.datagrams_received += 1;
             self.upstream_datagram(route, Origin::tcp(remote), &bytes, ctx);
         }
-        if dead && self.live_upstream().is_some_and(|leg| leg.generation == generation) {
+    }
+
+    /// A connection to the upstream has ended.
+    pub(crate) fn upstream_closed(
+        &mut self,
+        route: UpstreamRoute,
+        connection: ConnectionId,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(link) = self.link(route) else { return };
+        link.closed(connection, ctx);
+        let is_dead = link.is_dead();
+        if matches!(self.legs.upstream, Upstream::Reaching(_)) {
+            self.way_changed(route, Ok(()), ctx);
+        } else if is_dead {
             self.connection_ended(ctx);
         }
-        reading == Reading::More
+    }
+
+    /// The system opened a socket that a link is on, or could not.
+    pub(crate) fn socket_opened(
+        &mut self,
+        route: UpstreamRoute,
+        socket: SocketId,
+        is_open: bool,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(link) = self.link(route) else { return };
+        let outcome = link.socket_opened(socket, is_open, ctx);
+        self.way_changed(route, outcome, ctx);
+    }
+
+    /// The system connects to an upstream, from this end of ours; or it cannot.
+    pub(crate) fn connecting(
+        &mut self,
+        route: UpstreamRoute,
+        connection: ConnectionId,
+        local: Result<SocketAddr, NotConnecting>,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(link) = self.link(route) else { return };
+        link.connecting(connection, local, ctx);
+        self.way_changed(route, Ok(()), ctx);
+    }
+
+    /// What waits to be written to a connection to the upstream.
+    pub(crate) fn unwritten(&mut self, route: UpstreamRoute, connection: ConnectionId) -> &[u8] {
+        self.link(route).map(|link| link.unwritten(connection)).unwrap_or_default()
+    }
+
+    /// So many bytes of that were written.
+    pub(crate) fn wrote(&mut self, route: UpstreamRoute, connection: ConnectionId, count: usize) {
+        if let Some(link) = self.link(route) {
+            link.wrote(connection, count);
+        }
+    }
+
+    /// The link of a transport of the upstream leg that is there, or in the making.
+    fn link(&mut self, route: UpstreamRoute) -> Option<&mut Link> {
+        let current = self.generation == route.generation;
+        let links = match &mut self.legs.upstream {
+            Upstream::Reaching(reaching) => &mut reaching.links,
+            Upstream::Live(leg) => &mut leg.links,
+            Upstream::Absent | Upstream::Offered(_) => return None,
+        };
+        links.get_mut(route.transport).filter(|_| current)
+    }
+
+    /// There is news of the ways of a link: the leg is made of them, or its transport told.
+    fn way_changed(
+        &mut self,
+        route: UpstreamRoute,
+        outcome: Result<(), NoSocketLeft>,
+        ctx: &mut Context<'_>,
+    ) {
+        if matches!(self.legs.upstream, Upstream::Reaching(_)) {
+            return self.reached(outcome, ctx);
+        }
+        let Some(leg) = self.legs.live_mut() else { return };
+        let link = leg.links.get_mut(route.transport);
+        let (Some(transport), Some(link)) = (leg.transports.all.get_mut(route.transport), link) else {
+            return;
+        };
+        let told = transport.add_ways(link.take_ways());
+        let is_dead = link.is_dead();
+        if let Err(error) = outcome {
+            self.on_failed(Side::Upstream, LegEnd::NoSocket(error), ctx);
+        } else if let Err(error) = told {
+            self.on_failed(Side::Upstream, LegEnd::Transport(error), ctx);
+        } else if is_dead {
+            self.on_failed(Side::Upstream, LegEnd::NoName, ctx);
+        } else {
+            self.drive(Side::Upstream, route.transport, ctx);
+        }
     }
 }

@@ -2,20 +2,27 @@
 
 use std::net::IpAddr;
 
+use rand::{RngExt as _, rngs::StdRng};
+
 use crate::{
     media::{
         Fact, FactSender, Kind, MediaSettings, StreamKey, StreamStats,
         certificate::credentials,
         clock::SenderClock,
-        sdp::{self, Codec, Direction, Extension, OfferMedia, Sources, UpstreamOffer, offered_codecs},
+        sdp::{
+            self, Codec, Description, Direction, Extension, OfferMedia, Plan, Sources, UpstreamOffer,
+            offered_codecs,
+        },
         transport::PeerLimits,
     },
     session::Epoch,
 };
 
 use super::{
-    Context, Stream, Upstream,
+    Context, Stream,
+    error::OfferError,
     leg::{ClientLeg, Offered, OfferedSection},
+    legs::{Legs, Upstream},
     path::Path,
     report::Reporter,
 };
@@ -35,23 +42,15 @@ pub(crate) struct Opening {
 impl Stream {
     /// Takes a client's offer and makes the first upstream offer. None: it cannot be anchored,
     /// which was reported.
-    pub(crate) fn open(opening: Opening, has_room: bool, ctx: &Context<'_>) -> Option<Self> {
+    pub(crate) fn open(opening: Opening, has_room: bool, ctx: &mut Context<'_>) -> Option<Self> {
         let Opening { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts } = opening;
         let mut reporter = Reporter::new(stream, facts);
-        let mut refuse = |reason: String| {
-            reporter.say(Fact::Unanchorable { reason });
-            None
-        };
-        if !has_room {
-            return refuse("as many streams as allowed".to_owned());
-        }
-        let mut description = match sdp::parse(&client_offer) {
-            Ok(description) => description,
-            Err(reason) => return refuse(reason.to_owned()),
-        };
-        let plan = match sdp::plan(&mut description, kind) {
-            Ok(plan) => plan,
-            Err(refusal) => return refuse(refusal.to_string()),
+        let (description, plan) = match read(&client_offer, kind, has_room) {
+            Ok(read) => read,
+            Err(error) => {
+                reporter.say(Fact::Unanchorable { reason: error.to_string() });
+                return None;
+            }
         };
         if !plan.left_out.is_empty() {
             let sections = plan.complaints(&description).join(", ");
@@ -61,7 +60,10 @@ impl Stream {
             .media
             .iter()
             .enumerate()
-            .map(|(i, m)| m.kind.filter(|_| plan.live.contains(&i)).map(|media| Path::new(media, ctx.now)))
+            .map(|(i, m)| {
+                let media = m.kind.filter(|_| plan.live.contains(&i))?;
+                Some(Path::new(media, ctx.random.random(), ctx.now))
+            })
             .collect();
         let mut stream = Self {
             key: stream,
@@ -71,9 +73,8 @@ impl Stream {
             plan,
             local_ip,
             refuse_h264,
-            session_id: rand::random::<u64>() >> 2,
-            client: None,
-            upstream: Upstream::Absent,
+            session_id: ctx.random.random::<u64>() >> 2,
+            legs: Legs::default(),
             generation: 0,
             paths,
             watchdog: None,
@@ -87,8 +88,8 @@ impl Stream {
             timers_at: ctx.now,
             closed: false,
         };
-        if let Err(reason) = stream.offer(epoch, false, ctx) {
-            stream.reporter.say(Fact::Unanchorable { reason });
+        if let Err(error) = stream.offer(epoch, false, ctx) {
+            stream.reporter.say(Fact::Unanchorable { reason: error.to_string() });
             return None;
         }
         Some(stream)
@@ -97,15 +98,15 @@ impl Stream {
     /// Makes a new upstream leg.
     pub(crate) fn attach(&mut self, epoch: Epoch, narrow: bool, refuse_h264: bool, ctx: &mut Context<'_>) {
         self.drop_upstream(ctx);
-        if self.client.is_none() {
+        if self.legs.client.is_none() {
             self.refuse_h264 |= refuse_h264;
         }
-        if let Err(reason) = self.offer(epoch, narrow, ctx) {
-            self.reporter.say(Fact::UpstreamFailed { epoch, reason });
+        if let Err(error) = self.offer(epoch, narrow, ctx) {
+            self.reporter.say(Fact::UpstreamFailed { epoch, reason: error.to_string() });
         }
     }
 
-    fn offer(&mut self, epoch: Epoch, narrow: bool, ctx: &Context<'_>) -> Result<(), String> {
+    fn offer(&mut self, epoch: Epoch, narrow: bool, ctx: &mut Context<'_>) -> Result<(), OfferError> {
         let mut offered = Offered { epoch, sections: Vec::new() };
         let mut sections: Vec<Option<OfferedSection>> = Vec::new();
         for index in 0..self.client_offer.media.len() {
@@ -115,15 +116,15 @@ impl Stream {
             }
             let codecs = self.codecs_to_offer(index, narrow);
             if codecs.is_empty() {
-                return Err("no codec left to offer".to_owned());
+                return Err(OfferError::NoCodec);
             }
             let repairable = codecs.iter().any(|c| c.repair.is_some());
-            let sources = (self.kind == Kind::Publish).then(|| new_sources(repairable));
-            sections.push(Some(OfferedSection { credentials: credentials(), codecs, sources }));
+            let sources = (self.kind == Kind::Publish).then(|| new_sources(repairable, ctx.random));
+            sections.push(Some(OfferedSection { credentials: credentials(ctx.random), codecs, sources }));
         }
         offered.sections = sections;
         let sdp = self.write_offer(&offered, ctx);
-        self.upstream = Upstream::Offered(Box::new(offered));
+        self.legs.upstream = Upstream::Offered(Box::new(offered));
         self.reporter.say(Fact::UpstreamOffer { epoch, sdp });
         Ok(())
     }
@@ -131,13 +132,13 @@ impl Stream {
     /// Does this section carry media? One that the client was told is rejected never will.
     fn is_carried(&self, index: usize) -> bool {
         let answered = |c: &ClientLeg| c.codecs.get(index).is_some_and(|codecs| !codecs.is_empty());
-        self.plan.live.contains(&index) && self.client.as_ref().is_none_or(answered)
+        self.plan.live.contains(&index) && self.legs.client.as_ref().is_none_or(answered)
     }
 
     fn codecs_to_offer(&self, index: usize, narrow: bool) -> Vec<Codec> {
         let Some(media) = self.client_offer.media.get(index) else { return Vec::new() };
         if self.kind == Kind::Play {
-            let Some(client) = &self.client else { return offered_codecs(media, self.refuse_h264, &[]) };
+            let Some(client) = &self.legs.client else { return offered_codecs(media, self.refuse_h264, &[]) };
             // A player can never renegotiate: what it was answered is what it can take, and how is
             // in its own words. The answer's are those of a server that is gone (RFC 6184 8.2.2).
             let answered = client.codecs.get(index).into_iter().flatten();
@@ -147,7 +148,7 @@ impl Stream {
         let path = self.paths.get(index).and_then(Option::as_ref);
         let sent = path.and_then(|p| p.last_type).filter(|_| narrow);
         let mut codecs = offered_codecs(media, self.refuse_h264, sent.as_slice());
-        if let (false, Some(client)) = (sent.is_some(), &self.client) {
+        if let (false, Some(client)) = (sent.is_some(), &self.legs.client) {
             // The client sends what it was answered, nothing else.
             let answered = client.codecs.get(index).map(Vec::as_slice).unwrap_or_default();
             codecs.retain(|c| answered.iter().any(|a| a.payload_type == c.payload_type));
@@ -200,6 +201,16 @@ impl Stream {
     }
 }
 
+/// Reads a client's offer, and decides what of it is anchored.
+fn read(offer: &str, kind: Kind, has_room: bool) -> Result<(Description, Plan), OfferError> {
+    if !has_room {
+        return Err(OfferError::TooManyStreams);
+    }
+    let mut description = sdp::parse(offer)?;
+    let plan = sdp::plan(&mut description, kind)?;
+    Ok((description, plan))
+}
+
 fn uses_remb(media: &sdp::Media) -> bool {
     media.codecs.iter().any(|c| c.feedback.iter().any(|f| f == "goog-remb"))
 }
@@ -208,10 +219,10 @@ pub(super) fn uses_remb_anywhere(description: &sdp::Description) -> bool {
     description.media.iter().any(uses_remb)
 }
 
-pub(super) fn new_sources(repairable: bool) -> Sources {
+pub(super) fn new_sources(repairable: bool, random: &mut StdRng) -> Sources {
     // Zero is for probes; two equal ones would be a conflict with ourselves.
-    let main = rand::random_range(1..u32::MAX);
-    let repair = repairable.then(|| main.wrapping_add(rand::random_range(1..u32::MAX - 1)).max(1));
+    let main = random.random_range(1..u32::MAX);
+    let repair = repairable.then(|| main.wrapping_add(random.random_range(1..u32::MAX - 1)).max(1));
     Sources { main, repair }
 }
 

@@ -81,13 +81,14 @@ pub(super) struct Path {
 }
 
 impl Path {
-    pub(super) fn new(media: MediaType, now: Instant) -> Self {
+    /// Numbers start at `random`.
+    pub(super) fn new(media: MediaType, random: u16, now: Instant) -> Self {
         Self {
             media,
             formats: Vec::new(),
             allowed: Vec::new(),
             renumbered: Vec::new(),
-            continuity: Continuity::new(rand::random()),
+            continuity: Continuity::new(random),
             source: None,
             waiting: media == MediaType::Video,
             next_request: now,
@@ -116,12 +117,12 @@ impl Path {
         self.wait();
     }
 
-    /// A new upstream leg is attached.
-    pub(super) fn attached(&mut self, kind: Kind, now: Instant) {
+    /// A new upstream leg is attached. Towards a new receiver numbers start at `random`.
+    pub(super) fn attached(&mut self, kind: Kind, random: u16, now: Instant) {
         self.flowed = false;
         match kind {
             // A new receiver, with a new SRTP session: numbered from its own start.
-            Kind::Publish => self.continuity = Continuity::new(rand::random()),
+            Kind::Publish => self.continuity = Continuity::new(random),
             Kind::Play => self.continuity.rebase(),
         }
         self.wait();

@@ -2,18 +2,18 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use str0m::{Event, IceConnectionState, bwe::BweKind, net::Transmit, rtp::RtpPacket};
+use str0m::net::Transmit;
 
 use crate::media::{
     Fact, Kind,
-    clock::Report,
     descriptor::{starts_key_frame, vp8_numbers, vp8_patch},
+    engine::{EngineEvent, Fares, Media},
     resend::Packet,
     sdp::{CodecKind, MediaType},
     transport::{PAYLOAD_BYTES_MAX, TransportEvent},
 };
 
-use super::{Context, Side, Stream, Upstream, leg::send_to_client, path::Path};
+use super::{Context, Side, Stream, error::LegEnd, leg::send_to_client, path::Path};
 
 /// How often the legs may wake each other before the worker turns to other streams.
 const ROUNDS_MAX: usize = 4;
@@ -24,34 +24,29 @@ const GAPS_MAX: usize = 16;
 impl Stream {
     /// Lets one transport speak, and acts on what it says.
     pub(super) fn drive(&mut self, side: Side, number: usize, ctx: &mut Context<'_>) {
+        let now = ctx.now;
         let mut events = std::mem::take(ctx.events);
         match side {
             Side::Client => {
-                if let Some(transport) = self.transport(side, number) {
-                    let Context { client_socket, client_tcp, outbox, .. } = ctx;
-                    let mut send = |t: &Transmit, local: Option<IpAddr>| {
-                        send_to_client(client_socket, client_tcp.as_deref_mut(), outbox, t, local);
-                    };
-                    transport.drive(ctx.now, &mut send, &mut events, number);
-                    client_socket.flush(outbox);
+                if let Some(transport) = self.legs.transport(side, number) {
+                    let mut send = |t: Transmit, local: Option<IpAddr>| send_to_client(t, local, ctx);
+                    transport.drive(now, &mut send, &mut events, number);
                 }
             }
             Side::Upstream => {
-                if let Upstream::Live(leg) = &mut self.upstream
+                if let Some(leg) = self.legs.live_mut()
                     && let (Some(transport), Some(link)) =
                         (leg.transports.all.get_mut(number), leg.links.get_mut(number))
                 {
-                    let mut send = |t: &Transmit, _| link.send(ctx.outbox, t);
-                    transport.drive(ctx.now, &mut send, &mut events, number);
-                    link.flush(ctx.outbox);
+                    let mut send = |t: Transmit, _| link.send(t, ctx);
+                    transport.drive(now, &mut send, &mut events, number);
                 }
             }
         }
-        ctx.tally.datagrams_sent += std::mem::take(&mut ctx.outbox.sent);
         for (number, event) in events.drain(..) {
             match event {
-                TransportEvent::Rtc(event) => self.on_event(side, number, event, ctx),
-                TransportEvent::Failed(reason) => self.on_failed(side, reason, ctx),
+                TransportEvent::Engine(event) => self.on_event(side, number, event, ctx),
+                TransportEvent::Failed(error) => self.on_failed(side, LegEnd::Transport(error), ctx),
             }
         }
         // What was handled may have left events of its own (a leg that was released).
@@ -64,7 +59,7 @@ impl Stream {
         for _ in 0..ROUNDS_MAX {
             let mut busy = false;
             for side in [Side::Client, Side::Upstream] {
-                for number in 0..self.transports(side).map_or(0, |t| t.all.len()) {
+                for number in 0..self.legs.of(side).map_or(0, |t| t.all.len()) {
                     if self.is_due(side, number, ctx.now) {
                         busy = true;
                         self.drive(side, number, ctx);
@@ -78,39 +73,40 @@ impl Stream {
     }
 
     fn is_due(&self, side: Side, number: usize, now: Instant) -> bool {
-        let transport = self.transports(side).and_then(|t| t.all.get(number));
+        let transport = self.legs.of(side).and_then(|t| t.all.get(number));
         transport.is_some_and(|t| t.dirty || t.deadline <= now)
     }
 
-    fn on_event(&mut self, side: Side, number: usize, event: Event, ctx: &mut Context<'_>) {
+    fn on_event(&mut self, side: Side, number: usize, event: EngineEvent, ctx: &mut Context<'_>) {
         match event {
-            Event::RtpPacket(packet) => self.forward(side, number, packet, ctx),
-            Event::KeyframeRequest(request) => {
-                if let Some(index) = self.index_of(side, number, request.mid) {
+            EngineEvent::Media(packet) => self.forward(side, number, packet, ctx),
+            EngineEvent::KeyFrameWanted(section) => {
+                if let Some(index) = self.index_of(side, number, section) {
                     self.pass_key_frame_request(side, index, ctx);
                 }
             }
-            Event::EgressBitrateEstimate(BweKind::Remb { estimate, mid }) => {
-                if let Some(index) = self.index_of(side, number, mid) {
-                    self.pass_estimate(side, index, estimate);
+            EngineEvent::CanTake { section, bitrate } => {
+                if let Some(index) = self.index_of(side, number, section) {
+                    self.pass_estimate(side, index, bitrate);
                 }
             }
-            Event::Connected => self.on_connected(side, ctx),
-            Event::Closed => self.on_failed(side, "the peer closed the DTLS session".to_owned(), ctx),
-            Event::IceConnectionStateChange(IceConnectionState::Disconnected) if side == Side::Upstream => {
-                self.on_failed(side, "no connectivity any more".to_owned(), ctx);
+            EngineEvent::Connected => self.on_connected(side, ctx),
+            EngineEvent::Closed => self.on_failed(side, LegEnd::PeerClosed, ctx),
+            EngineEvent::Disconnected if side == Side::Upstream => {
+                self.on_failed(side, LegEnd::Disconnected, ctx);
             }
-            Event::MediaEgressStats(stats) => {
+            // Clients come back; what is asked for again the transport has sent.
+            EngineEvent::Disconnected | EngineEvent::Again { .. } => {}
+            EngineEvent::Egress(Fares { loss, round_trip }) => {
                 let leg = self.leg_stats(side);
-                leg.loss_sent = stats.loss.or(leg.loss_sent);
-                leg.round_trip_ms = stats.rtt.map(|rtt| rtt.as_secs_f32() * 1000.0).or(leg.round_trip_ms);
+                leg.loss_sent = loss.or(leg.loss_sent);
+                leg.round_trip_ms = round_trip.map(|rtt| rtt.as_secs_f32() * 1000.0).or(leg.round_trip_ms);
             }
-            Event::MediaIngressStats(stats) => {
+            EngineEvent::Ingress(Fares { loss, round_trip }) => {
                 let leg = self.leg_stats(side);
-                leg.loss_received = stats.loss.or(leg.loss_received);
-                leg.round_trip_ms = stats.rtt.map(|rtt| rtt.as_secs_f32() * 1000.0).or(leg.round_trip_ms);
+                leg.loss_received = loss.or(leg.loss_received);
+                leg.round_trip_ms = round_trip.map(|rtt| rtt.as_secs_f32() * 1000.0).or(leg.round_trip_ms);
             }
-            _ => {}
         }
     }
 
@@ -122,19 +118,20 @@ impl Stream {
     }
 
     fn index_of(&self, side: Side, number: usize, mid: str0m::media::Mid) -> Option<usize> {
-        self.transports(side)?.all.get(number)?.index_of(mid)
+        self.legs.of(side)?.all.get(number)?.index_of(mid)
     }
 
     fn on_connected(&mut self, side: Side, ctx: &Context<'_>) {
         if side == Side::Client {
-            let Some(client) = self.client.as_mut().filter(|c| c.transports.connected() && !c.said_connected)
+            let Some(client) =
+                self.legs.client.as_mut().filter(|c| c.transports.connected() && !c.said_connected)
             else {
                 return;
             };
             client.said_connected = true;
             self.reporter.say(Fact::ClientConnected);
         } else {
-            let Upstream::Live(leg) = &mut self.upstream else { return };
+            let Some(leg) = self.legs.live_mut() else { return };
             if !leg.transports.connected() || leg.connected_at.is_some() {
                 return;
             }
@@ -146,16 +143,18 @@ impl Stream {
         self.timers_at = ctx.now;
     }
 
-    pub(super) fn on_failed(&mut self, side: Side, reason: String, ctx: &mut Context<'_>) {
+    /// A leg ended.
+    pub(super) fn on_failed(&mut self, side: Side, end: LegEnd, ctx: &mut Context<'_>) {
+        let reason = end.to_string();
         match side {
             Side::Upstream => {
-                if let Some(epoch) = self.epoch() {
+                if let Some(epoch) = self.legs.epoch() {
                     self.drop_upstream(ctx);
                     self.reporter.say(Fact::UpstreamFailed { epoch, reason });
                 }
             }
             Side::Client => {
-                if let Some(client) = self.client.take() {
+                if let Some(client) = self.legs.client.take() {
                     client.release(self.key, ctx);
                     self.reporter.say(Fact::ClientGone { reason });
                 }
@@ -163,23 +162,15 @@ impl Stream {
         }
     }
 
-    /// The side that sends the media of this stream.
-    const fn source_side(&self) -> Side {
-        match self.kind {
-            Kind::Publish => Side::Client,
-            Kind::Play => Side::Upstream,
-        }
-    }
-
-    fn forward(&mut self, side: Side, number: usize, packet: RtpPacket, ctx: &mut Context<'_>) {
+    fn forward(&mut self, side: Side, number: usize, packet: Media, ctx: &mut Context<'_>) {
         let bytes = packet.payload.len() as u64;
         let leg = self.leg_stats(side);
         leg.packets_received += 1;
         leg.bytes_received += bytes;
         ctx.tally.packets_received += 1;
-        let passed = side == self.source_side() && self.pass(number, packet, ctx);
+        let passed = side == Side::source(self.kind) && self.pass(number, packet, ctx);
         if passed {
-            let leg = self.leg_stats(if side == Side::Client { Side::Upstream } else { Side::Client });
+            let leg = self.leg_stats(side.other());
             leg.packets_sent += 1;
             leg.bytes_sent += bytes;
             ctx.tally.packets_forwarded += 1;
@@ -190,10 +181,10 @@ impl Stream {
     }
 
     /// Takes a packet of the sending side to the other. False: it was dropped.
-    fn pass(&mut self, number: usize, mut packet: RtpPacket, ctx: &Context<'_>) -> bool {
+    fn pass(&mut self, number: usize, mut packet: Media, ctx: &Context<'_>) -> bool {
         let now = ctx.now;
-        let ssrc = *packet.header.ssrc;
-        let source = self.transport(self.source_side(), number);
+        let ssrc = packet.ssrc;
+        let source = self.legs.transport(Side::source(self.kind), number);
         let Some(index) = source.and_then(|t| t.section_of(ssrc)) else { return false };
         let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
         if packet.payload.len() > PAYLOAD_BYTES_MAX {
@@ -208,9 +199,9 @@ impl Stream {
         }
         if self.kind == Kind::Play {
             // From here on it has the client's number.
-            packet.header.payload_type = path.payload_type_out(*packet.header.payload_type).into();
+            packet.payload_type = path.payload_type_out(packet.payload_type);
         }
-        let payload_type = *packet.header.payload_type;
+        let payload_type = packet.payload_type;
         if path.media == MediaType::Video
             && !packet.payload.is_empty()
             && let Some(watchdog) = &mut self.watchdog
@@ -218,9 +209,7 @@ impl Stream {
             watchdog.saw_video(now);
         }
         path.source_is(ssrc);
-        if let Some(info) = packet.last_sender_info {
-            path.report = Some(Report { wall: info.ntp_time, timestamp: info.rtp_time.numer() as u32 });
-        }
+        path.report = packet.report.or(path.report);
         if !packet.payload.is_empty() {
             path.last_type = Some(payload_type);
         }
@@ -231,18 +220,13 @@ impl Stream {
         self.write(index, packet, ctx)
     }
 
-    fn write(&mut self, index: usize, packet: RtpPacket, ctx: &Context<'_>) -> bool {
+    fn write(&mut self, index: usize, packet: Media, ctx: &Context<'_>) -> bool {
         let now = ctx.now;
         let all_reported = self.paths.iter().flatten().all(|p| p.report.is_some() || p.last_in.is_none());
         let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
-        // Not by `transports_mut`: the path is at hand as well.
-        let target = match (self.kind, &mut self.upstream) {
-            (Kind::Publish, Upstream::Live(leg)) => leg.transports.carrying(index),
-            (Kind::Publish, _) => None,
-            (Kind::Play, _) => self.client.as_mut().and_then(|c| c.transports.carrying(index)),
-        };
+        let target = self.legs.carrying(Side::source(self.kind).other(), index);
         let Some(target) = target.filter(|t| t.connected) else { return false };
-        let payload_type = *packet.header.payload_type;
+        let payload_type = packet.payload_type;
         let Some(format) = path.format(payload_type).map(|f| f.handling) else { return false };
         let key_frame = path.media == MediaType::Video && starts_key_frame(format.kind, &packet.payload);
         if path.waiting {
@@ -251,8 +235,8 @@ impl Stream {
             }
             path.key_frame_seen();
         }
-        let timestamp = packet.header.timestamp;
-        let Some(numbers) = path.continuity.map(*packet.seq_no, timestamp, format.clock_rate, now) else {
+        let timestamp = packet.timestamp;
+        let Some(numbers) = path.continuity.map(packet.sequence, timestamp, format.clock_rate, now) else {
             return false;
         };
         if key_frame && path.key_timestamp != Some(numbers.timestamp) {
@@ -261,7 +245,7 @@ impl Stream {
         }
         let report = path.report.filter(|_| all_reported);
         let capture = self.sender_clock.capture(report, timestamp, format.clock_rate, now);
-        let mut extensions = packet.header.ext_vals;
+        let mut extensions = packet.extensions;
         extensions.mid = None;
         extensions.rid = None;
         extensions.rid_repair = None;
@@ -273,12 +257,12 @@ impl Stream {
         let write = Packet {
             payload_type: match self.kind {
                 Kind::Publish => path.payload_type_out(payload_type).into(),
-                Kind::Play => packet.header.payload_type,
+                Kind::Play => payload_type.into(),
             },
             sequence: numbers.sequence,
             timestamp: numbers.timestamp,
             wallclock: capture,
-            marker: packet.header.marker,
+            marker: packet.marker,
             extensions,
             payload: packet.payload,
             vp8_patch,
@@ -314,7 +298,7 @@ impl Stream {
             return;
         }
         let codec = format.name.clone();
-        if let Upstream::Live(leg) = &mut self.upstream
+        if let Some(leg) = self.legs.live_mut()
             && !leg.said_codec
         {
             leg.said_codec = true;
@@ -325,9 +309,7 @@ impl Stream {
 
     /// Says what has flowed through the upstream leg, as soon as there is more to say.
     pub(super) fn say_flowing(&mut self, now: Instant) {
-        if let Upstream::Live(leg) = &self.upstream
-            && leg.said_complete
-        {
+        if self.legs.live().is_some_and(|leg| leg.said_complete) {
             return;
         }
         let without_picture = self.is_proof_without_picture(now);
@@ -336,7 +318,7 @@ impl Stream {
         let audio: Vec<bool> = flowed(&self.paths, MediaType::Audio);
         let key_frame = video.iter().any(|f| *f);
         let complete = if video.is_empty() { audio.iter().any(|f| *f) } else { key_frame } || without_picture;
-        let Upstream::Live(leg) = &mut self.upstream else { return };
+        let Some(leg) = self.legs.live_mut() else { return };
         if !complete && !life {
             return;
         }
@@ -347,7 +329,7 @@ impl Stream {
     }
 
     fn pass_key_frame_request(&mut self, from: Side, index: usize, ctx: &Context<'_>) {
-        if from == self.source_side() {
+        if from == Side::source(self.kind) {
             return;
         }
         let may = self.paths.get(index).and_then(Option::as_ref).is_some_and(|p| p.may_pass_request(ctx.now));
@@ -358,7 +340,7 @@ impl Stream {
 
     /// Asks the sending side for a key frame.
     pub(super) fn request_key_frame(&mut self, index: usize, ctx: &Context<'_>) {
-        let source = self.transports_mut(self.source_side()).and_then(|t| t.carrying(index));
+        let source = self.legs.carrying(Side::source(self.kind), index);
         let asked = source.filter(|t| t.connected).is_some_and(|t| t.request_key_frame(index));
         if let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) {
             path.requested(ctx.settings.key_frame_retry, ctx.now);
@@ -369,10 +351,10 @@ impl Stream {
     }
 
     fn pass_estimate(&mut self, from: Side, index: usize, estimate: str0m::bwe::Bitrate) {
-        if from == self.source_side() {
+        if from == Side::source(self.kind) {
             return;
         }
-        let source = self.transports_mut(self.source_side()).and_then(|t| t.carrying(index));
+        let source = self.legs.carrying(Side::source(self.kind), index);
         if let Some(source) = source {
             source.request_bitrate(index, estimate);
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::media::{Fact, Kind, sdp::MediaType, watchdog::Verdict};
 
-use super::{Context, Side, Stream, Upstream, path::Path, transports::Transports};
+use super::{Context, Side, Stream, error::LegEnd, path::Path, transports::Transports};
 
 /// How often a stream looks at its clocks.
 const PACE: Duration = Duration::from_millis(50);
@@ -16,13 +16,10 @@ const CONNECTION_END_GRACE: Duration = Duration::from_millis(500);
 /// How often a sign of life is given while the proof of a leg is not complete.
 const LIFE_PACE: Duration = Duration::from_secs(1);
 
-const CONNECTION_ENDED: &str = "the TCP connection has ended";
-
 impl Stream {
     /// When [`Self::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Instant {
-        let legs = [Side::Client, Side::Upstream].into_iter().filter_map(|side| self.transports(side));
-        legs.flat_map(|t| &t.all).map(|t| t.deadline).fold(self.timers_at, Instant::min)
+        self.legs.deadline().into_iter().fold(self.timers_at, Instant::min)
     }
 
     /// Does what is due. Calls before the deadline are harmless.
@@ -52,26 +49,18 @@ impl Stream {
         for index in 0..self.paths.len() {
             let wants =
                 self.paths.get(index).and_then(Option::as_ref).is_some_and(|p| p.wants_request(ctx.now));
-            if wants && self.stands(Side::Client) && self.stands(Side::Upstream) {
+            if wants && self.legs.stands(Side::Client) && self.legs.stands(Side::Upstream) {
                 self.request_key_frame(index, ctx);
             }
-        }
-    }
-
-    fn stands(&self, side: Side) -> bool {
-        match (side, &self.upstream) {
-            (Side::Client, _) => self.client.as_ref().is_some_and(|c| c.transports.connected()),
-            (Side::Upstream, Upstream::Live(leg)) => leg.connected_at.is_some(),
-            (Side::Upstream, _) => false,
         }
     }
 
     /// A transport of the upstream leg has no connection any more.
     pub(super) fn connection_ended(&mut self, ctx: &mut Context<'_>) {
         let now = ctx.now;
-        let Some(leg) = self.live_upstream() else { return };
+        let Some(leg) = self.legs.live_mut() else { return };
         if leg.connected_at.is_none() {
-            self.on_failed(Side::Upstream, CONNECTION_ENDED.to_owned(), ctx);
+            self.on_failed(Side::Upstream, LegEnd::ConnectionEnded, ctx);
         } else {
             leg.ended_at.get_or_insert(now);
         }
@@ -79,16 +68,16 @@ impl Stream {
 
     fn watch_upstream(&mut self, ctx: &mut Context<'_>) {
         let now = ctx.now;
-        let Upstream::Live(leg) = &mut self.upstream else { return };
+        let Some(leg) = self.legs.live_mut() else { return };
         let epoch = leg.epoch;
         if leg.ended_at.is_some_and(|at| now.saturating_duration_since(at) >= CONNECTION_END_GRACE) {
-            self.on_failed(Side::Upstream, CONNECTION_ENDED.to_owned(), ctx);
+            self.on_failed(Side::Upstream, LegEnd::ConnectionEnded, ctx);
             return;
         }
         if leg.connected_at.is_none()
             && now.saturating_duration_since(leg.created) > ctx.settings.upstream_connect_max
         {
-            self.on_failed(Side::Upstream, "no DTLS session within the time limit".to_owned(), ctx);
+            self.on_failed(Side::Upstream, LegEnd::NotConnected, ctx);
             return;
         }
         let Some(heard) = leg.transports.heard().filter(|_| leg.connected_at.is_some()) else { return };
@@ -101,18 +90,14 @@ impl Stream {
 
     fn watch_client(&mut self, ctx: &mut Context<'_>) {
         let now = ctx.now;
-        let Some(client) = &mut self.client else { return };
+        let Some(client) = &mut self.legs.client else { return };
         let settings = ctx.settings;
         let heard = client.transports.heard();
         if !client.transports.connected()
             && now.saturating_duration_since(client.created) > settings.client_connect_max
         {
-            let reason = if heard.is_none() {
-                "nothing came from the client within the time limit"
-            } else {
-                "no DTLS session with the client within the time limit"
-            };
-            self.on_failed(Side::Client, reason.to_owned(), ctx);
+            let end = if heard.is_none() { LegEnd::NeverHeard } else { LegEnd::ClientNotConnected };
+            self.on_failed(Side::Client, end, ctx);
             return;
         }
         let Some(heard) = heard else { return };
@@ -131,7 +116,7 @@ impl Stream {
             return;
         }
         if client.silent_tries >= settings.client_revive_tries_max {
-            self.on_failed(Side::Client, "the client stayed silent".to_owned(), ctx);
+            self.on_failed(Side::Client, LegEnd::StayedSilent, ctx);
             return;
         }
         client.silent_tries += 1;
@@ -141,8 +126,8 @@ impl Stream {
     }
 
     fn watch_video(&mut self, now: Instant) {
-        let heard = self.transports(Side::Client).and_then(Transports::heard);
-        let connected = self.stands(Side::Client);
+        let heard = self.legs.of(Side::Client).and_then(Transports::heard);
+        let connected = self.legs.stands(Side::Client);
         let Some(watchdog) = self.watchdog.as_mut().filter(|w| now >= w.next_check()) else { return };
         if !connected {
             // The time until the client stands is not silence of its video.
@@ -159,7 +144,7 @@ impl Stream {
                 let is_video =
                     |path: &Option<Path>| path.as_ref().is_some_and(|p| p.media == MediaType::Video);
                 if let Some(index) = self.paths.iter().position(is_video)
-                    && let Some(source) = self.transports_mut(Side::Client).and_then(|t| t.carrying(index))
+                    && let Some(source) = self.legs.carrying(Side::Client, index)
                 {
                     source.request_key_frame(index);
                 }
@@ -171,10 +156,10 @@ impl Stream {
 
     /// Is there proof without a key frame, because the sender sends none, or nothing at all?
     pub(super) fn is_proof_without_picture(&self, now: Instant) -> bool {
-        let Upstream::Live(leg) = &self.upstream else { return false };
+        let Some(leg) = self.legs.live() else { return false };
         let Some(connected) = leg.connected_at else { return false };
         let stood = now.saturating_duration_since(connected);
-        if stood < self.idle_proof || !self.stands(Side::Client) {
+        if stood < self.idle_proof || !self.legs.stands(Side::Client) {
             return false;
         }
         let paths = || self.paths.iter().flatten().filter(|p| !p.allowed.is_empty());
@@ -198,7 +183,7 @@ impl Stream {
 
     /// Has more come from the sending side since the last sign of life of this leg?
     pub(super) fn shows_life(&self, now: Instant) -> bool {
-        let Upstream::Live(leg) = &self.upstream else { return false };
+        let Some(leg) = self.legs.live() else { return false };
         let Some(connected) = leg.connected_at else { return false };
         let since = match leg.said_life_at {
             Some(at) if now.saturating_duration_since(at) < LIFE_PACE => return false,

@@ -1,26 +1,19 @@
 //! What comes in: which datagrams are taken, and as whose. Everything is bounded here before `str0m`
 //! sees it, and nothing counts as heard that is not proven.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    time::Instant,
-};
+use std::{net::IpAddr, time::Instant};
 
-use str0m::{
-    IceCreds, Input,
-    crypto::CryptoProvider,
-    net::{Protocol, Receive},
-};
+use str0m::{crypto::CryptoProvider, net::Protocol};
 
 use crate::media::{
-    authentic,
     bucket::Bucket,
     demux::{Datagram, classify},
+    engine::Incoming,
     routes::Origin,
     sdp::Credentials,
 };
 
-use super::{Transport, roaming, sources::Standing, stun};
+use super::{Transport, TransportError, roaming, sources::Standing, stun};
 
 /// The longest datagram that is looked at.
 const DATAGRAM_BYTES_MAX: usize = 4_096;
@@ -75,10 +68,7 @@ impl Transport {
     /// Is this a check of the upstream, or an answer to one of ours, wherever it comes from?
     pub(crate) fn accepts(&mut self, from: Origin, bytes: &[u8], now: Instant) -> bool {
         let looked_at = !self.failed && self.roaming.is_none() && bytes.len() <= DATAGRAM_BYTES_MAX;
-        looked_at
-            && self.strangers.admits(from, now)
-            && Receive::new(from.protocol(), from.address, self.local_of(from), bytes)
-                .is_ok_and(|receive| self.rtc.accepts(&Input::Receive(now, receive)))
+        looked_at && self.strangers.admits(from, now) && self.engine.accepts(self.incoming(from, bytes), now)
     }
 
     /// A connectivity check of a client that used these credentials of ours. None: it is not signed
@@ -94,7 +84,7 @@ impl Transport {
         bytes: &[u8],
         crypto: &CryptoProvider,
         now: Instant,
-    ) -> Result<Option<Checked>, String> {
+    ) -> Result<Option<Checked>, TransportError> {
         let looked_at = !self.failed && bytes.len() <= DATAGRAM_BYTES_MAX;
         let Some(roaming) = self.roaming.as_mut().filter(|_| looked_at) else { return Ok(None) };
         if !roaming.admits(from, now) {
@@ -105,10 +95,9 @@ impl Transport {
         self.heard = Some(now);
         if self.name != ours.ufrag {
             self.name.clone_from(&ours.ufrag);
-            let creds = IceCreds { ufrag: ours.ufrag.clone(), pass: ours.password.clone() };
-            self.rtc.direct_api().set_local_ice_credentials(creds);
+            self.engine.set_credentials(ours);
         }
-        self.hand_over(roaming::peer(self.nominal()), Protocol::Udp, bytes, now)?;
+        self.hand_over(from, bytes, now)?;
         Ok(Some(Checked { gone, answer: check.answer }))
     }
 
@@ -117,7 +106,12 @@ impl Transport {
     /// # Errors
     ///
     /// If the transport is of no use any more.
-    pub(crate) fn receive(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
+    pub(crate) fn receive(
+        &mut self,
+        from: Origin,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<Received, TransportError> {
         if self.failed || bytes.len() > DATAGRAM_BYTES_MAX {
             return Ok(Received::Stranger);
         }
@@ -129,7 +123,7 @@ impl Transport {
                 if !self.connected {
                     self.heard = Some(now);
                 }
-                self.hand_over_from(from, bytes, now).map(|()| Received::Peer)
+                self.hand_over(from, bytes, now).map(|_| Received::Peer)
             }
             Datagram::Rtp { ssrc, payload_type } => self.receive_rtp(from, (ssrc, payload_type), bytes, now),
             Datagram::Rtcp => self.receive_protected(from, bytes, now),
@@ -137,13 +131,13 @@ impl Transport {
     }
 
     /// Checks and answers of an upstream; those of clients come in by [`Self::check`].
-    fn receive_stun(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
+    fn receive_stun(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, TransportError> {
         if !self.accepts(from, bytes, now) {
             return Ok(Received::Stranger);
         }
         self.strangers.passed(from);
         self.heard = Some(now);
-        self.hand_over_from(from, bytes, now)?;
+        self.hand_over(from, bytes, now)?;
         Ok(Received::Peer)
     }
 
@@ -153,7 +147,7 @@ impl Transport {
         (ssrc, payload_type): (u32, u8),
         bytes: &[u8],
         now: Instant,
-    ) -> Result<Received, String> {
+    ) -> Result<Received, TransportError> {
         match self.standing(ssrc, payload_type, now) {
             Standing::Foreign => Ok(Received::Stranger),
             Standing::Known => {
@@ -173,10 +167,13 @@ impl Transport {
     }
 
     /// Takes SRTP or SRTCP, which is the peer's if it can be decrypted.
-    fn receive_protected(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<Received, String> {
-        let before = authentic::decrypted();
-        self.hand_over_from(from, bytes, now)?;
-        if authentic::decrypted() == before {
+    fn receive_protected(
+        &mut self,
+        from: Origin,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<Received, TransportError> {
+        if !self.hand_over(from, bytes, now)? {
             return Ok(Received::Stranger);
         }
         self.heard = Some(now);
@@ -186,23 +183,20 @@ impl Transport {
         Ok(Received::Peer)
     }
 
-    fn hand_over_from(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<(), String> {
-        if self.roaming.is_some() {
-            return self.hand_over(roaming::peer(self.nominal()), Protocol::Udp, bytes, now);
-        }
-        self.hand_over(from.address, from.protocol(), bytes, now)
+    /// True: it was SRTP or SRTCP, and authentic.
+    fn hand_over(&mut self, from: Origin, bytes: &[u8], now: Instant) -> Result<bool, TransportError> {
+        let datagram = self.incoming(from, bytes);
+        self.engine.receive(datagram, now).map_err(|e| self.fail(e))
     }
 
-    fn hand_over(
-        &mut self,
-        source: SocketAddr,
-        protocol: Protocol,
-        bytes: &[u8],
-        now: Instant,
-    ) -> Result<(), String> {
+    /// As the engine sees it: it knows a client under one address only.
+    fn incoming<'a>(&self, from: Origin, bytes: &'a [u8]) -> Incoming<'a> {
+        let (source, protocol) = if self.roaming.is_some() {
+            (roaming::peer(self.nominal()), Protocol::Udp)
+        } else {
+            (from.address, from.protocol())
+        };
         let local = self.local_of(Origin { address: source, tcp: protocol == Protocol::Tcp });
-        // What cannot be parsed was sent by somebody else, or damaged: not our peer's end.
-        let Ok(receive) = Receive::new(protocol, source, local, bytes) else { return Ok(()) };
-        self.rtc.handle_input(Input::Receive(now, receive)).map_err(|e| self.fail(&e))
+        Incoming { protocol, source, local, bytes }
     }
 }

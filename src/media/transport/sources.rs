@@ -7,8 +7,6 @@
 
 use std::time::Instant;
 
-use str0m::rtp::Ssrc;
-
 use super::Transport;
 
 /// Most SSRCs of a peer that are listened to per transport.
@@ -55,13 +53,12 @@ impl Transport {
         let Some(found) = self.sections.get_mut(section) else { return };
         let (main, rtx) = if repair {
             let Some(main) = found.source else { return };
-            (main, Some(Ssrc::from(ssrc)))
+            (main, Some(ssrc))
         } else {
             found.source = Some(ssrc);
             (ssrc, None)
         };
-        let nack = found.nack;
-        self.rtc.direct_api().expect_stream_rx(main.into(), rtx, found.mid, None).suppress_nack(!nack);
+        self.engine.expect(main, rtx, found.mid, found.nack);
         if self.sources.len() >= SOURCES_MAX {
             self.forget_oldest();
         }
@@ -81,9 +78,8 @@ impl Transport {
     /// A stream goes with its retransmissions: of a source without a stream `str0m` would make one by
     /// the mid in a header that nobody verified.
     fn remove_stream(&mut self, main: u32) {
-        let mut api = self.rtc.direct_api();
-        let rtx = api.stream_rx(&main.into()).and_then(|stream| stream.rtx()).map(|ssrc| *ssrc);
-        api.remove_stream_rx(main.into());
+        let rtx = self.engine.repair_of(main);
+        self.engine.forget(main);
         self.sources.retain(|s| !(s.repair && Some(s.ssrc) == rtx));
     }
 
@@ -106,8 +102,7 @@ impl Transport {
     /// Has `str0m` look at packets of a source on trial.
     pub(super) fn begin_trial(&mut self, ssrc: u32, section: usize) {
         if let Some(section) = self.sections.get(section) {
-            let mid = section.mid;
-            self.rtc.direct_api().expect_stream_rx(ssrc.into(), None, mid, None).suppress_nack(true);
+            self.engine.expect(ssrc, None, section.mid, false);
         }
     }
 
@@ -120,7 +115,7 @@ impl Transport {
         now: Instant,
     ) {
         if repair || !authentic {
-            self.rtc.direct_api().remove_stream_rx(ssrc.into());
+            self.engine.forget(ssrc);
         }
         if authentic && self.new_sources.take(now) {
             self.bind(section, ssrc, repair);

@@ -10,6 +10,7 @@ use str0m::{
     rtp::{Extension as RtcExtension, ExtensionMap},
 };
 
+use super::TransportError;
 use crate::media::sdp::{Codec, Credentials, Extension, Fingerprint, MediaType, Sources};
 
 /// Everything a transport is built from.
@@ -54,6 +55,15 @@ pub(crate) struct Dialed {
     pub(crate) remote: SocketAddr,
 }
 
+/// Ways that a transport is to be told of: candidates that lead somewhere, our end of the way to
+/// those in UDP (one per address family), and the ends of the connections to those in TCP.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) local: Vec<SocketAddr>,
+    pub(crate) dialed: Vec<Dialed>,
+}
+
 /// A section of a transport.
 #[derive(Debug)]
 pub(crate) struct MediaSpec<'a> {
@@ -72,13 +82,13 @@ pub(crate) struct MediaSpec<'a> {
 
 impl MediaSpec<'_> {
     /// The peer may ask for packets again, and knows no RTX to get them by.
-    pub(super) fn resends_plainly(&self) -> bool {
+    pub(crate) fn resends_plainly(&self) -> bool {
         let asks = |c: &Codec| c.feedback.iter().any(|f| f == "nack");
         self.send.is_some() && self.codecs.iter().all(|c| c.repair.is_none()) && self.codecs.iter().any(asks)
     }
 }
 
-pub(super) fn local_candidates(spec: &TransportSpec<'_>) -> Result<Vec<Candidate>, String> {
+pub(crate) fn local_candidates(spec: &TransportSpec<'_>) -> Result<Vec<Candidate>, TransportError> {
     let mut candidates = Vec::new();
     for address in &spec.local {
         candidates.push(udp_candidate(*address)?);
@@ -92,20 +102,20 @@ pub(super) fn local_candidates(spec: &TransportSpec<'_>) -> Result<Vec<Candidate
     Ok(candidates)
 }
 
-pub(super) fn udp_candidate(address: SocketAddr) -> Result<Candidate, String> {
-    Candidate::host(address, Protocol::Udp).map_err(|e| format!("local address {address}: {e}"))
+pub(super) fn udp_candidate(address: SocketAddr) -> Result<Candidate, TransportError> {
+    Candidate::host(address, Protocol::Udp).map_err(|error| TransportError::Address { address, error })
 }
 
-pub(super) fn dialed_candidate(dialed: &Dialed) -> Result<Candidate, String> {
+pub(super) fn dialed_candidate(dialed: &Dialed) -> Result<Candidate, TransportError> {
     tcp_candidate(dialed.local, TcpType::Active)
 }
 
-fn tcp_candidate(address: SocketAddr, kind: TcpType) -> Result<Candidate, String> {
+fn tcp_candidate(address: SocketAddr, kind: TcpType) -> Result<Candidate, TransportError> {
     let candidate = Candidate::builder().tcp().host(address).tcptype(kind).build();
-    candidate.map_err(|e| format!("local address {address}: {e}"))
+    candidate.map_err(|error| TransportError::Address { address, error })
 }
 
-pub(super) fn extension_map(spec: &TransportSpec<'_>) -> ExtensionMap {
+pub(crate) fn extension_map(spec: &TransportSpec<'_>) -> ExtensionMap {
     let mut map = ExtensionMap::empty();
     // A packet that is sent again plainly must be the same to the byte.
     let changing =
@@ -140,8 +150,8 @@ fn rtc_extension(uri: &str) -> Option<RtcExtension> {
     known.into_iter().find(|extension| extension.as_uri() == uri)
 }
 
-pub(super) fn add_codec(config: &mut RtcConfig, codec: &Codec) -> Result<(), String> {
-    let clock_rate = Frequency::new(codec.clock_rate).ok_or("a clock rate of zero")?;
+pub(crate) fn add_codec(config: &mut RtcConfig, codec: &Codec) -> Result<(), TransportError> {
+    let clock_rate = Frequency::new(codec.clock_rate).ok_or(TransportError::NoClockRate)?;
     let kind = RtcCodec::from(codec.name.as_str());
     let pt = Pt::from(codec.payload_type);
     config.codec_config().add_config(

@@ -6,7 +6,10 @@ use std::net::Ipv4Addr;
 use is::stun::{StunMessage, TransId};
 
 use super::*;
-use crate::media::sdp::Fingerprint;
+use crate::media::{
+    certificate::Identity,
+    sdp::{Credentials, Fingerprint},
+};
 
 const PASSWORD: &str = "a password of 24 chars..";
 
@@ -19,7 +22,7 @@ fn transport(
     theirs: &Credentials,
     ice_lite: bool,
     now: Instant,
-) -> Result<Transport, String> {
+) -> Result<Transport, TransportError> {
     let spec = TransportSpec {
         ice_lite,
         local: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 20_900))],
@@ -35,7 +38,7 @@ fn transport(
         stats_interval: None,
         limits: PeerLimits { addresses_max: 8, checks_per_second: 100 },
     };
-    Transport::new(&spec, identity, now)
+    Transport::new(&spec, &mut identity.clone(), now)
 }
 
 fn check(identity: &Identity) -> Vec<u8> {

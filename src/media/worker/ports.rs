@@ -6,12 +6,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use mio::{Interest, Poll, Token, Waker};
+use mio::{Interest, Poll, Token, Waker, net::TcpListener};
 
 use crate::media::{
-    connections::{Connections, Limits},
-    routes::UpstreamRoutes,
-    socket::Socket,
+    MediaSettings,
+    core::FIRST_UPSTREAM,
+    output,
+    socket::{Socket, SourceProbe},
 };
 
 use super::Parts;
@@ -19,9 +20,6 @@ use super::Parts;
 pub(super) const CLIENTS: Token = Token(0);
 pub(super) const ORDERS: Token = Token(1);
 pub(super) const CLIENTS_TCP: Token = Token(2);
-const FIRST_UPSTREAM: usize = 3;
-/// Tokens of TCP connections of clients; upstream sockets never get this far.
-const FIRST_CONNECTION: usize = usize::MAX / 2;
 
 /// Ports tried until one is free in UDP and TCP, if the system may choose.
 const PORT_TRIES_MAX: usize = 16;
@@ -29,9 +27,26 @@ const PORT_TRIES_MAX: usize = 16;
 /// The sockets of a worker, bound.
 pub(crate) struct Bound {
     pub(super) poll: Poll,
-    pub(super) socket: Socket,
-    pub(super) tcp: Option<Connections>,
-    pub(super) upstreams: UpstreamRoutes,
+    pub(super) clients: Socket,
+    /// The same port in TCP, if that is on.
+    pub(super) listener: Option<TcpListener>,
+    /// Shared by upstream legs.
+    pub(super) upstream: Socket,
+    pub(super) probe: SourceProbe,
+}
+
+/// Asks the system which way datagrams go.
+#[derive(Debug)]
+pub(super) struct WaysOut {
+    pub(super) probe: SourceProbe,
+    /// That of the socket that upstream legs share.
+    pub(super) port: u16,
+}
+
+impl output::WaysOut for WaysOut {
+    fn towards(&self, peer: SocketAddr) -> Option<SocketAddr> {
+        self.probe.towards(peer).ok().map(|ip| SocketAddr::new(ip, self.port))
+    }
 }
 
 impl Bound {
@@ -41,56 +56,50 @@ impl Bound {
     ///
     /// If the address is not ours, the port is taken, or the system is out of something.
     pub(crate) fn new(address: SocketAddr, parts: &Parts) -> io::Result<(Self, Waker)> {
+        let settings = &parts.kept.settings;
         let poll = Poll::new()?;
-        let (mut socket, tcp) = bind(address, parts, &poll)?;
-        poll.registry().register(socket.source(), CLIENTS, Interest::READABLE)?;
-        let waker = Waker::new(poll.registry(), ORDERS)?;
-        let registry = poll.registry().try_clone()?;
-        let (sockets_max, bytes) = (parts.settings.upstream_sockets_max, parts.settings.socket_buffer_bytes);
-        let upstreams = UpstreamRoutes::new(registry, FIRST_UPSTREAM, sockets_max, bytes)?;
-        Ok((Self { poll, socket, tcp, upstreams }, waker))
+        let registry = poll.registry();
+        let (mut clients, mut listener) = bind(address, settings)?;
+        registry.register(clients.source(), CLIENTS, Interest::READABLE)?;
+        if let Some(listener) = &mut listener {
+            registry.register(listener, CLIENTS_TCP, Interest::READABLE)?;
+        }
+        let waker = Waker::new(registry, ORDERS)?;
+        let mut upstream = Socket::ephemeral(settings.socket_buffer_bytes)?;
+        registry.register(upstream.source(), Token(FIRST_UPSTREAM), Interest::READABLE)?;
+        let probe = SourceProbe::new()?;
+        Ok((Self { poll, clients, listener, upstream, probe }, waker))
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
-        self.socket.local()
+        self.clients.local()
     }
 }
 
 /// Binds the port in UDP, and in TCP if that is on. The IPv6 wildcard takes IPv4 as well, and
 /// nothing else on a system without IPv6.
-fn bind(address: SocketAddr, parts: &Parts, poll: &Poll) -> io::Result<(Socket, Option<Connections>)> {
+fn bind(address: SocketAddr, settings: &MediaSettings) -> io::Result<(Socket, Option<TcpListener>)> {
     let unknown = Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
     let wildcard = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    match bind_one(address, parts, poll) {
+    match bind_one(address, settings) {
         Err(error)
             if wildcard
                 && (error.raw_os_error() == unknown || error.kind() == io::ErrorKind::AddrNotAvailable) =>
         {
-            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), parts, poll)
+            bind_one(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), settings)
         }
         bound => bound,
     }
 }
 
-fn bind_one(address: SocketAddr, parts: &Parts, poll: &Poll) -> io::Result<(Socket, Option<Connections>)> {
-    let settings = &parts.settings;
+fn bind_one(address: SocketAddr, settings: &MediaSettings) -> io::Result<(Socket, Option<TcpListener>)> {
     for tries in 1.. {
         let socket = Socket::bind(address, settings.socket_buffer_bytes)?;
         if !settings.tcp {
             return Ok((socket, None));
         }
-        let registry = poll.registry().try_clone()?;
-        let limits = Limits {
-            connections_max: settings.tcp_connections_max,
-            output_bytes_max: settings.tcp_output_bytes_max,
-            unchecked_max: settings.tcp_unchecked_max,
-            unchecked_bytes_max: settings.tcp_unchecked_bytes_max,
-            unchecked_connections_max: settings.tcp_unchecked_connections_max,
-            unchecked_per_address_max: settings.tcp_unchecked_per_address_max,
-        };
-        let (local, places) = (socket.local(), parts.places.clone());
-        match Connections::listen(local, registry, CLIENTS_TCP, FIRST_CONNECTION, limits, places) {
-            Ok(connections) => return Ok((socket, Some(connections))),
+        match TcpListener::bind(socket.local()) {
+            Ok(listener) => return Ok((socket, Some(listener))),
             // The system chose a port that somebody has in TCP.
             Err(error)
                 if error.kind() == io::ErrorKind::AddrInUse

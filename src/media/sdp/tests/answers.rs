@@ -94,10 +94,10 @@ fn addresses_are_read_in_both_families() {
 
 #[test]
 fn broken_answers_are_told_and_do_no_harm() {
-    assert_eq!(parse(""), Err("an empty description"));
-    assert_eq!(parse("\r\n \n"), Err("an empty description"));
-    assert_eq!(parse("v=0\r\no=- 1 2 IN IP4 x"), Err("no media section"));
-    assert_eq!(parse("v=0\r\nm=video 9"), Err("a media line that cannot be read"));
+    assert_eq!(parse(""), Err(Unreadable::Empty));
+    assert_eq!(parse("\r\n \n"), Err(Unreadable::Empty));
+    assert_eq!(parse("v=0\r\no=- 1 2 IN IP4 x"), Err(Unreadable::NoSection));
+    assert_eq!(parse("v=0\r\nm=video 9"), Err(Unreadable::MediaLine));
     for end in 0..OFFER.len() {
         if let Ok(mut cut) = parse(&OFFER[..end]) {
             let _ = plan(&mut cut, Kind::Publish);

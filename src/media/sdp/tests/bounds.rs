@@ -38,7 +38,7 @@ fn lists_are_bounded() {
     assert_eq!(wide.media[0].formats.split(' ').count(), FORMATS_MAX);
     let sections = |count| parse(&"m=video 9 X 96\r\n".repeat(count)).map(|d| d.media.len());
     assert_eq!(sections(MEDIA_SECTIONS_MAX), Ok(MEDIA_SECTIONS_MAX));
-    assert_eq!(sections(MEDIA_SECTIONS_MAX + 1), Err("too many media sections"));
+    assert_eq!(sections(MEDIA_SECTIONS_MAX + 1), Err(Unreadable::TooManySections));
 }
 
 #[test]
