@@ -5,6 +5,8 @@
 //! the time, what is to be done is in its outputs. A step of a stream that panics ends that stream.
 
 mod dispatch;
+#[cfg(test)]
+mod sizes;
 
 use std::{
     collections::BTreeMap,

@@ -29,6 +29,8 @@ mod resend;
 mod resolve;
 mod routes;
 mod sdp;
+#[cfg(test)]
+mod simulation;
 mod socket;
 mod stream;
 mod supervisor;

@@ -72,6 +72,12 @@ impl Resender {
         Self { packets: VecDeque::new(), packets_max, allowance_tenths: BURST * 10 }
     }
 
+    /// How many are kept.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.packets.len()
+    }
+
     /// A packet is sent for the first time.
     pub(crate) fn keep(&mut self, packet: Packet) {
         if self.packets.len() >= self.packets_max {

@@ -3,6 +3,8 @@
 mod error;
 mod receive;
 mod roaming;
+#[cfg(test)]
+mod sizes;
 mod sources;
 mod spec;
 mod stun;

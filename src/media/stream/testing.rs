@@ -78,3 +78,20 @@ impl Bed {
         self.outputs.iter().filter_map(connection).collect()
     }
 }
+
+impl Stream {
+    /// Names, sizes and bounds of all that grows with what peers do.
+    pub(crate) fn sizes(&self, promised: &MediaSettings, sizes: &mut Vec<(&'static str, usize, usize)>) {
+        let rtx_packets = offer::rtx_packets(promised);
+        for transport in [Side::Client, Side::Upstream].iter().filter_map(|side| self.legs.of(*side)) {
+            for transport in &transport.all {
+                transport.sizes(promised.addresses_per_transport_max, rtx_packets, sizes);
+            }
+        }
+        if let Some(client) = &self.legs.client {
+            let given = client.credentials.iter().map(Vec::len).max().unwrap_or_default();
+            sizes.push(("credentials", given, promised.client_revive_tries_max as usize + 1));
+        }
+        sizes.push(("gaps", self.stats.gaps_ms.len(), 16));
+    }
+}

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::Transport;
 
 /// Most SSRCs of a peer that are listened to per transport.
-const SOURCES_MAX: usize = 16;
+pub(super) const SOURCES_MAX: usize = 16;
 
 /// New sources a peer may bring per second, beyond the first [`SOURCES_MAX`]: `str0m` remembers
 /// something of each for life.
