@@ -1,6 +1,6 @@
 //! What code and documents cite has to be there: rules (`rule R7`), facts of the anchor (`fact A5`), the
-//! protocol (`protocol S2.9`), decisions, links and paths between the files of the repository. Of an RFC
-//! only its number can be checked here: `RFC 6455`, then perhaps a section.
+//! protocol (`protocol S2.9`), links and paths between the files of the repository, and the tests that the
+//! tables of lifecycles name. Of an RFC only its number can be checked here: `RFC 6455`, then perhaps a section.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
@@ -65,7 +65,7 @@ fn definitions(markdown: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The words of a text with their line. Where `comments_only`, code and what stands in it is one empty word.
+/// The words of a text with their line. An empty line is an empty word; where `comments_only`, so is code.
 fn words(text: &str, comments_only: bool) -> Vec<(usize, &str)> {
     let mut words = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -75,7 +75,7 @@ fn words(text: &str, comments_only: bool) -> Vec<(usize, &str)> {
         } else {
             Some(line)
         };
-        let Some(said) = said else {
+        let Some(said) = said.filter(|said| !said.trim().is_empty()) else {
             words.push((number + 1, ""));
             continue;
         };
@@ -188,6 +188,49 @@ fn missing_paths(text: &str) -> Vec<String> {
     missing
 }
 
+/// The names of all tests in the sources: functions under an attribute that ends with `test`, or has it with
+/// arguments.
+fn tests_in<'a>(sources: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for source in sources {
+        let mut is_test = false;
+        for line in source.lines().map(str::trim_start) {
+            if let Some(attribute) = line.strip_prefix("#[") {
+                let path = attribute.split(['(', ']']).next().unwrap_or_default();
+                is_test |= path.rsplit("::").next() == Some("test");
+            } else if let Some((_, rest)) = line.split_once("fn ").filter(|_| is_test) {
+                names.extend(rest.split('(').next().map(str::to_owned));
+                is_test = false;
+            }
+        }
+    }
+    names
+}
+
+/// Rows of tables with a last column `shown by` that name no test, or one that is not there.
+fn transitions_not_shown(markdown: &str, tests: &BTreeSet<String>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut in_table = false;
+    for (number, line) in markdown.lines().enumerate() {
+        let Some(row) = line.strip_prefix("| ").and_then(|row| row.strip_suffix(" |")) else {
+            in_table &= line.starts_with("|-");
+            continue;
+        };
+        let last = row.rsplit(" | ").next().unwrap_or_default();
+        if !in_table {
+            in_table = last == "shown by";
+            continue;
+        }
+        let named: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        if named.is_empty() {
+            wrong.push(format!("{}: no test shows this", number + 1));
+        }
+        let missing = named.iter().filter(|name| !tests.contains(**name));
+        wrong.extend(missing.map(|name| format!("{}: there is no test {name}", number + 1)));
+    }
+    wrong
+}
+
 /// Runs a check over files, and tells all that it finds.
 fn check(paths: &[PathBuf], found_in: impl Fn(&Path, &str) -> Vec<String>) {
     assert!(!paths.is_empty(), "nothing to look at");
@@ -239,7 +282,27 @@ fn paths_in_documents_exist() {
     check(&files(root(), &["md"]), |_, text| missing_paths(text));
 }
 
+#[test]
+fn each_transition_of_a_lifecycle_is_shown_by_a_test() {
+    let sources: Vec<String> = files(root(), &["rs"]).iter().map(|path| read(path)).collect();
+    let tests = tests_in(sources.iter().map(String::as_str));
+    let mut lifecycles = files(root(), &["md"]);
+    lifecycles.retain(|path| path.ends_with("LIFECYCLE.md"));
+    check(&lifecycles, |_, text| transitions_not_shown(text, &tests));
+}
+
 // That the checks bite.
+
+#[test]
+fn a_transition_without_its_test_is_found() {
+    let tests = tests_in([
+        "#[test]\nfn one() {}\n#[tokio::test(flavor = \"x\")]\nasync fn two() {}\nfn three() {}\n",
+    ]);
+    assert_eq!(tests.len(), 2, "{tests:?}");
+    let table = "| state | shown by |\n|---|---|\n| A | `one`, `two` |\n| B | `three` |\n| C | – |\n\n| x | y |\n|---|---|\n| D | – |\n";
+    let found = transitions_not_shown(table, &tests);
+    assert_eq!(found, ["4: there is no test three", "5: no test shows this"]);
+}
 
 #[test]
 fn a_wrong_citation_is_found() {

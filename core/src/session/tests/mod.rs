@@ -7,6 +7,7 @@ mod bytes;
 mod corners;
 mod dialling;
 mod first;
+mod lifecycle;
 mod limits;
 mod media_verdicts;
 mod outage;
