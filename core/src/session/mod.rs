@@ -3,6 +3,40 @@
 //! It is a state machine without IO, clock or randomness of its own: bytes and time come in as
 //! [`Input`], frames, dials and timers go out as [`Output`]. It must not know tokio, sockets,
 //! `Instant::now` or a random source other than the seed it was given.
+//!
+//! Its states, and what each input does in each of them, are tables in `LIFECYCLE.md` beside this file.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use holdfast_core::{
+//!     registry::Registry,
+//!     session::{Epoch, Input, LossCause, Output, Session, SessionId, Timestamp},
+//!     settings::SessionSettings,
+//! };
+//!
+//! let at = Timestamp::from_ms;
+//! let (settings, registry) = (Arc::new(SessionSettings::default()), Arc::new(Registry::default()));
+//! let mut session = Session::new(SessionId(1), settings, registry, 7, at(0));
+//!
+//! // What the client says goes to its upstream, as the bytes that came.
+//! let connection = br#"{"message":"connection","data":[{"appKey":"defaultApp","clientVersion":"2.0"}]}"#;
+//! session.handle(Input::ClientText(connection), at(10));
+//! assert!(matches!(session.take_outputs()[..], [Output::ForwardToUpstream]));
+//!
+//! // The upstream is lost: another connection is wanted, and the client hears nothing of it.
+//! session.handle(Input::UpstreamLost(Epoch(0), LossCause::EndOfFile), at(20));
+//! let outputs = session.take_outputs();
+//! assert!(outputs.iter().any(|output| matches!(output, Output::Dial { epoch: Epoch(1), .. })));
+//! assert!(!outputs.iter().any(|output| matches!(output, Output::SendToClient(_))));
+//!
+//! // When nothing happens before, the next thing to do is a ping: the client's own clock goes on.
+//! let due = session.next_timeout().expect("a session in an outage has timers");
+//! session.handle(Input::Timeout, due);
+//! let outputs = session.take_outputs();
+//! let pings = |output: &Output| matches!(output, Output::SendToClient(text) if text.starts_with(b"{\"message\":\"ping\""));
+//! assert!(outputs.iter().any(pings));
+//! ```
 
 mod anchor;
 mod backoff;

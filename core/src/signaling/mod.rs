@@ -7,6 +7,21 @@
 //!
 //! All functions take bytes from outside: they never panic, never recurse with the nesting of
 //! the text, and never read past it. Text that is no JSON yields an error or `None`.
+//!
+//! ```
+//! use holdfast_core::signaling::{Edits, peek};
+//!
+//! let text = br#"{"message":"stopStream","data":[{"mediaSessionId":"a","name":"cam"}]}"#;
+//! let peek = peek(text)?;
+//! assert_eq!(peek.name, "stopStream");
+//! assert_eq!(peek.string("name").as_deref(), Some("cam"));
+//!
+//! // The upstream knows this stream by another id: that is replaced, and nothing else.
+//! let mut edits = Edits::new();
+//! edits.push_string(peek.field("mediaSessionId").expect("it is there"), "b7");
+//! assert_eq!(edits.apply(text), br#"{"message":"stopStream","data":[{"mediaSessionId":"b7","name":"cam"}]}"#);
+//! # Ok::<(), holdfast_core::signaling::PeekError>(())
+//! ```
 
 mod edit;
 #[doc(hidden)]
