@@ -3,20 +3,19 @@
 //! that means for a stream is decided here.
 
 use crate::{
-    media::{Fact, Kind as MediaKind, StreamStats},
+    media::{Fact, StreamStats},
     settings::RestoreMode,
-    signaling::{Peek, sdp, synthetic},
+    signaling::{Peek, synthetic},
 };
 
 use super::{
     Event, MediaCommand, Output,
-    client_leg::INFO_CLIENT_GONE,
+    client_leg::{ClientLeg, INFO_CLIENT_GONE},
     core::Session,
     info::RetryClass,
     kept::Full,
-    ledger::{MediaKey, StreamState, Transport},
-    packed::Packed,
-    request::{offer_in, request_with},
+    ledger::MediaKey,
+    stream::{Standing, Stream, StreamId, Transport},
     streams::INFO_NOT_READY,
 };
 
@@ -31,7 +30,7 @@ impl Session {
                     && matches!(self.client.mode, RestoreMode::Auto | RestoreMode::Anchor) =>
             {
                 self.next_media_key = self.next_media_key.wrapping_add(1);
-                Transport::Anchored(MediaKey(self.next_media_key))
+                Transport::Anchored(Box::new(ClientLeg::new(MediaKey(self.next_media_key))))
             }
             _ => Transport::Direct,
         }
@@ -39,42 +38,32 @@ impl Session {
 
     /// Asks the workers for an upstream offer; the request follows when it is there. False if the
     /// stream is not anchored.
-    pub(super) fn ask_for_offer(&mut self, index: usize, replay: bool) -> bool {
-        let transport = self.ledger.streams.get(index).map(|stream| stream.transport);
-        let Some(Transport::Anchored(key)) = transport else { return false };
+    pub(super) fn ask_for_offer(&mut self, stream_id: StreamId, replay: bool) -> bool {
+        if self.ledger.streams.get(stream_id).and_then(Stream::leg).is_none() {
+            return false;
+        }
         let until = self.now + self.settings.restore.proof_timeout;
         let epoch = self.epoch;
-        self.refuse_h264_that_was_in_vain(index);
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return false };
-        stream.state = StreamState::Offering { until, replay };
-        let refuse_h264 = stream.without_h264;
-        let command = if stream.opened {
-            MediaCommand::Attach { key, epoch, narrow: stream.running, refuse_h264 }
-        } else {
-            stream.opened = true;
-            let kind = if stream.kind.is_publish() { MediaKind::Publish } else { MediaKind::Play };
-            let request = stream.request.as_ref().map(Packed::unpack).unwrap_or_default();
-            let client_offer = offer_in(&request);
-            stream.unrevivable = sdp::is_of_firefox(&client_offer);
-            MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264 }
-        };
-        self.outputs.push(Output::Media(command));
+        self.refuse_h264_that_was_in_vain(stream_id);
+        let stream = self.ledger.streams.get_mut(stream_id);
+        let command = stream.and_then(|stream| stream.ask_for_offer(epoch, until, replay));
+        self.outputs.extend(command.map(Output::Media));
         true
     }
 
     pub(super) fn media_fact(&mut self, key: MediaKey, fact: Fact) {
-        let Some(index) = self.by_media_key(key) else { return };
+        let Some(stream_id) = self.by_media_key(key) else { return };
         match fact {
-            Fact::UpstreamOffer { epoch, sdp } if epoch == self.epoch => self.offer_made(index, &sdp),
-            Fact::ClientAnswer { sdp } => self.client_answer(index, &sdp),
-            Fact::Unanchorable { reason } => self.unanchorable(index, reason),
-            Fact::Flowing { epoch, complete: true, .. } if epoch == self.epoch => self.flows(index),
-            Fact::Flowing { epoch, .. } if epoch == self.epoch => self.shows_life(index),
+            Fact::UpstreamOffer { epoch, sdp } if epoch == self.epoch => self.offer_made(stream_id, &sdp),
+            Fact::ClientAnswer { sdp } => self.client_answer(stream_id, &sdp),
+            Fact::Unanchorable { reason } => self.unanchorable(stream_id, reason),
+            Fact::Flowing { epoch, complete: true, .. } if epoch == self.epoch => self.flows(stream_id),
+            Fact::Flowing { epoch, .. } if epoch == self.epoch => self.shows_life(stream_id),
             Fact::UpstreamFailed { epoch, reason } if epoch == self.epoch => {
-                self.upstream_leg_failed(index, &reason);
+                self.upstream_leg_failed(stream_id, &reason);
             }
             Fact::OutOfSockets { epoch, reason } if epoch == self.epoch => {
-                self.out_of_sockets(index, &reason);
+                self.out_of_sockets(stream_id, &reason);
             }
             Fact::UpstreamSilent { epoch }
                 if epoch == self.epoch && self.is_up() && !self.upstream.probed =>
@@ -82,198 +71,159 @@ impl Session {
                 self.upstream.probed = true;
                 self.outputs.push(Output::PingUpstream);
             }
-            Fact::ClientConnected => self.client_leg_connected(index),
-            Fact::ClientSilent { silence, .. } => self.client_leg_silent(index, key, silence),
-            Fact::NewClientCredentials { sdp } => self.say_remote_sdp(index, &sdp, false),
-            Fact::ClientRevived { silence } => self.client_leg_revived(index, silence),
-            Fact::ClientGone { .. } => self.client_media_closed(index),
-            Fact::Broken { reason } => self.anchored_stream_is_over(index, INFO_CLIENT_GONE, &reason),
-            Fact::CodecChanged { epoch, codec } if epoch == self.epoch => self.codec_changed(index, codec),
-            Fact::NoVideo { never_sent, had_h264 } => self.no_video(index, never_sent, had_h264),
-            Fact::VideoBack => self.video_back(index),
-            Fact::Stats(numbers) => self.counted(index, numbers),
+            Fact::ClientConnected => self.client_leg_connected(stream_id),
+            Fact::ClientSilent { silence, .. } => self.client_leg_silent(stream_id, key, silence),
+            Fact::NewClientCredentials { sdp } => self.say_remote_sdp(stream_id, &sdp, false),
+            Fact::ClientRevived { silence } => self.client_leg_revived(stream_id, silence),
+            Fact::ClientGone { .. } => self.client_media_closed(stream_id),
+            Fact::Broken { reason } => self.anchored_stream_is_over(stream_id, INFO_CLIENT_GONE, &reason),
+            Fact::CodecChanged { epoch, codec } if epoch == self.epoch => {
+                self.codec_changed(stream_id, codec)
+            }
+            Fact::NoVideo { never_sent, had_h264 } => self.no_video(stream_id, never_sent, had_h264),
+            Fact::VideoBack => self.video_back(stream_id),
+            Fact::Stats(numbers) => self.counted(stream_id, numbers),
             _ => {}
         }
     }
 
-    fn by_media_key(&self, key: MediaKey) -> Option<usize> {
-        self.ledger.streams.iter().position(|stream| stream.transport == Transport::Anchored(key))
+    fn by_media_key(&self, key: MediaKey) -> Option<StreamId> {
+        self.ledger.streams.find(|stream| stream.leg().is_some_and(|leg| leg.key() == key))
     }
 
-    pub(super) fn name_of(&self, index: usize) -> String {
-        self.ledger.streams.get(index).map(|stream| stream.name.to_string()).unwrap_or_default()
+    pub(super) fn name_of(&self, stream_id: StreamId) -> String {
+        self.ledger.streams.get(stream_id).map(|stream| stream.name().to_owned()).unwrap_or_default()
     }
 
     /// The workers' offer goes upstream in the client's request.
-    fn offer_made(&mut self, index: usize, sdp: &str) {
+    fn offer_made(&mut self, stream_id: StreamId, sdp: &str) {
         if !self.is_up() {
             return;
         }
         let fresh = self.random.uuid();
         let until = self.now + self.settings.restore.proof_timeout;
-        let Some(StreamState::Offering { replay, .. }) = self.ledger.streams.get(index).map(|s| s.state)
-        else {
-            return;
-        };
+        let Some(replay) = self.ledger.streams.get(stream_id).and_then(Stream::offering) else { return };
         // The publisher may have been lost while the offer was made.
-        if replay && self.wait_for_publisher(index) {
+        if replay && self.wait_for_publisher(stream_id) {
             return;
         }
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        let request = stream.request.as_ref().map(Packed::unpack).unwrap_or_default();
-        if stream.sent {
-            stream.upstream_id = Some(fresh);
+        let stream = self.ledger.streams.get_mut(stream_id);
+        if let Some(message) = stream.and_then(|stream| stream.offer_made(sdp, fresh, until)) {
+            self.say_upstream(message);
         }
-        stream.sent = true;
-        stream.runs_upstream = false;
-        stream.left_behind = false;
-        stream.alive = false;
-        stream.withheld = None;
-        stream.state = if replay { StreamState::Replayed { until } } else { StreamState::Requested };
-        let message = request_with(&request, stream.upstream_id.as_deref(), Some(sdp));
-        self.say_upstream(message);
     }
 
-    fn client_answer(&mut self, index: usize, sdp: &str) {
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        if stream.answered {
-            return;
+    fn client_answer(&mut self, stream_id: StreamId, sdp: &str) {
+        if self.ledger.streams.get_mut(stream_id).is_some_and(Stream::answer_from_workers) {
+            self.say_remote_sdp(stream_id, sdp, true);
         }
-        stream.answered = true;
-        // The workers know the client's offer now; a request at rest needs none.
-        stream.request = stream
-            .request
-            .take()
-            .map(|request| Packed::new(&request_with(&request.unpack(), None, Some(""))));
-        self.say_remote_sdp(index, sdp, true);
     }
 
-    pub(super) fn say_remote_sdp(&mut self, index: usize, sdp: &str, answers_client: bool) {
-        if let Some(stream) = self.ledger.streams.get(index) {
-            self.say_to_client(synthetic::set_remote_sdp(&stream.client_id, sdp, answers_client));
+    pub(super) fn say_remote_sdp(&mut self, stream_id: StreamId, sdp: &str, answers_client: bool) {
+        if let Some(stream) = self.ledger.streams.get(stream_id) {
+            self.say_to_client(synthetic::set_remote_sdp(stream.client_id(), sdp, answers_client));
         }
     }
 
     /// This stream goes the way of direct media.
-    fn unanchorable(&mut self, index: usize, reason: String) {
-        let event = Event::Unanchorable { name: self.name_of(index), reason };
+    fn unanchorable(&mut self, stream_id: StreamId, reason: String) {
+        let event = Event::Unanchorable { name: self.name_of(stream_id), reason };
         self.event(event);
         let up = self.is_up();
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        if stream.answered {
-            return self.anchored_stream_is_over(index, INFO_CLIENT_GONE, "not anchored any more");
+        let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return };
+        if stream.is_answered() {
+            return self.anchored_stream_is_over(stream_id, INFO_CLIENT_GONE, "not anchored any more");
         }
-        stream.transport = Transport::Direct;
-        stream.opened = false;
-        let StreamState::Offering { replay, .. } = stream.state else { return };
-        if !up {
-            stream.state = StreamState::Held;
-        } else if replay {
-            self.replay_stream(index);
-        } else {
-            stream.state = StreamState::Requested;
-            stream.sent = true;
-            let request = stream.request.as_ref().map(Packed::unpack).unwrap_or_default();
-            self.say_upstream(request);
+        match stream.give_up_anchor(up) {
+            Some(true) if up => self.replay_stream(stream_id),
+            Some(false) if up => {
+                stream.sent_as_it_is();
+                let request = stream.request().unwrap_or_default();
+                self.say_upstream(request);
+            }
+            _ => {}
         }
     }
 
     /// Packets (a key frame, where there is video) went through the new leg: that is the proof.
-    fn flows(&mut self, index: usize) {
-        let replayed = self
-            .ledger
-            .streams
-            .get(index)
-            .is_some_and(|stream| matches!(stream.state, StreamState::Replayed { .. }) && stream.running);
-        if replayed {
-            self.restored(index);
+    fn flows(&mut self, stream_id: StreamId) {
+        if self.ledger.streams.get(stream_id).is_some_and(Stream::awaits_media) {
+            self.restored(stream_id);
         }
     }
 
     /// Packets come, though not yet what proves the stream: a key frame may be long in coming.
-    fn shows_life(&mut self, index: usize) {
-        if let Some(stream) = self.ledger.streams.get_mut(index) {
-            stream.alive = true;
+    fn shows_life(&mut self, stream_id: StreamId) {
+        if let Some(stream) = self.ledger.streams.get_mut(stream_id) {
+            stream.packets_come();
         }
     }
 
     /// The time for a proof is over.
-    pub(super) fn proof_is_late(&mut self, index: usize) {
-        let alive = self.ledger.streams.get(index).is_some_and(|stream| stream.alive && stream.running);
-        if alive {
+    pub(super) fn proof_is_late(&mut self, stream_id: StreamId) {
+        if self.ledger.streams.get(stream_id).is_some_and(Stream::shows_life) {
             // To ask again would only make the receiver wait for the next key frame.
-            self.restored(index);
+            self.restored(stream_id);
         } else {
-            self.start_over(index, "no media came through");
+            self.start_over(stream_id, "no media came through");
         }
     }
 
     /// Media between us and the upstream came to nothing: ours to mend (rule R9).
-    fn upstream_leg_failed(&mut self, index: usize, reason: &str) {
-        let Some(stream) = self.ledger.streams.get(index) else { return };
-        match stream.state {
+    fn upstream_leg_failed(&mut self, stream_id: StreamId, reason: &str) {
+        let Some(stream) = self.ledger.streams.get(stream_id) else { return };
+        match stream.standing() {
             // An answer we cannot use, but the client perhaps can.
-            StreamState::Requested if !stream.answered => self.fall_back_to_direct(index, reason),
-            StreamState::Requested | StreamState::Live | StreamState::Replayed { .. } => {
-                self.start_over(index, reason);
-            }
-            StreamState::Offering { .. } => self.report(index),
+            Standing::Requested if !stream.is_answered() => self.fall_back_to_direct(stream_id, reason),
+            Standing::Requested | Standing::Live | Standing::Replayed => self.start_over(stream_id, reason),
+            Standing::Offering => self.report(stream_id),
             _ => {}
         }
     }
 
     /// The workers have no socket left for it: the client hears that it failed. What already ran is
     /// tried again as after any loss.
-    fn out_of_sockets(&mut self, index: usize, reason: &str) {
-        if self.ledger.streams.get(index).is_some_and(|stream| stream.answered) {
-            self.upstream_leg_failed(index, reason);
+    fn out_of_sockets(&mut self, stream_id: StreamId, reason: &str) {
+        if self.ledger.streams.get(stream_id).is_some_and(Stream::is_answered) {
+            self.upstream_leg_failed(stream_id, reason);
         } else {
-            self.anchored_stream_is_over(index, INFO_NOT_READY, reason);
+            self.anchored_stream_is_over(stream_id, INFO_NOT_READY, reason);
         }
     }
 
     /// Takes the stream back from workers and upstream and asks again with the client's own offer.
-    fn fall_back_to_direct(&mut self, index: usize, reason: &str) {
-        self.stop_upstream(index);
-        let event = Event::Unanchorable { name: self.name_of(index), reason: reason.to_owned() };
+    fn fall_back_to_direct(&mut self, stream_id: StreamId, reason: &str) {
+        self.stop_upstream(stream_id);
+        let event = Event::Unanchorable { name: self.name_of(stream_id), reason: reason.to_owned() };
         self.event(event);
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        if let Transport::Anchored(key) = stream.transport {
-            self.outputs.push(Output::Media(MediaCommand::Close { key }));
-        }
-        stream.transport = Transport::Direct;
-        stream.opened = false;
-        // No media path of ours is waited for any more.
-        stream.withheld = None;
-        self.replay_stream(index);
+        let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return };
+        let key = stream.leg().map(ClientLeg::key);
+        self.outputs.extend(key.map(|key| Output::Media(MediaCommand::Close { key })));
+        let _ = stream.give_up_anchor(true);
+        self.replay_stream(stream_id);
     }
 
     /// Takes the stream back from the upstream and tries again, as long as patience lasts.
-    pub(super) fn start_over(&mut self, index: usize, reason: &str) {
-        self.stop_upstream(index);
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        if matches!(stream.state, StreamState::Live | StreamState::Requested) {
-            stream.since = self.now;
-            stream.tries = 0;
-            stream.patience = None;
-            stream.refusal = None;
-        }
-        self.hold_name_for_restore(index, true);
-        if !self.retry(index, RetryClass::Transient, reason, None) {
-            self.report(index);
+    pub(super) fn start_over(&mut self, stream_id: StreamId, reason: &str) {
+        self.stop_upstream(stream_id);
+        let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return };
+        stream.starts_over(self.now);
+        self.hold_name_for_restore(stream_id, true);
+        if !self.retry(stream_id, RetryClass::Transient, reason, None) {
+            self.report(stream_id);
         }
     }
 
     /// The workers' numbers of a stream, kept for whoever looks. Each gap that a restore left is
     /// told once.
-    fn counted(&mut self, index: usize, numbers: Box<StreamStats>) {
-        let name = self.name_of(index);
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        let known = stream.numbers.as_ref().map_or(0, |before| before.gaps);
+    fn counted(&mut self, stream_id: StreamId, numbers: Box<StreamStats>) {
+        let name = self.name_of(stream_id);
+        let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return };
+        let known = stream.numbers().map_or(0, |before| before.gaps);
         let new = usize::try_from(numbers.gaps.saturating_sub(known)).unwrap_or(usize::MAX);
         let skip = numbers.gaps_ms.len().saturating_sub(new);
         let gaps: Vec<u64> = numbers.gaps_ms.iter().skip(skip).copied().collect();
-        stream.numbers = Some(numbers);
+        stream.count(numbers);
         for gap_ms in gaps {
             self.event(Event::MediaGap { name: name.clone(), gap: std::time::Duration::from_millis(gap_ms) });
         }
@@ -284,8 +234,8 @@ impl Session {
         let Some(sdp) = peek.string_argument(1) else { return };
         if sdp.len() > self.settings.bounds.stream_bytes_max {
             self.not_kept(Full::Entry);
-            if let Some(index) = self.by_media_key(key) {
-                self.upstream_leg_failed(index, "the answer is too large");
+            if let Some(stream_id) = self.by_media_key(key) {
+                self.upstream_leg_failed(stream_id, "the answer is too large");
             }
             return;
         }
@@ -294,34 +244,29 @@ impl Session {
     }
 
     /// The upstream is gone: legs towards it end, legs towards the client stay.
-    pub(super) fn detach(&mut self, index: usize) {
-        if let Some(stream) = self.ledger.streams.get(index)
-            && let Transport::Anchored(key) = stream.transport
-            && stream.opened
-        {
+    pub(super) fn detach(&mut self, stream_id: StreamId) {
+        if let Some(key) = self.ledger.streams.get(stream_id).and_then(Stream::opened_key) {
             self.outputs.push(Output::Media(MediaCommand::Detach { key }));
         }
     }
 
     /// Takes a stream out of the ledger, and its legs down.
-    pub(super) fn remove_stream(&mut self, index: usize) -> super::ledger::Stream {
-        let mut stream = self.ledger.streams.swap_remove(index);
+    pub(super) fn remove_stream(&mut self, stream_id: StreamId) -> Option<Stream> {
+        let mut stream = self.ledger.streams.remove(stream_id)?;
         self.remember_h264_in_vain(&stream);
-        if let Some(numbers) = stream.numbers.take() {
-            let (name, restored) = (stream.name.to_string(), stream.restored);
+        if let Some(numbers) = stream.take_numbers() {
+            let (name, restored) = (stream.name().to_owned(), stream.restored());
             self.event(Event::MediaSummary { name, restored, numbers });
         }
-        if !stream.kind.is_publish() {
-            self.registry.names().stop_waiting(&stream.name, self.id);
+        if !stream.kind().is_publish() {
+            self.registry.names().stop_waiting(stream.name(), self.id);
         }
-        if stream.left_behind && self.client.keep_alive && self.outage().is_some() {
+        if stream.is_left_behind() && self.client.keep_alive && self.outage().is_some() {
             self.ledger.left_behind.note(&stream);
         }
-        if let Transport::Anchored(key) = stream.transport
-            && stream.opened
-        {
+        if let Some(key) = stream.opened_key() {
             self.outputs.push(Output::Media(MediaCommand::Close { key }));
         }
-        stream
+        Some(stream)
     }
 }

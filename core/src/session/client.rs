@@ -138,10 +138,10 @@ impl Session {
             return;
         };
         let stream = peek.id("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
-        let stream = stream.and_then(|index| self.ledger.streams.get(index));
+        let stream = stream.and_then(|stream_id| self.ledger.streams.get(stream_id));
         match stream {
-            Some(stream) if !stream.state.is_upstream() => {}
-            Some(stream) => match &stream.upstream_id {
+            Some(stream) if !stream.is_upstream() => {}
+            Some(stream) => match stream.other_id() {
                 Some(upstream_id) => {
                     let mut edits = Edits::new();
                     edits.push_string(span, upstream_id);
@@ -221,15 +221,15 @@ impl Session {
     }
 
     fn metrics_description(&mut self, peek: &Peek<'_>) {
-        let index = peek.id("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
-        if let Some(stream) = index.and_then(|index| self.ledger.streams.get_mut(index)) {
-            stream.metrics = None;
+        let stream_id = peek.id("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        if let Some(stream) = stream_id.and_then(|stream_id| self.ledger.streams.get_mut(stream_id)) {
+            stream.set_metrics(None);
             let (rest_bytes, text) = (stream.bytes(), peek.text());
             let fits = self.may_keep(rest_bytes.saturating_add(text.len()), text.len());
             if self.keep_if(fits, text.len())
-                && let Some(stream) = index.and_then(|index| self.ledger.streams.get_mut(index))
+                && let Some(stream) = stream_id.and_then(|stream_id| self.ledger.streams.get_mut(stream_id))
             {
-                stream.metrics = Some(Packed::new(text));
+                stream.set_metrics(Some(Packed::new(text)));
             }
         }
         self.forward_for_stream(peek);
@@ -237,20 +237,14 @@ impl Session {
 
     /// A mute is an intent and is repeated on a new upstream; other stream events are not.
     fn stream_event(&mut self, peek: &Peek<'_>) {
-        let index = peek.id("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
-        if let Some(index) = index
-            && let Some(stream) = self.ledger.streams.get_mut(index)
+        let stream_id = peek.id("mediaSessionId").and_then(|id| self.ledger.by_client_id(&id));
+        if let Some(stream_id) = stream_id
+            && let Some(stream) = self.ledger.streams.get_mut(stream_id)
         {
-            let kind = peek.string("type");
-            stream.was_muted |= kind.as_deref().is_some_and(|kind| kind.ends_with("uted"));
-            match kind.as_deref() {
-                Some("audioMuted") => stream.audio_muted = true,
-                Some("audioUnmuted") => stream.audio_muted = false,
-                Some("videoMuted") => stream.video_muted = true,
-                Some("videoUnmuted") => stream.video_muted = false,
-                _ => {}
+            if let Some(event) = peek.string("type") {
+                stream.stream_event(&event);
             }
-            self.tell_workers_of_mute(index);
+            self.tell_workers_of_mute(stream_id);
         }
         self.forward_for_stream(peek);
     }

@@ -10,6 +10,7 @@ use super::{
     ledger::Ledger,
     random::Random,
     state::{BurstEvent, Client, HeldMessage, Lever, Link, Outage, Stage, Upstream},
+    stream::Stream,
 };
 
 /// One client session.
@@ -180,7 +181,7 @@ impl Session {
             return None;
         }
         let stage = if let Link::Down(outage) = self.link { outage.stage.deadline() } else { None };
-        let streams = self.ledger.streams.iter().filter_map(|stream| self.stream_deadline(stream));
+        let streams = self.ledger.streams.iter().filter_map(|stream| stream.deadline(&self.settings));
         let rooms = self.ledger.rooms.iter().flat_map(|room| [room.missing_until, self.join_deadline(room)]);
         let rooms = rooms.flatten();
         let burst = self.burst.iter().map(|event| event.until);
@@ -273,9 +274,9 @@ impl Session {
         if let Some(token) = self.client.token.take() {
             self.outputs.push(Output::ForgetMediaSockets { token });
         }
-        while !self.ledger.streams.is_empty() {
-            self.release_name(0, crate::registry::EndOfName::Lost);
-            let _ = self.remove_stream(0);
+        while let Some(stream_id) = self.ledger.streams.at(0).map(Stream::id) {
+            self.release_name(stream_id, crate::registry::EndOfName::Lost);
+            let _ = self.remove_stream(stream_id);
         }
         for (name, asker) in std::mem::take(&mut self.askers) {
             let mail = super::Mail::Proven { name: name.into(), alive: false };

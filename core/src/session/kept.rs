@@ -10,9 +10,10 @@ use crate::media::StreamStats;
 use super::{
     Event,
     core::Session,
-    ledger::{Ledger, LeftBehind, Participant, Pending, Room, Stream, Transport},
+    ledger::{Ledger, LeftBehind, Participant, Pending, Room},
     packed::Packed,
     state::{BurstEvent, HeldMessage, Lever, Subject},
+    stream::{Stream, StreamId},
 };
 
 /// Length of an id of ours, a UUID.
@@ -152,8 +153,8 @@ impl Session {
     }
 
     /// As [`Session::kept_message`], as a part of this stream.
-    pub(super) fn kept_for_stream(&mut self, index: usize, message: &[u8]) -> Option<Box<[u8]>> {
-        let stream_bytes = self.ledger.streams.get(index).map_or(0, Stream::bytes);
+    pub(super) fn kept_for_stream(&mut self, stream_id: StreamId, message: &[u8]) -> Option<Box<[u8]>> {
+        let stream_bytes = self.ledger.streams.get(stream_id).map_or(0, Stream::bytes);
         self.kept_message(stream_bytes, message)
     }
 
@@ -220,16 +221,7 @@ impl Ledger {
 impl Stream {
     pub(super) fn bytes(&self) -> usize {
         // With what comes by itself: an id of ours, the numbers of the workers.
-        let is_anchored = matches!(self.transport, Transport::Anchored(_));
-        size_of::<Self>()
-            + self.client_id.len()
-            + OWN_ID_BYTES
-            + self.name.len()
-            + self.request.as_ref().map_or(0, Packed::len_bytes)
-            + self.refusal.as_ref().map_or(0, |refusal| refusal.len())
-            + self.metrics.as_ref().map_or(0, Packed::len_bytes)
-            + self.withheld.iter().flatten().map(|words| size_of_val(words) + words.len()).sum::<usize>()
-            + if is_anchored { STATS_BYTES } else { 0 }
+        self.own_bytes() + OWN_ID_BYTES + if self.leg().is_some() { STATS_BYTES } else { 0 }
     }
 }
 

@@ -161,6 +161,6 @@ impl Session {
     }
 
     fn holds_name(&self, name: &str) -> bool {
-        self.ledger.streams.iter().any(|stream| stream.kind.is_publish() && &*stream.name == name)
+        self.ledger.streams.iter().any(|stream| stream.kind().is_publish() && stream.name() == name)
     }
 }

@@ -11,9 +11,9 @@ use crate::{
 use super::{
     Close, DialError, Epoch, Event, LossCause, Output, Priority, backoff,
     core::Session,
-    ledger::StreamState,
     packed::Packed,
     state::{Lever, Link, News, Outage, Stage, Upstream},
+    stream::Standing,
     upstream::with_token,
 };
 
@@ -278,35 +278,29 @@ impl Session {
             return;
         }
         let until = self.now + self.settings.restore.resume_wait;
-        for stream in &mut self.ledger.streams {
-            if stream.state == StreamState::Lost {
-                stream.state = StreamState::Probation { until };
-            }
+        for stream in self.ledger.streams.iter_mut() {
+            stream.put_on_probation(until);
         }
     }
 
     fn settle_lost_streams(&mut self) {
-        while let Some(index) =
-            self.ledger.streams.iter().position(|stream| stream.state == StreamState::Lost)
-        {
+        while let Some(stream_id) = self.ledger.streams.find(|stream| stream.is(Standing::Lost)) {
             if self.upstream.resumed {
-                self.stop_upstream(index);
+                self.stop_upstream(stream_id);
             }
-            self.report(index);
+            self.report(stream_id);
         }
     }
 
     fn replay_held_streams(&mut self, publishes: bool) {
-        let mut index = 0;
-        while let Some(stream) = self.ledger.streams.get(index) {
-            if stream.state != StreamState::Held || stream.kind.is_publish() != publishes {
-                index += 1;
-                continue;
+        let mut place = 0;
+        while let Some(stream) = self.ledger.streams.at(place) {
+            let (stream_id, before) = (stream.id(), self.ledger.streams.len());
+            if stream.is(Standing::Held) && stream.kind().is_publish() == publishes {
+                self.replay_stream(stream_id);
             }
-            let before = self.ledger.streams.len();
-            self.replay_stream(index);
             if self.ledger.streams.len() == before {
-                index += 1;
+                place += 1;
             }
         }
     }
@@ -364,7 +358,7 @@ impl Session {
     pub(super) fn take_lever(&mut self) -> Option<Box<Lever>> {
         let mut lever = self.lever.take()?;
         for name in std::mem::take(&mut lever.names) {
-            let published = self.ledger.streams.iter().any(|s| s.kind.is_publish() && s.name == name);
+            let published = self.ledger.streams.iter().any(|s| s.kind().is_publish() && *s.name() == *name);
             if !published {
                 self.give_up_name(&name, crate::registry::EndOfName::Lost);
             }

@@ -7,10 +7,11 @@ use super::{
     Event, Output, Timestamp,
     core::Session,
     kept::{Full, texts},
-    ledger::{Participant, Pending, Room, StreamState},
+    ledger::{Participant, Pending, Room},
     packed::Packed,
     participants::{STREAMS_MAX, fresh_copy, login_and_stream, merge, participants, room_command},
     state::{Outage, Stage, Subject},
+    stream::Standing,
 };
 
 /// How long participants may take to come back after a repeated join: they fell with the same
@@ -438,9 +439,9 @@ impl Session {
     /// Whether the client plays this stream and has not been, or is not about to be, told its end.
     fn still_plays(&self, name: &str) -> bool {
         self.ledger.streams.iter().any(|play| {
-            !play.kind.is_publish()
-                && *play.name == *name
-                && !matches!(play.state, StreamState::Stopping | StreamState::Lost)
+            !play.kind().is_publish()
+                && play.name() == name
+                && !matches!(play.standing(), Standing::Stopping | Standing::Lost)
         })
     }
 

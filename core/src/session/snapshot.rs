@@ -8,8 +8,8 @@ use crate::{media::StreamStats, signaling::redact::without_credentials};
 
 use super::{
     core::Session,
-    ledger::{Stream, StreamState, Transport},
     state::{Link, Stage},
+    stream::{Standing, Stream, Transport},
 };
 
 /// Characters shown of a name or id.
@@ -111,30 +111,30 @@ fn cut(text: &str) -> String {
 fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
     StreamSnapshot {
         // The name may be the URL of a camera, with a password in it.
-        name: cut(&without_credentials(&stream.name)),
-        id: cut(&without_credentials(&stream.client_id)),
-        kind: if stream.kind.is_publish() { "publish" } else { "play" }.into(),
-        media: match stream.transport {
+        name: cut(&without_credentials(stream.name())),
+        id: cut(&without_credentials(stream.client_id())),
+        kind: if stream.kind().is_publish() { "publish" } else { "play" }.into(),
+        media: match stream.transport() {
             Transport::Direct => "direct",
             Transport::Anchored(_) => "anchored",
             Transport::Socket => "socket",
         }
         .into(),
-        restored: stream.restored,
-        last_outage_ms: stream.last_outage_ms,
-        numbers: stream.numbers.as_deref().cloned(),
-        state: match stream.state {
-            StreamState::Requested => "requested",
-            StreamState::Live => "live",
-            StreamState::Held => "held",
-            StreamState::Lost => "lost",
-            StreamState::Probation { .. } => "on probation",
-            StreamState::Offering { .. } => "offering",
-            StreamState::Replayed { .. } => "replayed",
-            StreamState::Retry { .. } => "retry",
-            StreamState::AwaitsPublisher { .. } => "awaits its publisher",
-            StreamState::AwaitsProof { .. } => "awaits a sign of life",
-            StreamState::Stopping => "stopping",
+        restored: stream.restored(),
+        last_outage_ms: stream.last_outage_ms(),
+        numbers: stream.numbers().cloned(),
+        state: match stream.standing() {
+            Standing::Requested => "requested",
+            Standing::Live => "live",
+            Standing::Held => "held",
+            Standing::Lost => "lost",
+            Standing::Probation => "on probation",
+            Standing::Offering => "offering",
+            Standing::Replayed => "replayed",
+            Standing::Retry => "retry",
+            Standing::AwaitsPublisher => "awaits its publisher",
+            Standing::AwaitsProof => "awaits a sign of life",
+            Standing::Stopping => "stopping",
         }
         .into(),
     }

@@ -4,17 +4,19 @@ use std::{borrow::Cow, sync::Arc};
 
 use crate::{
     registry::EndOfName,
-    signaling::{Peek, sdp, synthetic, synthetic::StreamStatus},
+    signaling::{Peek, synthetic, synthetic::StreamStatus},
 };
 
 use super::{
     Event, Mail, Outcome, Output, Timestamp,
+    client_leg::ClientLeg,
     core::{Session, after},
     kept::Full,
-    ledger::{Kind, Pending, Stream, StreamState, Transport},
+    ledger::{Kind, Pending},
     packed::Packed,
-    request::{offer_in, request_with},
+    request::request_with,
     state::Subject,
+    stream::{Loss, Standing, Stop, Stream, StreamId},
 };
 
 /// What a stream is told when its upstream died with it (protocol S5.3).
@@ -23,7 +25,7 @@ const INFO_LOST: &str = "Stopped by session disconnect";
 pub(super) const INFO_NOT_READY: &str = "Session not ready";
 
 /// What a stream takes without its texts.
-const STREAM_BYTES: usize = size_of::<Stream>();
+const STREAM_BYTES: usize = size_of::<Stream>() + size_of::<ClientLeg>();
 
 impl Session {
     pub(super) fn stream_request(&mut self, peek: &Peek<'_>, kind: Kind) {
@@ -54,18 +56,13 @@ impl Session {
         }
         let has_offer = is_kept && peek.has_string("sdp");
         let transport = self.transport_for(peek.string("mediaProvider").as_deref(), has_offer);
-        self.ledger.streams.push(Stream {
-            client_id: id.as_ref().into(),
-            name: name.as_ref().into(),
-            transport,
-            request: is_kept.then(|| Packed::plain(peek.text())),
-            state: if up { StreamState::Requested } else { StreamState::Held },
-            ..Stream::new(kind, self.now)
-        });
-        self.keep(self.ledger.streams.last().map_or(0, Stream::bytes));
+        let request = is_kept.then(|| Packed::plain(peek.text()));
+        let stream = Stream::new((kind, &id, &name), transport, request, up, self.now);
+        let stream_id = self.ledger.streams.add(stream);
+        self.keep(self.ledger.streams.get(stream_id).map_or(0, Stream::bytes));
         drop(self.take_lever());
         if up {
-            self.first_request(self.ledger.streams.len().saturating_sub(1));
+            self.first_request(stream_id);
         } else if kind.is_publish() && self.registry.names().get(&name).holder.is_none() {
             self.registry.names().hold(&name, self.id, true, self.now);
         }
@@ -73,12 +70,12 @@ impl Session {
 
     /// The client's own request goes upstream: as it is, or with the workers' offer when that is
     /// made.
-    fn first_request(&mut self, index: usize) {
-        if self.ask_for_offer(index, false) {
+    fn first_request(&mut self, stream_id: StreamId) {
+        if self.ask_for_offer(stream_id, false) {
             return;
         }
-        if let Some(stream) = self.ledger.streams.get_mut(index) {
-            stream.sent = true;
+        if let Some(stream) = self.ledger.streams.get_mut(stream_id) {
+            stream.sent_as_it_is();
             self.outputs.push(Output::ForwardToUpstream);
         }
     }
@@ -96,8 +93,8 @@ impl Session {
     fn has_room_for_stream(&mut self, stream_bytes: usize, request_bytes: usize) -> bool {
         let bounds = &self.settings.bounds;
         let hold = &self.settings.hold;
-        let held = self.ledger.streams.iter().filter(|stream| stream.state == StreamState::Held);
-        let held_bytes: usize = held.clone().filter_map(|s| s.request.as_ref()).map(Packed::len_bytes).sum();
+        let held = self.ledger.streams.iter().filter(|stream| stream.is(Standing::Held));
+        let held_bytes: usize = held.clone().filter_map(Stream::request_bytes).sum();
         let limit = if self.ledger.streams.len() >= bounds.streams_max {
             "session.streams_max"
         } else if !self.must_keep(stream_bytes) {
@@ -117,7 +114,7 @@ impl Session {
     /// answered here if it has not.
     pub(super) fn stream_stop(&mut self, peek: &Peek<'_>, kind: Kind) {
         let Some(id) = self.client_id(peek, "mediaSessionId") else { return self.forward_or_drop() };
-        let Some(index) = self.ledger.by_client_id(&id) else {
+        let Some(stream_id) = self.ledger.by_client_id(&id) else {
             if !self.is_short(&id) {
                 return self.forward_or_drop();
             }
@@ -125,20 +122,17 @@ impl Session {
             let name = peek.id("name").unwrap_or_default();
             return self.say_stopped(&id, &name, kind);
         };
-        self.release_name(index, EndOfName::Chosen);
+        self.release_name(stream_id, EndOfName::Chosen);
         // An end that is held back was the server's last word on it: no answer would come.
         let over = self.drop_burst(&Subject::Stream(id.as_ref().into()));
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        match stream.state {
-            StreamState::Requested | StreamState::Live | StreamState::Stopping if !over => {
-                stream.state = StreamState::Stopping;
-                self.forward_for_stream(peek);
+        let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return };
+        match stream.stop(over) {
+            Stop::Forward => self.forward_for_stream(peek),
+            Stop::TakeBack => {
+                self.stop_upstream(stream_id);
+                self.cancel(stream_id);
             }
-            StreamState::Replayed { .. } | StreamState::Probation { .. } => {
-                self.stop_upstream(index);
-                self.cancel(index);
-            }
-            _ => self.cancel(index),
+            Stop::Answer => self.cancel(stream_id),
         }
     }
 
@@ -153,36 +147,36 @@ impl Session {
     }
 
     /// Ends a stream that the client stopped while it was not on any upstream.
-    pub(super) fn cancel(&mut self, index: usize) {
-        let stream = self.remove_stream(index);
-        self.say_stopped(&stream.client_id, &stream.name, stream.kind);
-        if stream.state != StreamState::Stopping {
+    pub(super) fn cancel(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.remove_stream(stream_id) else { return };
+        self.say_stopped(stream.client_id(), stream.name(), stream.kind());
+        if !stream.is(Standing::Stopping) {
             self.outcome(&stream, Outcome::Cancelled);
         }
     }
 
     /// Takes back what we sent upstream for a stream, and ignores what is still said of it.
-    pub(super) fn stop_upstream(&mut self, index: usize) {
-        let Some(stream) = self.ledger.streams.get(index) else { return };
+    pub(super) fn stop_upstream(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.ledger.streams.get(stream_id) else { return };
         let upstream_id: Box<str> = stream.upstream_id().into();
-        let status = stream.kind.running();
-        let stop = synthetic::stop_stream(&upstream_id, &stream.name, stream.kind.is_publish(), status);
+        let (kind, name) = (stream.kind(), stream.name());
+        let stop = synthetic::stop_stream(&upstream_id, name, kind.is_publish(), kind.running());
         self.say_upstream(stop);
         if self.client.keep_alive
-            && let Some(stream) = self.ledger.streams.get(index)
+            && let Some(stream) = self.ledger.streams.get(stream_id)
         {
             // Until the server confirms: the stop may be lost with its epoch.
             self.ledger.left_behind.note(stream);
         }
-        self.retire(index);
+        self.retire(stream_id);
     }
 
     /// From now on nothing that is said under its upstream id concerns the client; questions
     /// about it get no other answer.
-    pub(super) fn retire(&mut self, index: usize) {
-        let Some(stream) = self.ledger.streams.get(index) else { return };
+    pub(super) fn retire(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.ledger.streams.get(stream_id) else { return };
         let upstream_id: Box<str> = stream.upstream_id().into();
-        let client_id = stream.client_id.clone();
+        let client_id: Box<str> = stream.client_id().into();
         self.ledger.retire(&upstream_id);
         for question in [Pending::Available(client_id.clone()), Pending::Snapshot(client_id)] {
             let is_snapshot = matches!(question, Pending::Snapshot(_));
@@ -207,9 +201,9 @@ impl Session {
             if perhaps {
                 self.ledger.left_behind.streams = left.streams;
             }
-            for stream in &mut self.ledger.streams {
+            for stream in self.ledger.streams.iter_mut() {
                 // Stopped when the server proves to have it: it says a word, or its name is in use.
-                if std::mem::take(&mut stream.left_behind) && perhaps {
+                if stream.take_left_behind() && perhaps {
                     self.ledger.left_behind.note(stream);
                 }
             }
@@ -227,68 +221,68 @@ impl Session {
             self.say_upstream(synthetic::hang_up(&id));
         }
         self.leave_kept_rooms(left.rooms);
-        for index in 0..self.ledger.streams.len() {
-            let again = self.ledger.streams.get_mut(index).is_some_and(|stream| {
-                std::mem::take(&mut stream.left_behind) && stream.state == StreamState::Held
-            });
-            if again {
-                self.stop_upstream(index);
-            }
+        let again = self.ledger.streams.iter_mut().filter_map(|stream| {
+            let left_behind = stream.take_left_behind();
+            (left_behind && stream.is(Standing::Held)).then_some(stream.id())
+        });
+        for stream_id in again.collect::<Vec<_>>() {
+            self.stop_upstream(stream_id);
         }
     }
 
     /// Tells the client that a stream is over, in the server's own words if it had any.
-    pub(super) fn report(&mut self, index: usize) {
-        self.give_up_reported_name(index);
-        let stream = self.remove_stream(index);
-        let message = match &stream.refusal {
+    pub(super) fn report(&mut self, stream_id: StreamId) {
+        self.give_up_reported_name(stream_id);
+        let Some(stream) = self.remove_stream(stream_id) else { return };
+        let message = match stream.refusal() {
             Some(refusal) => refusal.to_vec(),
-            None => failed(&stream, if stream.answered { INFO_LOST } else { INFO_NOT_READY }),
+            None => failed(&stream, if stream.is_answered() { INFO_LOST } else { INFO_NOT_READY }),
         };
         self.say_to_client(message);
-        if stream.state == StreamState::Lost {
+        if stream.is(Standing::Lost) {
             self.want_lever();
         }
         self.outcome(&stream, Outcome::Reported);
     }
 
     /// In mode `restart` the page of a reported publish is about to be started again.
-    fn give_up_reported_name(&mut self, index: usize) {
-        let lost =
-            self.ledger.streams.get(index).filter(|s| s.state == StreamState::Lost && s.kind.is_publish());
-        let name = lost.map(|stream| stream.name.clone());
+    fn give_up_reported_name(&mut self, stream_id: StreamId) {
+        let stream = self.ledger.streams.get(stream_id);
+        let lost = stream.filter(|stream| stream.is(Standing::Lost) && stream.kind().is_publish());
+        let name = lost.map(|stream| stream.name().to_owned());
         if name.is_some_and(|name| self.expect_again(&name)) {
-            self.hold_name_for_restore(index, true);
+            self.hold_name_for_restore(stream_id, true);
         } else {
-            self.release_name(index, EndOfName::Lost);
+            self.release_name(stream_id, EndOfName::Lost);
         }
     }
 
     pub(super) fn outcome(&mut self, stream: &Stream, outcome: Outcome) {
         self.event(Event::StreamOutcome {
-            name: stream.name.to_string(),
-            stream: stream.client_id.to_string(),
-            kind: if stream.kind.is_publish() { "publish" } else { "play" },
+            name: stream.name().to_owned(),
+            stream: stream.client_id().to_owned(),
+            kind: if stream.kind().is_publish() { "publish" } else { "play" },
             outcome,
-            after: self.now.since(stream.since),
+            after: self.now.since(stream.since()),
         });
     }
 
     /// Gives up the name of a publish, and tells those who wait for it.
-    pub(super) fn release_name(&mut self, index: usize, end: EndOfName) {
-        let Some(stream) = self.ledger.streams.get(index).filter(|stream| stream.kind.is_publish()) else {
-            return;
-        };
-        let name: Box<str> = stream.name.clone();
+    pub(super) fn release_name(&mut self, stream_id: StreamId, end: EndOfName) {
+        let Some(name) = self.published_name(stream_id) else { return };
         let held_elsewhere = self
             .ledger
             .streams
             .iter()
-            .enumerate()
-            .any(|(other, stream)| other != index && stream.kind.is_publish() && stream.name == name);
+            .any(|other| other.id() != stream_id && other.kind().is_publish() && *other.name() == *name);
         if !held_elsewhere {
             self.give_up_name(&name, end);
         }
+    }
+
+    fn published_name(&self, stream_id: StreamId) -> Option<Box<str>> {
+        let stream = self.ledger.streams.get(stream_id).filter(|stream| stream.kind().is_publish())?;
+        Some(stream.name().into())
     }
 
     pub(super) fn give_up_name(&mut self, name: &str, end: EndOfName) {
@@ -297,22 +291,19 @@ impl Session {
     }
 
     /// The publish runs: plays that wait for it may go on.
-    pub(super) fn hold_name(&mut self, index: usize) {
-        if let Some(stream) = self.ledger.streams.get(index).filter(|stream| stream.kind.is_publish()) {
-            let name = stream.name.clone();
+    pub(super) fn hold_name(&mut self, stream_id: StreamId) {
+        if let Some(name) = self.published_name(stream_id) {
             self.registry.names().hold(&name, self.id, false, self.now);
             self.settle_name(&name);
         }
     }
 
     /// The publish does not run, and may again: unless another session has taken its name over.
-    pub(super) fn hold_name_for_restore(&self, index: usize, restoring: bool) {
-        let Some(stream) = self.ledger.streams.get(index).filter(|stream| stream.kind.is_publish()) else {
-            return;
-        };
-        let holder = self.registry.names().get(&stream.name).holder;
+    pub(super) fn hold_name_for_restore(&self, stream_id: StreamId, restoring: bool) {
+        let Some(name) = self.published_name(stream_id) else { return };
+        let holder = self.registry.names().get(&name).holder;
         if holder.is_none_or(|holder| holder.session == self.id) {
-            self.registry.names().hold(&stream.name, self.id, restoring, self.now);
+            self.registry.names().hold(&name, self.id, restoring, self.now);
         }
     }
 
@@ -332,44 +323,36 @@ impl Session {
     pub(super) fn streams_lose_upstream(&mut self) {
         self.burst.clear();
         self.ledger.retired.clear();
-        let mut index = 0;
-        while let Some(stream) = self.ledger.streams.get_mut(index) {
-            stream.left_behind |= stream.state.is_upstream();
-            if stream.state == StreamState::Stopping {
-                self.cancel(index);
+        let mut place = 0;
+        while let Some(stream) = self.ledger.streams.at_mut(place) {
+            let (stream_id, loss) = (stream.id(), stream.lost(self.now));
+            if loss == Loss::Stopped {
+                self.cancel(stream_id);
                 continue;
             }
-            if !stream.state.is_unsettled() {
-                stream.since = self.now;
-                stream.refusal = None;
-            }
-            // A new epoch is tried with new patience; the tries of the restore bound it.
-            stream.tries = 0;
-            stream.patience = None;
-            stream.withheld = None;
-            stream.state = if stream.is_replayable() { StreamState::Held } else { StreamState::Lost };
-            let restoring = stream.state == StreamState::Held;
-            self.hold_name_for_restore(index, restoring);
-            self.detach(index);
-            index += 1;
+            self.hold_name_for_restore(stream_id, loss == Loss::Held);
+            self.detach(stream_id);
+            place += 1;
         }
     }
 
     /// Direct streams whose silence was longer than ICE bears: nobody knows what became of their
     /// media, so the client is told and the upstream is rid of them (rule R12).
     pub(super) fn report_streams_that_outlived_ice(&mut self) {
-        while let Some(index) = self.ledger.streams.iter().position(|stream| {
-            stream.transport == Transport::Direct && stream.answered && stream.state == StreamState::Live
-        }) {
-            self.stop_upstream(index);
-            self.report(index);
+        while let Some(stream_id) = self
+            .ledger
+            .streams
+            .find(|stream| stream.is_direct() && stream.is_answered() && stream.is(Standing::Live))
+        {
+            self.stop_upstream(stream_id);
+            self.report(stream_id);
         }
     }
 
     /// Everything that is owed goes out: no more tries (rule R10).
     pub(super) fn report_everything(&mut self) {
-        while !self.ledger.streams.is_empty() {
-            self.report(0);
+        while let Some(stream_id) = self.ledger.streams.at(0).map(Stream::id) {
+            self.report(stream_id);
         }
         self.answer_pending();
         self.answer_joins();
@@ -383,96 +366,71 @@ impl Session {
         }
     }
 
-    /// When something is due for this stream.
-    pub(super) fn stream_deadline(&self, stream: &Stream) -> Option<Timestamp> {
-        let state = match stream.state {
-            StreamState::Lost => Some(stream.since + self.settings.restore.report_after),
-            StreamState::Held if stream.running => None,
-            StreamState::Held => Some(stream.since + self.settings.hold.time_max),
-            state => state.deadline(),
-        };
-        state.into_iter().chain(stream.media_closed_until).min()
-    }
-
     pub(super) fn run_stream_timers(&mut self) {
-        let mut index = 0;
-        while let Some(stream) = self.ledger.streams.get(index) {
-            let state = stream.state;
-            let client_id = stream.client_id.clone();
-            if !self.is_due(self.stream_deadline(stream)) {
-                index += 1;
-                continue;
+        let mut place = 0;
+        while let Some(stream) = self.ledger.streams.at(place) {
+            let stream_id = stream.id();
+            if self.is_due(stream.deadline(&self.settings)) {
+                self.stream_timer(stream_id);
             }
-            self.stream_timer(index, state);
-            let same = self.ledger.streams.get(index).is_some_and(|stream| stream.client_id == client_id);
-            if same {
-                index += 1;
+            // Whoever comes to the place of one that ended is looked at, too.
+            if self.ledger.streams.at(place).is_some_and(|stream| stream.id() == stream_id) {
+                place += 1;
             }
         }
     }
 
-    fn stream_timer(&mut self, index: usize, state: StreamState) {
-        let closed = self.ledger.streams.get(index).and_then(|stream| stream.media_closed_until);
-        if self.is_due(closed) {
-            return self.client_media_is_gone(index);
+    fn stream_timer(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.ledger.streams.get(stream_id) else { return };
+        if self.is_due(stream.leg().and_then(ClientLeg::gone_at)) {
+            return self.client_media_is_gone(stream_id);
         }
-        match state {
-            StreamState::Lost => {
-                self.report(index);
+        match stream.standing() {
+            Standing::Lost => {
+                self.report(stream_id);
                 self.arm_lever();
             }
-            StreamState::Held => self.report(index),
-            StreamState::Replayed { .. } if self.is_anchored(index) => {
-                self.proof_is_late(index);
+            Standing::Held | Standing::AwaitsProof | Standing::Offering => self.report(stream_id),
+            Standing::Replayed if stream.leg().is_some() => self.proof_is_late(stream_id),
+            Standing::Probation if self.upstream.perhaps_resumed => self.report(stream_id),
+            Standing::Probation | Standing::Replayed => {
+                self.stop_upstream(stream_id);
+                self.report(stream_id);
             }
-            StreamState::Probation { .. } if self.upstream.perhaps_resumed => self.report(index),
-            StreamState::Probation { .. } | StreamState::Replayed { .. } => {
-                self.stop_upstream(index);
-                self.report(index);
-            }
-            StreamState::AwaitsProof { .. } | StreamState::Offering { .. } => self.report(index),
-            StreamState::Retry { .. } | StreamState::AwaitsPublisher { .. } if self.is_up() => {
-                self.replay_stream(index);
-            }
-            _ => {}
+            Standing::Retry | Standing::AwaitsPublisher if self.is_up() => self.replay_stream(stream_id),
+            Standing::Retry
+            | Standing::AwaitsPublisher
+            | Standing::Requested
+            | Standing::Live
+            | Standing::Stopping => {}
         }
     }
 
     /// Sends the client's request again, under a fresh id if an upstream has seen it before.
-    pub(super) fn replay_stream(&mut self, index: usize) {
-        if self.wait_for_publisher(index) || self.ask_for_offer(index, true) {
+    pub(super) fn replay_stream(&mut self, stream_id: StreamId) {
+        if self.wait_for_publisher(stream_id) || self.ask_for_offer(stream_id, true) {
             return;
         }
         let fresh = self.random.uuid();
         let until = self.now + self.settings.restore.proof_timeout;
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        let Some(request) = stream.request.as_ref().map(Packed::unpack) else {
-            return self.report(index);
-        };
-        if stream.sent {
-            stream.upstream_id = Some(fresh);
+        let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return };
+        match stream.replayed(fresh, until) {
+            Some(message) => self.say_upstream(message),
+            None => self.report(stream_id),
         }
-        stream.sent = true;
-        stream.runs_upstream = false;
-        stream.left_behind = false;
-        stream.swallow_answer = stream.answered;
-        stream.state = StreamState::Replayed { until };
-        let offer = stream.without_h264.then(|| sdp::strip_codecs(&offer_in(&request), "H264"));
-        let message = request_with(&request, stream.upstream_id.as_deref(), offer.as_deref());
-        self.say_upstream(message);
     }
 
     /// A play of a name that this process is restoring waits for it (rule R5).
-    pub(super) fn wait_for_publisher(&mut self, index: usize) -> bool {
+    pub(super) fn wait_for_publisher(&mut self, stream_id: StreamId) -> bool {
         let retry = self.settings.restore.name_retry;
         let hold = self.settings.restore.player_hold.max(self.settings.hold.time_max);
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return false };
+        let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return false };
         // A play that ran is bounded by the patience with its publisher, who is ours.
-        let patient = stream.running || self.now < stream.since + hold;
-        if stream.kind.is_publish() || !patient || !self.registry.names().wait(&stream.name, self.id) {
+        let patient = stream.is_running() || self.now < stream.since() + hold;
+        if stream.kind().is_publish() || !patient || !self.registry.names().wait(stream.name(), self.id) {
             return false;
         }
-        stream.state = StreamState::AwaitsPublisher { at: self.now + retry };
+        stream.awaits_publisher(self.now + retry);
         true
     }
 
@@ -480,45 +438,38 @@ impl Session {
         if !self.is_up() {
             return;
         }
-        while let Some(index) = self.ledger.streams.iter().position(|stream| {
-            let waits =
-                matches!(stream.state, StreamState::AwaitsPublisher { .. } | StreamState::Retry { .. });
-            waits && !stream.kind.is_publish() && &*stream.name == name
+        while let Some(stream_id) = self.ledger.streams.find(|stream| {
+            let waits = matches!(stream.standing(), Standing::AwaitsPublisher | Standing::Retry);
+            waits && !stream.kind().is_publish() && stream.name() == name
         }) {
-            self.replay_stream(index);
-            let waits = self.ledger.streams.get(index).map(|stream| stream.state);
-            if matches!(waits, Some(StreamState::AwaitsPublisher { .. })) {
+            self.replay_stream(stream_id);
+            let stream = self.ledger.streams.get(stream_id);
+            if stream.is_some_and(|stream| stream.is(Standing::AwaitsPublisher)) {
                 break;
             }
         }
     }
 
     /// Repeats what the client told the dead upstream about a running stream.
-    pub(super) fn repeat_stream_intents(&mut self, index: usize) {
-        let Some(stream) = self.ledger.streams.get(index) else { return };
+    pub(super) fn repeat_stream_intents(&mut self, stream_id: StreamId) {
+        let Some(stream) = self.ledger.streams.get(stream_id) else { return };
         let id = stream.upstream_id();
         let mut messages = Vec::new();
         // A kept session knows what it last heard: an unmute may have been lost with the connection.
-        let kept = stream.was_muted && (self.upstream.resumed || self.upstream.perhaps_resumed);
-        for (muted, on, off) in [
-            (stream.audio_muted, "audioMuted", "audioUnmuted"),
-            (stream.video_muted, "videoMuted", "videoUnmuted"),
-        ] {
+        let mutes = stream.mutes();
+        let kept = mutes.is_some() && (self.upstream.resumed || self.upstream.perhaps_resumed);
+        let mutes = mutes.unwrap_or_default();
+        for (muted, on, off) in
+            [(mutes.audio, "audioMuted", "audioUnmuted"), (mutes.video, "videoMuted", "videoUnmuted")]
+        {
             if muted || kept {
                 messages.push(synthetic::send_stream_event(id, if muted { on } else { off }));
             }
         }
-        if let Some(metrics) = &stream.metrics {
-            messages.push(request_with(&metrics.unpack(), Some(id), None));
+        if let Some(metrics) = stream.metrics() {
+            messages.push(request_with(&metrics, Some(id), None));
         }
         self.outputs.extend(messages.into_iter().map(Output::SendToUpstream));
-    }
-
-    fn is_anchored(&self, index: usize) -> bool {
-        self.ledger
-            .streams
-            .get(index)
-            .is_some_and(|stream| matches!(stream.transport, Transport::Anchored(_)))
     }
 
     /// A moment after which a wait that may be switched off ends.
@@ -529,7 +480,7 @@ impl Session {
 
 /// FAILED for this stream, under the client's id.
 pub(super) fn failed(stream: &Stream, info: &str) -> Vec<u8> {
-    stream_failed(&stream.client_id, &stream.name, stream.kind.is_publish(), info)
+    stream_failed(stream.client_id(), stream.name(), stream.kind().is_publish(), info)
 }
 
 fn stream_failed(id: &str, name: &str, published: bool, info: &str) -> Vec<u8> {

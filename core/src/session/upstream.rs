@@ -5,9 +5,11 @@ use crate::signaling::{Edits, Peek, Span, elements, identifier, peek};
 
 use super::{
     Event, Output,
+    client_leg::ClientLeg,
     core::Session,
-    ledger::{Pending, Stream, StreamState, Transport},
+    ledger::Pending,
     state::{Stage, Subject},
+    stream::{Stream, StreamId},
 };
 
 impl Session {
@@ -145,24 +147,16 @@ impl Session {
 
     fn remote_sdp(&mut self, peek: &Peek<'_>) {
         let id = peek.id_argument(0);
-        let Some(index) = id.as_deref().and_then(|id| self.ledger.by_upstream_id(id)) else {
+        let Some(stream_id) = id.as_deref().and_then(|id| self.ledger.by_upstream_id(id)) else {
             return self.about_stream(peek, peek.argument(0));
         };
-        let Some(stream) = self.ledger.streams.get_mut(index) else { return };
-        if let Transport::Anchored(key) = stream.transport {
+        let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return };
+        if let Some(key) = stream.leg().map(ClientLeg::key) {
             return self.upstream_answer(key, peek);
         }
-        let replayed = matches!(stream.state, StreamState::Replayed { .. } | StreamState::Probation { .. });
-        // The SDK would take a second answer for an offer and never answer it (protocol S0.2).
-        if std::mem::take(&mut stream.swallow_answer) || (replayed && stream.answered) {
-            return;
+        if stream.answer() {
+            self.forward_as(stream_id, peek, peek.argument(0));
         }
-        stream.answered = true;
-        if stream.transport == Transport::Direct {
-            // Nothing can replay it now; a live stream keeps no SDP.
-            stream.request = None;
-        }
-        self.forward_as(index, peek, peek.argument(0));
     }
 
     /// Forwards a message about a stream, with the id the client knows; drops what concerns a
@@ -174,18 +168,17 @@ impl Session {
             return;
         };
         match self.ledger.by_upstream_id(&id) {
-            Some(index) => self.forward_as(index, peek, id_span),
+            Some(stream_id) => self.forward_as(stream_id, peek, id_span),
             None if self.ledger.is_retired(&id) || self.ledger.is_away(&id) => {}
             None => self.outputs.push(Output::ForwardToClient),
         }
     }
 
     /// Forwards a message about a stream we know, in order behind what is held back for it.
-    pub(super) fn forward_as(&mut self, index: usize, peek: &Peek<'_>, id_span: Option<Span>) {
-        let Some(stream) = self.ledger.streams.get(index) else { return };
+    pub(super) fn forward_as(&mut self, stream_id: StreamId, peek: &Peek<'_>, id_span: Option<Span>) {
+        let Some(stream) = self.ledger.streams.get(stream_id) else { return };
         let message = mapped(stream, peek, id_span);
-        let client_id = stream.client_id.clone();
-        let subject = Subject::Stream(client_id);
+        let subject = Subject::Stream(stream.client_id().into());
         if self.is_held_back(&subject) && !is_answer(peek) {
             let message = message.unwrap_or_else(|| peek.text().to_vec());
             if !self.hold_as_burst(subject.clone(), &message) {
@@ -193,8 +186,8 @@ impl Session {
             }
             return;
         }
-        if stream.withheld.is_some() && !is_answer(peek) {
-            self.withhold(index, message.as_deref().unwrap_or_else(|| peek.text()));
+        if stream.leg().is_some_and(ClientLeg::withholds) && !is_answer(peek) {
+            self.withhold(stream_id, message.as_deref().unwrap_or_else(|| peek.text()));
             return;
         }
         match message {
@@ -225,8 +218,9 @@ impl Session {
     }
 
     fn client_id_of(&self, upstream_id: &str) -> Box<str> {
-        let stream = self.ledger.by_upstream_id(upstream_id).and_then(|index| self.ledger.streams.get(index));
-        stream.map_or_else(|| upstream_id.into(), |stream| stream.client_id.clone())
+        let stream =
+            self.ledger.by_upstream_id(upstream_id).and_then(|stream_id| self.ledger.streams.get(stream_id));
+        stream.map_or_else(|| upstream_id.into(), |stream| stream.client_id().into())
     }
 
     fn metrics_update(&mut self, peek: &Peek<'_>) {
@@ -234,8 +228,8 @@ impl Session {
         let ids = peek.field("ids");
         for span in ids.into_iter().flat_map(|ids| elements(peek.text(), ids)) {
             let stream = identifier(peek.text(), span).and_then(|id| self.ledger.by_upstream_id(&id));
-            if let Some(stream) = stream.and_then(|index| self.ledger.streams.get(index)) {
-                edits.push_string(span, &stream.client_id);
+            if let Some(stream) = stream.and_then(|stream_id| self.ledger.streams.get(stream_id)) {
+                edits.push_string(span, stream.client_id());
             }
         }
         if edits.is_empty() {
@@ -257,9 +251,9 @@ fn is_answer(peek: &Peek<'_>) -> bool {
 
 /// The server's message under the client's id; `None` if it needs no change.
 pub(super) fn mapped(stream: &Stream, peek: &Peek<'_>, id_span: Option<Span>) -> Option<Vec<u8>> {
-    stream.upstream_id.as_ref()?;
+    stream.other_id()?;
     let mut edits = Edits::new();
-    edits.push_string(id_span?, &stream.client_id);
+    edits.push_string(id_span?, stream.client_id());
     Some(edits.apply(peek.text()))
 }
 

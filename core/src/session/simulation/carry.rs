@@ -8,8 +8,7 @@ use crate::media::Fact;
 use super::{
     super::{
         Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, MediaKey, Mode, Outcome, Output,
-        SessionId, Timestamp,
-        ledger::{StreamState, Transport},
+        SessionId, Timestamp, stream::Standing,
     },
     kit::{message, word},
     rules::Rule,
@@ -207,9 +206,9 @@ impl World {
         let held = self.registry.names().get(&name).holder.is_some_and(|holder| holder.restoring);
         let restore = &self.settings.restore;
         let patience = restore.player_hold.max(self.settings.hold.time_max);
-        let entry = member.session.ledger.streams.iter().find(|s| *s.client_id == *intent);
-        let first = forwarded || entry.is_some_and(|entry| entry.state == StreamState::Requested);
-        let patient = entry.is_some_and(|entry| Timestamp::from_ms(self.now) < entry.since + patience);
+        let entry = member.session.ledger.streams.iter().find(|s| s.client_id() == intent);
+        let first = forwarded || entry.is_some_and(|entry| entry.is(Standing::Requested));
+        let patient = entry.is_some_and(|entry| Timestamp::from_ms(self.now) < entry.since() + patience);
         if member.stopped.contains(&intent) || stream.is_over() {
             self.breach(Rule::WordWins, format!("{intent} is asked for again after its end"));
         } else if stream.answers > 0 && !stream.socket && !member.anchored {
@@ -529,10 +528,9 @@ impl World {
         let id = argument["mediaSessionId"].as_str().unwrap_or_default();
         let early = self.slots[slot].as_ref().is_some_and(|member| {
             let streams = &member.session.ledger.streams;
-            streams.iter().filter(|stream| *stream.client_id == *id).any(|stream| match stream.transport {
-                Transport::Anchored(key) => member.media.get(&key).is_some_and(|leg| !leg.connected),
-                _ => false,
-            })
+            let legs =
+                streams.iter().filter(|stream| stream.client_id() == id).filter_map(|stream| stream.leg());
+            legs.map(|leg| leg.key()).any(|key| member.media.get(&key).is_some_and(|leg| !leg.connected))
         });
         if early {
             self.breach(Rule::RunsConnected, format!("{id} runs before its client's media path stands"));

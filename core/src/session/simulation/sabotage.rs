@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::settings::SessionSettings;
 
 use super::{
-    super::{Input, ledger::StreamState},
+    super::{Input, stream::Standing},
     client::Phase,
     kit::{message, word},
     rules::Rule,
@@ -139,8 +139,9 @@ impl World {
         let Some(sabotage) = self.sabotage else { return vec![value] };
         if self.is(Sabotage::ShowUpstreamIds) {
             let id = word(&value["data"][0], "mediaSessionId");
-            let streams = self.slots[slot].iter().flat_map(|member| &member.session.ledger.streams);
-            let upstream = streams.filter(|s| *s.client_id == *id).find_map(|s| s.upstream_id.clone());
+            let streams = self.slots[slot].iter().flat_map(|member| member.session.ledger.streams.iter());
+            let upstream = streams.filter(|s| s.client_id() == id).find_map(|s| s.other_id());
+            let upstream = upstream.map(str::to_owned);
             if let Some(upstream) = upstream {
                 value["data"][0]["mediaSessionId"] = json!(upstream);
             }
@@ -241,10 +242,10 @@ impl World {
             return;
         }
         let Some(member) = self.slots[slot].as_ref() else { return };
-        let waiting = |state| matches!(state, StreamState::AwaitsPublisher { .. });
-        let stream = member.session.ledger.streams.iter().find(|stream| waiting(stream.state));
+        let waiting = |standing| standing == Standing::AwaitsPublisher;
+        let stream = member.session.ledger.streams.iter().find(|stream| waiting(stream.standing()));
         if let Some(stream) = stream {
-            let fields = json!({"mediaSessionId": "early", "name": &*stream.name, "custom": {"intent": &*stream.client_id}});
+            let fields = json!({"mediaSessionId": "early", "name": stream.name(), "custom": {"intent": stream.client_id()}});
             let play = message("playStream", fields).to_string().into_bytes();
             self.ask_upstream(slot, play, false);
         }

@@ -3,7 +3,8 @@
 use super::{
     super::{
         Input, SessionId, Timestamp,
-        ledger::{Participant, RETIRED_BYTES_MAX, StreamState},
+        ledger::{Participant, RETIRED_BYTES_MAX},
+        stream::Standing,
     },
     client::Phase,
     rules::Rule,
@@ -173,8 +174,8 @@ impl World {
         if member.client_gone || member.client.vanished.is_some() || !member.spoke {
             return;
         }
-        for stream in member.session.ledger.streams.iter().filter(|stream| stream.state.is_unsettled()) {
-            if let Some(known) = member.client.streams.get_mut(&*stream.client_id) {
+        for stream in member.session.ledger.streams.iter().filter(|stream| stream.is_unsettled()) {
+            if let Some(known) = member.client.streams.get_mut(stream.client_id()) {
                 known.unsettle(now);
             }
         }
@@ -306,15 +307,15 @@ impl World {
                 return Some((Rule::Settles, "requests are pending for ever".to_owned()));
             }
         }
-        let unsettled = ledger.streams.iter().find(|stream| stream.state != StreamState::Live);
+        let unsettled = ledger.streams.iter().find(|stream| !stream.is(Standing::Live));
         if let Some(stream) = unsettled {
-            return Some((Rule::Verdict, format!("{} is {:?}", stream.client_id, stream.state)));
+            return Some((Rule::Verdict, format!("{} is {:?}", stream.client_id(), stream.standing())));
         }
         let waiting = (ledger.pending.len(), member.session.burst.len(), member.session.held.len());
         if !member.limited && waiting != (0, 0, 0) || !member.session.askers.is_empty() {
             return Some((Rule::Settles, format!("still waiting {waiting:?}: {:?}", ledger.pending)));
         }
-        let anchored = ledger.streams.iter().filter(|stream| stream.opened).count();
+        let anchored = ledger.streams.iter().filter(|stream| stream.opened_key().is_some()).count();
         if anchored != member.media.len() {
             return Some((Rule::Agreement, format!("{} legs for {anchored} streams", member.media.len())));
         }
