@@ -10,11 +10,12 @@ use crate::{
 
 use super::{
     Event, MediaCommand, Output,
-    client_leg::{ClientLeg, INFO_CLIENT_GONE},
+    client_leg::INFO_CLIENT_GONE,
     core::Session,
     info::RetryClass,
     kept::Full,
     ledger::MediaKey,
+    leg::ClientLeg,
     stream::{Standing, Stream, StreamId, Transport},
     streams::INFO_NOT_READY,
 };
@@ -65,10 +66,10 @@ impl Session {
             Fact::OutOfSockets { epoch, reason } if epoch == self.epoch => {
                 self.out_of_sockets(stream_id, &reason);
             }
+            // One probe for each silence.
             Fact::UpstreamSilent { epoch }
-                if epoch == self.epoch && self.is_up() && !self.upstream.probed =>
+                if epoch == self.epoch && self.is_up() && self.upstream.silence.probe() =>
             {
-                self.upstream.probed = true;
                 self.outputs.push(Output::PingUpstream);
             }
             Fact::ClientConnected => self.client_leg_connected(stream_id),

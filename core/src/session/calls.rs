@@ -3,10 +3,45 @@
 
 use crate::signaling::{Peek, synthetic};
 
-use super::{Event, Output, core::Session, ledger::Pending, state::Subject};
+use super::{Event, Output, core::Session, held_back::Subject, kept::texts, requests::Pending};
 
 /// Statuses after which the SDK forgets a call (protocol S3.5).
 const OVER: &[&str] = &["FINISH", "FAILED", "BUSY"];
+
+/// Which calls of a session are not over, by their ids.
+#[derive(Debug, Default)]
+pub(super) struct Calls(Vec<Box<str>>);
+
+impl Calls {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        self.0.iter().any(|call| **call == *id)
+    }
+
+    fn add(&mut self, id: &str) {
+        self.0.push(id.into());
+    }
+
+    /// The call is over; false if it was.
+    fn end(&mut self, id: &str) -> bool {
+        let before = self.0.len();
+        self.0.retain(|call| **call != *id);
+        self.0.len() < before
+    }
+
+    /// All of them are over.
+    fn end_all(&mut self) -> Vec<Box<str>> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// What they take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        texts(&self.0)
+    }
+}
 
 impl Session {
     pub(super) fn call(&mut self, peek: &Peek<'_>) {
@@ -31,16 +66,14 @@ impl Session {
     pub(super) fn hangup(&mut self, peek: &Peek<'_>) {
         let Some(id) = self.client_id(peek, "callId") else { return self.forward_or_drop() };
         let pending = Pending::Hangup(id.as_ref().into());
-        if self.drop_burst(&Subject::Call(id.as_ref().into())) {
+        if self.held_back.forget(&Subject::Call(id.as_ref().into())) {
             // Its end is held back: no answer would come any more.
-            self.ledger.calls.retain(|call| **call != *id);
+            self.ledger.calls.end(&id);
             self.say_to_client(synthetic::call_finished(&id, "FINISH"));
         } else if self.is_up() {
             // From now on the end of the call answers the client's own word. A call that is over
             // already, its end crossing the hangup, gets no other.
-            let before = self.ledger.calls.len();
-            self.ledger.calls.retain(|call| **call != *id);
-            if self.ledger.calls.len() < before {
+            if self.ledger.calls.end(&id) {
                 self.note_pending(pending);
             }
             self.outputs.push(Output::ForwardToUpstream);
@@ -50,13 +83,13 @@ impl Session {
     }
 
     fn note_call(&mut self, id: &str) {
-        if self.ledger.calls.iter().any(|call| &**call == id) {
+        if self.ledger.calls.knows(id) {
             return;
         }
         if self.ledger.calls.len() >= self.settings.bounds.calls_max {
             self.event(Event::LimitReached { limit: "session.calls_max" });
         } else if self.keep_if(self.may_keep_id(id), id.len()) {
-            self.ledger.calls.push(id.into());
+            self.ledger.calls.add(id);
         }
     }
 
@@ -72,27 +105,26 @@ impl Session {
         let over = peek.string("status").is_some_and(|status| OVER.contains(&&*status));
         let id = peek.id("callId");
         if let (true, Some(id)) = (over, &id) {
-            let _ = self.ledger.settle(&Pending::Hangup(id.as_ref().into()));
+            let _ = self.ledger.requests.settle(&Pending::Hangup(id.as_ref().into()));
         }
-        let known = id.as_deref().and_then(|id| self.ledger.calls.iter().position(|call| &**call == id));
-        let (Some(id), Some(index), true) = (id, known, over) else {
-            self.outputs.push(Output::ForwardToClient);
-            return;
-        };
-        if !self.hold_as_burst(Subject::Call(id.as_ref().into()), peek.text()) {
-            self.ledger.calls.swap_remove(index);
-            self.outputs.push(Output::ForwardToClient);
+        match id.filter(|id| over && self.ledger.calls.knows(id)) {
+            Some(id) if self.hold_as_burst(Subject::Call(id.as_ref().into()), peek.text()) => {}
+            Some(id) => {
+                self.ledger.calls.end(&id);
+                self.outputs.push(Output::ForwardToClient);
+            }
+            None => self.outputs.push(Output::ForwardToClient),
         }
     }
 
     /// The end of a call that was held back and whose epoch lives.
     pub(super) fn release_call_end(&mut self, id: &str, message: Vec<u8>) {
-        self.ledger.calls.retain(|call| &**call != id);
+        self.ledger.calls.end(id);
         self.say_to_client(message);
     }
 
     pub(super) fn finish_calls(&mut self) {
-        for id in std::mem::take(&mut self.ledger.calls) {
+        for id in self.ledger.calls.end_all() {
             self.say_to_client(synthetic::call_finished(&id, "FAILED"));
             self.leave_call_behind(id);
         }
@@ -105,5 +137,20 @@ impl Session {
         if fits && self.client.keep_alive && calls.len() < self.settings.bounds.calls_max {
             calls.push(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_over_once() {
+        let mut calls = Calls::default();
+        calls.add("a");
+        calls.add("b");
+        assert!(calls.knows("a") && calls.bytes() > 0);
+        assert!(calls.end("a") && !calls.end("a"));
+        assert_eq!((calls.end_all(), calls.len()), (vec!["b".into()], 0));
     }
 }

@@ -1,21 +1,20 @@
 //! What the client says (protocol S2.1, S2.3, S2.5): kept in the ledger where it is an intent,
 //! forwarded while the upstream stands, answered or held while it does not.
 
-use crate::signaling::{Edits, Peek, peek, synthetic};
+use crate::signaling::{Edits, Peek, peek};
 
 use super::{
-    Close, Event, Output,
-    core::Session,
-    first::is_connection,
-    ledger::{Kind, Pending},
-    packed::Packed,
-    state::{HeldMessage, Link},
+    Close, Event, Output, core::Session, first::is_connection, ledger::Kind, packed::Packed,
+    requests::Pending, state::Link,
 };
 
 impl Session {
     pub(super) fn client_text(&mut self, text: &[u8]) {
         match self.link {
-            Link::First => return self.first_message(text),
+            Link::First => {
+                self.kept.touch();
+                return self.first_message(text);
+            }
             Link::Down(_) if self.client.connection.is_none() => return self.forward_or_hold(text),
             _ => {}
         }
@@ -25,26 +24,34 @@ impl Session {
             return;
         };
         match &*peek.name {
-            "connection" if is_connection(&peek) => self.connection_again(&peek),
             "pong" => {}
-            "ping" => self.forward_or_drop(),
-            "publishStream" => self.stream_request(&peek, Kind::Publish),
-            "playStream" => self.stream_request(&peek, Kind::Play),
-            "unPublishStream" => self.stream_stop(&peek, Kind::Publish),
-            "stopStream" => self.stream_stop(&peek, Kind::Play),
-            "availableStream" => self.available(&peek),
-            "snapshot" => self.snapshot(&peek),
-            "sendStreamEvent" => self.stream_event(&peek),
-            "sendData" => self.send_data(&peek),
-            "call" => self.call(&peek),
-            "answer" | "hold" | "unhold" | "transfer" => self.call_verb(&peek),
-            "hangup" => self.hangup(&peek),
-            "sessionDebug" => self.session_debug(&peek),
-            "webRTCMetricsClientDescription" => self.metrics_description(&peek),
+            "ping" | "pushLogs" | "sendDtmf" | "submitBugReport" => self.forward_or_drop(),
             "webRTCMetricsBatch" => self.forward_for_stream(&peek),
-            "pushLogs" | "sendDtmf" | "submitBugReport" => self.forward_or_drop(),
+            _ if self.client_asks(&peek) => self.kept.touch(),
             _ => self.forward_or_hold(text),
         }
+    }
+
+    /// A message that we act on; false if it is none.
+    fn client_asks(&mut self, peek: &Peek<'_>) -> bool {
+        match &*peek.name {
+            "connection" if is_connection(peek) => self.connection_again(peek),
+            "publishStream" => self.stream_request(peek, Kind::Publish),
+            "playStream" => self.stream_request(peek, Kind::Play),
+            "unPublishStream" => self.stream_stop(peek, Kind::Publish),
+            "stopStream" => self.stream_stop(peek, Kind::Play),
+            "availableStream" => self.available(peek),
+            "snapshot" => self.snapshot(peek),
+            "sendStreamEvent" => self.stream_event(peek),
+            "sendData" => self.send_data(peek),
+            "call" => self.call(peek),
+            "answer" | "hold" | "unhold" | "transfer" => self.call_verb(peek),
+            "hangup" => self.hangup(peek),
+            "sessionDebug" => self.session_debug(peek),
+            "webRTCMetricsClientDescription" => self.metrics_description(peek),
+            _ => return false,
+        }
+        true
     }
 
     pub(super) fn client_binary(&mut self) {
@@ -72,29 +79,21 @@ impl Session {
             return;
         }
         let hold = &self.settings.hold;
-        let held_bytes: usize = self.held.iter().map(|held| held.message.len()).sum();
-        if self.held.len() >= hold.count_max {
-            self.event(Event::LimitReached { limit: "hold.count_max" });
-        } else if held_bytes + text.len() > hold.bytes_max {
-            self.event(Event::LimitReached { limit: "hold.bytes_max" });
-        } else {
-            let until = self.now + hold.time_max;
-            if let Some(message) = self.kept_message(0, text) {
-                self.held.push(HeldMessage { until, message });
-                return;
-            }
+        let until = self.now + hold.time_max;
+        if let Some(limit) = self.held_back.full(text.len(), hold) {
+            self.event(Event::LimitReached { limit });
+        } else if let Some(message) = self.kept_message(0, text) {
+            self.held_back.hold_message(until, message);
+            return;
         }
-        if self.client.connection.is_none() && self.held.is_empty() {
+        if self.client.connection.is_none() && self.held_back.messages() == 0 {
             // Without its first message nobody can say what it wanted to be.
             self.give_up("its first message is too large to wait for an upstream".to_owned());
         }
     }
 
     pub(super) fn run_held_timers(&mut self) {
-        let now = self.now;
-        let before = self.held.len();
-        self.held.retain(|held| held.until > now);
-        if self.held.len() == before {
+        if !self.held_back.expire_messages(self.now) {
             return;
         }
         self.event(Event::LimitReached { limit: "hold.ms_max" });
@@ -106,24 +105,24 @@ impl Session {
 
     /// What the client said before it had an upstream is heard as if said now.
     pub(super) fn hear_first_words(&mut self) {
-        for held in std::mem::take(&mut self.held) {
+        for message in self.held_back.take_messages() {
             if self.link == Link::PassedThrough {
-                self.say_upstream(held.message.into_vec());
+                self.say_upstream(message.into_vec());
                 continue;
             }
             let before = self.outputs.len();
-            self.client_text(&held.message);
+            self.client_text(&message);
             for output in self.outputs.iter_mut().skip(before) {
                 if matches!(output, Output::ForwardToUpstream) {
-                    *output = Output::SendToUpstream(held.message.to_vec());
+                    *output = Output::SendToUpstream(message.to_vec());
                 }
             }
         }
     }
 
     pub(super) fn send_held(&mut self) {
-        for held in std::mem::take(&mut self.held) {
-            self.say_upstream(held.message.into_vec());
+        for message in self.held_back.take_messages() {
+            self.say_upstream(message.into_vec());
         }
     }
 
@@ -155,10 +154,10 @@ impl Session {
 
     /// Notes a request that waits for an answer. Past the bound it is only forwarded.
     pub(super) fn note_pending(&mut self, pending: Pending) {
-        if self.ledger.pending.len() >= self.settings.bounds.pending_requests_max {
+        if self.ledger.requests.len() >= self.settings.bounds.pending_requests_max {
             self.event(Event::LimitReached { limit: "session.pending_requests_max" });
         } else if self.keep_if(self.may_keep_id(pending.longest()), pending.bytes()) {
-            self.ledger.pending.push(pending);
+            self.ledger.requests.note(pending);
         }
     }
 
@@ -196,22 +195,12 @@ impl Session {
     /// Answers a request whose answer will never come, in the shape the SDK needs to settle it
     /// (protocol S4.2).
     pub(super) fn answer_lost(&mut self, pending: Pending) {
-        const INFO: &str = "Session not ready";
-        let answer = match pending {
-            Pending::Data(operation) => synthetic::data_status(&operation, Err(INFO)),
-            Pending::Leave(operation, room) => {
-                self.leave_room_behind(room);
-                // The client cleans up either way (protocol S4.2).
-                synthetic::data_status(&operation, Ok(()))
-            }
-            Pending::Available(id) => synthetic::available_stream(&id, false, INFO),
-            Pending::Snapshot(id) => synthetic::snapshot_failed(&id, INFO),
-            Pending::Hangup(id) => {
-                let answer = synthetic::call_finished(&id, "FINISH");
-                self.leave_call_behind(id);
-                answer
-            }
-        };
+        let answer = pending.lost_answer();
+        match pending {
+            Pending::Leave(_, room) => self.leave_room_behind(room),
+            Pending::Hangup(id) => self.leave_call_behind(id),
+            Pending::Data(_) | Pending::Available(_) | Pending::Snapshot(_) => {}
+        }
         self.say_to_client(answer);
     }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 use crate::signaling::{Peek, Span, synthetic, synthetic::StreamStatus};
 
 use super::{
-    Event, MediaCommand, Output, Timestamp,
+    Event, MediaCommand, Output,
     core::Session,
     ledger::MediaKey,
+    leg::ClientLeg,
     stream::{Standing, Stream, StreamId},
     verdict::client_words,
 };
@@ -19,86 +20,8 @@ pub(super) const INFO_CLIENT_GONE: &str = "Failed by ICE keep alive";
 const INFO_NEVER_CONNECTED: &str = "Failed by ICE timeout";
 /// How long a client that closed its media may take to say that it stops.
 const STOP_GRACE: Duration = Duration::from_secs(1);
-/// Most words of the server that wait for the client's media path, the running word with them; further
-/// ones, and those that the session may not keep, are dropped.
-const WITHHELD_MAX: usize = 16;
 /// A longer running word is told in words of our own.
 const RUNNING_WORD_BYTES_MAX: usize = 4 * 1024;
-
-/// The client's leg of an anchored stream, as far as the core knows of it.
-#[derive(Debug)]
-pub(super) struct ClientLeg {
-    key: MediaKey,
-    /// Known once the workers were asked to open it.
-    browser: Option<Browser>,
-    /// ICE and DTLS stood once.
-    connected: bool,
-    /// PUBLISHING or PLAYING, and what the server said after it, until they do.
-    withheld: Option<Vec<Box<[u8]>>>,
-    /// Since when nothing comes from a client that cannot be revived.
-    silent_since: Option<Timestamp>,
-    /// The client closed its media; unless its stop comes by then, the stream is lost.
-    gone_at: Option<Timestamp>,
-}
-
-/// Whether the client's media can be given new addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Browser {
-    Revivable,
-    /// Takes none.
-    Firefox,
-}
-
-impl ClientLeg {
-    pub(super) const fn new(key: MediaKey) -> Self {
-        Self { key, browser: None, connected: false, withheld: None, silent_since: None, gone_at: None }
-    }
-
-    pub(super) const fn key(&self) -> MediaKey {
-        self.key
-    }
-
-    /// Whether the media workers know it.
-    pub(super) const fn is_opened(&self) -> bool {
-        self.browser.is_some()
-    }
-
-    /// The workers are asked to open it.
-    pub(super) const fn open(&mut self, of_firefox: bool) {
-        self.browser = Some(if of_firefox { Browser::Firefox } else { Browser::Revivable });
-    }
-
-    /// ICE and DTLS stood once.
-    pub(super) const fn has_connected(&self) -> bool {
-        self.connected
-    }
-
-    /// ICE and DTLS stand: what was withheld, if something was.
-    pub(super) const fn connected(&mut self) -> Option<Vec<Box<[u8]>>> {
-        self.connected = true;
-        self.withheld.take()
-    }
-
-    pub(super) const fn withholds(&self) -> bool {
-        self.withheld.is_some()
-    }
-
-    /// What was withheld was the word of an upstream that is gone.
-    pub(super) fn forget_withheld(&mut self) {
-        self.withheld = None;
-    }
-
-    /// What it takes, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        let words = self.withheld.iter().flatten().map(|words| size_of_val(words) + words.len());
-        size_of::<Self>() + words.sum::<usize>()
-    }
-
-    /// By when its client has to say that it stopped the stream.
-    pub(super) const fn gone_at(&self) -> Option<Timestamp> {
-        self.gone_at
-    }
-}
 
 impl Session {
     /// The server says that a stream runs: the client hears it when its own media path stands.
@@ -112,7 +35,7 @@ impl Session {
             }
             let bytes = words.len();
             if let Some(leg) = stream.leg_mut() {
-                leg.withheld = Some(vec![words.into_boxed_slice()]);
+                leg.withhold(words.into_boxed_slice());
             }
             return self.keep(bytes);
         }
@@ -123,15 +46,13 @@ impl Session {
     /// Keeps a word of the server in order behind the running word that is withheld.
     pub(super) fn withhold(&mut self, stream_id: StreamId, message: &[u8]) {
         let leg = self.ledger.streams.get(stream_id).and_then(Stream::leg);
-        let withheld = leg.and_then(|leg| leg.withheld.as_ref());
-        if withheld.is_none_or(|withheld| withheld.len() >= WITHHELD_MAX) {
+        if !leg.is_some_and(ClientLeg::withholds_more) {
             return;
         }
         if let Some(message) = self.kept_for_stream(stream_id, message)
             && let Some(leg) = self.ledger.streams.get_mut(stream_id).and_then(Stream::leg_mut)
-            && let Some(withheld) = &mut leg.withheld
         {
-            withheld.push(message);
+            leg.withhold_behind(message);
         }
     }
 
@@ -148,18 +69,14 @@ impl Session {
     /// would not take them.
     pub(super) fn client_leg_silent(&mut self, stream_id: StreamId, key: MediaKey, silence: Duration) {
         let leg = self.ledger.streams.get_mut(stream_id).and_then(Stream::leg_mut);
-        let Some(leg) = leg else { return };
-        if leg.browser != Some(Browser::Firefox) {
+        if leg.is_some_and(|leg| leg.falls_silent(self.now, silence)) {
             self.outputs.push(Output::Media(MediaCommand::Revive { key }));
-            return;
         }
-        let silence_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-        leg.silent_since = Some(Timestamp::from_ms(self.now.as_ms().saturating_sub(silence_ms)));
     }
 
     pub(super) fn client_leg_revived(&mut self, stream_id: StreamId, silence: Duration) {
         if let Some(leg) = self.ledger.streams.get_mut(stream_id).and_then(Stream::leg_mut) {
-            leg.silent_since = None;
+            leg.is_heard();
         }
         let event = Event::ClientLegRevived { name: self.name_of(stream_id), silence };
         self.event(event);
@@ -170,9 +87,10 @@ impl Session {
     pub(super) fn judge_silent_legs(&mut self) {
         let (now, patience) = (self.now, self.settings.restore.firefox_ice_patience);
         while let Some(stream_id) = self.ledger.streams.find(|stream| {
-            let silent_since = stream.leg().and_then(|leg| leg.silent_since);
+            let silent_since = stream.leg().and_then(ClientLeg::silent_since);
             silent_since.is_some_and(|since| now.since(since) >= patience) && !stream.is(Standing::Stopping)
         }) {
+            self.kept.touch();
             self.anchored_stream_is_over(
                 stream_id,
                 INFO_CLIENT_GONE,
@@ -187,16 +105,13 @@ impl Session {
         let until = self.now + STOP_GRACE;
         let stream = self.ledger.streams.get_mut(stream_id).filter(|stream| !stream.is(Standing::Stopping));
         if let Some(leg) = stream.and_then(Stream::leg_mut) {
-            leg.gone_at = Some(until);
+            leg.closes(until);
         }
     }
 
     pub(super) fn client_media_is_gone(&mut self, stream_id: StreamId) {
         let leg = self.ledger.streams.get_mut(stream_id).and_then(Stream::leg_mut);
-        let stood = leg.is_some_and(|leg| {
-            leg.gone_at = None;
-            leg.connected
-        });
+        let stood = leg.is_some_and(ClientLeg::is_gone);
         let info = if stood { INFO_CLIENT_GONE } else { INFO_NEVER_CONNECTED };
         self.anchored_stream_is_over(stream_id, info, "the client's media ended");
     }

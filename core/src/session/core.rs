@@ -1,15 +1,16 @@
 //! The session itself: its state, the way of an input to the part that handles it, and its timers.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{registry::Registry, settings::SessionSettings};
 
 use super::{
     Close, Epoch, Event, Identity, Input, LossCause, Output, SessionId, Timestamp,
+    held_back::HeldBack,
     kept::Kept,
     ledger::Ledger,
     random::Random,
-    state::{BurstEvent, Client, HeldMessage, Lever, Link, Outage, Stage, Upstream},
+    state::{Client, Lever, Link, Outage, Stage, Upstream},
     stream::Stream,
 };
 
@@ -31,10 +32,7 @@ pub struct Session {
     pub(super) client: Client,
     pub(super) upstream: Upstream,
     pub(super) ledger: Ledger,
-    /// Sessions that asked whether our client is alive.
-    pub(super) askers: Vec<(Box<str>, SessionId)>,
-    pub(super) burst: Vec<BurstEvent>,
-    pub(super) held: Vec<HeldMessage>,
+    pub(super) held_back: HeldBack,
     pub(super) lever: Option<Box<Lever>>,
     /// New WebRTC streams are anchored: there are media workers.
     pub(super) anchors: bool,
@@ -44,6 +42,8 @@ pub struct Session {
     pub(super) refuse_h264: bool,
     /// What it keeps, in bytes.
     pub(super) kept: Kept,
+    /// When a timer is due next, as of the last input.
+    deadline: Option<Timestamp>,
     pub(super) outputs: Vec<Output>,
 }
 
@@ -58,7 +58,7 @@ impl Session {
         seed: u64,
         now: Timestamp,
     ) -> Self {
-        Self {
+        let mut session = Self {
             id,
             settings,
             registry,
@@ -69,16 +69,17 @@ impl Session {
             client: Client::new(now),
             upstream: Upstream::new(now),
             ledger: Ledger::default(),
-            askers: Vec::new(),
-            burst: Vec::new(),
-            held: Vec::new(),
+            held_back: HeldBack::default(),
             lever: None,
             anchors: false,
             next_media_key: 0,
             refuse_h264: false,
             kept: Kept::default(),
+            deadline: None,
             outputs: Vec::new(),
-        }
+        };
+        session.deadline = session.first_deadline();
+        session
     }
 
     /// States that there are media workers, which will take [`Output::Media`].
@@ -107,11 +108,18 @@ impl Session {
             return;
         }
         self.dispatch(input);
-        self.run_timers();
+        self.deadline = self.first_deadline();
+        if self.is_due(self.deadline) {
+            self.run_timers();
+            self.deadline = self.first_deadline();
+        }
         self.count_kept();
     }
 
     fn dispatch(&mut self, input: Input<'_>) {
+        if !is_traffic(&input) {
+            self.kept.touch();
+        }
         match input {
             Input::ClientText(text) => {
                 self.client_heard();
@@ -176,30 +184,44 @@ impl Session {
 
     /// When to call [`Session::handle`] with [`Input::Timeout`] if nothing happens before.
     #[must_use]
-    pub fn next_timeout(&self) -> Option<Timestamp> {
+    pub const fn next_timeout(&self) -> Option<Timestamp> {
+        self.deadline
+    }
+
+    /// The earliest of all deadlines. Whatever a timer acts on has its time in here: none runs before it.
+    fn first_deadline(&self) -> Option<Timestamp> {
         if matches!(self.link, Link::Ended | Link::PassedThrough) {
             return None;
         }
         let stage = if let Link::Down(outage) = self.link { outage.stage.deadline() } else { None };
         let streams = self.ledger.streams.iter().filter_map(|stream| stream.deadline(&self.settings));
-        let rooms = self.ledger.rooms.iter().flat_map(|room| [room.missing_until, self.join_deadline(room)]);
+        let rooms = self
+            .ledger
+            .rooms
+            .iter()
+            .flat_map(|room| [room.participants.deadline(), self.join_deadline(room)]);
         let rooms = rooms.flatten();
-        let burst = self.burst.iter().map(|event| event.until);
-        let held = self.held.iter().map(|held| held.until);
         let lever = self.lever.iter().filter_map(|lever| lever.at);
         let patience = self.patience_deadline();
-        [stage, self.silence_deadline(), self.ping_deadline(), patience, self.client.proof_until]
-            .into_iter()
-            .flatten()
-            .chain(streams)
-            .chain(rooms)
-            .chain(burst)
-            .chain(held)
-            .chain(lever)
-            .min()
+        let held_back = self.held_back.deadline();
+        [
+            stage,
+            self.silence_deadline(),
+            self.ping_deadline(),
+            patience,
+            self.client.life.proof_deadline(),
+            held_back,
+        ]
+        .into_iter()
+        .flatten()
+        .chain(streams)
+        .chain(rooms)
+        .chain(lever)
+        .min()
     }
 
     fn run_timers(&mut self) {
+        self.kept.touch();
         self.run_stage_timer();
         self.run_silence_timer();
         self.run_ping_timer();
@@ -249,6 +271,7 @@ impl Session {
     pub(super) fn end(&mut self, client: Option<Close>, upstream: Close) {
         // First of all: nothing that is released now may start anything.
         self.link = Link::Ended;
+        self.kept.touch();
         self.release_everything();
         self.outputs.push(Output::CloseUpstream(self.epoch, upstream));
         if let Some(close) = client {
@@ -278,20 +301,27 @@ impl Session {
             self.release_name(stream_id, crate::registry::EndOfName::Lost);
             let _ = self.remove_stream(stream_id);
         }
-        for (name, asker) in std::mem::take(&mut self.askers) {
+        for (name, asker) in self.client.life.take_askers() {
             let mail = super::Mail::Proven { name: name.into(), alive: false };
             self.outputs.push(Output::Post(asker, mail));
         }
         self.ledger = Ledger::default();
         self.client.connection = None;
         self.upstream.token = None;
-        self.burst = Vec::new();
-        self.held = Vec::new();
+        self.held_back = HeldBack::default();
         drop(self.take_lever());
     }
 }
 
-/// The later of a moment and nothing: helps to add an optional wait where zero means never.
-pub(super) fn after(start: Timestamp, wait: Duration) -> Option<Timestamp> {
-    (!wait.is_zero()).then(|| start + wait)
+/// Whether it comes again and again and mostly changes nothing. What does change something by it says so.
+const fn is_traffic(input: &Input<'_>) -> bool {
+    matches!(
+        input,
+        Input::ClientText(_)
+            | Input::ClientActivity
+            | Input::UpstreamText(..)
+            | Input::UpstreamBinary(..)
+            | Input::UpstreamActivity(_)
+            | Input::Timeout
+    )
 }

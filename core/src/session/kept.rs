@@ -10,9 +10,9 @@ use crate::media::StreamStats;
 use super::{
     Event,
     core::Session,
-    ledger::{Ledger, LeftBehind, Participant, Pending, Room},
+    ledger::{Ledger, LeftBehind, Room},
     packed::Packed,
-    state::{BurstEvent, HeldMessage, Lever, Subject},
+    state::Lever,
     stream::{Stream, StreamId},
 };
 
@@ -59,6 +59,15 @@ pub(super) struct Kept {
     told_bytes: u32,
     /// Which limits the log has heard of.
     logged: u8,
+    /// Something may have changed since the last count.
+    touched: bool,
+}
+
+impl Kept {
+    /// Something may be kept, or not be kept any more: it is counted anew after this input.
+    pub(super) const fn touch(&mut self) {
+        self.touched = true;
+    }
 }
 
 impl Session {
@@ -108,6 +117,11 @@ impl Session {
         to_usize(self.kept.bytes).saturating_add(more_bytes) <= self.settings.bounds.bytes_max
     }
 
+    /// How many bytes more the session may keep of what is needed in any case.
+    pub(super) fn needed_room_left(&self) -> usize {
+        self.settings.bounds.bytes_max.saturating_sub(to_usize(self.kept.bytes))
+    }
+
     /// Whether an id or name is short enough to be kept.
     pub(super) fn is_short(&self, id: &str) -> bool {
         id.len() <= self.settings.bounds.id_bytes_max
@@ -126,6 +140,7 @@ impl Session {
 
     /// Counts what is being kept, until the next count tells exactly.
     pub(super) fn keep(&mut self, more_bytes: usize) {
+        self.kept.touch();
         self.kept.bytes = self.kept.bytes.saturating_add(to_u32(more_bytes));
     }
 
@@ -158,8 +173,11 @@ impl Session {
         self.kept_message(stream_bytes, message)
     }
 
-    /// Counts anew, and tells the sum of the process what changed.
+    /// Counts anew if something was touched, and tells the sum of the process what changed.
     pub(super) fn count_kept(&mut self) {
+        if !std::mem::take(&mut self.kept.touched) {
+            return;
+        }
         self.kept.bytes = to_u32(self.kept_bytes());
         if self.kept.bytes != self.kept.told_bytes {
             self.registry.kept().change(to_usize(self.kept.told_bytes), to_usize(self.kept.bytes));
@@ -173,13 +191,11 @@ impl Session {
         let connection = client.connection.as_ref().map_or(0, Packed::len_bytes);
         // The registry has them, too.
         let tokens = [&client.token, &self.upstream.token].map(|token| token.as_ref().map_or(0, |t| t.len()));
-        let askers = self.askers.iter().map(|(name, _)| size_of_val(name).saturating_add(name.len()));
         self.ledger.bytes()
             + connection
             + 2 * tokens.iter().sum::<usize>()
-            + askers.sum::<usize>()
-            + self.burst.iter().map(BurstEvent::bytes).sum::<usize>()
-            + self.held.iter().map(HeldMessage::bytes).sum::<usize>()
+            + client.life.bytes()
+            + self.held_back.bytes()
             + self.lever.as_ref().map_or(0, |lever| lever.bytes())
     }
 }
@@ -210,8 +226,8 @@ impl Ledger {
     pub(super) fn bytes(&self) -> usize {
         self.streams.iter().map(Stream::bytes).sum::<usize>()
             + self.rooms.iter().map(Room::bytes).sum::<usize>()
-            + self.pending.iter().map(Pending::bytes).sum::<usize>()
-            + texts(&self.calls)
+            + self.requests.bytes()
+            + self.calls.bytes()
             + texts(&self.retired)
             + self.numeric_ids.bytes()
             + self.left_behind.bytes()
@@ -233,40 +249,7 @@ impl Room {
             + self.join.len_bytes()
             + self.client_operation.as_ref().map_or(0, |id| id.len())
             + OWN_ID_BYTES
-            + self.participants_bytes
-    }
-
-    /// Counts its participants.
-    pub(super) fn count_participants(&mut self) {
-        self.participants_bytes = self.participants.iter().map(Participant::bytes).sum();
-    }
-}
-
-impl Participant {
-    pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.login.len() + texts(&self.streams) + texts(&self.unproven)
-    }
-}
-
-impl Pending {
-    pub(super) fn bytes(&self) -> usize {
-        let ids = match self {
-            Self::Leave(operation, room) => operation.len() + room.len(),
-            Self::Data(id) | Self::Available(id) | Self::Snapshot(id) | Self::Hangup(id) => id.len(),
-        };
-        size_of::<Self>() + ids
-    }
-
-    /// The longest id in it.
-    pub(super) fn longest(&self) -> &str {
-        match self {
-            Self::Leave(operation, room) if room.len() > operation.len() => room,
-            Self::Leave(id, _)
-            | Self::Data(id)
-            | Self::Available(id)
-            | Self::Snapshot(id)
-            | Self::Hangup(id) => id,
-        }
+            + self.participants.bytes()
     }
 }
 
@@ -274,19 +257,6 @@ impl LeftBehind {
     fn bytes(&self) -> usize {
         let streams = self.streams.iter().map(|entry| size_of_val(entry) + entry.0.len() + entry.1.len());
         streams.sum::<usize>() + texts(&self.calls) + texts(&self.rooms)
-    }
-}
-
-impl BurstEvent {
-    pub(super) fn bytes(&self) -> usize {
-        let (Subject::Stream(id) | Subject::Call(id) | Subject::Room(id)) = &self.subject;
-        size_of::<Self>() + id.len() + self.message.len()
-    }
-}
-
-impl HeldMessage {
-    fn bytes(&self) -> usize {
-        size_of::<Self>() + self.message.len()
     }
 }
 

@@ -1,12 +1,15 @@
-//! What the client wants to be true (protocol S4.1): its connection, streams, rooms, calls and the
-//! requests it still waits for. Compact: an idle session is mostly its ledger.
+//! What the client wants to be true (protocol S4.1): its streams, rooms, calls and the requests it still
+//! waits for. Compact: an idle session is mostly its ledger.
 //!
 //! Holds and finds; decides nothing.
 
 use super::{
     Timestamp,
+    calls::Calls,
     ids::NumericIds,
     packed::Packed,
+    participants::Participants,
+    requests::Requests,
     stream::{Stream, StreamId},
 };
 
@@ -112,41 +115,8 @@ pub(super) struct Room {
     pub(super) asked_at: Timestamp,
     /// Our operation of a replayed join.
     pub(super) replay_operation: Option<Box<str>>,
-    /// Participants as the client knows them.
-    pub(super) participants: Vec<Participant>,
-    /// What they take, in bytes.
-    pub(super) participants_bytes: usize,
-    /// After a replayed join the next STATE becomes differences.
-    pub(super) awaits_state: bool,
-    /// Participants not seen since the replay; they have until then to come back.
-    pub(super) missing_until: Option<Timestamp>,
-}
-
-/// One other participant of a room.
-#[derive(Debug, Default)]
-pub(super) struct Participant {
-    pub(super) login: Box<str>,
-    /// Names of the streams the client knows of this participant.
-    pub(super) streams: Vec<Box<str>>,
-    /// Not seen since the last replay of the join.
-    pub(super) missing: bool,
-    /// Streams it had before it came back, and has not published again.
-    pub(super) unproven: Vec<Box<str>>,
-}
-
-/// A request of the client that waits for an answer, and would wait for ever if its server died.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Pending {
-    /// `sendData` by operation id.
-    Data(Box<str>),
-    /// `sendData` that leaves a room: operation id and room.
-    Leave(Box<str>, Box<str>),
-    /// `availableStream` by the client's stream id.
-    Available(Box<str>),
-    /// `snapshot` by the client's stream id.
-    Snapshot(Box<str>),
-    /// `hangup` by call id.
-    Hangup(Box<str>),
+    /// The others, as the client knows them.
+    pub(super) participants: Participants,
 }
 
 /// All of it.
@@ -154,9 +124,8 @@ pub(super) enum Pending {
 pub(super) struct Ledger {
     pub(super) streams: Streams,
     pub(super) rooms: Vec<Room>,
-    /// Ids of calls that are not over.
-    pub(super) calls: Vec<Box<str>>,
-    pub(super) pending: Vec<Pending>,
+    pub(super) calls: Calls,
+    pub(super) requests: Requests,
     /// What a kept session still has although the client is done with it (rule R8).
     pub(super) left_behind: LeftBehind,
     /// Upstream ids we gave up in this epoch: whatever comes for them is dropped.
@@ -234,22 +203,6 @@ impl Ledger {
     /// refused request, still has to say of it is not for the client.
     pub(super) fn is_away(&self, upstream_id: &str) -> bool {
         self.streams.iter().any(|stream| !stream.is_upstream() && stream.upstream_id() == upstream_id)
-    }
-
-    /// Takes the first pending request equal to `wanted`.
-    pub(super) fn settle(&mut self, wanted: &Pending) -> bool {
-        let found = self.pending.iter().position(|pending| pending == wanted);
-        if let Some(index) = found {
-            self.pending.swap_remove(index);
-        }
-        found.is_some()
-    }
-
-    /// Takes the pending `sendData` of this operation.
-    pub(super) fn settle_data(&mut self, operation: &str) {
-        self.pending.retain(
-            |pending| !matches!(pending, Pending::Data(id) | Pending::Leave(id, _) if **id == *operation),
-        );
     }
 
     pub(super) fn room(&mut self, name: &str) -> Option<&mut Room> {

@@ -7,7 +7,7 @@ use crate::{settings::Takeover, signaling::synthetic};
 
 use super::{
     Close, Event, Identity, LossCause, Mail, Output, SessionId, Timestamp,
-    core::{Session, after},
+    core::Session,
     state::{Link, Stage},
 };
 
@@ -16,20 +16,16 @@ const PING_GRACE: Duration = Duration::from_millis(1_000);
 
 impl Session {
     pub(super) fn client_heard(&mut self) {
-        self.client.last_heard = self.now;
-        self.client.unanswered_since = None;
+        let asked = self.client.life.heard();
         self.judge_silent_legs();
-        if self.client.proof_until.take().is_some() {
-            for (name, asker) in std::mem::take(&mut self.askers) {
-                self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: true }));
-            }
+        for (name, asker) in asked {
+            self.kept.touch();
+            self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: true }));
         }
     }
 
     pub(super) fn upstream_heard(&mut self) {
-        let silence = self.now.since(self.upstream.last_heard);
-        self.upstream.last_heard = self.now;
-        self.upstream.probed = false;
+        let silence = self.upstream.silence.heard(self.now);
         if self.is_up() && silence > self.settings.restore.ice_patience {
             self.report_streams_that_outlived_ice();
         }
@@ -41,7 +37,7 @@ impl Session {
             return None;
         }
         let grace = if self.is_up() { PING_GRACE } else { Duration::ZERO };
-        after(self.client.last_ping, self.settings.keepalive.ping_period).map(|at| at + grace)
+        self.client.life.ping_deadline(&self.settings.keepalive, grace)
     }
 
     pub(super) fn run_ping_timer(&mut self) {
@@ -54,8 +50,7 @@ impl Session {
     /// A ping goes to the client; none answered for too long ends the session. What counts is time:
     /// a server may ping as often as it likes.
     pub(super) fn count_ping(&mut self) {
-        self.client.last_ping = self.now;
-        self.client.unanswered_since.get_or_insert(self.now);
+        self.client.life.pinged(self.now);
         if self.is_due(self.patience_deadline()) {
             self.client_is_dead("pings unanswered");
         }
@@ -63,9 +58,7 @@ impl Session {
 
     /// When a client that goes on answering no ping is gone.
     pub(super) fn patience_deadline(&self) -> Option<Timestamp> {
-        let keepalive = &self.settings.keepalive;
-        let patience = keepalive.ping_period.saturating_mul(keepalive.missing_pings);
-        after(self.client.unanswered_since?, patience)
+        self.client.life.patience_deadline(&self.settings.keepalive)
     }
 
     pub(super) fn run_patience_timer(&mut self) {
@@ -99,23 +92,17 @@ impl Session {
         if !self.silence_watched() {
             return None;
         }
-        let keepalive = &self.settings.keepalive;
-        let lost = after(self.upstream.last_heard, keepalive.upstream_silence);
-        let probe_after = keepalive.ping_period.saturating_mul(keepalive.probe_missed_pings);
-        let probe = if self.upstream.probed { None } else { after(self.upstream.last_heard, probe_after) };
-        lost.into_iter().chain(probe).min()
+        self.upstream.silence.deadline(&self.settings.keepalive)
     }
 
     pub(super) fn run_silence_timer(&mut self) {
         if !self.is_due(self.silence_deadline()) {
             return;
         }
-        let lost = after(self.upstream.last_heard, self.settings.keepalive.upstream_silence);
-        if self.is_due(lost) {
+        if self.is_due(self.upstream.silence.lost_at(&self.settings.keepalive)) {
             self.outputs.push(Output::CloseUpstream(self.epoch, Close::Abort));
             self.upstream_lost(LossCause::Silent);
-        } else {
-            self.upstream.probed = true;
+        } else if self.upstream.silence.probe() {
             self.outputs.push(Output::PingUpstream);
         }
     }
@@ -141,21 +128,19 @@ impl Session {
             Takeover::Never => false,
         };
         let (fits, holds) = (self.may_keep_id(name).is_ok(), self.holds_name(name));
-        if !fits || !entitled || !holds || self.askers.len() >= bound {
+        if !fits || !entitled || !holds || self.client.life.askers() >= bound {
             self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: holds }));
             return;
         }
-        self.askers.push((name.into(), asker));
-        if self.client.proof_until.is_none() {
-            self.client.proof_until = Some(self.now + self.settings.restore.prove_alive);
+        let until = self.now + self.settings.restore.prove_alive;
+        if self.client.life.ask(name, asker, self.now, until) {
             self.say_to_client(synthetic::ping());
-            self.client.last_ping = self.now;
             self.outputs.push(Output::PingClient);
         }
     }
 
     pub(super) fn run_proof_timer(&mut self) {
-        if self.is_due(self.client.proof_until) {
+        if self.is_due(self.client.life.proof_deadline()) {
             self.client_is_dead("another session wants its stream name");
         }
     }

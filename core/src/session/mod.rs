@@ -38,6 +38,7 @@
 //! assert!(outputs.iter().any(pings));
 //! ```
 
+mod alive;
 mod anchor;
 mod backoff;
 mod calls;
@@ -46,18 +47,21 @@ mod client_leg;
 mod core;
 mod event;
 mod first;
+mod held_back;
 mod identity;
 mod ids;
 mod info;
 mod io;
 mod kept;
 mod ledger;
+mod leg;
 mod liveness;
 mod packed;
 mod participants;
 mod patience;
 mod random;
 mod request;
+mod requests;
 mod restore;
 mod rooms;
 mod snapshot;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::settings::SessionSettings;
 
-use super::{Timestamp, core::after, info::RetryClass, random::Random};
+use super::{Timestamp, info::RetryClass, random::Random, time::after};
 
 /// First wait before an "in use" is tried again; it doubles up to `restore.name_retry_ms`.
 const FIRST_NAME_RETRY: Duration = Duration::from_millis(100);

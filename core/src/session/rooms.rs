@@ -6,17 +6,15 @@ use crate::signaling::{Edits, Peek, Span, fields, peek, string, synthetic};
 use super::{
     Event, Output, Timestamp,
     core::Session,
-    kept::{Full, texts},
-    ledger::{Participant, Pending, Room},
+    held_back::Subject,
+    kept::Full,
+    ledger::Room,
     packed::Packed,
-    participants::{STREAMS_MAX, fresh_copy, login_and_stream, merge, participants, room_command},
-    state::{Outage, Stage, Subject},
+    participants::{Lent, Participants, room_command},
+    requests::Pending,
+    state::{Outage, Stage},
     stream::Standing,
 };
-
-/// How long participants may take to come back after a repeated join: they fell with the same
-/// server and are joining again themselves.
-const MISSING_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Session {
     pub(super) fn send_data(&mut self, peek: &Peek<'_>) {
@@ -59,10 +57,7 @@ impl Session {
             client_operation: Some(operation.into()),
             asked_at: self.now,
             replay_operation: None,
-            participants: Vec::new(),
-            participants_bytes: 0,
-            awaits_state: false,
-            missing_until: None,
+            participants: Participants::default(),
         });
         // Behind the repeated joins of a return: the upstream takes it already.
         if self.is_up() || self.is_joining() {
@@ -195,7 +190,7 @@ impl Session {
                 let mut edits = Edits::new();
                 edits.push_string(span, &operation);
                 messages.push(edits.apply(&join));
-                room.awaits_state = room.client_operation.is_none();
+                room.participants.join_again(room.client_operation.is_none());
                 room.replay_operation = Some(operation);
             }
         }
@@ -230,7 +225,7 @@ impl Session {
             }
         }
         self.ledger.rooms.retain(|room| !room.name.is_empty());
-        self.ledger.settle_data(&operation);
+        self.ledger.requests.settle_data(&operation);
         self.outputs.push(Output::ForwardToClient);
     }
 
@@ -276,7 +271,7 @@ impl Session {
         };
         let ends = matches!(&*name, "LEFT" | "UNPUBLISHED" | "FAILED");
         let subject = Subject::Room(room.unwrap_or_default().as_ref().into());
-        let held_back = self.is_held_back(&subject);
+        let held_back = self.held_back.holds(&subject);
         if !released && (ends || held_back) {
             if self.hold_as_burst(subject.clone(), text) {
                 return;
@@ -287,26 +282,48 @@ impl Session {
                 return self.room_event(peek, false);
             }
         }
-        let room_bytes = self.room_for_participants(index);
-        let swallowed = match &*name {
-            "STATE" => self.room_state(index, text, info, room_bytes),
-            "JOINED" => self.participant_joined(index, string(text, info).as_deref(), room_bytes),
-            "LEFT" => self.participant_left(index, string(text, info).as_deref()),
-            "PUBLISHED" => self.participant_published(index, text, info, room_bytes),
-            "UNPUBLISHED" | "FAILED" => self.participant_unpublished(index, text, info),
-            _ => false,
-        };
-        if let Some(room) = self.ledger.rooms.get_mut(index) {
-            room.count_participants();
-        }
-        if !swallowed {
+        if !self.participants_hear(index, &name, text, info) {
             self.pass_on(text, released);
         }
     }
 
+    /// True if the client is not to hear the event itself.
+    fn participants_hear(&mut self, index: usize, event: &str, text: &[u8], info: Span) -> bool {
+        let bytes_max = self.room_for_participants(index);
+        let needed_bytes_max = self.needed_room_left();
+        let streams = &self.ledger.streams;
+        let plays = |name: &str| {
+            streams.iter().any(|play| {
+                !play.kind().is_publish()
+                    && play.name() == name
+                    && !matches!(play.standing(), Standing::Stopping | Standing::Lost)
+            })
+        };
+        let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
+        let heard = room.participants.hear(
+            event,
+            text,
+            info,
+            &Lent {
+                room: &room.name,
+                now: self.now,
+                bytes_max,
+                needed_bytes_max,
+                id_bytes_max: self.settings.bounds.id_bytes_max,
+                repeated: self.epoch != super::Epoch(0),
+                plays: &plays,
+            },
+        );
+        self.keep(heard.needed_bytes);
+        for words in heard.words {
+            self.say_to_client(words);
+        }
+        heard.swallowed
+    }
+
     /// How many bytes of participants this room may have in all.
     fn room_for_participants(&mut self, index: usize) -> usize {
-        let known_bytes = self.ledger.rooms.get(index).map_or(0, |room| room.participants_bytes);
+        let known_bytes = self.ledger.rooms.get(index).map_or(0, |room| room.participants.bytes());
         let more_bytes = self.room_left();
         if more_bytes == 0 {
             self.not_kept(Full::Session);
@@ -315,9 +332,8 @@ impl Session {
     }
 
     fn release_room(&mut self, subject: &Subject) {
-        while let Some(position) = self.burst.iter().position(|event| event.subject == *subject) {
-            let message = self.burst.remove(position).message;
-            if let Ok(peek) = peek(&message) {
+        while let Some(event) = self.held_back.take(subject) {
+            if let Ok(peek) = peek(&event.message) {
                 self.room_event(&peek, true);
             }
         }
@@ -332,187 +348,12 @@ impl Session {
         }
     }
 
-    /// True if the STATE was turned into differences.
-    fn room_state(&mut self, index: usize, text: &[u8], info: Span, bytes_max: usize) -> bool {
-        let fresh = participants(text, info, |name| self.is_short(name));
-        let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
-        if !std::mem::take(&mut room.awaits_state) {
-            for participant in fresh {
-                merge(room, participant, bytes_max);
-            }
-            return false;
-        }
-        for known in &mut room.participants {
-            known.missing = !fresh.iter().any(|other| other.login == known.login);
-        }
-        if room.participants.iter().any(|participant| participant.missing) {
-            room.missing_until = Some(self.now + MISSING_GRACE);
-        }
-        for participant in fresh {
-            self.room_difference(index, participant, bytes_max);
-        }
-        true
-    }
-
-    /// Tells the client what changed about one participant while it did not look.
-    fn room_difference(&mut self, index: usize, fresh: Participant, bytes_max: usize) {
-        let Some(room) = self.ledger.rooms.get_mut(index) else { return };
-        let name = room.name.clone();
-        let known = room.participants.iter_mut().find(|known| known.login == fresh.login);
-        let (gone, published) = match known {
-            Some(known) => {
-                let gone: Vec<_> =
-                    known.streams.iter().filter(|s| !fresh.streams.contains(s)).cloned().collect();
-                let new: Vec<_> =
-                    fresh.streams.iter().filter(|s| !known.streams.contains(s)).cloned().collect();
-                for stream in &new {
-                    let bytes = texts([stream]);
-                    if known.streams.len() < STREAMS_MAX && room.participants_bytes + bytes <= bytes_max {
-                        room.participants_bytes += bytes;
-                        known.streams.push(stream.clone());
-                    }
-                }
-                (gone, new)
-            }
-            None => {
-                let published = fresh.streams.clone();
-                let login = fresh.login.clone();
-                merge(room, fresh_copy(&fresh), bytes_max);
-                self.say_to_client(synthetic::room_event(&name, synthetic::RoomEvent::Joined(&login)));
-                (Vec::new(), published)
-            }
-        };
-        let login = &*fresh.login;
-        if !gone.is_empty() {
-            self.doubt_streams(index, login, &gone);
-        }
-        for stream in &published {
-            let event = synthetic::RoomEvent::Published { login, stream };
-            self.say_to_client(synthetic::room_event(&name, event));
-        }
-    }
-
-    /// JOINED of a participant the client knows would wipe its streams (protocol S10.8).
-    fn participant_joined(&mut self, index: usize, login: Option<&str>, bytes_max: usize) -> bool {
-        let login = login.filter(|login| self.is_short(login));
-        let (Some(room), Some(login)) = (self.ledger.rooms.get_mut(index), login) else { return false };
-        // Before the STATE of a repeated join it is the return of somebody the client never missed.
-        let returns = room.awaits_state;
-        let known = room.participants.iter_mut().find(|known| &*known.login == login);
-        if let Some(known) = known.filter(|known| known.missing || returns) {
-            if std::mem::take(&mut known.missing) {
-                let streams = known.streams.clone();
-                self.doubt_streams(index, login, &streams);
-            }
-            return true;
-        }
-        room.participants.retain(|known| &*known.login != login);
-        merge(room, Participant { login: login.into(), ..Participant::default() }, bytes_max);
-        false
-    }
-
-    /// Streams a participant published before the outage and has not published again. What the
-    /// client plays may be about to come back; the rest is withdrawn at once, or a page would
-    /// play the dead one when the participant publishes anew.
-    fn doubt_streams(&mut self, index: usize, login: &str, streams: &[Box<str>]) {
-        let bytes = texts(streams);
-        let fits = self.must_keep(bytes);
-        let (doubted, gone): (Vec<_>, Vec<_>) =
-            streams.iter().cloned().partition(|name| fits && self.still_plays(name));
-        self.keep(bytes);
-        let until = self.now + MISSING_GRACE;
-        let Some(room) = self.ledger.rooms.get_mut(index) else { return };
-        let name = room.name.clone();
-        if let Some(known) = room.participants.iter_mut().find(|known| &*known.login == login) {
-            known.streams.retain(|stream| !gone.contains(stream));
-            if !doubted.is_empty() {
-                room.missing_until.get_or_insert(until);
-            }
-            known.unproven = doubted;
-        }
-        for stream in &gone {
-            let event = synthetic::RoomEvent::Unpublished { login, stream };
-            self.say_to_client(synthetic::room_event(&name, event));
-        }
-    }
-
-    /// Whether the client plays this stream and has not been, or is not about to be, told its end.
-    fn still_plays(&self, name: &str) -> bool {
-        self.ledger.streams.iter().any(|play| {
-            !play.kind().is_publish()
-                && play.name() == name
-                && !matches!(play.standing(), Standing::Stopping | Standing::Lost)
-        })
-    }
-
-    fn participant_left(&mut self, index: usize, login: Option<&str>) -> bool {
-        if let (Some(room), Some(login)) = (self.ledger.rooms.get_mut(index), login) {
-            room.participants.retain(|known| &*known.login != login);
-        }
-        false
-    }
-
-    /// PUBLISHED of a stream the client knows and still plays is a repetition.
-    fn participant_published(&mut self, index: usize, text: &[u8], info: Span, bytes_max: usize) -> bool {
-        let known = login_and_stream(text, info);
-        let known = known.filter(|(login, stream)| self.is_short(login) && self.is_short(stream));
-        let Some((login, stream)) = known else { return false };
-        let plays = self.still_plays(&stream);
-        let repeated = self.epoch != super::Epoch(0);
-        let Some(room) = self.ledger.rooms.get_mut(index) else { return false };
-        let has_room = room.participants_bytes + texts([&stream]) <= bytes_max;
-        let known = room.participants.iter_mut().find(|known| known.login == login);
-        if known.is_none() && repeated {
-            // It came before the STATE of a repeated join, which says it in time: the SDK throws
-            // at a login it does not know (protocol S10.8).
-            return true;
-        }
-        if let Some(known) = known {
-            known.unproven.retain(|name| *name != stream);
-            if known.streams.contains(&stream) {
-                return plays;
-            }
-            if has_room && known.streams.len() < STREAMS_MAX {
-                known.streams.push(stream);
-            }
-        }
-        false
-    }
-
-    fn participant_unpublished(&mut self, index: usize, text: &[u8], info: Span) -> bool {
-        if let (Some((login, stream)), Some(room)) =
-            (login_and_stream(text, info), self.ledger.rooms.get_mut(index))
-            && let Some(known) = room.participants.iter_mut().find(|known| known.login == login)
-        {
-            known.streams.retain(|name| *name != stream);
-            known.unproven.retain(|name| *name != stream);
-        }
-        false
-    }
-
     /// Participants that did not come back have left, and their streams with them.
     pub(super) fn run_room_timers(&mut self) {
         self.run_join_timers();
         let now = self.now;
-        let mut messages = Vec::new();
-        for room in &mut self.ledger.rooms {
-            if room.missing_until.is_some_and(|until| until <= now) {
-                room.missing_until = None;
-                for gone in room.participants.iter().filter(|participant| participant.missing) {
-                    let event = synthetic::RoomEvent::Left(&gone.login);
-                    messages.push(synthetic::room_event(&room.name, event));
-                }
-                room.participants.retain(|participant| !participant.missing);
-                for back in &mut room.participants {
-                    for stream in std::mem::take(&mut back.unproven) {
-                        let event = synthetic::RoomEvent::Unpublished { login: &back.login, stream: &stream };
-                        messages.push(synthetic::room_event(&room.name, event));
-                        back.streams.retain(|name| *name != stream);
-                    }
-                }
-                room.count_participants();
-            }
-        }
-        self.outputs.extend(messages.into_iter().map(Output::SendToClient));
+        let rooms = self.ledger.rooms.iter_mut();
+        let words = rooms.flat_map(|room| room.participants.run_timer(now, &room.name));
+        self.outputs.extend(words.map(Output::SendToClient));
     }
 }

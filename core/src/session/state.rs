@@ -2,7 +2,11 @@
 
 use crate::settings::{CheckBitrate, RestoreMode};
 
-use super::{Identity, Timestamp, packed::Packed};
+use super::{
+    Identity, Timestamp,
+    alive::{ClientLife, Silence},
+    packed::Packed,
+};
 
 /// The state of the session as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,14 +84,7 @@ pub(super) struct Client {
     pub(super) refused: bool,
     /// The token it was given first, and keeps for its media sockets.
     pub(super) token: Option<Box<str>>,
-    /// Last frame of any kind.
-    pub(super) last_heard: Timestamp,
-    /// Last ping that went to it.
-    pub(super) last_ping: Timestamp,
-    /// When the first ping went to it that it has not answered.
-    pub(super) unanswered_since: Option<Timestamp>,
-    /// Other sessions wait until then to hear whether it is alive.
-    pub(super) proof_until: Option<Timestamp>,
+    pub(super) life: ClientLife,
 }
 
 impl Client {
@@ -105,10 +102,7 @@ impl Client {
             got_version: false,
             refused: false,
             token: None,
-            last_heard: now,
-            last_ping: now,
-            unanswered_since: None,
-            proof_until: None,
+            life: ClientLife::new(now),
         }
     }
 }
@@ -120,10 +114,7 @@ pub(super) struct Upstream {
     pub(super) token: Option<Box<str>>,
     /// Since when the epoch is established.
     pub(super) established_at: Timestamp,
-    /// Last byte from it.
-    pub(super) last_heard: Timestamp,
-    /// A probe for the present silence is under way.
-    pub(super) probed: bool,
+    pub(super) silence: Silence,
     /// `registered` came in this epoch.
     pub(super) registered: bool,
     /// The epoch is a resumed session (rule R8).
@@ -158,8 +149,7 @@ impl Upstream {
         Self {
             token: None,
             established_at: now,
-            last_heard: now,
-            probed: false,
+            silence: Silence::new(now),
             registered: false,
             resumed: false,
             perhaps_resumed: false,
@@ -184,30 +174,4 @@ pub(super) struct Lever {
     /// Names of reported publishes: their page is expected to publish them again, so plays of
     /// them wait.
     pub(super) names: Vec<Box<str>>,
-}
-
-/// What a held back event is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Subject {
-    /// A stream, by the client's id.
-    Stream(Box<str>),
-    /// A call, by its id.
-    Call(Box<str>),
-    /// A room, by its name.
-    Room(Box<str>),
-}
-
-/// An event of the server kept back until it is clear whether its epoch is dying (rule R3).
-#[derive(Debug)]
-pub(super) struct BurstEvent {
-    pub(super) subject: Subject,
-    pub(super) until: Timestamp,
-    pub(super) message: Box<[u8]>,
-}
-
-/// A message of the client that we do not act on, kept for the next upstream.
-#[derive(Debug)]
-pub(super) struct HeldMessage {
-    pub(super) until: Timestamp,
-    pub(super) message: Box<[u8]>,
 }

@@ -10,8 +10,8 @@ use crate::{
 
 use super::{
     Epoch, MediaCommand, Timestamp,
-    client_leg::ClientLeg,
     ledger::{Kind, MediaKey},
+    leg::ClientLeg,
     packed::Packed,
     patience::Retries,
     request::{offer_in, request_with},

@@ -9,14 +9,15 @@ use crate::{
 
 use super::{
     Event, Mail, Outcome, Output, Timestamp,
-    client_leg::ClientLeg,
-    core::{Session, after},
+    core::Session,
+    held_back::Subject,
     kept::Full,
-    ledger::{Kind, Pending},
+    ledger::Kind,
+    leg::ClientLeg,
     packed::Packed,
     request::request_with,
-    state::Subject,
     stream::{Loss, Standing, Stop, Stream, StreamId},
+    time::after,
 };
 
 /// What a stream is told when its upstream died with it (protocol S5.3).
@@ -124,7 +125,7 @@ impl Session {
         };
         self.release_name(stream_id, EndOfName::Chosen);
         // An end that is held back was the server's last word on it: no answer would come.
-        let over = self.drop_burst(&Subject::Stream(id.as_ref().into()));
+        let over = self.held_back.forget(&Subject::Stream(id.as_ref().into()));
         let Some(stream) = self.ledger.streams.get_mut(stream_id) else { return };
         match stream.stop(over) {
             Stop::Forward => self.forward_for_stream(peek),
@@ -178,17 +179,8 @@ impl Session {
         let upstream_id: Box<str> = stream.upstream_id().into();
         let client_id: Box<str> = stream.client_id().into();
         self.ledger.retire(&upstream_id);
-        for question in [Pending::Available(client_id.clone()), Pending::Snapshot(client_id)] {
-            let is_snapshot = matches!(question, Pending::Snapshot(_));
-            let mut asked = 0;
-            while self.ledger.settle(&question) {
-                asked += 1;
-            }
-            // One answer settles all questions whether it is available (protocol S2.4).
-            let answers = if is_snapshot { asked } else { asked.min(1) };
-            for _ in 0..answers {
-                self.answer_lost(question.clone());
-            }
+        for question in self.ledger.requests.take_questions(&client_id) {
+            self.answer_lost(question);
         }
     }
 
@@ -321,7 +313,7 @@ impl Session {
 
     /// What each stream owes when its upstream is lost.
     pub(super) fn streams_lose_upstream(&mut self) {
-        self.burst.clear();
+        self.held_back.drop_events();
         self.ledger.retired.clear();
         let mut place = 0;
         while let Some(stream) = self.ledger.streams.at_mut(place) {
@@ -344,6 +336,7 @@ impl Session {
             .streams
             .find(|stream| stream.is_direct() && stream.is_answered() && stream.is(Standing::Live))
         {
+            self.kept.touch();
             self.stop_upstream(stream_id);
             self.report(stream_id);
         }
@@ -361,7 +354,7 @@ impl Session {
 
     /// Answers the requests that the upstream took with it. A join is repeated instead.
     pub(super) fn answer_pending(&mut self) {
-        for pending in std::mem::take(&mut self.ledger.pending) {
+        for pending in self.ledger.requests.take_all() {
             self.answer_lost(pending);
         }
     }

@@ -55,3 +55,8 @@ impl fmt::Display for Timestamp {
         write!(f, "{} ms", self.0)
     }
 }
+
+/// The later of a moment and nothing: helps to add an optional wait where zero means never.
+pub(super) fn after(start: Timestamp, wait: Duration) -> Option<Timestamp> {
+    (!wait.is_zero()).then(|| start + wait)
+}

@@ -5,10 +5,11 @@ use crate::signaling::{Edits, Peek, Span, elements, identifier, peek};
 
 use super::{
     Event, Output,
-    client_leg::ClientLeg,
     core::Session,
-    ledger::Pending,
-    state::{Stage, Subject},
+    held_back::Subject,
+    leg::ClientLeg,
+    requests::Pending,
+    state::Stage,
     stream::{Stream, StreamId},
 };
 
@@ -20,27 +21,34 @@ impl Session {
         };
         match &*peek.name {
             "ping" => self.upstream_ping(),
-            "getUserData" => self.user_data(&peek),
-            "getVersion" => self.version(),
-            "registered" => self.registered(),
-            "fail" => self.fail(&peek),
-            "setRemoteSDP" => self.remote_sdp(&peek),
-            "notifyStreamStatusEvent" | "notifyVideoFormat" => self.stream_status(&peek),
-            "notifyStreamEvent" => self.upstream_stream_event(&peek),
-            "inboundVideoRate" | "outboundVideoRate" => {
-                self.about_stream(&peek, peek.field("mediaSessionId"))
-            }
-            "availableStream" => self.available_answer(&peek),
-            "notifyAudioCodec" => self.about_stream(&peek, peek.argument(0)),
-            "DataStatusEvent" => self.data_status(&peek),
-            "OnDataEvent" => self.data_event(&peek),
-            "notifyIncomingCall" => self.incoming_call(&peek),
-            "notifyTryingResponse" | "ring" | "talk" | "hold" | "finish" | "busy" | "sessionProgress" => {
-                self.call_status(&peek);
-            }
-            "webRTCMetricsDescriptionUpdate" => self.metrics_update(&peek),
+            _ if self.upstream_says(&peek) => self.kept.touch(),
             _ => self.outputs.push(Output::ForwardToClient),
         }
+    }
+
+    /// A message that we act on; false if it is none.
+    fn upstream_says(&mut self, peek: &Peek<'_>) -> bool {
+        match &*peek.name {
+            "getUserData" => self.user_data(peek),
+            "getVersion" => self.version(),
+            "registered" => self.registered(),
+            "fail" => self.fail(peek),
+            "setRemoteSDP" => self.remote_sdp(peek),
+            "notifyStreamStatusEvent" | "notifyVideoFormat" => self.stream_status(peek),
+            "notifyStreamEvent" => self.upstream_stream_event(peek),
+            "inboundVideoRate" | "outboundVideoRate" => self.about_stream(peek, peek.field("mediaSessionId")),
+            "availableStream" => self.available_answer(peek),
+            "notifyAudioCodec" => self.about_stream(peek, peek.argument(0)),
+            "DataStatusEvent" => self.data_status(peek),
+            "OnDataEvent" => self.data_event(peek),
+            "notifyIncomingCall" => self.incoming_call(peek),
+            "notifyTryingResponse" | "ring" | "talk" | "hold" | "finish" | "busy" | "sessionProgress" => {
+                self.call_status(peek);
+            }
+            "webRTCMetricsDescriptionUpdate" => self.metrics_update(peek),
+            _ => return false,
+        }
+        true
     }
 
     fn user_data(&mut self, peek: &Peek<'_>) {
@@ -178,8 +186,8 @@ impl Session {
     pub(super) fn forward_as(&mut self, stream_id: StreamId, peek: &Peek<'_>, id_span: Option<Span>) {
         let Some(stream) = self.ledger.streams.get(stream_id) else { return };
         let message = mapped(stream, peek, id_span);
-        let subject = Subject::Stream(stream.client_id().into());
-        if self.is_held_back(&subject) && !is_answer(peek) {
+        if self.held_back.holds_of_stream(stream.client_id()) && !is_answer(peek) {
+            let subject = Subject::Stream(stream.client_id().into());
             let message = message.unwrap_or_else(|| peek.text().to_vec());
             if !self.hold_as_burst(subject.clone(), &message) {
                 self.say_behind_burst(subject, message);
@@ -203,7 +211,7 @@ impl Session {
             (kind.as_deref(), peek.id("mediaSessionId"))
         {
             let client_id = self.client_id_of(&id);
-            let _ = self.ledger.settle(&Pending::Snapshot(client_id));
+            let _ = self.ledger.requests.settle(&Pending::Snapshot(client_id));
         }
         self.about_stream(peek, id_span);
     }
@@ -212,7 +220,7 @@ impl Session {
         if let Some(id) = peek.id("id") {
             let wanted = Pending::Available(self.client_id_of(&id));
             // One answer settles all questions of that stream (protocol S2.4).
-            while self.ledger.settle(&wanted) {}
+            while self.ledger.requests.settle(&wanted) {}
         }
         self.about_stream(peek, peek.field("id"));
     }

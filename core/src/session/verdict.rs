@@ -9,10 +9,10 @@ use crate::{
 use super::{
     Event, Mail, Outcome, Output,
     core::Session,
+    held_back::{HeldEvent, Subject},
     info::{RetryClass, classify, may_be_the_codec},
     ledger::Kind,
     request::offers_h264_and_vp8,
-    state::{BurstEvent, Subject},
     stream::{End, Running, Standing, Stream, StreamId},
     streams::failed,
     upstream::mapped,
@@ -345,25 +345,20 @@ impl Session {
     /// False if holding is switched off.
     pub(super) fn hold_as_burst(&mut self, subject: Subject, message: &[u8]) -> bool {
         if self.settings.restore.burst_hold.is_zero()
-            || self.burst.len() >= self.settings.bounds.pending_requests_max
+            || self.held_back.events() >= self.settings.bounds.pending_requests_max
         {
             return false;
         }
         let Some(message) = self.kept_message(0, message) else { return false };
         let until = self.now + self.settings.restore.burst_hold;
-        self.burst.push(BurstEvent { subject, until, message });
+        self.held_back.hold(subject, until, message);
         true
-    }
-
-    pub(super) fn is_held_back(&self, subject: &Subject) -> bool {
-        self.burst.iter().any(|event| event.subject == *subject)
     }
 
     /// There is no room to hold this, too: what is held of the stream keeps its place before it.
     pub(super) fn say_behind_burst(&mut self, subject: Subject, message: Vec<u8>) {
-        while let Some(position) = self.burst.iter().position(|event| event.subject == subject) {
-            let event = self.burst.remove(position);
-            self.release_burst_event(event);
+        while let Some(event) = self.held_back.take(&subject) {
+            self.release_held_event(event);
         }
         let Subject::Stream(id) = subject else { return };
         let stream = self.ledger.by_client_id(&id).and_then(|stream_id| self.ledger.streams.get(stream_id));
@@ -372,22 +367,14 @@ impl Session {
         }
     }
 
-    /// Forgets what is held back for this id; true if there was something.
-    pub(super) fn drop_burst(&mut self, subject: &Subject) -> bool {
-        let before = self.burst.len();
-        self.burst.retain(|event| event.subject != *subject);
-        self.burst.len() < before
-    }
-
     /// The epoch lived on: what was held back is the server's word after all.
     pub(super) fn run_burst_timers(&mut self) {
-        while let Some(position) = self.burst.iter().position(|event| event.until <= self.now) {
-            let event = self.burst.remove(position);
-            self.release_burst_event(event);
+        while let Some(event) = self.held_back.take_due(self.now) {
+            self.release_held_event(event);
         }
     }
 
-    fn release_burst_event(&mut self, event: BurstEvent) {
+    fn release_held_event(&mut self, event: HeldEvent) {
         let message = event.message.into_vec();
         match event.subject {
             Subject::Stream(id) => self.release_stream_event(&id, message),

@@ -5,8 +5,8 @@ use crate::settings::CheckBitrate;
 
 use super::{
     Event, Identity, MediaCommand, Output,
-    client_leg::ClientLeg,
     core::Session,
+    leg::ClientLeg,
     request::offers_h264_and_vp8,
     stream::{Stream, StreamId},
 };

@@ -1,11 +1,7 @@
 //! What is looked at after every step.
 
 use super::{
-    super::{
-        Input, SessionId, Timestamp,
-        ledger::{Participant, RETIRED_BYTES_MAX},
-        stream::Standing,
-    },
+    super::{Input, SessionId, Timestamp, ledger::RETIRED_BYTES_MAX, stream::Standing},
     client::Phase,
     rules::Rule,
     sabotage::Sabotage,
@@ -128,16 +124,16 @@ impl World {
         let (bounds, hold) = (&self.promised.bounds, &self.promised.hold);
         let session = &member.session;
         let ledger = &session.ledger;
-        let held_bytes: usize = session.held.iter().map(|held| held.message.len()).sum();
+        let held_bytes: usize = session.held_back.message_bytes();
         let sizes = [
             ("streams", ledger.streams.len(), bounds.streams_max),
             ("calls", ledger.calls.len(), bounds.calls_max),
             ("rooms", ledger.rooms.len(), bounds.rooms_max),
-            ("pending requests", ledger.pending.len(), bounds.pending_requests_max),
-            ("askers", session.askers.len(), bounds.pending_requests_max),
+            ("pending requests", ledger.requests.len(), bounds.pending_requests_max),
+            ("askers", session.client.life.askers(), bounds.pending_requests_max),
             // Behind an end that is held back comes what the server says of the same stream.
-            ("burst", session.burst.len(), bounds.pending_requests_max * 2),
-            ("held messages", session.held.len(), hold.count_max),
+            ("burst", session.held_back.events(), bounds.pending_requests_max * 2),
+            ("held messages", session.held_back.messages(), hold.count_max),
             ("held bytes", held_bytes, hold.bytes_max),
             ("kept bytes", session.kept_bytes(), bounds.bytes_max + 2 * RETIRED_BYTES_MAX),
             ("retired ids", ledger.retired.len(), 64),
@@ -151,9 +147,9 @@ impl World {
             }
         }
         for room in &ledger.rooms {
-            let counted: usize = room.participants.iter().map(Participant::bytes).sum();
-            if counted != room.participants_bytes {
-                let what = format!("{counted} bytes of participants, {} known of", room.participants_bytes);
+            let (counted, known) = (room.participants.counted_bytes(), room.participants.bytes());
+            if counted != known {
+                let what = format!("{counted} bytes of participants, {known} known of");
                 return self.breach(Rule::Bounds, what);
             }
         }
@@ -311,9 +307,10 @@ impl World {
         if let Some(stream) = unsettled {
             return Some((Rule::Verdict, format!("{} is {:?}", stream.client_id(), stream.standing())));
         }
-        let waiting = (ledger.pending.len(), member.session.burst.len(), member.session.held.len());
-        if !member.limited && waiting != (0, 0, 0) || !member.session.askers.is_empty() {
-            return Some((Rule::Settles, format!("still waiting {waiting:?}: {:?}", ledger.pending)));
+        let waiting =
+            (ledger.requests.len(), member.session.held_back.events(), member.session.held_back.messages());
+        if !member.limited && waiting != (0, 0, 0) || member.session.client.life.askers() > 0 {
+            return Some((Rule::Settles, format!("still waiting {waiting:?}: {:?}", ledger.requests)));
         }
         let anchored = ledger.streams.iter().filter(|stream| stream.opened_key().is_some()).count();
         if anchored != member.media.len() {
