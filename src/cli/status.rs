@@ -69,11 +69,20 @@ async fn watch(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
 
 async fn ask(admin: SocketAddr) -> Result<Value, Failure> {
     match timeout(ANSWER_TIME_MAX, http::get(&admin.to_string(), "/status")).await {
-        Ok(Ok(status)) => Ok(status),
+        Ok(Ok(answer)) => accept(answer),
         Ok(Err(error)) => Err(Failure::Unavailable(format!(
             "no status from {admin}: {error}\nIs holdfast running, with admin.listen at this address?"
         ))),
         Err(_) => Err(Failure::Unavailable(format!("{admin} does not answer"))),
+    }
+}
+
+/// Takes an answer unless it says why there is no status: the proxy starts, or does not answer under this
+/// name.
+fn accept(answer: Value) -> Result<Value, Failure> {
+    match answer.get("error").and_then(Value::as_str) {
+        Some(why) => Err(Failure::Unavailable(format!("there is no status yet or here: {}", clean(why)))),
+        None => Ok(answer),
     }
 }
 
@@ -217,6 +226,15 @@ mod tests {
             ..StreamStats::default()
         };
         assert_eq!(media_words(&numbers), ", VP8, 2.50 Mbit/s, last gap 1.2 s");
+    }
+
+    #[test]
+    fn a_proxy_that_starts_has_no_status() {
+        let starting = serde_json::json!({"error": "starting"});
+        let failure = accept(starting).unwrap_err().to_string();
+        assert!(failure.contains("starting"), "{failure}");
+        let status = serde_json::to_value(Status::default()).unwrap();
+        assert_eq!(accept(status.clone()).unwrap(), status);
     }
 
     #[test]
