@@ -1,11 +1,10 @@
 //! What the client says (protocol S2.1, S2.3, S2.5): kept in the ledger where it is an intent,
 //! forwarded while the upstream stands, answered or held while it does not.
 
-use crate::signaling::{Edits, Peek, peek};
+use crate::signaling::{Edits, Peek, peek, view};
 
 use super::{
-    Close, Event, Output, core::Session, first::is_connection, ledger::Kind, packed::Packed,
-    requests::Pending, state::Link,
+    Close, Event, Output, core::Session, ledger::Kind, packed::Packed, requests::Pending, state::Link,
 };
 
 impl Session {
@@ -35,7 +34,7 @@ impl Session {
     /// A message that we act on; false if it is none.
     fn client_asks(&mut self, peek: &Peek<'_>) -> bool {
         match &*peek.name {
-            "connection" if is_connection(peek) => self.connection_again(peek),
+            "connection" if peek.argument(0).is_some() => self.connection_again(view::Connection::of(peek)),
             "publishStream" => self.stream_request(peek, Kind::Publish),
             "playStream" => self.stream_request(peek, Kind::Play),
             "unPublishStream" => self.stream_stop(peek, Kind::Publish),

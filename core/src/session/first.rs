@@ -2,7 +2,7 @@
 
 use crate::{
     settings::RestoreMode,
-    signaling::{Peek, peek, view},
+    signaling::{ClientMessage, peek, view},
 };
 
 use super::{
@@ -13,9 +13,6 @@ use super::{
     state::{Link, Stage},
 };
 
-/// The message that a media socket begins with (protocol S2.9).
-const CONNECT_MEDIA: &str = "connectMediaTransport";
-
 impl Session {
     /// Looks at what may be the first message, `None` if it is binary. False: the socket is no session, and
     /// the core is done with it.
@@ -24,10 +21,10 @@ impl Session {
             return true;
         }
         let peek = text.and_then(|text| peek(text).ok());
-        match peek.as_ref().map(|peek| &*peek.name) {
+        match peek.as_ref().map(ClientMessage::of) {
             // They say nothing of who it is: the first message is still to come.
-            Some("ping" | "pong") => return true,
-            Some(CONNECT_MEDIA) => {
+            Some(ClientMessage::Ping | ClientMessage::Pong) => return true,
+            Some(ClientMessage::ConnectMediaTransport(_)) => {
                 self.outputs.push(Output::Mode(Mode::MediaSocket));
                 self.link = Link::Ended;
                 return false;
@@ -40,14 +37,16 @@ impl Session {
     }
 
     pub(super) fn first_message(&mut self, text: &[u8]) {
-        match peek(text) {
-            Ok(peek) if is_connection(&peek) => self.connection(&peek),
-            // A sign of life that came early: the session is still to begin.
-            Ok(peek) if matches!(&*peek.name, "ping" | "pong") => {
-                self.outputs.push(Output::ForwardToUpstream);
+        let Ok(peek) = peek(text) else {
+            return self.pass_through("the first message is none of the protocol");
+        };
+        match ClientMessage::of(&peek) {
+            ClientMessage::Connection(connection) if connection.argument().is_some() => {
+                self.connection(connection);
             }
-            Ok(_) => self.pass_through("the first message is not `connection`"),
-            Err(_) => self.pass_through("the first message is none of the protocol"),
+            // A sign of life that came early: the session is still to begin.
+            ClientMessage::Ping | ClientMessage::Pong => self.outputs.push(Output::ForwardToUpstream),
+            _ => self.pass_through("the first message is not `connection`"),
         }
     }
 
@@ -55,13 +54,12 @@ impl Session {
         self.pass_through("the first message is binary");
     }
 
-    fn connection(&mut self, peek: &Peek<'_>) {
-        let connection = view::Connection::read(peek);
-        let mode = self.settings.restore_mode(connection.app_key.as_deref());
-        let bytes = peek.text().len();
+    fn connection(&mut self, connection: view::Connection<'_>) {
+        let mode = self.settings.restore_mode(connection.app_key().as_deref());
+        let bytes = connection.text().len();
         let reason = if connection.is_sfu() {
             Some("an application of the SFU SDK")
-        } else if connection.client_version.as_deref().is_some_and(|version| version.starts_with("0.")) {
+        } else if connection.client_version().as_deref().is_some_and(|version| version.starts_with("0.")) {
             Some("a client older than 2.0")
         } else if mode == RestoreMode::Passthrough {
             Some("restore mode `passthrough`")
@@ -76,22 +74,21 @@ impl Session {
             self.pass_through(reason);
             return;
         }
-        self.take_connection(peek, &connection, mode);
+        self.take_connection(connection, mode);
         self.link = Link::Up;
         self.outputs.push(Output::ForwardToUpstream);
     }
 
     /// A client that connects again on the same socket: from now on this is what it is, also for the
     /// next upstream. Its streams stay what they are.
-    pub(super) fn connection_again(&mut self, peek: &Peek<'_>) {
-        let connection = view::Connection::read(peek);
-        let mode = self.settings.restore_mode(connection.app_key.as_deref());
+    pub(super) fn connection_again(&mut self, connection: view::Connection<'_>) {
+        let mode = self.settings.restore_mode(connection.app_key().as_deref());
         let freed = self.client.connection.as_ref().map_or(0, Packed::len_bytes);
-        if !self.must_keep(peek.text().len().saturating_sub(freed)) {
+        if !self.must_keep(connection.text().len().saturating_sub(freed)) {
             self.not_kept(Full::Session);
             return self.forward_or_drop();
         }
-        self.take_connection(peek, &connection, mode);
+        self.take_connection(connection, mode);
         // It waits for the answer to this one.
         self.client.established = false;
         self.client.refused = false;
@@ -108,12 +105,12 @@ impl Session {
         }
     }
 
-    fn take_connection(&mut self, peek: &Peek<'_>, connection: &view::Connection<'_>, mode: RestoreMode) {
-        self.client.keep_alive = connection.keep_alive == Some(true);
+    fn take_connection(&mut self, connection: view::Connection<'_>, mode: RestoreMode) {
+        self.client.keep_alive = connection.keep_alive();
         self.client.mode = mode;
-        self.client.check_bitrate = self.settings.check_bitrate(connection.app_key.as_deref());
-        self.client.identity = self.client.handshake.with_connection(peek);
-        self.client.connection = Some(Packed::new(peek.text()));
+        self.client.check_bitrate = self.settings.check_bitrate(connection.app_key().as_deref());
+        self.client.identity = self.client.handshake.with_connection(connection);
+        self.client.connection = Some(Packed::new(connection.text()));
     }
 
     fn pass_through(&mut self, reason: &'static str) {
@@ -122,9 +119,4 @@ impl Session {
         self.outputs.push(Output::Mode(Mode::PassedThrough));
         self.link = Link::PassedThrough;
     }
-}
-
-/// Whether this is the message that says who the client is.
-pub(super) fn is_connection(peek: &Peek<'_>) -> bool {
-    peek.name == "connection" && peek.argument(0).is_some()
 }

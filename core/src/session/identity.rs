@@ -6,7 +6,7 @@
 
 use sha1::{Digest, Sha1};
 
-use crate::signaling::{Peek, Span, remove_field};
+use crate::signaling::view;
 
 /// Bytes of the digest that are kept.
 const DIGEST_BYTES: usize = 16;
@@ -38,13 +38,8 @@ impl Identity {
     }
 
     /// Of a handshake's client once it has sent this `connection`.
-    pub(super) fn with_connection(self, connection: &Peek<'_>) -> Self {
-        // The argument alone: what stands around it says nothing of the client.
-        let said = connection.argument(0).map(|argument| {
-            let argument = argument.of(connection.text());
-            remove_field(argument, Span { start: 0, end: argument.len() }, "authToken")
-        });
-        Self::of_handshake([Some(&self.0[..]), said.as_deref()])
+    pub(super) fn with_connection(self, connection: view::Connection<'_>) -> Self {
+        Self::of_handshake([Some(&self.0[..]), connection.without_token().as_deref()])
     }
 }
 
@@ -56,7 +51,7 @@ mod tests {
 
     fn identity(user_agent: &str, connection: &str) -> Identity {
         let handshake = Identity::of_handshake([None, Some(user_agent.as_bytes())]);
-        handshake.with_connection(&peek(connection.as_bytes()).unwrap())
+        handshake.with_connection(view::Connection::of(&peek(connection.as_bytes()).unwrap()))
     }
 
     #[test]

@@ -1,175 +1,218 @@
-//! Messages as logs may show them.
+//! Texts that may hold the address of a camera or a server, with a password in it: a stream's name is
+//! often the URL it is pulled from.
 //!
-//! An allow-list: the message's name if it is a known one, and few fields that hold ids, states
-//! and reasons. Tokens, passwords, SDP, `custom`, payloads, user names, SIP data, logs and metrics
-//! never appear, in known messages or unknown ones. What is shown is cut and freed of control
-//! characters, so that nobody writes lines into a log.
+//! Whoever shows a text from outside (log, `status`, an error) sends it through [`without_credentials`].
+//! When in doubt it shows less.
 
-mod address;
+use std::borrow::Cow;
 
-use std::fmt::{self, Write as _};
+/// Longest text that is looked at, in bytes; what is behind is cut off, so that a cut never hides from
+/// us that the text before it was a password.
+const LOOKED_AT_BYTES_MAX: usize = 4096;
+/// How often a text is decoded that was percent-encoded again and again.
+const DECODED_MAX: usize = 4;
+/// What stands for the part of a path that sets parameters.
+const HIDDEN: &str = "…";
 
-pub use address::{line_without_credentials, without_credentials};
-
-use super::names::{ClientMessage, ServerMessage};
-use super::peek::{Peek, peek};
-use super::scan::Span;
-use super::sdp;
-use super::value::{boolean, string};
-
-/// How much of one value is shown, in characters.
-const VALUE_CHARS_MAX: usize = 80;
-
-/// Fields of the first argument that may be shown, in any message known by name.
-const SHOWN_FIELDS: [&str; 9] =
-    ["mediaSessionId", "callId", "operationId", "id", "name", "published", "status", "info", "apiMethod"];
-
-/// Fields shown as well, in the messages where they are harmless.
-const CONNECTION_FIELDS: [&str; 3] = ["appKey", "keepAlive", "clientVersion"];
-
-/// Messages whose first argument the application or the user wrote: any field may hold anything.
-const FREE_FORM: [&str; 11] = [
-    "submitBugReport",
-    "pushLogs",
-    "sendMessage",
-    "notificationResult",
-    "subscribe",
-    "sendXcapRequest",
-    "notifySessionDebugEvent",
-    "notifyMessage",
-    "notifySubscription",
-    "notifyXcapResponse",
-    "notifyBugReport",
-];
-
-/// Where a message comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    /// The client.
-    Client,
-    /// The server.
-    Server,
-}
-
-/// A message to be shown in a log.
-#[derive(Clone, Copy, Debug)]
-pub struct Redacted<'a> {
-    sender: Sender,
-    message: Message<'a>,
-}
-
-#[derive(Clone, Copy)]
-enum Message<'a> {
-    Text(&'a [u8]),
-    Peeked(&'a Peek<'a>),
-}
-
-// A derived Debug would show the text.
-impl fmt::Debug for Message<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-/// This text, message or not, as a log may show it.
+/// The text without user names, passwords and queries of the addresses in it, also where these are
+/// percent-encoded. Text without any is given back as it is.
 #[must_use]
-pub const fn redacted(sender: Sender, text: &[u8]) -> Redacted<'_> {
-    Redacted { sender, message: Message::Text(text) }
-}
-
-impl<'a> Redacted<'a> {
-    /// A message that is peeked already.
-    #[must_use]
-    pub const fn of(sender: Sender, message: &'a Peek<'a>) -> Self {
-        Self { sender, message: Message::Peeked(message) }
+pub fn without_credentials(text: &str) -> Cow<'_, str> {
+    if text.len() <= LOOKED_AT_BYTES_MAX {
+        return line_without_credentials(text);
     }
+    let end = (0..=LOOKED_AT_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    let looked_at = text.split_at(end).0;
+    // The last word may be the first half of an address.
+    let last = looked_at.rfind(is_border).map_or(0, |at| at);
+    let (before, word) = looked_at.split_at(last);
+    let whole = if word.contains([':', '/', '%', '?']) { before } else { looked_at };
+    Cow::Owned(format!("{}{HIDDEN}", line_without_credentials(whole)))
 }
 
-impl fmt::Display for Redacted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.message {
-            Message::Peeked(message) => show(self.sender, message, f),
-            Message::Text(text) => match peek(text) {
-                Ok(message) => show(self.sender, &message, f),
-                Err(error) => write!(f, "{} bytes, {error}", text.len()),
-            },
+/// As [`without_credentials`], of any length.
+#[must_use]
+pub fn line_without_credentials(text: &str) -> Cow<'_, str> {
+    if !text.contains(['@', '?', '%', '#']) && !text.contains("://") {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for piece in text.split_inclusive(is_border) {
+        let border = piece.chars().next_back().filter(|c| is_border(*c)).map_or(0, char::len_utf8);
+        let (token, border) = piece.split_at(piece.len() - border);
+        shown.push_str(&token_without_credentials(token));
+        shown.push_str(border);
+    }
+    if shown == text { Cow::Borrowed(text) } else { Cow::Owned(shown) }
+}
+
+/// What separates an address from the text around it, in prose and in JSON.
+fn is_border(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '{' | '}' | '|')
+}
+
+fn token_without_credentials(token: &str) -> Cow<'_, str> {
+    let decoded = decoded(token);
+    let looks = decoded.as_deref().unwrap_or(token);
+    if let Some((before, rest)) = looks.split_once("://") {
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        let scheme = before.len() - before.trim_end_matches(is_scheme).len();
+        let (before, scheme) = before.split_at(before.len() - scheme);
+        let before = token_without_credentials(before);
+        return Cow::Owned(format!("{before}{scheme}://{}", rest_of_address(rest)));
+    }
+    let mut shown = looks;
+    // `user:password@host` without a scheme; `sip:user@host` has nothing to hide.
+    if let Some((user, host)) = shown.rsplit_once('@') {
+        let user = ["sip:", "sips:", "mailto:"].iter().find_map(|s| user.strip_prefix(s)).unwrap_or(user);
+        if user.contains(':') {
+            shown = host;
         }
     }
+    if let Some((name, query)) = shown.split_once('?')
+        && query.contains('=')
+    {
+        shown = name;
+    }
+    // Where nothing had to go the text stays as it was written.
+    if shown.len() == looks.len() { Cow::Borrowed(token) } else { Cow::Owned(shown.to_owned()) }
 }
 
-fn show(sender: Sender, message: &Peek<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let known = match sender {
-        Sender::Client => match ClientMessage::from_name(&message.name) {
-            ClientMessage::Other => None,
-            known => Some(known.name()),
-        },
-        Sender::Server => match ServerMessage::from_name(&message.name) {
-            ServerMessage::Other => None,
-            known => Some(known.name()),
-        },
+/// Host and path of what follows `://`.
+fn rest_of_address(rest: &str) -> String {
+    let (before_query, has_query) = match rest.find(['?', '#']) {
+        Some(at) => (rest.split_at(at).0, true),
+        None => (rest, false),
     };
-    match known {
-        Some("setRemoteSDP") => show_remote_sdp(message, f)?,
-        Some(name) if FREE_FORM.contains(&name) => f.write_str(name)?,
-        Some(name) => {
-            f.write_str(name)?;
-            if matches!(name, "connection" | "connect" | "getUserData") {
-                show_fields(message, CONNECTION_FIELDS, f)?;
-                show_fields(message, ["status"], f)?;
-            } else {
-                show_fields(message, SHOWN_FIELDS, f)?;
-            }
-            if let Some(offer) = message.string("sdp") {
-                write!(f, " sdp={}", sdp::summary(&offer))?;
-            }
-        }
-        None => f.write_str("unknown message")?,
-    }
-    write!(f, " ({} bytes)", message.text().len())
-}
-
-fn show_fields<const N: usize>(
-    message: &Peek<'_>,
-    keys: [&str; N],
-    f: &mut fmt::Formatter<'_>,
-) -> fmt::Result {
-    for (key, value) in keys.iter().zip(message.fields(keys)) {
-        if let Some(value) = value {
-            show_value(message, key, value, f)?;
-        }
-    }
-    Ok(())
-}
-
-fn show_remote_sdp(message: &Peek<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    f.write_str("setRemoteSDP")?;
-    if let Some(id) = message.argument(0) {
-        show_value(message, "id", id, f)?;
-    }
-    let answer = message.string_argument(1).unwrap_or_default();
-    write!(f, " sdp={}", sdp::summary(&answer))
-}
-
-/// Shows a string, `true` or `false`; values of other types may hold anything and are left out.
-fn show_value(message: &Peek<'_>, key: &str, value: Span, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    if let Some(flag) = boolean(message.text(), value) {
-        return write!(f, " {key}={flag}");
-    }
-    let Some(shown) = string(message.text(), value) else {
-        return Ok(());
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // A password may hold any of `/?#@`: then what looks like the host is its beginning.
+    let in_password = has_query && rest.contains('@') && (authority.contains(':') || authority.is_empty());
+    let shown = match before_query.rsplit_once('@') {
+        Some((_, host)) => host,
+        None if in_password => rest.rsplit_once('@').map_or("", |(_, host)| host),
+        None => before_query,
     };
-    // A stream name may be the URL of a camera, with a password before the host.
-    let shown = without_credentials(&shown);
-    write!(f, " {key}=")?;
-    let mut characters = shown.chars();
-    for character in characters.by_ref().take(VALUE_CHARS_MAX) {
-        f.write_char(if character.is_control() { '\u{fffd}' } else { character })?;
+    let shown = shown.split(['?', '#']).next().unwrap_or_default();
+    let shown = without_odd_port(shown);
+    // Cameras that take their password in the path: /user=admin&password=secret&channel=1
+    match shown.find('=') {
+        Some(at) => {
+            let kept = shown.split_at(at).0.rfind('/').map_or("", |slash| shown.split_at(slash + 1).0);
+            format!("{kept}{HIDDEN}")
+        }
+        None => shown.into_owned(),
     }
-    if characters.next().is_some() {
-        f.write_char('…')?;
+}
+
+/// What stands where the port should be may be the beginning of a password that was cut at a border.
+fn without_odd_port(address: &str) -> Cow<'_, str> {
+    let authority = address.split('/').next().unwrap_or_default();
+    let behind_brackets = authority.rsplit(']').next().unwrap_or_default();
+    let Some((_, port)) = behind_brackets.split_once(':') else { return Cow::Borrowed(address) };
+    // Prose goes on behind an address; and our own help says PORT.
+    let port = port.trim_end_matches([',', '.', ';', ':', ')', ']']);
+    if port.bytes().all(|digit| digit.is_ascii_digit()) || port == "PORT" {
+        return Cow::Borrowed(address);
     }
-    Ok(())
+    Cow::Owned(format!("{}:{HIDDEN}", authority.split(':').next().unwrap_or_default()))
+}
+
+/// The text without percent-encoding, if it has any that hides an address.
+fn decoded(token: &str) -> Option<String> {
+    let mut text = Cow::Borrowed(token);
+    for _ in 0..DECODED_MAX {
+        if !text.contains('%') {
+            break;
+        }
+        let next = decode_once(&text);
+        if next == *text {
+            break;
+        }
+        text = Cow::Owned(next);
+    }
+    match text {
+        Cow::Owned(text) if text.contains(['@', '?', '=', '#']) => Some(text),
+        _ => None,
+    }
+}
+
+fn decode_once(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, tail)) = rest.split_first() {
+        let digit = |at: usize| tail.get(at).and_then(|d| char::from(*d).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
+            bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
-mod tests;
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_lose_user_password_and_query() {
+        for (text, shown) in [
+            ("rtsp://admin:secret@cam.example:554/live?auth=secret", "rtsp://cam.example:554/live"),
+            ("rtsp://admin:sec/ret@cam/1", "rtsp://cam/1"),
+            ("rtsp://admin:sec@ret@cam/1", "rtsp://cam/1"),
+            ("rtsp://admin:sec?ret@cam/1", "rtsp://cam/1"),
+            ("rtsp://admin:sec#ret@cam/1?x=secret", "rtsp://cam/1"),
+            ("rtsp://secret@cam", "rtsp://cam"),
+            ("rtsp://cam/1#secret", "rtsp://cam/1"),
+            ("rtsp%3A%2F%2Fadmin%3Asecret%40cam%2F1%3Fauth%3Dsecret", "rtsp://cam/1"),
+            ("rtsp%253A%252F%252Fadmin%253Asecret%2540cam%252F1", "rtsp://cam/1"),
+            ("rtsp://admin%3Asecret%40cam/1", "rtsp://cam/1"),
+            ("rtsp://cam:554/user=admin&password=secret&channel=1.sdp", "rtsp://cam:554/…"),
+            ("rtsp://cam/live/user=admin_password=secret_stream=0.sdp?real", "rtsp://cam/live/…"),
+            ("wss://me:secret word@wcs", "wss://me:… word@wcs"),
+            ("admin:secret@cam/live", "cam/live"),
+            ("admin%3Asecret%40cam/live", "cam/live"),
+            ("cam1?token=secret", "cam1"),
+            ("relay?token=secret&from=rtsp://a:secret@cam/1", "relayrtsp://cam/1"),
+            ("stream=rtsp://a:secret@cam/1", "stream=rtsp://cam/1"),
+            ("invalid value 'wss://me:secret@wcs' for it", "invalid value 'wss://wcs' for it"),
+            ("sip:100:secret@pbx", "pbx"),
+            (r#"{"stream":"rtsp://a:secret@cam/1","x":1}"#, r#"{"stream":"rtsp://cam/1","x":1}"#),
+        ] {
+            assert_eq!(without_credentials(text), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_stay_as_they_are() {
+        for text in [
+            "cam1",
+            "ws://wcs:8080",
+            "rtsp://cam/live/1",
+            "50% of it, 100%",
+            "a%20b",
+            "sip:100@pbx",
+            "what? nothing = nothing",
+            "name@domain",
+            "wss://[2001:db8::1]:8443",
+            "no answer (ws://wcs:8080), ws://wcs:8080: gone",
+            "expected ws://HOST:PORT or wss://HOST:PORT",
+            "",
+        ] {
+            assert!(matches!(without_credentials(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cut_hides_no_password() {
+        let long = format!("rtsp://admin:{}@cam", "s".repeat(10_000));
+        let shown = without_credentials(&long);
+        assert!(shown.len() <= LOOKED_AT_BYTES_MAX + 8);
+        assert!(!shown.contains("ssss"), "{shown}");
+        let line = format!("{} rtsp://a:secret@cam/1 end", "word ".repeat(2_000));
+        assert!(line_without_credentials(&line).ends_with("word  rtsp://cam/1 end"));
+    }
+}

@@ -29,18 +29,6 @@ pub fn pong() -> Vec<u8> {
     message("pong", [()])
 }
 
-/// `ping` on a media socket, which has no `data` (S2.9).
-#[must_use]
-pub fn media_ping() -> Vec<u8> {
-    br#"{"message":"ping"}"#.to_vec()
-}
-
-/// `pong` on a media socket, which has no `data` (S2.9).
-#[must_use]
-pub fn media_pong() -> Vec<u8> {
-    br#"{"message":"pong"}"#.to_vec()
-}
-
 /// A `notifyStreamStatusEvent`: the verdict over a stream.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -208,38 +196,12 @@ pub fn room_event(room: &str, event: RoomEvent<'_>) -> Vec<u8> {
     message("OnDataEvent", [Event { payload: Payload { room_name: room, name, info } }])
 }
 
-/// `fail` for the whole connection, as when a REST hook refuses it.
-#[must_use]
-pub fn connection_fail(info: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Fail<'a> {
-        status: &'a str,
-        info: &'a str,
-        api_method: &'a str,
-    }
-    message("fail", [Fail { status: "FAILED", info, api_method: "ConnectionStatusEvent" }])
-}
-
-/// `sendData` to the server that joins a room. The operation id must be a fresh one; `record` is
-/// given if the client's own join had it (SDK 2.0.193 and later).
-#[must_use]
-pub fn join_room(operation_id: &str, room: &str, record: Option<bool>) -> Vec<u8> {
-    room_command("join", operation_id, room, record)
-}
-
 /// `sendData` to the server that leaves a room. The operation id must be a fresh one.
 #[must_use]
 pub fn leave_room(operation_id: &str, room: &str) -> Vec<u8> {
-    room_command("leave", operation_id, room, None)
-}
-
-fn room_command(command: &str, operation_id: &str, room: &str, record: Option<bool>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Options<'a> {
         name: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        record: Option<bool>,
     }
     #[derive(Serialize)]
     struct Command<'a> {
@@ -252,7 +214,7 @@ fn room_command(command: &str, operation_id: &str, room: &str, record: Option<bo
         operation_id: &'a str,
         payload: Command<'a>,
     }
-    let payload = Command { command, options: Options { name: room, record } };
+    let payload = Command { command: "leave", options: Options { name: room } };
     message("sendData", [Data { operation_id, payload }])
 }
 
@@ -277,17 +239,6 @@ pub fn stop_stream(media_session_id: &str, name: &str, published: bool, status: 
     message(verb, [stop])
 }
 
-/// `connectMediaTransport`: the first message on a media socket (S2.9).
-#[must_use]
-pub fn connect_media_transport(auth_token: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Connect<'a> {
-        auth_token: &'a str,
-    }
-    message("connectMediaTransport", [Connect { auth_token }])
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -301,11 +252,9 @@ mod tests {
     }
 
     #[test]
-    fn pings_have_data_except_on_media_sockets() {
+    fn pings_have_data() {
         is(&ping(), r#"{"message":"ping","data":[null]}"#);
         is(&pong(), r#"{"message":"pong","data":[null]}"#);
-        is(&media_ping(), r#"{"message":"ping"}"#);
-        is(&media_pong(), r#"{"message":"pong"}"#);
     }
 
     #[test]
@@ -372,26 +321,10 @@ mod tests {
             r#"{"message":"finish","data":[{"callId":"c","status":"FAILED"}]}"#,
         );
         is(&hang_up("c"), r#"{"message":"hangup","data":[{"callId":"c"}]}"#);
-        is(
-            &connection_fail("Forbidden"),
-            r#"{"message":"fail","data":[{"status":"FAILED","info":"Forbidden","apiMethod":"ConnectionStatusEvent"}]}"#,
-        );
-        is(
-            &connect_media_transport("/1/2"),
-            r#"{"message":"connectMediaTransport","data":[{"authToken":"/1/2"}]}"#,
-        );
     }
 
     #[test]
     fn rooms() {
-        is(
-            &join_room("op", "r", None),
-            r#"{"message":"sendData","data":[{"operationId":"op","payload":{"command":"join","options":{"name":"r"}}}]}"#,
-        );
-        is(
-            &join_room("op", "r", Some(false)),
-            r#"{"message":"sendData","data":[{"operationId":"op","payload":{"command":"join","options":{"name":"r","record":false}}}]}"#,
-        );
         is(
             &leave_room("op", "r"),
             r#"{"message":"sendData","data":[{"operationId":"op","payload":{"command":"leave","options":{"name":"r"}}}]}"#,

@@ -32,7 +32,7 @@ pub fn fields<const N: usize>(text: &[u8], object: Span, keys: [&str; N]) -> [Op
 
 /// The element of the array at `array` with this index.
 #[must_use]
-pub fn element(text: &[u8], array: Span, index: usize) -> Option<Span> {
+pub(super) fn element(text: &[u8], array: Span, index: usize) -> Option<Span> {
     elements(text, array).nth(index)
 }
 
@@ -84,7 +84,7 @@ pub fn identifier(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
 
 /// The boolean at `value`.
 #[must_use]
-pub fn boolean(text: &[u8], value: Span) -> Option<bool> {
+pub(super) fn boolean(text: &[u8], value: Span) -> Option<bool> {
     match value.of(text) {
         b"true" => Some(true),
         b"false" => Some(false),
@@ -92,27 +92,9 @@ pub fn boolean(text: &[u8], value: Span) -> Option<bool> {
     }
 }
 
-/// The number at `value`.
-#[must_use]
-pub fn number(text: &[u8], value: Span) -> Option<f64> {
-    number_token(text, value)?.parse().ok()
-}
-
-/// The number at `value` if it is written as a whole number from 0 up.
-#[must_use]
-pub fn unsigned_integer(text: &[u8], value: Span) -> Option<u64> {
-    number_token(text, value)?.parse().ok()
-}
-
-/// True if the value is `null`.
-#[must_use]
-pub fn is_null(text: &[u8], value: Span) -> bool {
-    value.of(text) == b"null"
-}
-
 fn number_token(text: &[u8], value: Span) -> Option<&str> {
     let token = value.of(text);
-    // JSON numbers only: `parse` below would also take "inf", "nan" and "+1".
+    // As JSON writes numbers: nothing like "inf", "nan" and "+1".
     let starts_as_number = matches!(token.first(), Some(b'-' | b'0'..=b'9'));
     let only_digits = token.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte));
     (starts_as_number && only_digits).then(|| std::str::from_utf8(token).ok()).flatten()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::{
     session::SessionId,
-    signaling::{self, Edits},
+    signaling::{peek, view::MediaTransport},
     upstream::ClientRequest,
     wire::side::Side,
 };
@@ -51,17 +51,15 @@ pub(super) fn spawn(shared: &Arc<Shared>, start: Start, message: &[u8]) {
 
 /// The client's token in its first message.
 fn token_in(message: &[u8]) -> Option<String> {
-    let peek = signaling::peek(message).ok()?;
-    Some(peek.string("authToken")?.into_owned())
+    let peek = peek(message).ok()?;
+    Some(MediaTransport::of(&peek).auth_token()?.string()?.into_owned())
 }
 
 /// The first message with another token, every other byte the same.
 fn with_token(message: &[u8], token: &str) -> Vec<u8> {
-    let span = signaling::peek(message).ok().and_then(|peek| peek.field("authToken"));
-    let Some(span) = span else { return message.to_vec() };
-    let mut edits = Edits::new();
-    edits.push_string(span, token);
-    edits.apply(message)
+    let changed =
+        peek(message).ok().and_then(|peek| Some(MediaTransport::of(&peek).auth_token()?.replaced(token)));
+    changed.unwrap_or_else(|| message.to_vec())
 }
 
 #[cfg(test)]

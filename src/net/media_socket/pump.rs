@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use crate::{
     net::memory::{Account, Demand},
     session::Timestamp,
-    signaling,
+    signaling::{ClientMessage, ServerMessage, peek},
     wire::{
         read::{Batch, Came, End, Message, Next, read},
         side::Side,
@@ -166,7 +166,7 @@ impl Pump {
                 if !std::mem::replace(&mut self.flows, true) {
                     stopped = Some(Stopped::Flows);
                 }
-            } else if is_named(batch.payload(&message), "ping") {
+            } else if is_ping_of_server(batch.payload(&message)) {
                 self.pings_due = self.pings_due.saturating_add(1);
             }
             batch.pass_on(&message, &mut self.client);
@@ -204,15 +204,18 @@ impl Pump {
 
     /// Without an upstream, what a player says is dropped, and its pings are answered here.
     fn hear_client(&mut self, batch: &mut Batch<'_>, message: &Message) {
-        let is = |name| !message.is_binary && is_named(batch.payload(message), name);
+        let is = |wanted: fn(ClientMessage<'_>) -> bool| {
+            let peek = (!message.is_binary).then(|| peek(batch.payload(message)).ok()).flatten();
+            peek.is_some_and(|peek| wanted(ClientMessage::of(&peek)))
+        };
         let Some(upstream) = &mut self.upstream else {
-            if is("ping") {
+            if is(|message| matches!(message, ClientMessage::Ping)) {
                 // It has no `data`, as a server's answer has none (protocol S2.9).
                 self.client.queue_message(Opcode::Text, br#"{"message":"pong"}"#);
             }
             return;
         };
-        if is("pong") {
+        if is(|message| matches!(message, ClientMessage::Pong)) {
             // The answer to a ping of an upstream that is gone is nothing to the present one.
             let Some(left) = self.pings_due.checked_sub(1) else { return };
             self.pings_due = left;
@@ -221,6 +224,6 @@ impl Pump {
     }
 }
 
-fn is_named(message: &[u8], name: &str) -> bool {
-    signaling::peek(message).is_ok_and(|peek| peek.name == name)
+fn is_ping_of_server(message: &[u8]) -> bool {
+    peek(message).is_ok_and(|peek| matches!(ServerMessage::of(&peek), ServerMessage::Ping))
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::signaling::testing::object_text;
-use crate::signaling::{MAX_DEPTH, boolean};
+use crate::signaling::{MAX_DEPTH, value::boolean};
 
 fn parsed(text: &[u8], span: Option<Span>) -> Option<Value> {
     span.map(|span| serde_json::from_slice(span.of(text)).unwrap())

@@ -121,22 +121,6 @@ pub fn offers_codec(sdp: &str, name: &str) -> bool {
     media_sections(sdp).iter().any(|section| section.has_codec(name))
 }
 
-/// True if there is an audio section.
-#[must_use]
-pub fn has_audio(sdp: &str) -> bool {
-    has_kind(sdp, "audio")
-}
-
-/// True if there is a video section.
-#[must_use]
-pub fn has_video(sdp: &str) -> bool {
-    has_kind(sdp, "video")
-}
-
-fn has_kind(sdp: &str, kind: &str) -> bool {
-    media_sections(sdp).iter().any(|section| section.kind == kind)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -185,8 +169,6 @@ mod tests {
         assert!(!offers_codec(OFFER, "H265"));
         let stripped = strip_codecs(OFFER, "H264");
         assert!(!offers_codec(&stripped, "H264") && offers_codec(&stripped, "VP8"));
-        assert!(has_audio(OFFER) && has_video(OFFER));
-        assert!(!has_video("v=0\nm=audio 9 X 0\n") && !has_audio("a=m=audio"));
         assert!(offers_codec("m=video 0 RTP/AVP 32\nm=audio 0 RTP/AVP 0\n", "MPV"));
     }
 

@@ -42,13 +42,16 @@ fn a_value_of_another_type_is_none() {
     let boolean = |text: &str| boolean(text.as_bytes(), whole(text));
     assert_eq!((boolean("true"), boolean("false")), (Some(true), Some(false)));
     assert_eq!((boolean("1"), boolean("\"true\""), boolean("")), (None, None, None));
-    let number = |text: &str| number(text.as_bytes(), whole(text));
-    assert_eq!((number("-1.5e2"), number("7")), (Some(-150.0), Some(7.0)));
-    assert_eq!((number("inf"), number("+1"), number("\"1\""), number("")), (None, None, None, None));
-    let whole_number = |text: &str| unsigned_integer(text.as_bytes(), whole(text));
-    assert_eq!((whole_number("42"), whole_number("-1"), whole_number("1.0")), (Some(42), None, None));
-    assert!(is_null(b"null", whole("null")));
-    assert!(!is_null(b"0", whole("0")));
+}
+
+#[test]
+fn an_identifier_is_a_string_or_a_number_as_it_is_written() {
+    let identifier = |text: &'static str| identifier(text.as_bytes(), whole(text));
+    assert_eq!((identifier("-1.5e2").as_deref(), identifier("7").as_deref()), (Some("-1.5e2"), Some("7")));
+    assert_eq!(identifier(r#""a\u0062""#).as_deref(), Some("ab"));
+    for text in ["inf", "+1", "nan", "null", "true", "{}", ""] {
+        assert_eq!(identifier(text), None, "{text}");
+    }
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn spans_that_do_not_fit_are_harmless() {
         assert_eq!(field(text, span, "a"), None);
         assert_eq!(element(text, span, 0), None);
         assert_eq!(string(text, span), None);
-        assert_eq!(number(text, span), None);
+        assert_eq!(identifier(text, span), None);
     }
 }
 

@@ -1,131 +1,162 @@
-//! Views of the data messages and of the room protocol inside them (S2.7).
+//! Views of data messages and of the room protocol inside them (protocol S2.7).
 
 use std::borrow::Cow;
 
-use super::Reader;
-use crate::signaling::peek::Peek;
-use crate::signaling::scan::Span;
-use crate::signaling::value::elements;
+use super::{Field, key, views};
+use crate::signaling::{
+    scan::Span,
+    value::{elements, field, fields, string},
+};
 
-/// `sendData`: application data or a room command.
-#[derive(Clone, Debug)]
-pub struct SendData<'a> {
-    /// Settled by a `DataStatusEvent` with the same id.
-    pub operation_id: Option<Cow<'a, str>>,
-    /// Where the payload stands, of whatever type.
-    pub payload: Option<Span>,
-    /// `payload.command`: `join`, `leave`, `sendMessage`.
-    pub command: Option<Cow<'a, str>>,
-    /// The room: `payload.options.name`, for `sendMessage` `payload.options.roomConfig.name`.
-    pub room: Option<Cow<'a, str>>,
-    /// `payload.options.record`, in a join.
-    pub record: Option<bool>,
+views! {
+    /// `sendData`: data of the application, or a room command.
+    SendData;
+    /// `DataStatusEvent`: what became of a `sendData`.
+    DataStatus;
+    /// `OnDataEvent`: data of the application, or a room event.
+    DataEvent;
+}
+
+/// A room command that is more than data: what it asks for, and the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomCommand<'a> {
+    /// To be in the room from now on.
+    Join(Cow<'a, str>),
+    /// To be in it no longer.
+    Leave(Cow<'a, str>),
 }
 
 impl<'a> SendData<'a> {
-    /// Reads the first argument.
+    /// The operation that a `DataStatusEvent` settles.
     #[must_use]
-    pub fn read(message: &Peek<'a>) -> Self {
-        let reader = Reader::of(message);
-        let [operation, payload] = message.fields(["operationId", "payload"]);
-        let [command, options] = reader.fields(payload, ["command", "options"]);
-        let [name, record, config] = reader.fields(options, ["name", "record", "roomConfig"]);
-        let [config_name] = reader.fields(config, ["name"]);
-        Self {
-            operation_id: reader.string(operation),
-            payload,
-            command: reader.string(command),
-            room: reader.string(name).or_else(|| reader.string(config_name)),
-            record: reader.boolean(record),
+    pub fn operation_id(self) -> Option<Field<'a>> {
+        self.0.place(key::OPERATION_ID)
+    }
+
+    /// `None` if it is anything but a join or a leave with the name of a room.
+    #[must_use]
+    pub fn room_command(self) -> Option<RoomCommand<'a>> {
+        let text = self.text();
+        let [command, options] = fields(text, self.0.field(key::PAYLOAD)?, ["command", "options"]);
+        let room = string(text, field(text, options?, key::NAME)?)?;
+        match &*string(text, command?)? {
+            "join" => Some(RoomCommand::Join(room)),
+            "leave" => Some(RoomCommand::Leave(room)),
+            _ => None,
         }
     }
-}
-
-/// `DataStatusEvent`.
-#[derive(Clone, Debug)]
-pub struct DataStatus<'a> {
-    /// The operation it settles.
-    pub operation_id: Option<Cow<'a, str>>,
-    /// `ACCEPTED` or `FAILED`.
-    pub status: Option<Cow<'a, str>>,
-    /// Why not.
-    pub info: Option<Cow<'a, str>>,
 }
 
 impl<'a> DataStatus<'a> {
-    /// Reads the first argument.
+    /// The operation it settles.
     #[must_use]
-    pub fn read(message: &Peek<'a>) -> Self {
-        let reader = Reader::of(message);
-        let [operation, status, info] = message.fields(["operationId", "status", "info"]);
-        Self {
-            operation_id: reader.string(operation),
-            status: reader.string(status),
-            info: reader.string(info),
-        }
+    pub fn operation_id(self) -> Option<Field<'a>> {
+        self.0.place(key::OPERATION_ID)
+    }
+
+    /// Whether the server did what it was asked for.
+    #[must_use]
+    pub fn is_accepted(self) -> bool {
+        self.0.string(key::STATUS).as_deref() == Some("ACCEPTED")
+    }
+
+    /// Why not.
+    #[must_use]
+    pub fn info(self) -> Option<Cow<'a, str>> {
+        self.0.string(key::INFO)
     }
 }
 
-/// `OnDataEvent`: application data or a room event.
-#[derive(Clone, Debug)]
-pub struct DataEvent<'a> {
-    text: &'a [u8],
-    /// The event's id, if the server wants an answer.
-    pub operation_id: Option<Cow<'a, str>>,
-    /// The room, if this is a room event.
-    pub room_name: Option<Cow<'a, str>>,
-    /// `STATE`, `JOINED`, `LEFT`, `PUBLISHED`, `UNPUBLISHED`, `FAILED`, `MESSAGE`.
-    pub name: Option<Cow<'a, str>>,
-    /// Where the event's `info` stands.
-    pub info: Option<Span>,
+impl<'a> DataEvent<'a> {
+    /// What it says of a room; `None` if it is anything else.
+    #[must_use]
+    pub fn room_event(self) -> Option<RoomEvent<'a>> {
+        let text = self.text();
+        let payload = self.0.field(key::PAYLOAD)?;
+        let [room, kind, info] = fields(text, payload, ["roomName", key::NAME, key::INFO]);
+        let (room, kind) = (string(text, room?)?, RoomEventKind::of(&string(text, kind?)?));
+        Some(RoomEvent { room, kind, text, info: info? })
+    }
 }
 
-/// Someone in a room.
+/// What happened in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomEventKind {
+    /// Who is there, and what they publish: the answer to a join.
+    State,
+    /// Somebody came.
+    Joined,
+    /// Somebody left.
+    Left,
+    /// Somebody publishes a stream.
+    Published,
+    /// A stream is over.
+    Unpublished,
+    /// A stream came to nothing.
+    Failed,
+    /// Anything else, as a message of one participant to others.
+    Other,
+}
+
+impl RoomEventKind {
+    fn of(name: &str) -> Self {
+        match name {
+            "STATE" => Self::State,
+            "JOINED" => Self::Joined,
+            "LEFT" => Self::Left,
+            "PUBLISHED" => Self::Published,
+            "UNPUBLISHED" => Self::Unpublished,
+            "FAILED" => Self::Failed,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether it is the end of somebody's presence or of a stream.
+    #[must_use]
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Left | Self::Unpublished | Self::Failed)
+    }
+}
+
+/// A room event.
+#[derive(Clone)]
+pub struct RoomEvent<'a> {
+    /// The room.
+    pub room: Cow<'a, str>,
+    /// What happened there.
+    pub kind: RoomEventKind,
+    text: &'a [u8],
+    info: Span,
+}
+
+/// Somebody in a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Participant<'a> {
     /// The user name.
     pub login: Cow<'a, str>,
-    /// The name of the stream that this entry is about.
+    /// The stream that this is about; `None` if it is about the participant alone.
     pub stream: Option<Cow<'a, str>>,
 }
 
-impl<'a> DataEvent<'a> {
-    /// Reads the first argument.
+impl<'a> RoomEvent<'a> {
+    /// Whom the event is about, if it is one: for a STATE that is nobody.
     #[must_use]
-    pub fn read(message: &Peek<'a>) -> Self {
-        let reader = Reader::of(message);
-        let [operation, payload] = message.fields(["operationId", "payload"]);
-        let [room, name, info] = reader.fields(payload, ["roomName", "name", "info"]);
-        Self {
-            text: reader.text,
-            operation_id: reader.string(operation),
-            room_name: reader.string(room),
-            name: reader.string(name),
-            info,
-        }
+    pub fn participant(&self) -> Option<Participant<'a>> {
+        self.entry(self.info)
     }
 
-    /// Whom the event is about: one for JOINED, LEFT, PUBLISHED, UNPUBLISHED; all in the room
-    /// for STATE, where someone with several streams occurs once for each. Entries that are
-    /// neither a login nor an object with one are left out.
-    #[must_use]
-    pub fn participants(&self) -> Vec<Participant<'a>> {
-        let Some(info) = self.info else {
-            return Vec::new();
-        };
-        if info.of(self.text).starts_with(b"[") {
-            elements(self.text, info).filter_map(|entry| self.participant(entry)).collect()
-        } else {
-            self.participant(info).into_iter().collect()
-        }
+    /// Those in the room, of a STATE: somebody with several streams occurs once for each. Of so many
+    /// entries those are left out that name nobody.
+    pub fn participants(&self, entries_max: usize) -> impl Iterator<Item = Participant<'a>> + '_ {
+        elements(self.text, self.info).take(entries_max).filter_map(|entry| self.entry(entry))
     }
 
-    fn participant(&self, entry: Span) -> Option<Participant<'a>> {
-        let reader = Reader { text: self.text };
-        if let Some(login) = reader.string(Some(entry)) {
+    /// A login, or an object of a login and a stream.
+    fn entry(&self, entry: Span) -> Option<Participant<'a>> {
+        if let Some(login) = string(self.text, entry) {
             return Some(Participant { login, stream: None });
         }
-        let [login, name] = reader.fields(Some(entry), ["login", "name"]);
-        Some(Participant { login: reader.string(login)?, stream: reader.string(name) })
+        let [login, stream] = fields(self.text, entry, ["login", key::NAME]);
+        Some(Participant { login: string(self.text, login?)?, stream: Some(string(self.text, stream?)?) })
     }
 }

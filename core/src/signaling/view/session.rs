@@ -1,13 +1,16 @@
-//! Views of `connection`, `getUserData`, `fail` and `connectMediaTransport`.
+//! Views of what concerns a session as a whole, and its calls (protocol S2.1, S2.2, S2.5, S2.6).
 
 use std::borrow::Cow;
 
-use super::Reader;
-use crate::signaling::peek::Peek;
-use crate::signaling::scan::Span;
-use crate::signaling::value::elements;
+use super::{Field, key, views};
+use crate::signaling::{
+    edit::{remove_field, remove_fields, set_field},
+    peek,
+    scan::Span,
+    value::boolean,
+};
 
-/// The fields of `connection` that log a SIP client in. A resume by token leaves them out (S7).
+/// The fields of `connection` that log a SIP client in. A resume by token leaves them out (protocol S7).
 pub const SIP_FIELDS: [&str; 8] = [
     "sipLogin",
     "sipAuthenticationName",
@@ -19,152 +22,120 @@ pub const SIP_FIELDS: [&str; 8] = [
     "sipRegisterRequired",
 ];
 
-/// `connection`, or its older form `connect`: the first message of a session (S2.1).
-///
-/// It holds credentials: show it redacted only.
-#[derive(Clone)]
-pub struct Connection<'a> {
-    /// The whole first argument, to edit it.
-    pub argument: Option<Span>,
-    /// The server application, as `defaultApp` or `roomApp`.
-    pub app_key: Option<Cow<'a, str>>,
-    /// The client asks that its session outlives its socket.
-    pub keep_alive: Option<bool>,
-    /// The token of an earlier session.
-    pub auth_token: Option<Cow<'a, str>>,
-    /// Where the token stands.
-    pub auth_token_span: Option<Span>,
-    /// The SDK's version, as `2.0`.
-    pub client_version: Option<Cow<'a, str>>,
-    /// `WebRTC`, `MSE`, `WSPlayer`, `Flash` in the client's order. What is no string is left out.
-    pub media_providers: Vec<Cow<'a, str>>,
-    /// The SIP login, if this is a SIP client.
-    pub sip_login: Option<Cow<'a, str>>,
-    /// A SIP client that waits for `registered`.
-    pub sip_register_required: Option<bool>,
-    /// `custom.login`: the user name in the room API (S2.7).
-    pub custom_login: Option<Cow<'a, str>>,
+/// The statuses after which the SDK forgets a call (protocol S3.5).
+const CALL_IS_OVER: [&str; 3] = ["FINISH", "FAILED", "BUSY"];
+
+views! {
+    /// `connection`: who the client is. It holds credentials.
+    Connection;
+    /// `getUserData`: the server accepted the session.
+    UserData;
+    /// `fail`: the server refused something. It never ends a session by itself.
+    Fail;
+    /// `sessionDebug`: the server's log of this session begins or ends.
+    SessionDebug;
+    /// A message about a call, of either side. The SDK lets the status drive a call, not the name of
+    /// the message.
+    CallMessage;
 }
 
 impl<'a> Connection<'a> {
-    /// Reads the first argument.
+    /// The first argument, which says it all; without it the message is no `connection`.
     #[must_use]
-    pub fn read(message: &Peek<'a>) -> Self {
-        let reader = Reader::of(message);
-        let [app, keep, token, version, providers, sip_login, register, custom] = message.fields([
-            "appKey",
-            "keepAlive",
-            "authToken",
-            "clientVersion",
-            "mediaProviders",
-            "sipLogin",
-            "sipRegisterRequired",
-            "custom",
-        ]);
-        let [login] = reader.fields(custom, ["login"]);
-        let providers = providers
-            .map(|list| elements(reader.text, list).filter_map(|one| reader.string(Some(one))).collect());
-        Self {
-            argument: message.argument(0),
-            app_key: reader.string(app),
-            keep_alive: reader.boolean(keep),
-            auth_token: reader.string(token),
-            auth_token_span: token,
-            client_version: reader.string(version),
-            media_providers: providers.unwrap_or_default(),
-            sip_login: reader.string(sip_login),
-            sip_register_required: reader.boolean(register),
-            custom_login: reader.string(login),
-        }
+    pub fn argument(self) -> Option<Field<'a>> {
+        self.0.place_of_argument(0)
     }
 
-    /// True for the SFU SDK, whose messages are not ours to understand (S2.8).
+    /// The server application, as `defaultApp` or `roomApp`.
     #[must_use]
-    pub fn is_sfu(&self) -> bool {
-        matches!(self.app_key.as_deref(), Some("sfuApp" | "sfuZClientApp"))
+    pub fn app_key(self) -> Option<Cow<'a, str>> {
+        self.0.string(key::APP_KEY)
     }
-}
 
-/// `getUserData`: the server accepted the session (S2.2).
-#[derive(Clone)]
-pub struct UserData<'a> {
-    /// The token of this session.
-    pub auth_token: Option<Cow<'a, str>>,
-    /// Where the token stands.
-    pub auth_token_span: Option<Span>,
-    /// `ESTABLISHED`.
-    pub status: Option<Cow<'a, str>>,
-    /// The SIP login, echoed.
-    pub sip_login: Option<Cow<'a, str>>,
-    /// The server wants WebRTC metrics.
-    pub wants_metrics: bool,
+    /// The SDK's version, as `2.0`.
+    #[must_use]
+    pub fn client_version(self) -> Option<Cow<'a, str>> {
+        self.0.string("clientVersion")
+    }
+
+    /// Whether the client asks that its session outlives its socket.
+    #[must_use]
+    pub fn keep_alive(self) -> bool {
+        self.0.field("keepAlive").and_then(|value| boolean(self.text(), value)) == Some(true)
+    }
+
+    /// Whether it is of the SFU SDK, whose messages are not ours to understand (protocol S2.8).
+    #[must_use]
+    pub fn is_sfu(self) -> bool {
+        matches!(self.app_key().as_deref(), Some("sfuApp" | "sfuZClientApp"))
+    }
+
+    /// What the first argument says but for the token, which is of a session and not of a client.
+    #[must_use]
+    pub fn without_token(self) -> Option<Vec<u8>> {
+        let argument = self.argument()?;
+        let argument = argument.span().of(argument.message());
+        Some(remove_field(argument, Span { start: 0, end: argument.len() }, key::AUTH_TOKEN))
+    }
+
+    /// The message with the token of an earlier session, and without SIP credentials (protocol S7).
+    #[must_use]
+    pub fn resuming(self, token: &str) -> Vec<u8> {
+        let Some(argument) = self.0.argument(0) else { return self.text().to_vec() };
+        let without_sip = remove_fields(self.text(), argument, &SIP_FIELDS);
+        let argument = peek(&without_sip).ok().and_then(|peek| peek.argument(0));
+        let Some(argument) = argument else { return without_sip };
+        set_field(&without_sip, argument, key::AUTH_TOKEN, &serde_json::Value::from(token).to_string())
+    }
 }
 
 impl<'a> UserData<'a> {
-    /// Reads the first argument.
+    /// The token of this session.
     #[must_use]
-    pub fn read(message: &Peek<'a>) -> Self {
-        let reader = Reader::of(message);
-        let [token, status, sip_login, metrics] =
-            message.fields(["authToken", "status", "sipLogin", "webRTCMetricsServerDescription"]);
-        Self {
-            auth_token: reader.string(token),
-            auth_token_span: token,
-            status: reader.string(status),
-            sip_login: reader.string(sip_login),
-            wants_metrics: metrics.is_some_and(|span| span.of(reader.text).starts_with(b"{")),
-        }
+    pub fn auth_token(self) -> Option<Field<'a>> {
+        self.0.place(key::AUTH_TOKEN)
     }
-}
 
-/// `fail`: the server refused something (S2.2). It never ends a session by itself.
-#[derive(Clone, Debug)]
-pub struct Fail<'a> {
-    /// `FAILED`.
-    pub status: Option<Cow<'a, str>>,
-    /// Why: an HTTP reason phrase or custom text.
-    pub info: Option<Cow<'a, str>>,
-    /// What was refused: `ConnectionStatusEvent`, `StreamStatusEvent`.
-    pub api_method: Option<Cow<'a, str>>,
-    /// The stream's id, if it concerns one.
-    pub id: Option<Cow<'a, str>>,
+    /// The server application, echoed.
+    #[must_use]
+    pub fn app_key(self) -> Option<Cow<'a, str>> {
+        self.0.string(key::APP_KEY)
+    }
 }
 
 impl<'a> Fail<'a> {
-    /// Reads the first argument.
+    /// The id of the stream that is refused; `None` if something else is.
     #[must_use]
-    pub fn read(message: &Peek<'a>) -> Self {
-        let reader = Reader::of(message);
-        let [status, info, method, id] = message.fields(["status", "info", "apiMethod", "id"]);
-        Self {
-            status: reader.string(status),
-            info: reader.string(info),
-            api_method: reader.string(method),
-            id: reader.string(id),
-        }
+    pub fn stream(self) -> Option<Field<'a>> {
+        let of_stream = self.0.string("apiMethod").as_deref() == Some("StreamStatusEvent");
+        if of_stream { self.0.place(key::ID) } else { None }
     }
 
-    /// True if the whole connection was refused.
+    /// Why: an HTTP reason phrase or a text of the server's.
     #[must_use]
-    pub fn refuses_connection(&self) -> bool {
-        self.api_method.as_deref() == Some("ConnectionStatusEvent")
+    pub fn info(self) -> Option<Cow<'a, str>> {
+        self.0.string(key::INFO)
     }
 }
 
-/// `connectMediaTransport`: the first message on a media socket (S2.9).
-#[derive(Clone)]
-pub struct MediaTransport<'a> {
-    /// The session's token as the client knows it.
-    pub auth_token: Option<Cow<'a, str>>,
-    /// Where the token stands.
-    pub auth_token_span: Option<Span>,
+impl SessionDebug<'_> {
+    /// Whether the log begins.
+    #[must_use]
+    pub fn starts(self) -> bool {
+        self.0.string("command").as_deref() == Some("start")
+    }
 }
 
-impl<'a> MediaTransport<'a> {
-    /// Reads the first argument.
+impl<'a> CallMessage<'a> {
+    /// The call's id.
     #[must_use]
-    pub fn read(message: &Peek<'a>) -> Self {
-        let [token] = message.fields(["authToken"]);
-        Self { auth_token: Reader::of(message).string(token), auth_token_span: token }
+    pub fn call_id(self) -> Option<Field<'a>> {
+        self.0.place(key::CALL_ID)
+    }
+
+    /// Whether the status ends the call.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        self.0.string(key::STATUS).is_some_and(|status| CALL_IS_OVER.contains(&&*status))
     }
 }

@@ -1,143 +1,179 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
-use crate::signaling::{peek, remove_fields, synthetic};
+use crate::signaling::{peek, synthetic};
+
+/// What the value says, as text.
+fn id(field: Option<Field<'_>>) -> Option<String> {
+    field.and_then(Field::id).map(Cow::into_owned)
+}
+
+/// The message with `new` in place of what is `"old"` there.
+fn replaced(field: Option<Field<'_>>) -> String {
+    let field = field.expect("the field is there");
+    assert_eq!(field.span().of(field.message()), b"\"old\"");
+    String::from_utf8(field.replaced("new")).unwrap()
+}
 
 #[test]
 fn connection() {
-    let text = br#"{"message":"connection","data":[{"appKey":"roomApp","mediaProviders":["WebRTC",7,"MSE"],"keepAlive":true,"authToken":"t","clientVersion":"2.0","custom":{"login":"Al\u0069ce","token":"jwt"},"sipLogin":"1001","sipRegisterRequired":true}]}"#;
+    let text = br#"{"message":"connection","data":[{"appKey":"roomApp","keepAlive":true,"authToken":"t","clientVersion":"2.0","sipLogin":"1001","sipRegisterRequired":true}]}"#;
     let message = peek(text).unwrap();
-    let view = Connection::read(&message);
-    assert_eq!(view.app_key.as_deref(), Some("roomApp"));
-    assert_eq!(view.keep_alive, Some(true));
-    assert_eq!(view.auth_token.as_deref(), Some("t"));
-    assert_eq!(view.auth_token_span.unwrap().of(text), b"\"t\"");
-    assert_eq!(view.client_version.as_deref(), Some("2.0"));
-    assert_eq!(view.media_providers, ["WebRTC", "MSE"]);
-    assert_eq!(view.sip_login.as_deref(), Some("1001"));
-    assert_eq!(view.sip_register_required, Some(true));
-    assert_eq!(view.custom_login.as_deref(), Some("Alice"));
-    assert!(!view.is_sfu());
-    let bare = remove_fields(text, view.argument.unwrap(), &SIP_FIELDS);
-    assert_eq!(Connection::read(&peek(&bare).unwrap()).sip_login, None);
-    let sfu = br#"{"message":"connection","data":[{"appKey":"sfuZClientApp"}]}"#;
-    assert!(Connection::read(&peek(sfu).unwrap()).is_sfu());
+    let view = Connection::of(&message);
+    assert_eq!((view.app_key().as_deref(), view.client_version().as_deref()), (Some("roomApp"), Some("2.0")));
+    assert!(view.keep_alive() && !view.is_sfu() && view.argument().is_some());
+    assert_eq!(
+        String::from_utf8(view.resuming("/1")).unwrap(),
+        r#"{"message":"connection","data":[{"appKey":"roomApp","keepAlive":true,"authToken":"/1","clientVersion":"2.0"}]}"#
+    );
+    assert_eq!(
+        String::from_utf8(view.without_token().unwrap()).unwrap(),
+        r#"{"appKey":"roomApp","keepAlive":true,"clientVersion":"2.0","sipLogin":"1001","sipRegisterRequired":true}"#
+    );
+    let sfu = peek(br#"{"message":"connection","data":[{"appKey":"sfuZClientApp"}]}"#).unwrap();
+    assert!(Connection::of(&sfu).is_sfu() && !Connection::of(&sfu).keep_alive());
+    let empty = peek(br#"{"message":"connection","data":[]}"#).unwrap();
+    let view = Connection::of(&empty);
+    assert!(view.argument().is_none() && view.without_token().is_none());
+    assert_eq!(view.resuming("t"), empty.text());
 }
 
 #[test]
 fn user_data_and_failures() {
-    let text = br#"{"message":"getUserData","data":[{"authToken":"t","status":"ESTABLISHED","sipLogin":"1","webRTCMetricsServerDescription":{}}]}"#;
-    let view = UserData::read(&peek(text).unwrap());
-    assert_eq!(view.auth_token.as_deref(), Some("t"));
-    assert_eq!(view.auth_token_span.unwrap().of(text), b"\"t\"");
-    assert_eq!(view.status.as_deref(), Some("ESTABLISHED"));
-    assert_eq!(view.sip_login.as_deref(), Some("1"));
-    assert!(view.wants_metrics);
+    let text = br#"{"message":"getUserData","data":[{"authToken":"old","appKey":"app"}]}"#;
+    let message = peek(text).unwrap();
+    let view = UserData::of(&message);
+    assert_eq!((view.app_key().as_deref(), id(view.auth_token()).as_deref()), (Some("app"), Some("old")));
+    assert!(replaced(view.auth_token()).contains(r#""authToken":"new","appKey":"app""#));
 
-    let refusal = synthetic::connection_fail("Forbidden");
-    let view = Fail::read(&peek(&refusal).unwrap());
-    assert!(view.refuses_connection());
-    assert_eq!((view.info.as_deref(), view.id), (Some("Forbidden"), None));
-    let stream = br#"{"message":"fail","data":[{"apiMethod":"StreamStatusEvent","id":"a"}]}"#;
-    let view = Fail::read(&peek(stream).unwrap());
-    assert_eq!(view.id.as_deref(), Some("a"));
-    assert!(!view.refuses_connection());
+    let session =
+        br#"{"message":"fail","data":[{"info":"Forbidden","apiMethod":"ConnectionStatusEvent","id":"a"}]}"#;
+    let message = peek(session).unwrap();
+    assert_eq!(Fail::of(&message).info().as_deref(), Some("Forbidden"));
+    assert!(Fail::of(&message).stream().is_none(), "the whole session is refused");
+    let stream = br#"{"message":"fail","data":[{"apiMethod":"StreamStatusEvent","id":"old"}]}"#;
+    let message = peek(stream).unwrap();
+    assert!(replaced(Fail::of(&message).stream()).contains(r#""id":"new""#));
+}
 
-    let text = synthetic::connect_media_transport("tok");
-    let view = MediaTransport::read(&peek(&text).unwrap());
-    assert_eq!(view.auth_token.as_deref(), Some("tok"));
-    assert_eq!(view.auth_token_span.unwrap().of(&text), b"\"tok\"");
+#[test]
+fn what_concerns_a_media_socket_and_the_log_of_a_session() {
+    let message = peek(br#"{"message":"connectMediaTransport","data":[{"authToken":"old"}]}"#).unwrap();
+    assert!(replaced(MediaTransport::of(&message).auth_token()).contains(r#""authToken":"new""#));
+    let debug = |command: &str| {
+        let text = format!(r#"{{"message":"sessionDebug","data":[{{"command":"{command}"}}]}}"#);
+        SessionDebug::of(&peek(text.as_bytes()).unwrap()).starts()
+    };
+    assert!(debug("start") && !debug("stop"));
 }
 
 #[test]
 fn streams() {
-    let text = br#"{"message":"publishStream","data":[{"mediaSessionId":"a","name":"cam","published":true,"hasVideo":true,"hasAudio":false,"status":"PENDING","record":false,"mediaProvider":"WebRTC","sdp":"v=0\r\n","custom":{"name":"room"}}]}"#;
-    let view = StreamRequest::read(&peek(text).unwrap());
-    assert_eq!(view.media_session_id.as_deref(), Some("a"));
-    assert_eq!(view.media_session_id_span.unwrap().of(text), b"\"a\"");
-    assert_eq!(view.name.as_deref(), Some("cam"));
-    assert_eq!((view.published, view.record), (Some(true), Some(false)));
-    assert_eq!((view.has_video, view.has_audio), (Some(true), Some(false)));
-    assert_eq!(view.media_provider.as_deref(), Some("WebRTC"));
-    assert_eq!(string(text, view.sdp.unwrap()).unwrap(), "v=0\r\n");
-    assert_eq!(view.custom_name.as_deref(), Some("room"));
+    let text = br#"{"message":"publishStream","data":[{"mediaSessionId":"old","name":"cam","mediaProvider":"WebRTC","sdp":"v=0\r\n","custom":{"mediaSessionId":"keep"}}]}"#;
+    let message = peek(text).unwrap();
+    let view = StreamRequest::of(&message);
+    assert_eq!((view.name().as_deref(), view.media_provider().as_deref()), (Some("cam"), Some("WebRTC")));
+    assert_eq!(view.sdp().unwrap().string().as_deref(), Some("v=0\r\n"));
+    assert!(view.sdp().unwrap().is_string());
+    assert_eq!(
+        replaced(view.media_session_id()),
+        String::from_utf8_lossy(text).replace("\"old\"", "\"new\"")
+    );
+    let numbers = peek(br#"{"message":"playStream","data":[{"mediaSessionId":7,"name":8}]}"#).unwrap();
+    let view = StreamRequest::of(&numbers);
+    assert_eq!((id(view.media_session_id()).as_deref(), view.name().as_deref()), (Some("7"), Some("8")));
+    assert!(!view.media_session_id().unwrap().is_string());
 
     let status = synthetic::stream_status(&synthetic::StreamStatus {
-        media_session_id: "a",
+        media_session_id: "old",
         name: "cam",
         published: true,
         status: "FAILED",
         info: Some("Stream failed"),
     });
-    let view = StreamMessage::read(&peek(&status).unwrap());
-    assert!(view.is_terminal());
-    assert_eq!(view.info.as_deref(), Some("Stream failed"));
-    assert_eq!((view.media_session_id.as_deref(), view.published), (Some("a"), Some(true)));
-    assert_eq!(view.name.as_deref(), Some("cam"));
+    let message = peek(&status).unwrap();
+    let view = StreamStatus::of(&message);
+    assert_eq!((view.status().as_deref(), view.info().as_deref()), (Some("FAILED"), Some("Stream failed")));
+    assert!(StreamStatus::is_over("STOPPED") && !StreamStatus::is_over("PLAYING"));
+    assert!(replaced(view.media_session_id()).contains(r#""mediaSessionId":"new","name":"cam""#));
+    assert!(replaced(AboutStream::of(&message).media_session_id()).contains(r#""mediaSessionId":"new""#));
 }
 
 #[test]
-fn remote_sdp() {
-    let text = synthetic::set_remote_sdp("a", "v=0\r\n", true);
-    let view = RemoteSdp::read(&peek(&text).unwrap());
-    assert_eq!((view.id.as_deref(), view.is_initiator), (Some("a"), Some(true)));
-    assert_eq!(string(&text, view.sdp.unwrap()).unwrap(), "v=0\r\n");
-    let view = RemoteSdp::read(&peek(br#"{"message":"setRemoteSDP","data":["a",""]}"#).unwrap());
-    assert_eq!((view.id.as_deref(), view.is_initiator), (Some("a"), None));
-    let view = RemoteSdp::read(&peek(br#"{"message":"setRemoteSDP","data":{}}"#).unwrap());
-    assert!(view.id.is_none() && view.sdp.is_none() && view.is_initiator.is_none());
+fn arguments_in_a_row() {
+    let text = synthetic::set_remote_sdp("old", "v=0\r\n", true);
+    let message = peek(&text).unwrap();
+    let view = RemoteSdp::of(&message);
+    assert_eq!(view.sdp().as_deref(), Some("v=0\r\n"));
+    assert!(replaced(view.id()).contains(r#"["new","v=0\r\n",true]"#));
+    for data in [r#"["a"]"#, "{}", "null"] {
+        let text = format!(r#"{{"message":"setRemoteSDP","data":{data}}}"#);
+        assert_eq!(RemoteSdp::of(&peek(text.as_bytes()).unwrap()).sdp(), None);
+    }
+    let message = peek(br#"{"message":"notifyAudioCodec","data":["old",{"name":"speex"}]}"#).unwrap();
+    assert!(replaced(AudioCodec::of(&message).id()).contains(r#"["new",{"name":"speex"}]"#));
 }
 
 #[test]
-fn availability_events_and_metrics() {
-    let text = synthetic::available_stream("a", true, "yes");
-    let view = AvailableAnswer::read(&peek(&text).unwrap());
-    assert_eq!((view.id.as_deref(), view.status.as_deref()), (Some("a"), Some("true")));
-    assert_eq!(view.info.as_deref(), Some("yes"));
-    let text = br#"{"message":"availableStream","data":[{"id":"a","status":true}]}"#;
-    assert_eq!(AvailableAnswer::read(&peek(text).unwrap()).status, None);
+fn answers_events_and_metrics() {
+    let text = synthetic::available_stream("old", true, "yes");
+    let message = peek(&text).unwrap();
+    assert!(replaced(AvailableAnswer::of(&message).id()).contains(r#""id":"new""#));
 
-    let text = synthetic::snapshot_failed("a", "lost");
-    let view = StreamEvent::read(&peek(&text).unwrap());
-    assert_eq!((view.media_session_id.as_deref(), view.kind.as_deref()), (Some("a"), Some("snapshotFailed")));
-    assert_eq!(view.payload.unwrap().of(&text), br#"{"info":"lost"}"#);
+    let text = synthetic::snapshot_failed("old", "lost");
+    let message = peek(&text).unwrap();
+    let view = StreamEvent::of(&message);
+    assert_eq!(view.kind().as_deref(), Some("snapshotFailed"));
+    assert!(replaced(view.media_session_id()).contains(r#""mediaSessionId":"new""#));
 
-    let text = br#"{"message":"webRTCMetricsDescriptionUpdate","data":[{"ids":["a","b"],"collect":"off"}]}"#;
-    let view = MetricsUpdate::read(&peek(text).unwrap());
-    assert_eq!(view.ids.unwrap(), ["a", "b"]);
-    assert_eq!(view.collect.as_deref(), Some("off"));
-    let text = br#"{"message":"webRTCMetricsDescriptionUpdate","data":[{"collect":"on"}]}"#;
-    assert!(MetricsUpdate::read(&peek(text).unwrap()).ids.is_none());
+    let ids = |data: &str| {
+        let text = format!(r#"{{"message":"webRTCMetricsDescriptionUpdate","data":[{data}]}}"#);
+        let message = peek(text.as_bytes()).unwrap();
+        MetricsUpdate::of(&message).ids().map(|field| id(Some(field)).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(r#"{"ids":["a",7],"collect":"off"}"#), ["a", "7"]);
+    assert!(ids(r#"{"collect":"on"}"#).is_empty() && ids(r#"{"ids":"a"}"#).is_empty());
 }
 
 #[test]
 fn calls() {
-    let text =
-        br#"{"message":"call","data":[{"callId":"c","incoming":false,"status":"PENDING","sdp":"v=0"}]}"#;
-    let view = CallMessage::read(&peek(text).unwrap());
-    assert_eq!((view.call_id.as_deref(), view.incoming), (Some("c"), Some(false)));
-    assert!(view.sdp.is_some() && !view.is_terminal());
-    let text = synthetic::call_finished("c", "FINISH");
-    assert!(CallMessage::read(&peek(&text).unwrap()).is_terminal());
+    let text = synthetic::call_finished("old", "FINISH");
+    let message = peek(&text).unwrap();
+    assert!(CallMessage::of(&message).is_over());
+    assert!(replaced(CallMessage::of(&message).call_id()).contains(r#""callId":"new""#));
+    let talk = peek(br#"{"message":"talk","data":[{"callId":7,"status":"ESTABLISHED"}]}"#).unwrap();
+    let view = CallMessage::of(&talk);
+    assert_eq!((view.is_over(), id(view.call_id()).as_deref()), (false, Some("7")));
 }
 
 #[test]
 fn room_commands() {
-    let text = synthetic::join_room("op", "r", Some(true));
-    let view = SendData::read(&peek(&text).unwrap());
-    assert_eq!((view.operation_id.as_deref(), view.command.as_deref()), (Some("op"), Some("join")));
-    assert_eq!((view.room.as_deref(), view.record), (Some("r"), Some(true)));
-    let text = br#"{"message":"sendData","data":[{"operationId":"op","payload":{"command":"sendMessage","options":{"roomConfig":{"name":"r"},"to":"bob"}}}]}"#;
-    let view = SendData::read(&peek(text).unwrap());
-    assert_eq!((view.command.as_deref(), view.room.as_deref()), (Some("sendMessage"), Some("r")));
-    let text = br#"{"message":"sendData","data":[{"operationId":"op","payload":"text"}]}"#;
-    let view = SendData::read(&peek(text).unwrap());
-    assert_eq!(view.payload.unwrap().of(text), b"\"text\"");
-    assert!(view.command.is_none());
-    let text = synthetic::data_status("op", Err("no"));
-    let view = DataStatus::read(&peek(&text).unwrap());
-    assert_eq!((view.operation_id.as_deref(), view.status.as_deref()), (Some("op"), Some("FAILED")));
-    assert_eq!(view.info.as_deref(), Some("no"));
+    let command = |payload: &str| {
+        let text = format!(r#"{{"message":"sendData","data":[{{"operationId":"op","payload":{payload}}}]}}"#);
+        let message = peek(text.as_bytes()).unwrap();
+        assert_eq!(id(SendData::of(&message).operation_id()).as_deref(), Some("op"));
+        SendData::of(&message).room_command().map(|command| match command {
+            RoomCommand::Join(room) => format!("join {room}"),
+            RoomCommand::Leave(room) => format!("leave {room}"),
+        })
+    };
+    assert_eq!(command(r#"{"command":"join","options":{"name":"r"}}"#).as_deref(), Some("join r"));
+    assert_eq!(command(r#"{"options":{"name":"r"},"command":"leave"}"#).as_deref(), Some("leave r"));
+    for payload in [
+        r#"{"command":"sendMessage","options":{"roomConfig":{"name":"r"},"name":"r"}}"#,
+        r#"{"command":"join","options":{"name":7}}"#,
+        r#"{"command":"join"}"#,
+        r#""join""#,
+        "null",
+    ] {
+        assert_eq!(command(payload), None, "{payload}");
+    }
+    let text = synthetic::data_status("old", Err("no"));
+    let message = peek(&text).unwrap();
+    let view = DataStatus::of(&message);
+    assert_eq!((view.is_accepted(), view.info().as_deref()), (false, Some("no")));
+    assert!(replaced(view.operation_id()).contains(r#""operationId":"new""#));
+    assert!(DataStatus::of(&peek(&synthetic::data_status("op", Ok(()))).unwrap()).is_accepted());
 }
 
 #[test]
@@ -146,20 +182,52 @@ fn room_events() {
         login: login.into(),
         stream: stream.map(Into::into),
     };
-    let text = br#"{"message":"OnDataEvent","data":[{"payload":{"roomName":"r","name":"STATE","info":["al",{"login":"bob","name":"r-bob-1"},7,{"name":"x"}]}}]}"#;
-    let view = DataEvent::read(&peek(text).unwrap());
-    assert_eq!((view.room_name.as_deref(), view.name.as_deref()), (Some("r"), Some("STATE")));
-    assert_eq!(view.participants(), [participant("al", None), participant("bob", Some("r-bob-1"))]);
+    let text = br#"{"message":"OnDataEvent","data":[{"payload":{"roomName":"r","name":"STATE","info":["al",{"login":"bob","name":"r-bob-1"},7,{"name":"x"},{"login":"x"},"eve"]}}]}"#;
+    let message = peek(text).unwrap();
+    let event = DataEvent::of(&message).room_event().unwrap();
+    assert_eq!((&*event.room, event.kind), ("r", RoomEventKind::State));
+    let all: Vec<_> = event.participants(5).collect();
+    assert_eq!(all, [participant("al", None), participant("bob", Some("r-bob-1"))]);
+    assert_eq!((event.participants(6).count(), event.participant()), (3, None));
 
-    let text = synthetic::room_event("r", synthetic::RoomEvent::Joined("al"));
-    assert_eq!(DataEvent::read(&peek(&text).unwrap()).participants(), [participant("al", None)]);
-    let published = synthetic::RoomEvent::Published { login: "al", stream: "s" };
-    let text = synthetic::room_event("r", published);
-    assert_eq!(DataEvent::read(&peek(&text).unwrap()).participants(), [participant("al", Some("s"))]);
-    let text = br#"{"message":"OnDataEvent","data":[{"operationId":"op","payload":null}]}"#;
-    let view = DataEvent::read(&peek(text).unwrap());
-    assert_eq!(view.operation_id.as_deref(), Some("op"));
-    assert!(view.room_name.is_none() && view.participants().is_empty());
+    let about = |event| {
+        let text = synthetic::room_event("r", event);
+        let message = peek(&text).unwrap();
+        let event = DataEvent::of(&message).room_event().unwrap();
+        let participant = event.participant().unwrap();
+        let stream = participant.stream.map(Cow::into_owned);
+        (event.kind, event.kind.is_end(), participant.login.into_owned(), stream)
+    };
+    let heard = about(synthetic::RoomEvent::Joined("al"));
+    assert_eq!(heard, (RoomEventKind::Joined, false, "al".to_owned(), None));
+    let heard = about(synthetic::RoomEvent::Left("al"));
+    assert_eq!(heard, (RoomEventKind::Left, true, "al".to_owned(), None));
+    let heard = about(synthetic::RoomEvent::Published { login: "al", stream: "s" });
+    assert_eq!(heard, (RoomEventKind::Published, false, "al".to_owned(), Some("s".to_owned())));
+    let heard = about(synthetic::RoomEvent::Unpublished { login: "al", stream: "s" });
+    assert_eq!(heard, (RoomEventKind::Unpublished, true, "al".to_owned(), Some("s".to_owned())));
+
+    for payload in ["null", r#"{"roomName":"r","name":"STATE"}"#, r#"{"roomName":1,"name":"LEFT","info":1}"#]
+    {
+        let text = format!(r#"{{"message":"OnDataEvent","data":[{{"payload":{payload}}}]}}"#);
+        assert!(DataEvent::of(&peek(text.as_bytes()).unwrap()).room_event().is_none());
+    }
+}
+
+#[test]
+fn wherever_a_message_to_a_client_may_have_an_id() {
+    let ids = |text: &str| {
+        let message = peek(text.as_bytes()).unwrap();
+        ids_of_client(&message).filter_map(|field| id(Some(field))).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ids(
+            r#"{"message":"x","data":[{"operationId":"d","callId":"c","id":"b","mediaSessionId":"a","name":"n"}]}"#
+        ),
+        ["a", "b", "c", "d"]
+    );
+    assert_eq!(ids(r#"{"message":"x","data":["a","b"]}"#), ["a"]);
+    assert!(ids(r#"{"message":"x"}"#).is_empty());
 }
 
 #[test]
@@ -171,19 +239,20 @@ fn wrong_types_read_as_nothing() {
         "[null]",
         "7",
         "\"x\"",
-        r#"[{"mediaSessionId":7,"name":null,"status":[],"info":{},"published":"true","callId":1,"payload":3,"appKey":{},"custom":"x","ids":7,"authToken":1}]"#,
+        r#"[{"mediaSessionId":{},"name":null,"status":[],"info":{},"callId":true,"payload":3,"appKey":{},"keepAlive":"true","ids":7,"authToken":[],"type":1}]"#,
     ] {
         let text = format!(r#"{{"message":"x","data":{data}}}"#);
         let message = peek(text.as_bytes()).unwrap();
-        let stream = StreamMessage::read(&message);
-        assert!(stream.media_session_id.is_none() && stream.name.is_none() && stream.info.is_none());
-        assert!(stream.status.is_none() && stream.published.is_none());
-        assert!(CallMessage::read(&message).call_id.is_none());
-        assert!(SendData::read(&message).command.is_none());
-        assert!(DataEvent::read(&message).room_name.is_none());
-        let connection = Connection::read(&message);
-        assert!(connection.app_key.is_none() && connection.custom_login.is_none());
-        assert!(UserData::read(&message).auth_token.is_none());
-        assert!(MetricsUpdate::read(&message).ids.is_none());
+        let (request, status) = (StreamRequest::of(&message), StreamStatus::of(&message));
+        assert!(id(request.media_session_id()).is_none() && request.name().is_none());
+        assert!(status.status().is_none() && status.info().is_none());
+        assert!(StreamEvent::of(&message).kind().is_none());
+        assert!(id(CallMessage::of(&message).call_id()).is_none() && !CallMessage::of(&message).is_over());
+        assert!(SendData::of(&message).room_command().is_none());
+        assert!(DataEvent::of(&message).room_event().is_none());
+        let connection = Connection::of(&message);
+        assert!(connection.app_key().is_none() && !connection.keep_alive());
+        assert!(id(UserData::of(&message).auth_token()).is_none());
+        assert_eq!(MetricsUpdate::of(&message).ids().count(), 0);
     }
 }
