@@ -7,26 +7,25 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
 use holdfast::{
     load::webrtc_client::ClientOptions,
-    media::{Fact, Kind, MediaFact, MediaHandle, MediaSettings, Order},
+    media::{Client, Fact, Kind, MediaCommand, MediaFact, MediaHandle, MediaSettings},
     session::Epoch,
     simulator::media::{AnswerOptions, Media, MediaSettings as ServerSettings, NetworkConditions},
 };
 use tokio::sync::mpsc::channel;
 
 use media_support::{
-    Anchored, anchor, assert_continuous, counter, flowing, pair, pool, server, settings, wait_until,
+    Anchored, anchor, assert_continuous, counter, flowing, new_key, pair, pool, server, settings, wait_until,
 };
 
 async fn refusal(handle: &MediaHandle, kind: Kind, offer: &str) -> String {
     let (sender, mut facts) = channel(4);
-    handle.order(Order::Open {
-        stream: handle.new_stream(),
+    handle.order(MediaCommand::Open {
+        key: new_key(),
         kind,
         epoch: Epoch(0),
         client_offer: offer.to_owned(),
-        local_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
         refuse_h264: false,
-        facts: sender,
+        client: Client { local_ip: IpAddr::V4(Ipv4Addr::LOCALHOST), facts: sender },
     });
     match facts.recv().await {
         Some(MediaFact { fact: Fact::Unanchorable { reason }, .. }) => reason,
@@ -71,7 +70,7 @@ async fn the_number_of_streams_is_bounded() {
             .await;
     let client = pool.client(ClientOptions::publish()).await.unwrap();
     assert!(refusal(&handle, Kind::Publish, client.offer()).await.contains("as many streams as allowed"));
-    first.order(Order::Close { stream: first.key });
+    first.order(MediaCommand::Close { key: first.key });
     wait_until("room", || handle.streams() == 0).await;
     Anchored::start(&handle, &pool, &server, "m", ClientOptions::publish(), AnswerOptions::default()).await;
 }
@@ -170,7 +169,7 @@ async fn closed_streams_give_everything_back() {
     for round in 0..3 {
         let name = round.to_string();
         let (publisher, player) = pair(&handle, &pool, &server, &name, &AnswerOptions::default()).await;
-        publisher.order(Order::Close { stream: publisher.key });
+        publisher.order(MediaCommand::Close { key: publisher.key });
         // A session that is simply gone: nobody listens to the facts any more.
         drop(player);
         wait_until("an empty anchor", || {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdfast::{
     load::webrtc_client::ClientOptions,
-    media::{Fact, MediaHandle, MediaSettings, Order},
+    media::{Fact, MediaCommand, MediaHandle, MediaSettings},
     simulator::media::AnswerOptions,
 };
 
@@ -33,7 +33,7 @@ async fn a_silent_player_is_revived_with_new_credentials_again_and_again() {
         player.client.set_silent(true);
         assert_eq!(silent(&mut player).await, 1, "round {round}");
         assert_eq!(silent(&mut player).await, 2, "it is said again while it lasts");
-        player.order(Order::Revive { stream: player.key });
+        player.order(MediaCommand::Revive { key: player.key });
         let sdp = player
             .expect(|fact| if let Fact::NewClientCredentials { sdp } = fact { Some(sdp) } else { None })
             .await;
@@ -60,7 +60,7 @@ async fn a_publisher_comes_back_with_the_credentials_it_had() {
     publisher.client.set_silent(true);
     silent(&mut publisher).await;
     // The new credentials are lost with the network.
-    publisher.order(Order::Revive { stream: publisher.key });
+    publisher.order(MediaCommand::Revive { key: publisher.key });
     publisher.expect(|fact| matches!(fact, Fact::NewClientCredentials { .. }).then_some(())).await;
     publisher.client.set_silent(false);
     publisher.expect(|fact| matches!(fact, Fact::ClientRevived { .. }).then_some(())).await;
@@ -127,7 +127,7 @@ async fn muted_video_is_not_missed() {
         Anchored::start(&handle, &pool, &server, "n", ClientOptions::publish(), AnswerOptions::default())
             .await;
     publisher.proof().await;
-    publisher.order(Order::Muted { stream: publisher.key, video: true });
+    publisher.order(MediaCommand::Muted { key: publisher.key, video: true });
     publisher.client.set_sending(false);
     // Five reports are 2.5 s; unmuted video would be missed after 1.5 s.
     for _ in 0..5 {

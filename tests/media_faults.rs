@@ -6,7 +6,7 @@ mod media_support;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use holdfast::{
-    media::{Fact, Fault, MediaHandle, MediaHealth, Order},
+    media::{Fact, Fault, MediaHandle, MediaHealth},
     simulator::media::AnswerOptions,
 };
 
@@ -28,7 +28,7 @@ async fn a_step_that_panics_ends_its_stream_and_no_other() {
     player.until("media", flowing).await;
     wait_until("all addresses of the server", || counter(&handle, "upstream_addresses") >= 4).await;
     let addresses = counter(&handle, "upstream_addresses");
-    victim.order(Order::Break { stream: victim.key, fault: Fault::Step });
+    handle.break_on_purpose(victim.key, Fault::Step);
     assert!(broken(&mut victim).await.contains("a panic at"));
     assert!(victim.facts.recv().await.is_none(), "no facts follow");
     wait_until("the end of what it held", || {
@@ -49,7 +49,7 @@ async fn a_worker_that_ends_is_there_again_on_its_ports() {
     player.until("media", flowing).await;
     let address = handle.addresses()[0];
     for round in 1..=2 {
-        player.order(Order::Break { stream: player.key, fault: Fault::Worker });
+        handle.break_on_purpose(player.key, Fault::Worker);
         for stream in [&mut publisher, &mut player] {
             assert!(broken(stream).await.contains("worker ended"));
         }

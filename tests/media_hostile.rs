@@ -13,13 +13,13 @@ use std::{
 
 use holdfast::{
     load::webrtc_client::ClientOptions,
-    media::{Fact, Kind, MediaFact, MediaHandle, MediaHealth, Order, StreamKey},
+    media::{Client, Fact, Kind, MediaCommand, MediaFact, MediaHandle, MediaHealth, StreamKey},
     session::Epoch,
     simulator::media::{AnswerOptions, Media},
 };
 use tokio::sync::mpsc::{Receiver, channel};
 
-use media_support::{Anchored, LIMIT, anchor, flowing, pair, pool, server, wait_until};
+use media_support::{Anchored, LIMIT, anchor, flowing, new_key, pair, pool, server, wait_until};
 use raw_peer::{RawPeer, Rtp, key_frame};
 
 const VIDEO: u32 = 1000;
@@ -43,16 +43,15 @@ impl Publisher {
     async fn open(handle: &MediaHandle) -> Self {
         let peer = RawPeer::new(true);
         let (sender, facts) = channel(256);
-        let key = handle.new_stream();
+        let key = new_key();
         let (handle, epoch) = (handle.clone(), Epoch(0));
-        handle.order(Order::Open {
-            stream: key,
+        handle.order(MediaCommand::Open {
+            key,
             kind: Kind::Publish,
             epoch,
             client_offer: peer.offer(),
-            local_ip: Ipv4Addr::LOCALHOST.into(),
             refuse_h264: false,
-            facts: sender,
+            client: Client { local_ip: Ipv4Addr::LOCALHOST.into(), facts: sender },
         });
         Self { peer, handle, key, epoch, facts, sequence: 100 }
     }
@@ -71,9 +70,9 @@ impl Publisher {
     async fn attach_to(&mut self, server: &Media, name: &str) {
         let offer =
             self.expect(|f| if let Fact::UpstreamOffer { sdp, .. } = f { Some(sdp) } else { None }).await;
-        let id = format!("{name}-{}-{}", self.key.0, self.epoch.0);
+        let id = format!("{name}-{}-{}", self.key.session, self.epoch.0);
         let sdp = server.publish(&id, name, &offer, AnswerOptions::default()).await.unwrap();
-        self.handle.order(Order::UpstreamAnswer { stream: self.key, epoch: self.epoch, sdp });
+        self.handle.order(MediaCommand::UpstreamAnswer { key: self.key, epoch: self.epoch, sdp });
     }
 
     async fn expect<T>(&mut self, pick: impl Fn(Fact) -> Option<T>) -> T {
@@ -171,8 +170,8 @@ async fn authentic_packets_of_any_length_harm_nobody() {
         })
         .await;
     assert!(stats.upstream.packets_sent > 100, "{stats:?}");
-    hostile.handle.order(Order::Attach {
-        stream: hostile.key,
+    hostile.handle.order(MediaCommand::Attach {
+        key: hostile.key,
         epoch: Epoch(1),
         narrow: true,
         refuse_h264: false,
@@ -247,7 +246,7 @@ async fn answers_with_attributes_of_any_length_harm_nobody() {
                     false => format!("{line}\r\n"),
                 })
                 .collect();
-            hostile.handle.order(Order::UpstreamAnswer { stream: hostile.key, epoch, sdp: answer });
+            hostile.handle.order(MediaCommand::UpstreamAnswer { key: hostile.key, epoch, sdp: answer });
             let broke = hostile
                 .expect(|fact| match fact {
                     Fact::ClientAnswer { .. } | Fact::UpstreamFailed { .. } => Some(None),
@@ -275,7 +274,7 @@ async fn packets_of_a_server_of_any_length_harm_nobody() {
     let mut hostile = RawPeer::new(false);
     hostile.learn(&offer);
     let sdp = hostile.answer("sendonly");
-    player.order(Order::UpstreamAnswer { stream: player.key, epoch: player.epoch, sdp });
+    player.order(MediaCommand::UpstreamAnswer { key: player.key, epoch: player.epoch, sdp });
     let sdp = player.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await;
     player.client.apply_answer(&sdp).await.unwrap();
     hostile.connect();
@@ -355,10 +354,10 @@ impl Publisher {
     /// A new upstream leg: key frames are asked of the true source.
     async fn flow_again(&mut self, server: &Media, name: &str) {
         self.peer.received.clear();
-        self.handle.order(Order::Detach { stream: self.key });
+        self.handle.order(MediaCommand::Detach { key: self.key });
         self.epoch = Epoch(self.epoch.0 + 1);
         let (stream, epoch) = (self.key, self.epoch);
-        self.handle.order(Order::Attach { stream, epoch, narrow: true, refuse_h264: false });
+        self.handle.order(MediaCommand::Attach { key: stream, epoch, narrow: true, refuse_h264: false });
         self.attach_to(server, name).await;
         let asked = self.asked(3);
         assert!(asked.iter().all(|ssrc| *ssrc == VIDEO), "{asked:?}");
@@ -370,19 +369,18 @@ impl Publisher {
 async fn a_wrong_announcement_gives_way_to_what_packets_show() {
     let (handle, server) = (anchor(), server());
     let mut publisher = Publisher::open(&handle).await;
-    let key = handle.new_stream();
+    let key = new_key();
     let (sender, facts) = channel(256);
-    handle.order(Order::Close { stream: publisher.key });
+    handle.order(MediaCommand::Close { key: publisher.key });
     (publisher.key, publisher.facts) = (key, facts);
     let wrong = "a=rtpmap:97 rtx/90000\r\na=ssrc-group:FID 5555 5556\r\na=ssrc:5555 cname:x\r\na=ssrc:5556 cname:x\r\n";
-    handle.order(Order::Open {
-        stream: key,
+    handle.order(MediaCommand::Open {
+        key,
         kind: Kind::Publish,
         epoch: Epoch(0),
         client_offer: publisher.peer.offer().replace("a=rtpmap:97 rtx/90000\r\n", wrong),
-        local_ip: Ipv4Addr::LOCALHOST.into(),
         refuse_h264: false,
-        facts: sender,
+        client: Client { local_ip: Ipv4Addr::LOCALHOST.into(), facts: sender },
     });
     publisher.attach_to(&server, "w").await;
     let sdp = publisher.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await;

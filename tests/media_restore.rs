@@ -118,8 +118,8 @@ async fn an_upstream_that_never_answers_checks_is_reported() {
     let offer = publisher.upstream_offer().await;
     let sdp = server.publish("id", "n", &offer, AnswerOptions::default()).await.unwrap();
     server.close("id");
-    publisher.order(holdfast::media::Order::UpstreamAnswer {
-        stream: publisher.key,
+    publisher.order(holdfast::media::MediaCommand::UpstreamAnswer {
+        key: publisher.key,
         epoch: publisher.epoch,
         sdp,
     });

@@ -8,15 +8,15 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use holdfast::{
     load::webrtc_client::{ClientOptions, ClientPool},
-    media::{Fact, Kind, MediaFact, MediaHandle, MediaSettings, Order},
+    media::{Client, Fact, Kind, MediaCommand, MediaFact, MediaHandle, MediaSettings},
     session::Epoch,
     simulator::media::{AnswerOptions, AnswerShape, DtlsRole, Media, MediaSettings as ServerSettings},
 };
 use tokio::sync::{Mutex, mpsc::channel};
 
 use media_support::{
-    Anchored, anchor, assert_continuous, counter, flowing, flows_again, front::Front, pool, server, settings,
-    wait_until,
+    Anchored, anchor, assert_continuous, counter, flowing, flows_again, front::Front, new_key, pool, server,
+    settings, wait_until,
 };
 
 /// Descriptors are counted per process: one test at a time.
@@ -55,21 +55,20 @@ async fn open_silent(
     candidate: &str,
 ) -> (tokio::sync::mpsc::Receiver<MediaFact>, Option<String>) {
     let (sender, mut facts) = channel(16);
-    let stream = handle.new_stream();
-    handle.order(Order::Open {
-        stream,
+    let stream = new_key();
+    handle.order(MediaCommand::Open {
+        key: stream,
         kind: Kind::Publish,
         epoch: Epoch(0),
         client_offer: offer.to_owned(),
-        local_ip: Ipv4Addr::LOCALHOST.into(),
         refuse_h264: false,
-        facts: sender,
+        client: Client { local_ip: Ipv4Addr::LOCALHOST.into(), facts: sender },
     });
     loop {
         match facts.recv().await.unwrap().fact {
             Fact::UpstreamOffer { sdp, .. } => {
                 let sdp = accept(&sdp, candidate);
-                handle.order(Order::UpstreamAnswer { stream, epoch: Epoch(0), sdp });
+                handle.order(MediaCommand::UpstreamAnswer { key: stream, epoch: Epoch(0), sdp });
             }
             Fact::ClientAnswer { .. } => return (facts, None),
             Fact::OutOfSockets { reason, .. } => return (facts, Some(reason)),

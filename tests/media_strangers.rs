@@ -110,7 +110,11 @@ async fn a_check_without_the_password_proves_no_address() {
     let sdp = server.publish("p", "n", &offer, AnswerOptions::default()).await.unwrap();
     let (stream, epoch) = (publisher.key, publisher.epoch);
     let theirs = sdp.lines().find_map(|l| l.strip_prefix("a=ice-ufrag:")).unwrap().to_owned();
-    publisher.order(holdfast::media::Order::UpstreamAnswer { stream, epoch, sdp: front.answer(&sdp) });
+    publisher.order(holdfast::media::MediaCommand::UpstreamAnswer {
+        key: stream,
+        epoch,
+        sdp: front.answer(&sdp),
+    });
     wait_until("the anchor's address is seen", || !front.anchors().is_empty()).await;
     let ours = offer.lines().find_map(|l| l.strip_prefix("a=ice-ufrag:")).unwrap();
 

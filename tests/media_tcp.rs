@@ -12,7 +12,7 @@ use std::{
 
 use holdfast::{
     load::webrtc_client::ClientOptions,
-    media::{Fact, MediaHandle, MediaSettings, Order},
+    media::{Fact, MediaCommand, MediaHandle, MediaSettings},
     simulator::media::{AnswerOptions, AnswerShape, Media, MediaSettings as ServerSettings},
 };
 
@@ -107,7 +107,7 @@ async fn tcp_is_taken_where_udp_leads_nowhere() {
         format!("candidate:9 1 udp 2130706431 127.0.0.1 {} typ host", silent.local_addr().unwrap().port());
     let sdp = answer.replace("a=candidate:1 1 tcp", &format!("a={dead}\r\na=candidate:1 1 tcp"));
     assert!(sdp.contains(&dead), "{sdp}");
-    publisher.order(Order::UpstreamAnswer { stream: publisher.key, epoch: publisher.epoch, sdp });
+    publisher.order(MediaCommand::UpstreamAnswer { key: publisher.key, epoch: publisher.epoch, sdp });
     let sdp = publisher.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await;
     publisher.client.apply_answer(&sdp).await.unwrap();
     assert!(publisher.proof().await, "a key frame went up");
@@ -124,7 +124,7 @@ async fn a_port_where_nobody_listens_is_reported_at_once() {
     // The server's thread ends in its own time.
     media_support::wait_until("a closed port", || std::net::TcpListener::bind(("127.0.0.1", port)).is_ok())
         .await;
-    publisher.order(Order::UpstreamAnswer { stream: publisher.key, epoch: publisher.epoch, sdp });
+    publisher.order(MediaCommand::UpstreamAnswer { key: publisher.key, epoch: publisher.epoch, sdp });
     let reason = upstream_failure(&mut publisher).await;
     assert!(reason.contains("TCP"), "{reason}");
 }
@@ -163,6 +163,6 @@ async fn strangers_on_tcp_are_few_and_do_not_stay() {
     let before = publisher.client.stats().video.packets_sent;
     publisher.until("media goes on", |s| s.video.packets_sent > before + 60).await;
     // Its connection ends with its leg.
-    publisher.order(Order::Close { stream: publisher.key });
+    publisher.order(MediaCommand::Close { key: publisher.key });
     media_support::wait_until("no connection", || counter("tcp_connections") == 0).await;
 }

@@ -165,7 +165,7 @@ async fn an_upstream_that_takes_the_sound_alone_does_not_restore_a_publisher_by_
         }
     }
     let (stream, epoch) = (publisher.key, publisher.epoch);
-    publisher.order(holdfast::media::Order::UpstreamAnswer { stream, epoch, sdp: half });
+    publisher.order(holdfast::media::MediaCommand::UpstreamAnswer { key: stream, epoch, sdp: half });
     let reason = publisher
         .expect(|fact| if let Fact::UpstreamFailed { reason, .. } = fact { Some(reason) } else { None })
         .await;

@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod bans;
+pub mod ids;
 pub mod media;
 pub mod registry;
 pub mod session;

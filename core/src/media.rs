@@ -1,12 +1,34 @@
-//! What the session core and the media workers say to each other, as far as the core sees it: facts
-//! and numbers of anchored streams. What the core orders is [`crate::session::MediaCommand`]. Plain
-//! data; it knows no packets and decides nothing.
+//! What the session core and the media workers say to each other of anchored streams: commands, facts
+//! and numbers. Plain data; it knows no packets and decides nothing.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::Epoch;
+use crate::ids::{Epoch, SessionId};
+
+/// Names an anchored stream for as long as the process lives; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamKey {
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// Its number there.
+    pub number: u32,
+}
+
+#[cfg(test)]
+impl StreamKey {
+    /// In tests most streams are of a session with this name.
+    pub(crate) const fn of_first_session(number: u32) -> Self {
+        Self { session: SessionId(1), number }
+    }
+}
+
+impl fmt::Display for StreamKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}m{}", self.session, self.number)
+    }
+}
 
 /// Which way the media of a stream goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,6 +38,112 @@ pub enum Kind {
     Publish,
     /// From the upstream to the client.
     Play,
+}
+
+/// What the session core wants of a stream. Commands for a stream that is unknown (closed, or never
+/// opened) are ignored. `C` is what the workers have to know of the client and the session core does not.
+#[derive(Debug)]
+pub enum MediaCommand<C = ()> {
+    /// A client wants to publish or play: take its offer and make an upstream leg for `epoch`.
+    /// Answered by [`Fact::UpstreamOffer`], or by [`Fact::Unanchorable`], which ends the stream.
+    Open {
+        /// The stream.
+        key: StreamKey,
+        /// Which way the media goes.
+        kind: Kind,
+        /// The upstream connection that will get the offer.
+        epoch: Epoch,
+        /// The `sdp` of the client's `publishStream` or `playStream`.
+        client_offer: String,
+        /// Leave H264 out, towards the client as well: it failed with it before, or the upstream
+        /// refused.
+        refuse_h264: bool,
+        /// What its driver knows of the client.
+        client: C,
+    },
+    /// Make a new upstream leg: a new epoch, or another try in the same one. The old one, if
+    /// any, is dropped. Answered by [`Fact::UpstreamOffer`].
+    Attach {
+        /// The stream.
+        key: StreamKey,
+        /// The upstream connection that will get the offer.
+        epoch: Epoch,
+        /// Offer only the payload types that are being sent (publish). Right for restores and
+        /// codec changes; without effect before the first packet and on plays.
+        narrow: bool,
+        /// Leave H264 out of the offer and of the client's answer, if that was not given yet.
+        refuse_h264: bool,
+    },
+    /// The `sdp` of the upstream's `setRemoteSDP` for the offer of this epoch. The first one
+    /// is answered by [`Fact::ClientAnswer`]. Ignored if another epoch was attached since, or
+    /// if this offer has its answer already.
+    UpstreamAnswer {
+        /// The stream.
+        key: StreamKey,
+        /// The epoch of the offer it answers.
+        epoch: Epoch,
+        /// The answer.
+        sdp: String,
+    },
+    /// The upstream is lost: drop its leg, keep the client's.
+    Detach {
+        /// The stream.
+        key: StreamKey,
+    },
+    /// The client (un)muted: the watchdog does not expect muted video.
+    Muted {
+        /// The stream.
+        key: StreamKey,
+        /// Video is muted now.
+        video: bool,
+    },
+    /// Give the client leg new ICE credentials, to be sent to the client by `setRemoteSDP`.
+    /// Answered by [`Fact::NewClientCredentials`]; also after [`Fact::ClientSilent`] only.
+    Revive {
+        /// The stream.
+        key: StreamKey,
+    },
+    /// The stream is over. No facts follow.
+    Close {
+        /// The stream.
+        key: StreamKey,
+    },
+}
+
+impl MediaCommand {
+    /// The same with what its driver knows of the client.
+    #[must_use]
+    pub fn of<C>(self, client: impl FnOnce() -> C) -> MediaCommand<C> {
+        match self {
+            Self::Open { key, kind, epoch, client_offer, refuse_h264, client: () } => {
+                MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264, client: client() }
+            }
+            Self::Attach { key, epoch, narrow, refuse_h264 } => {
+                MediaCommand::Attach { key, epoch, narrow, refuse_h264 }
+            }
+            Self::UpstreamAnswer { key, epoch, sdp } => MediaCommand::UpstreamAnswer { key, epoch, sdp },
+            Self::Detach { key } => MediaCommand::Detach { key },
+            Self::Muted { key, video } => MediaCommand::Muted { key, video },
+            Self::Revive { key } => MediaCommand::Revive { key },
+            Self::Close { key } => MediaCommand::Close { key },
+        }
+    }
+}
+
+impl<C> MediaCommand<C> {
+    /// The stream it is for.
+    #[must_use]
+    pub const fn key(&self) -> StreamKey {
+        match self {
+            Self::Open { key, .. }
+            | Self::Attach { key, .. }
+            | Self::UpstreamAnswer { key, .. }
+            | Self::Detach { key }
+            | Self::Muted { key, .. }
+            | Self::Revive { key }
+            | Self::Close { key } => *key,
+        }
+    }
 }
 
 /// What happened to a stream.
@@ -83,7 +211,7 @@ pub enum Fact {
     },
     /// Nothing at all has come from the client for `client_silence`; repeated after each
     /// further `client_silence` until it is heard again or the tries are over. Answer with
-    /// [`MediaCommand::Revive`](crate::session::MediaCommand::Revive) if the client's socket lives.
+    /// [`MediaCommand::Revive`] if the client's socket lives.
     ClientSilent {
         /// How often this was said in this silence, from 1.
         tries: u32,
@@ -105,7 +233,7 @@ pub enum Fact {
         /// For the log.
         reason: String,
     },
-    /// A publisher's browser changed its codec on its own: [`MediaCommand::Attach`](crate::session::MediaCommand::Attach) with `narrow` in
+    /// A publisher's browser changed its codec on its own: [`MediaCommand::Attach`] with `narrow` in
     /// the current epoch makes the upstream follow. Video is not forwarded until then.
     CodecChanged {
         /// The epoch of the leg that no longer fits.

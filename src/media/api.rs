@@ -1,24 +1,12 @@
-//! What the session core and the media workers say to each other.
+//! What the media workers are given besides the words of `holdfast_core::media`: settings, and what only
+//! drivers of sessions know.
 
 use std::{
-    fmt,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use crate::session::Epoch;
-
-pub use holdfast_core::media::{Fact, Kind, LegStats, StreamStats};
-
-/// Names an anchored stream for as long as the process lives; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StreamKey(pub u64);
-
-impl fmt::Display for StreamKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "m{}", self.0)
-    }
-}
+pub use holdfast_core::media::{Fact, Kind, LegStats, MediaCommand, StreamKey, StreamStats};
 
 /// A fact and the stream it is about.
 #[derive(Debug)]
@@ -33,103 +21,36 @@ pub struct MediaFact {
 /// session that ends without `Close` leaks nothing. A full channel delays facts, it loses none.
 pub type FactSender = tokio::sync::mpsc::Sender<MediaFact>;
 
-/// What the session core wants of a stream. Orders for a stream that is unknown (closed, or
-/// never opened) are ignored.
+/// What workers have to know of the client of a stream, and only the driver of its session knows.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The address the client's TCP connection arrived at: the candidate to give to it, unless
+    /// addresses to advertise are configured.
+    pub local_ip: IpAddr,
+    /// Where to report.
+    pub facts: FactSender,
+}
+
+/// What waits for a worker.
 #[derive(Debug)]
-pub enum Order {
-    /// A client wants to publish or play: take its offer and make an upstream leg for `epoch`.
-    /// Answered by [`Fact::UpstreamOffer`], or by [`Fact::Unanchorable`], which ends the stream.
-    Open {
-        /// From `MediaHandle::new_stream`.
-        stream: StreamKey,
-        /// Which way the media goes.
-        kind: Kind,
-        /// The upstream connection that will get the offer.
-        epoch: Epoch,
-        /// The `sdp` of the client's `publishStream` or `playStream`.
-        client_offer: String,
-        /// The address the client's TCP connection arrived at: the candidate to give to it,
-        /// unless addresses to advertise are configured.
-        local_ip: IpAddr,
-        /// Answer this client without H264 (it failed with it before, or the upstream refused).
-        refuse_h264: bool,
-        /// Where to report.
-        facts: FactSender,
-    },
-    /// Make a new upstream leg: a new epoch, or another try in the same one. The old one, if
-    /// any, is dropped. Answered by [`Fact::UpstreamOffer`].
-    Attach {
-        /// The stream.
-        stream: StreamKey,
-        /// The upstream connection that will get the offer.
-        epoch: Epoch,
-        /// Offer only the payload types that are being sent (publish). Right for restores and
-        /// codec changes; without effect before the first packet and on plays.
-        narrow: bool,
-        /// Leave H264 out of the offer and of the client's answer, if that was not given yet.
-        refuse_h264: bool,
-    },
-    /// The `sdp` of the upstream's `setRemoteSDP` for the offer of this epoch. The first one
-    /// is answered by [`Fact::ClientAnswer`]. Ignored if another epoch was attached since, or
-    /// if this offer has its answer already.
-    UpstreamAnswer {
-        /// The stream.
-        stream: StreamKey,
-        /// The epoch of the offer it answers.
-        epoch: Epoch,
-        /// The answer.
-        sdp: String,
-    },
-    /// The upstream is lost: drop its leg, keep the client's.
-    Detach {
-        /// The stream.
-        stream: StreamKey,
-    },
-    /// The client (un)muted: the watchdog does not expect muted video.
-    Muted {
-        /// The stream.
-        stream: StreamKey,
-        /// Video is muted.
-        video: bool,
-    },
-    /// Give the client leg new ICE credentials, to be sent to the client by `setRemoteSDP`.
-    /// Answered by [`Fact::NewClientCredentials`]; also after [`Fact::ClientSilent`] only.
-    Revive {
-        /// The stream.
-        stream: StreamKey,
-    },
-    /// The stream is over. No facts follow.
-    Close {
-        /// The stream.
-        stream: StreamKey,
-    },
-    /// Fails on purpose, to prove that nothing else fails with it. Nothing but tests gives it.
-    #[doc(hidden)]
-    Break {
-        /// The stream.
-        stream: StreamKey,
-        /// What fails.
-        fault: Fault,
-    },
+pub(crate) enum Order {
+    /// A session's wish.
+    Command(MediaCommand<Client>),
+    /// Fails on purpose.
+    Break(StreamKey, Fault),
 }
 
 impl Order {
     /// The stream it is for.
-    pub(super) const fn stream(&self) -> StreamKey {
+    pub(super) const fn key(&self) -> StreamKey {
         match self {
-            Self::Open { stream, .. }
-            | Self::Attach { stream, .. }
-            | Self::UpstreamAnswer { stream, .. }
-            | Self::Detach { stream }
-            | Self::Muted { stream, .. }
-            | Self::Revive { stream }
-            | Self::Close { stream }
-            | Self::Break { stream, .. } => *stream,
+            Self::Command(command) => command.key(),
+            Self::Break(key, _) => *key,
         }
     }
 }
 
-/// What [`Order::Break`] has fail.
+/// What fails on purpose, to prove that nothing else fails with it. Nothing but tests has it fail.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {

@@ -23,7 +23,7 @@ use rand::rngs::StdRng;
 use crate::telemetry::Told;
 
 use super::{
-    Fact, Fault, MediaSettings, Order, StreamKey,
+    Client, Fact, Fault, MediaCommand, MediaSettings, Order, StreamKey,
     certificate::Identity,
     connections::{Connections, Heard, Limits, Places},
     counters::Tally,
@@ -426,29 +426,33 @@ impl Core {
     /// Carries out an order.
     pub(crate) fn order(&mut self, order: Order, now: Instant) {
         self.kept.tally.orders += 1;
-        let key = order.stream();
+        let key = order.key();
         match order {
-            Order::Open { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts } => {
-                self.open(Opening { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts }, now);
-            }
-            Order::Attach { epoch, narrow, refuse_h264, .. } => {
-                self.with(key, now, |s, ctx| s.attach(epoch, narrow, refuse_h264, ctx));
-            }
-            Order::UpstreamAnswer { epoch, sdp, .. } => {
-                self.with(key, now, |s, ctx| s.upstream_answer(epoch, sdp, ctx));
-            }
-            Order::Detach { .. } => self.with(key, now, Stream::detach),
-            Order::Muted { video, .. } => self.with(key, now, |s, ctx| s.mute(video, ctx.now)),
-            Order::Revive { .. } => self.with(key, now, Stream::revive),
-            Order::Close { .. } => self.close(key, now),
-            Order::Break { fault: Fault::Step, .. } => {
+            Order::Command(command) => self.command(command, now),
+            Order::Break(key, Fault::Step) => {
                 self.with(key, now, |_, _| std::panic::resume_unwind(Box::new(Fault::Step)));
             }
-            Order::Break { fault: Fault::Worker, .. } => {
-                std::panic::resume_unwind(Box::new(Fault::Worker));
-            }
+            Order::Break(_, Fault::Worker) => std::panic::resume_unwind(Box::new(Fault::Worker)),
         }
         touch(&mut self.touched, key);
+    }
+
+    fn command(&mut self, command: MediaCommand<Client>, now: Instant) {
+        match command {
+            MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264, client } => {
+                self.open(Opening { key, kind, epoch, client_offer, refuse_h264, client }, now);
+            }
+            MediaCommand::Attach { key, epoch, narrow, refuse_h264 } => {
+                self.with(key, now, |s, ctx| s.attach(epoch, narrow, refuse_h264, ctx));
+            }
+            MediaCommand::UpstreamAnswer { key, epoch, sdp } => {
+                self.with(key, now, |s, ctx| s.upstream_answer(epoch, sdp, ctx));
+            }
+            MediaCommand::Detach { key } => self.with(key, now, Stream::detach),
+            MediaCommand::Muted { key, video } => self.with(key, now, |s, ctx| s.mute(video, ctx.now)),
+            MediaCommand::Revive { key } => self.with(key, now, Stream::revive),
+            MediaCommand::Close { key } => self.close(key, now),
+        }
     }
 
     fn with(&mut self, key: StreamKey, now: Instant, act: impl FnOnce(&mut Stream, &mut Context<'_>)) {
@@ -457,12 +461,12 @@ impl Core {
     }
 
     fn open(&mut self, opening: Opening, now: Instant) {
-        let key = opening.stream;
+        let key = opening.key;
         if self.streams.contains_key(&key) {
             return;
         }
         let has_room = self.kept.streams.fetch_add(1, Ordering::Relaxed) < self.kept.settings.streams_max;
-        let facts = opening.facts.clone();
+        let facts = opening.client.facts.clone();
         let (streams, mut context) = self.context(now);
         match caught(|| Stream::open(opening, has_room, &mut context)) {
             Ok(Some(stream)) => {

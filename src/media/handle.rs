@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{Sender, channel, error::TrySendError};
 use crate::telemetry::Told;
 
 use super::{
-    MediaSettings, Order, StreamKey,
+    Client, Fault, MediaCommand, MediaSettings, Order, StreamKey,
     certificate::Identity,
     connections::Places,
     core::Kept,
@@ -44,7 +44,6 @@ pub struct MediaHandle {
 
 #[derive(Debug)]
 struct Shared {
-    next: AtomicU64,
     workers: Vec<Lane>,
     counters: Vec<Arc<Published>>,
     streams: Arc<AtomicUsize>,
@@ -136,10 +135,8 @@ impl MediaHandle {
             workers.push(Lane { orders: Some(sender), post });
             counters.push(published);
         }
-        let next = AtomicU64::new(1);
         Ok(Self {
             shared: Arc::new(Shared {
-                next,
                 workers,
                 counters,
                 streams,
@@ -150,18 +147,28 @@ impl MediaHandle {
         })
     }
 
-    /// A name for a stream that is about to be opened.
-    #[must_use]
-    pub fn new_stream(&self) -> StreamKey {
-        StreamKey(self.shared.next.fetch_add(1, Ordering::Relaxed))
+    /// Has a command carried out, soon and in the order given per stream. Never blocks.
+    pub fn order(&self, command: MediaCommand<Client>) {
+        self.send(Order::Command(command));
     }
 
-    /// Has an order carried out, soon and in the order given per stream. Never blocks.
-    pub fn order(&self, order: Order) {
-        let stream = order.stream();
-        let count = self.shared.workers.len() as u64;
-        let lane = usize::try_from(stream.0 % count.max(1)).ok().and_then(|n| self.shared.workers.get(n));
-        let Some(lane) = lane else { return };
+    /// Has a stream or its worker fail.
+    #[doc(hidden)]
+    pub fn break_on_purpose(&self, key: StreamKey, fault: Fault) {
+        self.send(Order::Break(key, fault));
+    }
+
+    /// The way to the worker that has this stream. Sessions with one stream each are spread over the workers,
+    /// and so are the streams of one session.
+    fn lane(&self, key: StreamKey) -> Option<&Lane> {
+        let workers = &self.shared.workers;
+        let number = key.session.0.wrapping_add(u64::from(key.number)) % (workers.len() as u64).max(1);
+        workers.get(usize::try_from(number).ok()?)
+    }
+
+    fn send(&self, order: Order) {
+        let stream = order.key();
+        let Some(lane) = self.lane(stream) else { return };
         match lane.orders.as_ref().map(|orders| orders.try_send(order)) {
             Some(Ok(())) => {
                 if let Err(error) = lane.post.wake() {

@@ -2,7 +2,7 @@
 //! to the upstream and is replaced at each epoch.
 //!
 //! A few worker threads own all sockets and legs; nothing per packet crosses a thread. The
-//! session core steers by [`Order`] and learns by [`Fact`]. Nothing here decides what a session
+//! session core steers by [`MediaCommand`] and learns by [`Fact`]. Nothing here decides what a session
 //! does about an outage: it relays packets, keeps their numbering continuous and reports.
 
 mod api;
@@ -39,9 +39,10 @@ mod verify;
 mod watchdog;
 mod worker;
 
+use api::Order;
 pub use api::{
-    Descriptors, Fact, FactSender, Fault, Kind, LegStats, MediaFact, MediaSettings, Order, StreamKey,
-    StreamStats,
+    Client, Descriptors, Fact, FactSender, Fault, Kind, LegStats, MediaCommand, MediaFact, MediaSettings,
+    StreamKey, StreamStats,
 };
 pub use counters::Tally;
 pub use handle::{MediaHandle, MediaHealth, MediaStatus};

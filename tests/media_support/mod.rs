@@ -13,13 +13,14 @@ pub mod front;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use holdfast::{
     load::webrtc_client::{ClientOptions, ClientPool, ClientStats, PoolSettings, WebRtcClient},
-    media::{Fact, Kind, MediaFact, MediaHandle, MediaSettings, Order, StreamKey},
-    session::Epoch,
+    media::{Client, Fact, Kind, MediaCommand, MediaFact, MediaHandle, MediaSettings, StreamKey},
+    session::{Epoch, SessionId},
     simulator::media::{AnswerOptions, Media, MediaSettings as ServerSettings},
 };
 use tokio::sync::mpsc::{Receiver, channel};
@@ -74,6 +75,12 @@ pub fn flows_again(before: &ClientStats, video_packets: u64) -> impl Fn(&ClientS
             && s.video.packets_received > video
             && s.audio.packets_received > audio
     }
+}
+
+/// The first stream of a session of its own.
+pub fn new_key() -> StreamKey {
+    static SESSIONS: AtomicU64 = AtomicU64::new(1);
+    StreamKey { session: SessionId(SESSIONS.fetch_add(1, Ordering::Relaxed)), number: 1 }
 }
 
 /// A client whose media is anchored.
@@ -152,15 +159,14 @@ impl Anchored {
     ) -> Self {
         let kind = if options.publish { Kind::Publish } else { Kind::Play };
         let (sender, facts) = channel(64);
-        let key = handle.new_stream();
-        handle.order(Order::Open {
-            stream: key,
+        let key = new_key();
+        handle.order(MediaCommand::Open {
+            key,
             kind,
             epoch: Epoch(0),
             client_offer,
-            local_ip,
             refuse_h264,
-            facts: sender,
+            client: Client { local_ip, facts: sender },
         });
         Self { client, key, kind, name: name.to_owned(), epoch: Epoch(0), facts, handle: handle.clone() }
     }
@@ -203,7 +209,7 @@ impl Anchored {
 
     /// The id at the server: a new one per epoch, as in a replay.
     pub fn id(&self) -> String {
-        format!("{:?}-{}-{}", self.kind, self.key.0, self.epoch.0)
+        format!("{:?}-{}-{}", self.kind, self.key.session, self.epoch.0)
     }
 
     /// Takes the upstream offer that is due to the server, and its answer back.
@@ -226,7 +232,7 @@ impl Anchored {
         };
         let answer = answer.unwrap_or_else(|refusal| panic!("{refusal:?} for\n{sdp}"));
         let answer = change(&answer);
-        self.order(Order::UpstreamAnswer { stream: self.key, epoch: self.epoch, sdp: answer });
+        self.order(MediaCommand::UpstreamAnswer { key: self.key, epoch: self.epoch, sdp: answer });
         sdp
     }
 
@@ -256,16 +262,16 @@ impl Anchored {
     }
 
     pub fn detach(&self) {
-        self.order(Order::Detach { stream: self.key });
+        self.order(MediaCommand::Detach { key: self.key });
     }
 
     pub fn attach(&mut self, narrow: bool) {
         self.epoch = Epoch(self.epoch.0 + 1);
-        self.order(Order::Attach { stream: self.key, epoch: self.epoch, narrow, refuse_h264: false });
+        self.order(MediaCommand::Attach { key: self.key, epoch: self.epoch, narrow, refuse_h264: false });
     }
 
-    pub fn order(&self, order: Order) {
-        self.handle.order(order);
+    pub fn order(&self, command: MediaCommand<Client>) {
+        self.handle.order(command);
     }
 
     /// Waits for a fact, passing over others; panics on the end of the stream.

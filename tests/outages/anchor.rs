@@ -10,8 +10,9 @@ use std::{
 use holdfast::{
     config::{ListenAddress, MediaMode, MediaSettings},
     load::webrtc_client::{ClientOptions, ClientPool, ClientStats, PoolSettings, WebRtcClient},
-    media::{Fault, Kind, LegStats, Order, StreamKey, StreamStats},
+    media::{Fault, Kind, LegStats, StreamKey, StreamStats},
     net::Proxy,
+    session::SessionId,
     session::StreamSnapshot,
 };
 use serde_json::json;
@@ -226,8 +227,8 @@ async fn a_fault_in_the_media_code_is_told_to_those_it_hits() {
     let proxy = anchor(server.address).await;
     let (media, pool) = (proxy.media().unwrap(), pool());
     let pair = Pair::start(proxy.address(), &pool, "cam").await;
-    // Streams are numbered in the order they were opened: the publisher, then its player.
-    media.order(Order::Break { stream: StreamKey(2), fault: Fault::Step });
+    // Sessions are numbered in the order they came: the publisher, then its player.
+    media.break_on_purpose(StreamKey { session: SessionId(2), number: 1 }, Fault::Step);
     pair.player.wait_status("v1", "FAILED").await;
     assert_eq!(pair.publisher.statuses("p1"), ["PUBLISHING"]);
     assert!(media.health().is_healthy() && media.health().worker_restarts == 0, "{:?}", media.health());
@@ -235,7 +236,7 @@ async fn a_fault_in_the_media_code_is_told_to_those_it_hits() {
     let moves = |now: &ClientStats| now.video.key_frames > 0 && now.video.packets_received > 60;
     media_until(&again, "the publisher goes on, and its player is back", moves).await;
     for lane in 0..media.health().workers as u64 {
-        media.order(Order::Break { stream: StreamKey(lane), fault: Fault::Worker });
+        media.break_on_purpose(StreamKey { session: SessionId(lane), number: 1 }, Fault::Worker);
     }
     pair.publisher.wait_status("p1", "FAILED").await;
     pair.player.wait_status("v2", "FAILED").await;

@@ -9,12 +9,11 @@ use crate::{
 };
 
 use super::{
-    Event, MediaCommand, Output,
+    Event, MediaCommand, Output, StreamKey,
     client_leg::INFO_CLIENT_GONE,
     core::Session,
     info::RetryClass,
     kept::Full,
-    ledger::MediaKey,
     leg::ClientLeg,
     stream::{Standing, Stream, StreamId, Transport},
     streams::INFO_NOT_READY,
@@ -31,7 +30,8 @@ impl Session {
                     && matches!(self.client.mode, RestoreMode::Auto | RestoreMode::Anchor) =>
             {
                 self.next_media_key = self.next_media_key.wrapping_add(1);
-                Transport::Anchored(Box::new(ClientLeg::new(MediaKey(self.next_media_key))))
+                let key = StreamKey { session: self.id, number: self.next_media_key };
+                Transport::Anchored(Box::new(ClientLeg::new(key)))
             }
             _ => Transport::Direct,
         }
@@ -52,7 +52,7 @@ impl Session {
         true
     }
 
-    pub(super) fn media_fact(&mut self, key: MediaKey, fact: Fact) {
+    pub(super) fn media_fact(&mut self, key: StreamKey, fact: Fact) {
         let Some(stream_id) = self.by_media_key(key) else { return };
         match fact {
             Fact::UpstreamOffer { epoch, sdp } if epoch == self.epoch => self.offer_made(stream_id, &sdp),
@@ -88,7 +88,7 @@ impl Session {
         }
     }
 
-    fn by_media_key(&self, key: MediaKey) -> Option<StreamId> {
+    fn by_media_key(&self, key: StreamKey) -> Option<StreamId> {
         self.ledger.streams.find(|stream| stream.leg().is_some_and(|leg| leg.key() == key))
     }
 
@@ -231,7 +231,7 @@ impl Session {
     }
 
     /// The upstream's answer is for our leg, not for the client.
-    pub(super) fn upstream_answer(&mut self, key: MediaKey, peek: &Peek<'_>) {
+    pub(super) fn upstream_answer(&mut self, key: StreamKey, peek: &Peek<'_>) {
         let Some(sdp) = peek.string_argument(1) else { return };
         if sdp.len() > self.settings.bounds.stream_bytes_max {
             self.not_kept(Full::Entry);

@@ -6,9 +6,8 @@ use std::time::Duration;
 use crate::signaling::{Peek, Span, synthetic, synthetic::StreamStatus};
 
 use super::{
-    Event, MediaCommand, Output,
+    Event, MediaCommand, Output, StreamKey,
     core::Session,
-    ledger::MediaKey,
     leg::ClientLeg,
     stream::{Standing, Stream, StreamId},
     verdict::client_words,
@@ -67,7 +66,7 @@ impl Session {
 
     /// Nothing comes from the client's media path. New transport addresses revive it, but Firefox
     /// would not take them.
-    pub(super) fn client_leg_silent(&mut self, stream_id: StreamId, key: MediaKey, silence: Duration) {
+    pub(super) fn client_leg_silent(&mut self, stream_id: StreamId, key: StreamKey, silence: Duration) {
         let leg = self.ledger.streams.get_mut(stream_id).and_then(Stream::leg_mut);
         if leg.is_some_and(|leg| leg.falls_silent(self.now, silence)) {
             self.outputs.push(Output::Media(MediaCommand::Revive { key }));

@@ -1,27 +1,13 @@
 //! What goes into the session core and what comes out of it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use crate::media::{Fact, Kind};
+use crate::{
+    ids::{Epoch, SessionId},
+    media::{Fact, MediaCommand, StreamKey},
+};
 
 use super::{Event, Identity};
-
-pub use super::ledger::MediaKey;
-
-/// Names a session for as long as the process lives; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u64);
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s{}", self.0)
-    }
-}
-
-/// One upstream connection of a session. Each dial starts a new one; whatever arrives for an
-/// older epoch is dropped by the core.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(pub u32);
 
 /// Something that happened outside.
 ///
@@ -54,7 +40,7 @@ pub enum Input<'a> {
     /// A node takes handshakes again on the path where it refused this session and probes alike.
     PathUp,
     /// The media workers report on an anchored stream.
-    Media(MediaKey, Fact),
+    Media(StreamKey, Fact),
     /// Another session of this process has something to say.
     Mail(Mail),
     /// The process is shutting down (SIGTERM).
@@ -243,65 +229,4 @@ pub enum Mode {
     /// The media socket of a player (protocol S2.9). The message that is being handled is its first, and
     /// goes nowhere by this order; the core hears no more of it.
     MediaSocket,
-}
-
-/// What the core wants of the media workers, without what only the driver knows. Streams are named
-/// within the session.
-#[derive(Debug)]
-pub enum MediaCommand {
-    /// Take the client's offer and make an upstream leg for this epoch.
-    Open {
-        /// The stream.
-        key: MediaKey,
-        /// Which way the media goes.
-        kind: Kind,
-        /// The upstream connection that will get the offer.
-        epoch: Epoch,
-        /// The client's offer.
-        client_offer: String,
-        /// Leave H264 out, towards the client as well.
-        refuse_h264: bool,
-    },
-    /// Make a new upstream leg.
-    Attach {
-        /// The stream.
-        key: MediaKey,
-        /// The upstream connection that will get the offer.
-        epoch: Epoch,
-        /// Offer only what is being sent.
-        narrow: bool,
-        /// Leave H264 out.
-        refuse_h264: bool,
-    },
-    /// The upstream's answer to the offer of this epoch.
-    UpstreamAnswer {
-        /// The stream.
-        key: MediaKey,
-        /// The epoch of the offer.
-        epoch: Epoch,
-        /// The answer.
-        sdp: String,
-    },
-    /// Drop the upstream leg, keep the client's.
-    Detach {
-        /// The stream.
-        key: MediaKey,
-    },
-    /// The client (un)muted its video.
-    Muted {
-        /// The stream.
-        key: MediaKey,
-        /// Whether video is muted now.
-        video: bool,
-    },
-    /// Give the client leg new ICE credentials.
-    Revive {
-        /// The stream.
-        key: MediaKey,
-    },
-    /// The stream is over.
-    Close {
-        /// The stream.
-        key: MediaKey,
-    },
 }

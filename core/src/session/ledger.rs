@@ -42,10 +42,6 @@ impl Kind {
     }
 }
 
-/// Names an anchored stream within its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MediaKey(pub u32);
-
 /// The streams of a session, in the order in which they are looked at.
 #[derive(Debug, Default)]
 pub(super) struct Streams {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Timestamp, ledger::MediaKey};
+use super::{StreamKey, Timestamp};
 
 /// Most words of the server that wait for the client's media path, the running word with them; further
 /// ones, and those that the session may not keep, are dropped.
@@ -13,7 +13,7 @@ const WITHHELD_MAX: usize = 16;
 /// The client's leg of an anchored stream, as far as the core knows of it.
 #[derive(Debug)]
 pub(super) struct ClientLeg {
-    key: MediaKey,
+    key: StreamKey,
     /// Known once the workers were asked to open it.
     browser: Option<Browser>,
     /// ICE and DTLS stood once.
@@ -35,11 +35,11 @@ enum Browser {
 }
 
 impl ClientLeg {
-    pub(super) const fn new(key: MediaKey) -> Self {
+    pub(super) const fn new(key: StreamKey) -> Self {
         Self { key, browser: None, connected: false, withheld: None, silent_since: None, gone_at: None }
     }
 
-    pub(super) const fn key(&self) -> MediaKey {
+    pub(super) const fn key(&self) -> StreamKey {
         self.key
     }
 
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_withheld_comes_in_order_and_is_bounded() {
-        let mut leg = ClientLeg::new(MediaKey(1));
+        let mut leg = ClientLeg::new(StreamKey::of_first_session(1));
         leg.withhold_behind(b"before".as_slice().into());
         assert!(!leg.withholds() && !leg.withholds_more(), "nothing is withheld without the word");
         leg.withhold(b"runs".as_slice().into());
@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn only_firefox_cannot_be_revived() {
-        let (mut chromium, mut firefox) = (ClientLeg::new(MediaKey(1)), ClientLeg::new(MediaKey(2)));
+        let (mut chromium, mut firefox) =
+            (ClientLeg::new(StreamKey::of_first_session(1)), ClientLeg::new(StreamKey::of_first_session(2)));
         chromium.open(false);
         firefox.open(true);
         assert!(chromium.falls_silent(NOW, Duration::from_secs(10)));
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_leg_that_never_stood_is_told_from_one_that_did() {
-        let mut leg = ClientLeg::new(MediaKey(1));
+        let mut leg = ClientLeg::new(StreamKey::of_first_session(1));
         leg.closes(NOW);
         assert_eq!(leg.gone_at(), Some(NOW));
         assert!(!leg.is_gone() && leg.gone_at().is_none());

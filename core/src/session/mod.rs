@@ -74,13 +74,13 @@ mod upstream;
 mod verdict;
 mod video;
 
+use crate::media::{MediaCommand, StreamKey};
+
 pub use self::core::Session;
+pub use crate::ids::{Epoch, SessionId};
 pub use event::{Event, Outcome};
 pub use identity::Identity;
-pub use io::{
-    Close, DialError, Epoch, Input, LossCause, Mail, MediaCommand, MediaKey, Mode, Output, Priority,
-    SessionId,
-};
+pub use io::{Close, DialError, Input, LossCause, Mail, Mode, Output, Priority};
 pub use snapshot::{SessionSnapshot, StreamSnapshot};
 pub use time::Timestamp;
 

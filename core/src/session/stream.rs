@@ -9,8 +9,8 @@ use crate::{
 };
 
 use super::{
-    Epoch, MediaCommand, Timestamp,
-    ledger::{Kind, MediaKey},
+    Epoch, MediaCommand, StreamKey, Timestamp,
+    ledger::Kind,
     leg::ClientLeg,
     packed::Packed,
     patience::Retries,
@@ -281,7 +281,7 @@ impl Stream {
     }
 
     /// What the media workers know it by, if they know it.
-    pub(super) fn opened_key(&self) -> Option<MediaKey> {
+    pub(super) fn opened_key(&self) -> Option<StreamKey> {
         self.leg().filter(|leg| leg.is_opened()).map(ClientLeg::key)
     }
 
@@ -480,7 +480,7 @@ impl Stream {
         }
         let client_offer = offer_in(&request.map(Packed::unpack).unwrap_or_default());
         leg.open(sdp::is_of_firefox(&client_offer));
-        Some(MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264 })
+        Some(MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264, client: () })
     }
 
     /// The workers' offer is there: the client's request with it, if it still waits for that.

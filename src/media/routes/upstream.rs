@@ -360,7 +360,11 @@ mod tests {
     }
 
     fn route(stream: u64) -> UpstreamRoute {
-        UpstreamRoute { stream: StreamKey(stream), generation: 1, transport: 0 }
+        UpstreamRoute {
+            stream: StreamKey { session: crate::session::SessionId(stream), number: 1 },
+            generation: 1,
+            transport: 0,
+        }
     }
 
     fn at(port: u16) -> SocketAddr {
@@ -433,9 +437,9 @@ mod tests {
         routes.attach(&[at(1)], route(1), &mut outputs).unwrap();
         routes.attach(&[at(1), at(2)], route(2), &mut outputs).unwrap();
         routes.add_name("a".to_owned(), route(2));
-        routes.forget(StreamKey(2), &mut outputs);
+        routes.forget(route(2).stream, &mut outputs);
         assert_eq!((routes.len(), routes.name("a"), routes.peers()), (0, None, 1));
-        routes.forget(StreamKey(1), &mut outputs);
+        routes.forget(route(1).stream, &mut outputs);
         assert!(routes.is_empty());
     }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     media::{
-        Order,
+        MediaCommand,
         certificate::credentials,
         demux::{Datagram, classify},
         output::SocketId,
@@ -187,7 +187,7 @@ impl World {
         self.lose_server(line);
         self.lines[line].server = Some(number);
         self.note(|| format!("line {line}: server {number} answers epoch {}", epoch.0));
-        self.order(Order::UpstreamAnswer { stream, epoch, sdp });
+        self.order(MediaCommand::UpstreamAnswer { key: stream, epoch, sdp });
         self.later(20, Happening::ServerBeat { server: number, beat: 0 });
     }
 

@@ -10,7 +10,7 @@ use super::{
     world::{Happening, World},
 };
 use crate::media::{
-    Order,
+    MediaCommand,
     demux::{Datagram, classify},
 };
 
@@ -68,7 +68,7 @@ impl World {
         let key = self.lines[line].key;
         self.count("server restarted");
         self.lose_server(line);
-        self.order(Order::Detach { stream: key });
+        self.order(MediaCommand::Detach { key });
         let wait = self.dice.random_range(0..2_000);
         self.later(wait, Happening::Attach { line, key, narrow: self.now.is_multiple_of(2) });
     }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     media::{
-        Fact, Kind, MediaFact, MediaSettings, Order, StreamKey,
+        Client as ClientParts, Fact, Kind, MediaCommand, MediaFact, MediaSettings, Order, StreamKey,
         certificate::{Identity, credentials},
         connections::Places,
         core::{Core, FIRST_UPSTREAM, Kept, Surroundings},
@@ -29,7 +29,7 @@ use crate::{
         output::{Output, SocketId, Via, WaysOut},
         routes::Origin,
     },
-    session::Epoch,
+    session::{Epoch, SessionId},
 };
 
 /// Lines of a world.
@@ -273,7 +273,7 @@ impl World {
 
     /// A page opens a stream.
     fn open(&mut self, line: usize) -> Line {
-        let key = StreamKey(self.fresh());
+        let key = StreamKey { session: SessionId(self.fresh()), number: 1 };
         let kind = if self.percent(50) { Kind::Publish } else { Kind::Play };
         let (ours, at) = (credentials(&mut self.dice), self.fresh_address());
         let offer = offer(kind, &ours, self.dice.random());
@@ -296,33 +296,32 @@ impl World {
         };
         self.note(|| format!("line {line} opens {key} {kind:?} at {at}"));
         self.count("opened");
-        let order = Order::Open {
-            stream: key,
+        let command = MediaCommand::Open {
+            key,
             kind,
             epoch: Epoch(1),
             client_offer: offer,
-            local_ip: Ipv4Addr::LOCALHOST.into(),
             refuse_h264: false,
-            facts: sender,
+            client: ClientParts { local_ip: Ipv4Addr::LOCALHOST.into(), facts: sender },
         };
         let now = self.time();
-        self.core.order(order, now);
+        self.core.order(Order::Command(command), now);
         let (epoch, told) = (1, Vec::new());
         Line { key, kind, client, epoch, server: None, facts, told, is_open: true }
     }
 
-    pub(super) fn order(&mut self, order: Order) {
-        self.note(|| format!("order for {}", order.stream()));
+    pub(super) fn order(&mut self, command: MediaCommand<ClientParts>) {
+        self.note(|| format!("order for {}", command.key()));
         let now = self.time();
-        self.core.order(order, now);
+        self.core.order(Order::Command(command), now);
     }
 
     /// Ends a stream, and has another opened in its place.
     pub(super) fn close(&mut self, line: usize) {
-        let stream = self.lines[line].key;
+        let key = self.lines[line].key;
         self.lines[line].is_open = false;
         self.lose_server(line);
-        self.order(Order::Close { stream });
+        self.order(MediaCommand::Close { key });
         self.later(200, Happening::Reopen { line });
     }
 
@@ -362,7 +361,7 @@ impl World {
                 self.lose_server(line);
                 self.lines[line].epoch += 1;
                 let epoch = Epoch(self.lines[line].epoch);
-                self.order(Order::Attach { stream: key, epoch, narrow, refuse_h264: false });
+                self.order(MediaCommand::Attach { key, epoch, narrow, refuse_h264: false });
             }
             Happening::Reopen { line } => {
                 let stream = self.open(line);
@@ -512,7 +511,7 @@ impl World {
             }
             Fact::ClientSilent { .. } => {
                 self.count("client silent");
-                self.order(Order::Revive { stream: key });
+                self.order(MediaCommand::Revive { key });
             }
             Fact::NewClientCredentials { sdp } if self.healing || self.percent(80) => {
                 self.later(wait, Happening::Revived { line, key, sdp });
@@ -547,8 +546,8 @@ impl World {
     pub(super) fn close_all(&mut self) {
         let spared = usize::from(self.sabotage == Some(Sabotage::LeaveStreams));
         for line in spared..self.lines.len() {
-            let stream = self.lines[line].key;
-            self.order(Order::Close { stream });
+            let key = self.lines[line].key;
+            self.order(MediaCommand::Close { key });
         }
         self.carry_out();
         self.look_at_the_end();
@@ -559,7 +558,7 @@ impl World {
 fn nobody() -> Server {
     Server {
         line: usize::MAX,
-        stream: StreamKey(0),
+        stream: StreamKey { session: SessionId(0), number: 0 },
         transports: Vec::new(),
         of_section: Vec::new(),
         tracks: Vec::new(),

@@ -319,7 +319,11 @@ mod tests {
     }
 
     fn link(stream: u64, candidates: Vec<Candidate>, bed: &mut Bed) -> Link {
-        let route = UpstreamRoute { stream: StreamKey(stream), generation: 1, transport: 0 };
+        let route = UpstreamRoute {
+            stream: StreamKey { session: crate::session::SessionId(stream), number: 1 },
+            generation: 1,
+            transport: 0,
+        };
         let mut link = Link::new(route, &stream.to_string(), &mut bed.context());
         link.add(candidates, &mut bed.context()).unwrap();
         link

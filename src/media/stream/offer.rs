@@ -1,12 +1,9 @@
 //! From the client's offer to ours.
-
-use std::net::IpAddr;
-
 use rand::{RngExt as _, rngs::StdRng};
 
 use crate::{
     media::{
-        Fact, FactSender, Kind, MediaSettings, StreamKey, StreamStats,
+        Client, Fact, Kind, MediaSettings, StreamKey, StreamStats,
         certificate::credentials,
         clock::SenderClock,
         sdp::{
@@ -27,24 +24,24 @@ use super::{
     report::Reporter,
 };
 
-/// Everything that comes with `Order::Open`.
+/// Everything that comes with `MediaCommand::Open`.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    pub(crate) stream: StreamKey,
+    pub(crate) key: StreamKey,
     pub(crate) kind: Kind,
     pub(crate) epoch: Epoch,
     pub(crate) client_offer: String,
-    pub(crate) local_ip: IpAddr,
     pub(crate) refuse_h264: bool,
-    pub(crate) facts: FactSender,
+    pub(crate) client: Client,
 }
 
 impl Stream {
     /// Takes a client's offer and makes the first upstream offer. None: it cannot be anchored,
     /// which was reported.
     pub(crate) fn open(opening: Opening, has_room: bool, ctx: &mut Context<'_>) -> Option<Self> {
-        let Opening { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts } = opening;
-        let mut reporter = Reporter::new(stream, facts);
+        let Opening { key, kind, epoch, client_offer, refuse_h264, client } = opening;
+        let Client { local_ip, facts } = client;
+        let mut reporter = Reporter::new(key, facts);
         let (description, plan) = match read(&client_offer, kind, has_room) {
             Ok(read) => read,
             Err(error) => {
@@ -54,7 +51,7 @@ impl Stream {
         };
         if !plan.left_out.is_empty() {
             let sections = plan.complaints(&description).join(", ");
-            tracing::info!(%stream, sections, "sections of an offer are not anchored");
+            tracing::info!(stream = %key, sections, "sections of an offer are not anchored");
         }
         let paths = description
             .media
@@ -66,7 +63,7 @@ impl Stream {
             })
             .collect();
         let mut stream = Self {
-            key: stream,
+            key,
             kind,
             reporter,
             client_offer: description,

@@ -1,10 +1,10 @@
-//! The anchored streams of a session: the core's commands become orders for the media workers,
-//! the workers' facts become inputs of the core.
+//! The anchored streams of a session: the core's commands go to the media workers, the workers' facts
+//! into the core.
 //!
 //! Made with the first anchored stream: a session without one pays a pointer.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeSet,
     net::IpAddr,
     task::{Context, Poll},
 };
@@ -12,8 +12,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    media::{FactSender, MediaFact, MediaHandle, Order, StreamKey},
-    session::{Input, MediaCommand, MediaKey, Timestamp},
+    media::{Client, MediaCommand, MediaFact, MediaHandle, StreamKey},
+    session::{Input, Timestamp},
     wire::side::Side,
 };
 
@@ -26,52 +26,29 @@ const FACTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Media {
     handle: MediaHandle,
-    local_ip: IpAddr,
-    streams: HashMap<MediaKey, StreamKey>,
-    sender: FactSender,
+    client: Client,
+    /// Streams that were opened and not closed.
+    open: BTreeSet<StreamKey>,
     facts: mpsc::Receiver<MediaFact>,
 }
 
 impl Media {
     fn new(handle: MediaHandle, local_ip: IpAddr) -> Self {
         let (sender, facts) = mpsc::channel(FACTS_MAX);
-        Self { handle, local_ip, streams: HashMap::new(), sender, facts }
+        Self { handle, client: Client { local_ip, facts: sender }, open: BTreeSet::new(), facts }
     }
 
     fn command(&mut self, command: MediaCommand) {
-        if let Some(order) = self.order(command) {
-            self.handle.order(order);
+        match &command {
+            MediaCommand::Open { key, .. } => {
+                self.open.insert(*key);
+            }
+            MediaCommand::Close { key } => {
+                self.open.remove(key);
+            }
+            _ => {}
         }
-    }
-
-    /// The order for a command; `None` for a stream the workers do not know.
-    fn order(&mut self, command: MediaCommand) -> Option<Order> {
-        Some(match command {
-            MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264 } => {
-                let stream = self.handle.new_stream();
-                self.streams.insert(key, stream);
-                let (local_ip, facts) = (self.local_ip, self.sender.clone());
-                Order::Open { stream, kind, epoch, client_offer, local_ip, refuse_h264, facts }
-            }
-            MediaCommand::Attach { key, epoch, narrow, refuse_h264 } => {
-                Order::Attach { stream: self.known(key)?, epoch, narrow, refuse_h264 }
-            }
-            MediaCommand::UpstreamAnswer { key, epoch, sdp } => {
-                Order::UpstreamAnswer { stream: self.known(key)?, epoch, sdp }
-            }
-            MediaCommand::Detach { key } => Order::Detach { stream: self.known(key)? },
-            MediaCommand::Muted { key, video } => Order::Muted { stream: self.known(key)?, video },
-            MediaCommand::Revive { key } => Order::Revive { stream: self.known(key)? },
-            MediaCommand::Close { key } => Order::Close { stream: self.streams.remove(&key)? },
-        })
-    }
-
-    fn known(&self, key: MediaKey) -> Option<StreamKey> {
-        self.streams.get(&key).copied()
-    }
-
-    fn key_of(&self, stream: StreamKey) -> Option<MediaKey> {
-        self.streams.iter().find(|(_, known)| **known == stream).map(|(key, _)| *key)
+        self.handle.order(command.of(|| self.client.clone()));
     }
 }
 
@@ -96,9 +73,7 @@ impl Driver {
             && let Poll::Ready(Some(MediaFact { stream, fact })) = media.facts.poll_recv(cx)
         {
             any = true;
-            if let Some(key) = media.key_of(stream) {
-                self.tell(Input::Media(key, fact), now);
-            }
+            self.tell(Input::Media(stream, fact), now);
         }
         any
     }
@@ -106,8 +81,8 @@ impl Driver {
 
 impl Drop for Media {
     fn drop(&mut self) {
-        for stream in self.streams.values() {
-            self.handle.order(Order::Close { stream: *stream });
+        for key in std::mem::take(&mut self.open) {
+            self.handle.order(MediaCommand::Close { key });
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::media::Fact;
 
 use super::{
     super::{
-        Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, MediaKey, Mode, Outcome, Output,
-        SessionId, Timestamp, stream::Standing,
+        Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, Mode, Outcome, Output, SessionId,
+        StreamKey, Timestamp, stream::Standing,
     },
     kit::{message, word},
     rules::Rule,
@@ -474,18 +474,18 @@ impl World {
         }
     }
 
-    fn media_open(&mut self, slot: usize, id: SessionId, key: MediaKey) -> bool {
+    fn media_open(&mut self, slot: usize, id: SessionId, key: StreamKey) -> bool {
         self.member(slot, id).is_some_and(|member| member.media.contains_key(&key))
     }
 
-    pub(super) fn media_offer(&mut self, slot: usize, id: SessionId, key: MediaKey, epoch: u32) {
+    pub(super) fn media_offer(&mut self, slot: usize, id: SessionId, key: StreamKey, epoch: u32) {
         if self.media_open(slot, id, key) {
             let sdp = "our offer".to_owned();
             self.feed(slot, Input::Media(key, Fact::UpstreamOffer { epoch: Epoch(epoch), sdp }));
         }
     }
 
-    pub(super) fn media_answer(&mut self, slot: usize, id: SessionId, key: MediaKey) {
+    pub(super) fn media_answer(&mut self, slot: usize, id: SessionId, key: StreamKey) {
         if !self.media_open(slot, id, key) {
             return;
         }
@@ -505,14 +505,14 @@ impl World {
         }
     }
 
-    pub(super) fn media_connected(&mut self, slot: usize, id: SessionId, key: MediaKey) {
+    pub(super) fn media_connected(&mut self, slot: usize, id: SessionId, key: StreamKey) {
         if let Some(leg) = self.member(slot, id).and_then(|member| member.media.get_mut(&key)) {
             leg.connected = true;
             self.feed(slot, Input::Media(key, Fact::ClientConnected));
         }
     }
 
-    pub(super) fn media_never(&mut self, slot: usize, id: SessionId, key: MediaKey) {
+    pub(super) fn media_never(&mut self, slot: usize, id: SessionId, key: StreamKey) {
         if self.media_open(slot, id, key) {
             let reason = "nothing came from the client".to_owned();
             self.feed(slot, Input::Media(key, Fact::ClientGone { reason }));
@@ -541,7 +541,7 @@ impl World {
         &mut self,
         slot: usize,
         id: SessionId,
-        key: MediaKey,
+        key: StreamKey,
         epoch: u32,
         generation: u32,
         complete: bool,

@@ -129,18 +129,18 @@ fn closing(close: Close) -> String {
 
 fn order(command: &MediaCommand) -> String {
     match command {
-        MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264 } => {
-            format!("open {} {kind:?} {} {refuse_h264} {client_offer}", key.0, epoch.0)
+        MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264, client: () } => {
+            format!("open {} {kind:?} {} {refuse_h264} {client_offer}", key.number, epoch.0)
         }
         MediaCommand::Attach { key, epoch, narrow, refuse_h264 } => {
-            format!("attach {} {} {narrow} {refuse_h264}", key.0, epoch.0)
+            format!("attach {} {} {narrow} {refuse_h264}", key.number, epoch.0)
         }
         MediaCommand::UpstreamAnswer { key, epoch, sdp } => {
-            format!("answer {} {} {sdp}", key.0, epoch.0)
+            format!("answer {} {} {sdp}", key.number, epoch.0)
         }
-        MediaCommand::Detach { key } => format!("detach {}", key.0),
-        MediaCommand::Muted { key, video } => format!("muted {} {video}", key.0),
-        MediaCommand::Revive { key } => format!("revive {}", key.0),
-        MediaCommand::Close { key } => format!("close {}", key.0),
+        MediaCommand::Detach { key } => format!("detach {}", key.number),
+        MediaCommand::Muted { key, video } => format!("muted {} {video}", key.number),
+        MediaCommand::Revive { key } => format!("revive {}", key.number),
+        MediaCommand::Close { key } => format!("close {}", key.number),
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{registry::Registry, settings::SessionSettings};
 
 use super::{
-    super::{Epoch, Input, LossCause, Mail, MediaKey, Session, SessionId, Timestamp},
+    super::{Epoch, Input, LossCause, Mail, Session, SessionId, StreamKey, Timestamp},
     client::Client,
     kit::{Dice, settings},
     record::Record,
@@ -46,12 +46,12 @@ pub(super) enum Happening {
     ServerLearns(usize),
     Does(usize, Task),
     MediaFlows(usize),
-    MediaOffer(usize, SessionId, MediaKey, u32),
-    MediaAnswer(usize, SessionId, MediaKey),
-    MediaProof(usize, SessionId, MediaKey, u32, u32),
-    MediaLife(usize, SessionId, MediaKey, u32, u32),
-    MediaConnected(usize, SessionId, MediaKey),
-    MediaNever(usize, SessionId, MediaKey),
+    MediaOffer(usize, SessionId, StreamKey, u32),
+    MediaAnswer(usize, SessionId, StreamKey),
+    MediaProof(usize, SessionId, StreamKey, u32, u32),
+    MediaLife(usize, SessionId, StreamKey, u32, u32),
+    MediaConnected(usize, SessionId, StreamKey),
+    MediaNever(usize, SessionId, StreamKey),
     DialDone(usize, SessionId, u32),
     Letter(SessionId, Mail),
     Late(usize, SessionId, u32),
@@ -94,7 +94,7 @@ pub(super) struct Member {
     pub(super) left: BTreeSet<String>,
     pub(super) anchored: bool,
     /// Streams at the media workers.
-    pub(super) media: BTreeMap<MediaKey, Leg>,
+    pub(super) media: BTreeMap<StreamKey, Leg>,
     pub(super) wire_at: u64,
     /// A bound was reached: what exceeds it is not promised.
     pub(super) limited: bool,

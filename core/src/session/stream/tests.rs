@@ -10,7 +10,7 @@ fn stream(transport: Transport, up: bool) -> Stream {
 }
 
 fn anchored() -> Stream {
-    stream(Transport::Anchored(Box::new(ClientLeg::new(MediaKey(1)))), true)
+    stream(Transport::Anchored(Box::new(ClientLeg::new(StreamKey::of_first_session(1)))), true)
 }
 
 /// Running on its first upstream, as the client's own request.
@@ -122,8 +122,9 @@ fn a_stop_that_is_lost_with_its_upstream_may_not_have_been_heard() {
 fn an_anchored_stream_goes_upstream_with_the_workers_offer() {
     let mut stream = anchored();
     let opened = stream.ask_for_offer(Epoch(0), UNTIL, false);
-    assert!(matches!(opened, Some(MediaCommand::Open { key: MediaKey(1), .. })));
-    assert_eq!(stream.opened_key(), Some(MediaKey(1)));
+    let key = StreamKey::of_first_session(1);
+    assert!(matches!(opened, Some(MediaCommand::Open { key: opened, .. }) if opened == key));
+    assert_eq!(stream.opened_key(), Some(key));
     let message = stream.offer_made("ours", "fresh".into(), UNTIL).unwrap();
     assert!(String::from_utf8(message).unwrap().contains(r#""sdp":"ours""#));
     assert!(stream.is(Standing::Requested) && stream.offer_made("late", "x".into(), UNTIL).is_none());

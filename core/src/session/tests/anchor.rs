@@ -3,10 +3,10 @@
 use super::*;
 use crate::{
     media::{Fact, StreamStats},
-    session::MediaKey,
+    session::StreamKey,
 };
 
-const KEY: MediaKey = MediaKey(1);
+const KEY: StreamKey = StreamKey::of_first_session(1);
 
 impl Bed {
     pub(super) fn anchored() -> Self {

@@ -224,7 +224,7 @@ fn a_name_that_another_session_took_over_is_not_held_for_a_restore() {
     old.session = session.with_media();
     let mut old = old.established();
     old.client("publishStream", publish("a", "cam"));
-    let key = crate::session::MediaKey(1);
+    let key = StreamKey::of_first_session(1);
     let offer = |epoch| crate::media::Fact::UpstreamOffer { epoch, sdp: "offer".to_owned() };
     old.feed(Input::Media(key, offer(Epoch(0))));
     old.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
@@ -372,7 +372,7 @@ fn a_play_waits_for_a_publisher_lost_while_its_offer_was_made() {
     let session = Session::new(SessionId(2), Arc::default(), Arc::clone(&registry), 1, player.now);
     player.session = session.with_media();
     let mut player = player.established();
-    let key = crate::session::MediaKey(1);
+    let key = StreamKey { session: SessionId(2), number: 1 };
     let offer = |epoch| crate::media::Fact::UpstreamOffer { epoch, sdp: "offer".to_owned() };
     let play = json!({"mediaSessionId": "p", "name": "cam", "mediaProvider": "WebRTC", "sdp": "o"});
     player.client("playStream", play);

@@ -134,7 +134,7 @@ fn a_stream_that_runs_with_h264_keeps_it_when_another_had_it_in_vain() {
     let mut bed = Bed::anchored();
     bed.anchored_publish("a");
     bed.client("publishStream", publish("b", "screen"));
-    bed.feed(Input::Media(crate::session::MediaKey(2), NEVER));
+    bed.feed(Input::Media(StreamKey::of_first_session(2), NEVER));
     bed.unpublish("b", "screen");
     bed.feed(Input::ClientActivity);
     bed.lose();
@@ -142,7 +142,7 @@ fn a_stream_that_runs_with_h264_keeps_it_when_another_had_it_in_vain() {
     assert!(
         bed.media.iter().any(|command| matches!(
             command,
-            MediaCommand::Attach { key: crate::session::MediaKey(1), refuse_h264: false, .. }
+            MediaCommand::Attach { key, refuse_h264: false, .. } if *key == StreamKey::of_first_session(1)
         )),
         "{:?}",
         bed.media
@@ -153,7 +153,7 @@ fn a_stream_that_runs_with_h264_keeps_it_when_another_had_it_in_vain() {
 fn when_it_is_the_same_without_h264_that_was_not_the_reason() {
     let mut bed = Bed::after_h264_in_vain();
     assert!(bed.publishes_without_h264("b", "cam"));
-    let second = crate::session::MediaKey(2);
+    let second = StreamKey::of_first_session(2);
     bed.feed(Input::Media(second, Fact::NoVideo { never_sent: true, had_h264: false }));
     bed.unpublish("b", "cam");
     assert!(!bed.publishes_without_h264("c", "other"));

@@ -23,7 +23,7 @@ use crate::{registry::Registry, settings::SessionSettings};
 
 use super::{
     Close, DialError, Epoch, Event, Input, LossCause, Mail, MediaCommand, Mode, Outcome, Output, Session,
-    SessionId, Timestamp,
+    SessionId, StreamKey, Timestamp,
 };
 
 /// A session with everything it said, sorted by addressee.

@@ -1,0 +1,18 @@
+//! How sessions and their upstream connections are named, for all above. Plain values; decides nothing.
+
+use std::fmt;
+
+/// Names a session for as long as the process lives; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s{}", self.0)
+    }
+}
+
+/// One upstream connection of a session. Each dial starts a new one; whatever arrives for an
+/// older epoch is dropped by the core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u32);
