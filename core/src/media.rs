@@ -40,6 +40,29 @@ pub enum Kind {
     Play,
 }
 
+impl Kind {
+    /// The status that says the stream runs.
+    pub(crate) const fn running(self) -> &'static str {
+        match self {
+            Self::Publish => "PUBLISHING",
+            Self::Play => "PLAYING",
+        }
+    }
+
+    /// The status that answers the client's own stop.
+    pub(crate) const fn stopped(self) -> &'static str {
+        match self {
+            Self::Publish => "UNPUBLISHED",
+            Self::Play => "STOPPED",
+        }
+    }
+
+    /// It goes from the client to the upstream.
+    pub(crate) const fn is_publish(self) -> bool {
+        matches!(self, Self::Publish)
+    }
+}
+
 /// What the session core wants of a stream. Commands for a stream that is unknown (closed, or never
 /// opened) are ignored. `C` is what the workers have to know of the client and the session core does not.
 #[derive(Debug)]

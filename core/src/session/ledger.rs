@@ -3,6 +3,8 @@
 //!
 //! Holds and finds; decides nothing.
 
+pub(super) use crate::media::Kind;
+
 use super::{
     Timestamp,
     calls::Calls,
@@ -12,35 +14,6 @@ use super::{
     requests::Requests,
     stream::{Stream, StreamId},
 };
-
-/// Publish or play.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Publish,
-    Play,
-}
-
-impl Kind {
-    /// The status that says the stream runs.
-    pub(super) const fn running(self) -> &'static str {
-        match self {
-            Self::Publish => "PUBLISHING",
-            Self::Play => "PLAYING",
-        }
-    }
-
-    /// The status that answers the client's own stop.
-    pub(super) const fn stopped(self) -> &'static str {
-        match self {
-            Self::Publish => "UNPUBLISHED",
-            Self::Play => "STOPPED",
-        }
-    }
-
-    pub(super) const fn is_publish(self) -> bool {
-        matches!(self, Self::Publish)
-    }
-}
 
 /// The streams of a session, in the order in which they are looked at.
 #[derive(Debug, Default)]

@@ -3,14 +3,13 @@
 //! long), is for others. [`super::patience`] has the pace of retries.
 
 use crate::{
-    media::{Kind as MediaKind, StreamStats},
+    media::{Kind, StreamStats},
     settings::SessionSettings,
     signaling::sdp,
 };
 
 use super::{
     Epoch, MediaCommand, StreamKey, Timestamp,
-    ledger::Kind,
     leg::ClientLeg,
     packed::Packed,
     patience::Retries,
@@ -470,7 +469,7 @@ impl Stream {
     ) -> Option<MediaCommand> {
         let refuse_h264 = self.goes_without_h264();
         let narrow = self.running;
-        let kind = if self.kind.is_publish() { MediaKind::Publish } else { MediaKind::Play };
+        let kind = self.kind;
         let request = self.request.as_ref();
         let Transport::Anchored(leg) = &mut self.transport else { return None };
         self.state = State::Offering { until, replay };
