@@ -122,9 +122,9 @@ async fn idle_connections_keep_nobody_out_and_end() {
 }
 
 fn run(arguments: &[&str]) -> std::process::Child {
-    let (listen, taken) = (format!("--listen={}", free_address()), "--upstream=ws://127.0.0.1:9");
+    let (listen, taken) = ("--listen=127.0.0.1:0", "--upstream=ws://127.0.0.1:9");
     let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
-    command.args(["run", taken, &listen, "--media=direct"]).args(arguments).stderr(Stdio::piped());
+    command.args(["run", taken, listen, "--media=direct"]).args(arguments).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 

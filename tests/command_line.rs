@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -18,6 +18,7 @@ use openssl::{
     rsa::Rsa,
     x509::{X509, X509Name},
 };
+use socket2::{Domain, Socket, Type};
 
 /// For checks that must not depend on what else runs here.
 const NO_PORTS: [&str; 3] = ["--listen=127.0.0.1:0", "--admin=off", "--media=direct"];
@@ -160,6 +161,14 @@ fn check_shows_every_setting_on_request() {
     }
 }
 
+/// An address that refuses connections: bound, so that nobody else gets it, and nobody listens.
+fn nobody() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let url = format!("ws://{}", socket.local_addr().unwrap().as_socket().unwrap());
+    (socket, url)
+}
+
 #[test]
 fn check_connects_on_request() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -175,6 +184,7 @@ fn check_connects_on_request() {
     assert!(answers.out.contains(&format!("{url} answers")), "{}", answers.out);
     server.join().unwrap();
 
+    let (_bound, url) = nobody();
     let silent = holdfast(&[&["check", "--upstream", &url, "--connect"], &NO_PORTS[..]].concat());
     assert_eq!(silent.code, 69, "{}", silent.out);
     assert!(silent.err.contains("no connection"), "{}", silent.err);
@@ -190,9 +200,7 @@ fn what_is_probably_not_meant_is_said() {
 
 #[test]
 fn load_has_bounds_and_tells_when_nothing_answers() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}", taken.local_addr().unwrap());
-    drop(taken);
+    let (_bound, url) = nobody();
     let bounded = holdfast(&["load", &url, "--sessions=20001"]);
     assert_eq!(bounded.code, 64);
     assert!(bounded.err.contains("--no-limit"), "{}", bounded.err);

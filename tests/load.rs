@@ -12,11 +12,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use common::{
-    proxy_with,
-    server::{Server, free_port},
-    wait_until,
-};
+use common::{ports::free_port, proxy_with, server::Server, wait_until};
 use holdfast::{
     config::{KeepaliveSettings, MediaMode},
     net::Proxy,

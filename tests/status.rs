@@ -87,10 +87,7 @@ async fn sessions_and_streams_are_shown() {
 
 #[test]
 fn a_proxy_that_does_not_run_is_told() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap();
-    drop(port);
-    let (code, _, err) = status(vec![format!("--admin={address}")]);
+    let (code, _, err) = status(vec![format!("--admin={}", net_support::free_address())]);
     assert_eq!(code, 69);
     assert!(err.contains("Is holdfast running"), "{err}");
 }

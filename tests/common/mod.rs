@@ -13,6 +13,7 @@
 pub mod checks;
 pub mod outage;
 pub mod page;
+pub mod ports;
 pub mod server;
 pub mod subject;
 

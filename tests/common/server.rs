@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
@@ -12,6 +12,8 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
+
+use super::ports::free_port;
 
 /// An event that the server noted.
 #[derive(Clone, Debug, Deserialize)]
@@ -195,16 +197,4 @@ pub async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> V
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
     serde_json::from_str(body).unwrap()
-}
-
-/// A free port outside the range from which the system takes local ports: while the server is
-/// down, nobody else may get its port, and a dial to it must not meet itself.
-pub fn free_port() -> SocketAddr {
-    for _ in 0..1_000 {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(12_000..32_000)));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no free port");
 }

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::server::free_port;
+use super::ports::free_port;
 
 /// The process; killed when dropped.
 pub struct Subject {

@@ -37,7 +37,8 @@ use std::{
 use attack::{Attackers, Target};
 use common::{
     PATIENCE, let_pass,
-    server::{Server, ask, free_port},
+    ports::free_port,
+    server::{Server, ask},
     subject::Subject,
 };
 use control::Control;

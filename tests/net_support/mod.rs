@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::result_large_err)]
 
+#[path = "../common/ports.rs"]
+mod ports;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -76,8 +79,9 @@ impl Upstream {
         Self::with("127.0.0.1:0".parse().unwrap(), Arc::new(|_, response| Ok(response))).await
     }
 
+    /// At this address; at port 0 it is at a free one, to which it can come back.
     pub async fn with(address: SocketAddr, answer: Answer) -> Self {
-        let listener = listen(address);
+        let listener = listen(if address.port() == 0 { free_address() } else { address });
         let address = listener.local_addr().unwrap();
         let (sender, sockets) = mpsc::channel(10_000);
         let (stop, mut stopped) = oneshot::channel::<()>();
@@ -141,8 +145,7 @@ fn listen(address: SocketAddr) -> TcpListener {
 
 /// An address where nobody listens, for now.
 pub fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    ports::free_port()
 }
 
 /// Settings for a proxy on loopback in front of these upstreams.
