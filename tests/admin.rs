@@ -103,7 +103,7 @@ async fn pages_of_other_sites_are_turned_away() {
 async fn idle_connections_keep_nobody_out_and_end() {
     let mut desk = Desk::open(|settings| {
         settings.connections_max = 8;
-        settings.request_timeout = Duration::from_secs(2);
+        settings.request_timeout = Duration::from_secs(5);
     })
     .await;
     desk.start().await;
@@ -113,7 +113,7 @@ async fn idle_connections_keep_nobody_out_and_end() {
     }
     let begun = Instant::now();
     assert_eq!(desk.ask("GET /health HTTP/1.0").await.0, 200);
-    assert!(begun.elapsed() < Duration::from_secs(1), "it waited for the idle ones: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "it waited for the idle ones: {:?}", begun.elapsed());
     for mut stream in idle {
         // Cut off or timed out: an end, or the 408 before it.
         let mut rest = Vec::new();

@@ -209,7 +209,10 @@ fn load_has_bounds_and_tells_when_nothing_answers() {
     let silent = holdfast(&["load", &url, "--sessions=2", "--hold=30", "--json"]);
     assert_eq!(silent.code, 69, "{}", silent.err);
     assert!(silent.err.contains("nobody listens at"), "{}", silent.err);
-    assert!(begun.elapsed() < Duration::from_secs(4), "1.5 s and the start of a process on a busy machine");
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "1.5 s and a process on a busy machine, not the 30 s of a run"
+    );
 }
 
 #[test]

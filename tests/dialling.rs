@@ -198,20 +198,20 @@ async fn a_first_node_that_hangs_costs_one_client_its_share() {
     let (hangs, taken) = hanging_node().await;
     let mut second = Upstream::start().await;
     let mut settings = settings(&[hangs, second.address]);
-    settings.upstream.next_node_after = Duration::from_millis(500);
+    settings.upstream.next_node_after = Duration::from_secs(2);
     let proxy = start(settings).await;
     let begin = Instant::now();
     let _client = connect(proxy.address()).await;
     second.accept().await;
     let first = begin.elapsed();
-    assert!(first >= Duration::from_millis(500) && first < Duration::from_secs(4), "{first:?}");
+    assert!(first >= Duration::from_secs(2) && first < Duration::from_secs(10), "{first:?}");
     // From now on it comes last, for as long as it does not answer: longer than any fixed time.
     wait_until("it is probed", || taken.load(Ordering::SeqCst) >= 2).await;
     for _ in 0..10 {
         let begin = Instant::now();
         let _client = connect(proxy.address()).await;
         second.accept().await;
-        assert!(begin.elapsed() < Duration::from_millis(450), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_millis(1_800), "{:?}", begin.elapsed());
         let_pass(Duration::from_millis(150)).await;
     }
 }
@@ -327,7 +327,7 @@ async fn what_a_held_client_hears_in_the_end_is_the_upstreams_word() {
     let gate = Gate::new(502);
     let upstream = node(any_port(), &gate).await;
     let mut settings = settings(&[upstream.address]);
-    settings.listen.connect_hold = Duration::from_millis(400);
+    settings.listen.connect_hold = Duration::from_millis(1_500);
     let proxy = start(settings).await;
     match try_connect(proxy.address(), PATH, &[]).await {
         Err(Error::Http(response)) => assert_eq!(response.status(), 502),

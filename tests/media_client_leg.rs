@@ -13,8 +13,8 @@ use holdfast::{
 
 use media_support::{Anchored, anchor, assert_continuous, flowing, pair, pool, server, settings};
 
-/// More than the pause between the reports of a player that has nothing else to send.
-const SILENCE: Duration = Duration::from_millis(1800);
+/// Far more than the pause between the reports of a player that has nothing else to send.
+const SILENCE: Duration = Duration::from_secs(3);
 
 fn impatient(settings: MediaSettings) -> MediaHandle {
     MediaHandle::start(MediaSettings { client_silence: SILENCE, ..settings }).unwrap()
@@ -108,12 +108,8 @@ async fn a_publisher_that_stops_its_video_is_seen_and_seen_again() {
 #[tokio::test]
 async fn a_publisher_that_never_sends_video_is_told_apart() {
     let (handle, pool, server) = (anchor(), pool(), server());
-    let mut publisher = Anchored::open(&handle, &pool, "n", ClientOptions::publish()).await;
-    publisher.attach_to(&server, AnswerOptions::default()).await;
-    let sdp = publisher.expect(|f| if let Fact::ClientAnswer { sdp } = f { Some(sdp) } else { None }).await;
-    publisher.client.apply_answer(&sdp).await.unwrap();
-    // Long before the handshake is through.
-    publisher.client.set_sending(false);
+    let silent = ClientOptions { video_from_start: false, ..ClientOptions::publish() };
+    let mut publisher = Anchored::start(&handle, &pool, &server, "n", silent, AnswerOptions::default()).await;
     let never = publisher
         .expect(|fact| if let Fact::NoVideo { never_sent, .. } = fact { Some(never_sent) } else { None })
         .await;

@@ -177,7 +177,7 @@ async fn a_player_returns_to_the_node_of_its_session() {
     drop(server);
     let _server = restored(&mut second, "t2").await;
     let mut first = Upstream::with(address, Arc::new(|_, response| Ok(response))).await;
-    let_pass(Duration::from_millis(300)).await;
+    let_pass(Duration::from_secs(1)).await;
     // A new socket goes to the first node again; the player's goes where its session is.
     let mut player = connect(proxy.address()).await;
     let (_early, _) = first.accept().await;

@@ -100,7 +100,7 @@ async fn a_source_that_stopped_its_video_and_keeps_its_sound_is_restored() {
 
 #[tokio::test]
 async fn a_source_that_was_still_before_the_outage_and_is_after_it_is_restored_for_both_sides() {
-    let settings = MediaSettings { upstream_silence: Duration::from_millis(800), ..settings() };
+    let settings = MediaSettings { upstream_silence: Duration::from_millis(1_500), ..settings() };
     let handle = MediaHandle::start(settings).unwrap();
     let (pool, server) = (pool(), server());
     let (mut publisher, mut player) = pair(&handle, &pool, &server, "n", &AnswerOptions::default()).await;

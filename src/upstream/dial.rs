@@ -315,7 +315,7 @@ mod tests {
 
     /// A node whose name has these addresses.
     fn node_at(addresses: Vec<SocketAddr>) -> Address {
-        let settings = UpstreamSettings { address_timeout: Duration::from_millis(300), ..Default::default() };
+        let settings = UpstreamSettings { address_timeout: Duration::from_secs(1), ..Default::default() };
         let tls = ClientConfig::builder()
             .with_root_certificates(tokio_rustls::rustls::RootCertStore::empty())
             .with_no_client_auth();
@@ -366,7 +366,7 @@ mod tests {
             assert_eq!(dial(&node).await.unwrap().address, good, "after {address}");
             let begin = std::time::Instant::now();
             assert_eq!(dial(&node).await.unwrap().address, good);
-            assert!(begin.elapsed() < Duration::from_millis(250), "what worked comes first");
+            assert!(begin.elapsed() < Duration::from_millis(900), "what worked comes first");
         }
         let node = node_at(bad.into_iter().chain([good]).collect());
         assert_eq!(dial(&node).await.unwrap().address, good);

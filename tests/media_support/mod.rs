@@ -26,7 +26,7 @@ use holdfast::{
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// Far beyond what any of this takes, so that a busy machine does not fail a test.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub fn settings() -> MediaSettings {
     MediaSettings {

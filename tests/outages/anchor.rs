@@ -67,7 +67,9 @@ impl Pair {
         for (page, id, running) in [(&self.publisher, "p1", "PUBLISHING"), (&self.player, "v1", "PLAYING")] {
             assert!(page.is_open(), "{what}: {}", page.summary());
             assert_eq!(page.statuses(id), [running], "{what}: {}", page.summary());
-            assert_eq!(page.remote_sdps(id), 1, "{what}: the same transport");
+            // Where this process gets no processor for seconds, a client leg is silent and is revived: the same
+            // transport with new credentials. Another answer would be another transport.
+            assert_eq!(page.remote_sdps(id) - page.revivals(id), 1, "{what}: the same transport");
             assert_eq!(page.session_callbacks(), 2, "{what}: {}", page.summary());
         }
         assert!(self.camera.stats().connected && !self.camera.stats().failed, "{what}");
@@ -127,7 +129,7 @@ fn from_and_to(numbers: &StreamStats) -> (&LegStats, &LegStats) {
 }
 
 async fn the_picture_goes_on(outage: Outage) {
-    let mut server = Server::start(json!({"pings": {"interval_ms": 200, "missed_max": 5}})).await;
+    let mut server = Server::start(json!({"pings": {"interval_ms": 200, "missed_max": 7}})).await;
     let proxy = anchor(server.address).await;
     let what = format!("{outage:?}");
     let pair = Pair::start(proxy.address(), &pool(), "cam").await;

@@ -23,8 +23,8 @@ pub async fn anchored_stream_waits_for_its_name(linger_ms: u64) {
     let proxy = anchor(server.address).await;
     let pair = Pair::start(proxy.address(), &pool(), "cam").await;
     let before: ClientStats = pair.screen.stats();
-    server.fault(json!({"fault": "drop"})).await;
     let struck = Instant::now();
+    server.fault(json!({"fault": "drop"})).await;
     pair.media_goes_on("the ghost is gone", &before).await;
     assert!(struck.elapsed() >= Duration::from_millis(linger_ms), "the ghost was there");
     pair.assert_unaware("ghost");
@@ -70,7 +70,7 @@ async fn after_a_network_change_the_old_session_gives_up_the_name() {
     let asked = Instant::now();
     new.publishing("p2", "cam").await;
     // Three seconds are promised; a busy machine may add to them. Missing pongs would take 20.
-    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(12), "{:?}", asked.elapsed());
     assert_eq!(new.statuses("p2"), ["PUBLISHING"], "{}", new.summary());
     let state = server.wait_for("one session", |state| state["now"]["sessions"] == 1).await;
     assert_eq!(state["now"]["publishes"], 1);

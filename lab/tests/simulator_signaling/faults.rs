@@ -122,7 +122,7 @@ async fn a_restart_forgets_everything() {
     let mut client = Client::establish(address).await;
     client.publish("a", "cam").await;
     let before = server.summary()["process"]["start_id"].clone();
-    commit(&server, json!({"fault": "restart", "down_ms": 300}));
+    commit(&server, json!({"fault": "restart", "down_ms": 1_500}));
     assert_eq!(client.end().await, Ended::Fin);
     wait_until("the port is closed", || std::net::TcpStream::connect(address).is_err()).await;
     wait_until("the port is open", || std::net::TcpStream::connect(address).is_ok()).await;

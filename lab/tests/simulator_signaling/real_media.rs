@@ -131,9 +131,12 @@ async fn a_freeze_stops_the_media_too() {
     server.fault(serde_json::from_value(json!({"fault": "freeze"})).unwrap()).unwrap();
     let pause = std::time::Duration::from_millis(300);
     // What was on its way before the freeze may still be counted.
-    publisher.quiet_for(pause).await;
-    let frozen = received();
-    publisher.quiet_for(pause).await;
+    let mut frozen = u64::MAX;
+    while received() != frozen {
+        frozen = received();
+        publisher.quiet_for(pause).await;
+    }
+    publisher.quiet_for(2 * pause).await;
     assert_eq!(received(), frozen);
     server.fault(serde_json::from_value(json!({"fault": "thaw"})).unwrap()).unwrap();
     wait_until("packets arrive again", || received() > frozen + 30).await;

@@ -101,7 +101,7 @@ async fn client_pings_are_answered_only_if_wanted() {
 
 #[tokio::test]
 async fn a_lost_session_holds_its_names_for_the_linger() {
-    let server = simulator(json!({"sessions": {"linger_ms": 400}})).await;
+    let server = simulator(json!({"sessions": {"linger_ms": 2_000}})).await;
     let mut player = Client::establish(server.address()).await;
     let mut lost = Client::establish(server.address()).await;
     lost.publish("a", "cam").await;
@@ -192,10 +192,10 @@ async fn a_stale_token_can_be_refused() {
 
 #[tokio::test]
 async fn get_user_data_can_be_late_or_missing() {
-    let server = simulator(json!({"sessions": {"user_data_delay_ms": 150}})).await;
+    let server = simulator(json!({"sessions": {"user_data_delay_ms": 600}})).await;
     let mut client = Client::dial(server.address()).await;
     client.send("connection", json!({})).await;
-    assert!(client.quiet_for(Duration::from_millis(100)).await);
+    assert!(client.quiet_for(Duration::from_millis(200)).await);
     client.established().await;
     server.switch(&json!({"withhold": ["getUserData"], "sessions": {"user_data_delay_ms": 0}})).unwrap();
     let mut client = Client::dial(server.address()).await;

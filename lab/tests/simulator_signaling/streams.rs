@@ -129,13 +129,13 @@ async fn a_delayed_message_is_overtaken() {
 
 #[tokio::test]
 async fn a_stop_during_a_slow_publish_leaves_nothing() {
-    let server = simulator(json!({"streams": {"publish_delay_ms": 100}})).await;
+    let server = simulator(json!({"streams": {"publish_delay_ms": 700}})).await;
     let mut client = Client::establish(server.address()).await;
     client.start("publishStream", "a", "cam").await;
     wait_until("the publish is pending", || server.summary()["now"]["streams_pending"] == 1).await;
     client.stop("unPublishStream", "a", "cam").await;
     assert_eq!(client.status_of("a").await["status"], "UNPUBLISHED");
-    assert!(client.quiet_for(Duration::from_millis(300)).await, "the answer of a stopped publish came");
+    assert!(client.quiet_for(Duration::from_millis(1_200)).await, "the answer of a stopped publish came");
     assert_eq!(server.summary()["now"]["publishes"], 0);
     assert_no_violation(&server);
 }
