@@ -6,7 +6,8 @@ import { nothingLeft, wellMannered } from '../harness/verdict.mjs';
 
 const DOWN_MS = 3_000;
 
-/** Starts the page, kills the server, lets the user act, brings the server back. */
+/** Starts the page, kills the server, lets the user act, brings the server back: what the user is answered meanwhile
+ * is the proxy's. */
 async function during(stage, act) {
   const scene = await twoWayStreaming.open(stage, 'proxy');
   await twoWayStreaming.start(scene);
@@ -35,9 +36,9 @@ export const CHOICES = [
     async play(stage) {
       const scene = await during(stage, async ({ tab }) => {
         await tab.click('publishBtn');
-        await tab.untilLabel('publishStatus', 'UNPUBLISHED', 3_000);
+        await tab.untilLabel('publishStatus', 'UNPUBLISHED');
         await tab.click('playBtn');
-        await tab.untilLabel('playStatus', 'STOPPED', 3_000);
+        await tab.untilLabel('playStatus', 'STOPPED');
       });
       await nothingReplayed(stage, { sessions: 1 });
       same(await scene.tab.labels('publishStatus'), ['PUBLISHING', 'UNPUBLISHED'], 'what the publisher was told');
@@ -51,7 +52,7 @@ export const CHOICES = [
     async play(stage) {
       const scene = await during(stage, async ({ tab }) => {
         await tab.click('connectBtn');
-        await tab.untilLabel('connectStatus', 'DISCONNECTED', 3_000);
+        await tab.untilLabel('connectStatus', 'DISCONNECTED');
       });
       await nothingReplayed(stage, { sessions: 0 });
       const { sockets } = await scene.tab.watch();
