@@ -12,13 +12,13 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::{
     LoadSettings, Scenario,
+    counters::{Counters, add, take},
     error::ClientEnd,
     incoming::Incoming,
     media::RunMedia,
     messages,
     socket::{Socket, Target},
     stream::Stream,
-    tally::{Tally, add, take},
     upstream::Outage,
 };
 
@@ -33,7 +33,7 @@ const NO_CODE: u16 = 1005;
 pub(super) struct Run {
     pub(super) settings: LoadSettings,
     pub(super) target: Target,
-    pub(super) tally: Tally,
+    pub(super) counters: Counters,
     /// Real media, if there is any.
     pub(super) media: Option<Arc<RunMedia>>,
     /// Per group of players: whether its stream is published.
@@ -59,17 +59,17 @@ pub(super) struct Client {
 
 /// Runs client `number` until the run stops or its socket ends.
 pub(super) async fn run(run: Arc<Run>, number: usize) {
-    add(&run.tally.started);
+    add(&run.counters.started);
     let begun = Instant::now();
     let connected = timeout(run.settings.connect_timeout, connect(&run, number)).await;
     let socket = match connected {
         Ok(Ok(socket)) => socket,
-        Ok(Err(end)) => return run.tally.error(&end),
-        Err(_) => return run.tally.error(&ClientEnd::TooSlow),
+        Ok(Err(end)) => return run.counters.error(&end),
+        Err(_) => return run.counters.error(&ClientEnd::TooSlow),
     };
-    run.tally.connect.record(begun.elapsed());
-    add(&run.tally.established);
-    add(&run.tally.open);
+    run.counters.connect.record(begun.elapsed());
+    add(&run.counters.established);
+    add(&run.counters.open);
     let mut client = Client::new(Arc::clone(&run), number, socket);
     match client.live().await {
         Ok(()) => {
@@ -78,10 +78,10 @@ pub(super) async fn run(run: Arc<Run>, number: usize) {
             let _ = client.socket.close(None).await;
         }
         Err(end) => {
-            take(&run.tally.open);
-            add(&run.tally.lost);
+            take(&run.counters.open);
+            add(&run.counters.lost);
             client.stream_lost();
-            run.tally.error(&end);
+            run.counters.error(&end);
         }
     }
 }
@@ -216,12 +216,12 @@ impl Client {
     }
 
     pub(super) async fn send(&mut self, text: String) -> Result<(), ClientEnd> {
-        add(&self.run.tally.sent);
+        add(&self.run.counters.sent);
         Ok(self.socket.send(Message::text(text)).await?)
     }
 
     async fn feed(&mut self, text: String) -> Result<(), ClientEnd> {
-        add(&self.run.tally.sent);
+        add(&self.run.counters.sent);
         Ok(self.socket.feed(Message::text(text)).await?)
     }
 
@@ -231,7 +231,7 @@ impl Client {
     ) -> Result<(), ClientEnd> {
         match message.ok_or(ClientEnd::Ended)?? {
             Message::Text(text) => {
-                add(&self.run.tally.received);
+                add(&self.run.counters.received);
                 self.heard(&Incoming::read(&text)?).await
             }
             Message::Close(frame) => {
@@ -242,14 +242,14 @@ impl Client {
     }
 
     async fn heard(&mut self, message: &Incoming<'_>) -> Result<(), ClientEnd> {
-        let tally = &self.run.tally;
+        let counters = &self.run.counters;
         match &*message.name {
             "ping" => {
-                add(&tally.pings);
+                add(&counters.pings);
                 self.send(messages::PONG.to_owned()).await
             }
             "getUserData" => {
-                add(&tally.established_again);
+                add(&counters.established_again);
                 Ok(())
             }
             "DataStatusEvent" => {
@@ -260,12 +260,12 @@ impl Client {
                 let arguments = message.arguments();
                 let sdp = arguments.text(1).unwrap_or_default();
                 if sdp.contains("\no=Holdfast ") {
-                    add(&self.run.tally.anchored);
+                    add(&self.run.counters.anchored);
                 }
                 if let Some(media) = self.awaits_description(&arguments)
                     && let Err(error) = media.apply_answer(sdp).await
                 {
-                    self.run.tally.error(&error);
+                    self.run.counters.error(&error);
                 }
                 Ok(())
             }
@@ -278,17 +278,17 @@ impl Client {
     }
 
     fn data_answered(&mut self, accepted: bool) {
-        let tally = &self.run.tally;
-        add(&tally.answered);
+        let counters = &self.run.counters;
+        add(&counters.answered);
         if let Some(due) = self.due.pop_front() {
-            tally.answer.record(due.elapsed());
+            counters.answer.record(due.elapsed());
         }
         if accepted {
             if let Some(since) = self.asks_since.take() {
-                tally.session_restored.record(since.elapsed());
+                counters.session_restored.record(since.elapsed());
             }
         } else {
-            add(&tally.answered_failed);
+            add(&counters.answered_failed);
             self.ask_at = self.asks_since.map(|_| Instant::now() + ASK_AGAIN);
         }
     }

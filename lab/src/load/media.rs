@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::{
     LoadSettings, Media,
+    counters::Times,
     summary::Percentiles,
-    tally::Times,
     upstream::Outage,
     webrtc_client::{
         ClientError, ClientOptions, ClientPool, ClientStats, Delays, PICTURE_STILL, PictureMoments,

@@ -6,6 +6,7 @@
 
 mod caller;
 mod client;
+mod counters;
 mod error;
 mod incoming;
 mod media;
@@ -14,7 +15,6 @@ mod settings;
 mod socket;
 mod stream;
 mod summary;
-mod tally;
 mod tls;
 mod upstream;
 pub mod webrtc_client;
@@ -37,9 +37,9 @@ pub use settings::{
 pub use summary::{Percentiles, Summary, UpstreamSummary};
 
 use client::Run;
+use counters::{Counters, read};
 use media::RunMedia;
 use socket::Target;
-use tally::{Tally, read};
 use upstream::{Control, Outage};
 
 /// How long the sockets may take to close at the end.
@@ -97,8 +97,9 @@ pub async fn run(
     let (outage, outage_seen) = watch::channel(Outage::default());
     let groups = if settings.players_per_stream > 0 { settings.group(settings.sessions) + 1 } else { 0 };
     let published = (0..groups).map(|_| watch::Sender::new(false)).collect();
-    let tally = Tally::new();
-    let run = Arc::new(Run { settings, target, tally, media, published, outage: outage_seen, stop: ended });
+    let counters = Counters::new();
+    let run =
+        Arc::new(Run { settings, target, counters, media, published, outage: outage_seen, stop: ended });
     let reporter = tokio::spawn(report(Arc::clone(&run), progress));
     let pictures = tokio::spawn(watch_pictures(Arc::clone(&run)));
     let begun = Instant::now();
@@ -135,10 +136,10 @@ async fn work(
     if let Some(control) = control {
         until_all_run(run).await;
         let note = |away: Duration| {
-            run.tally.outages_ms.lock().push(u64::try_from(away.as_millis()).unwrap_or(u64::MAX));
+            run.counters.outages_ms.lock().push(u64::try_from(away.as_millis()).unwrap_or(u64::MAX));
         };
         if let Err(error) = control.storm(&run.settings.outages, outage, note).await {
-            run.tally.error(&LoadError::from(error));
+            run.counters.error(&LoadError::from(error));
         }
     }
     sleep(run.settings.hold).await;
@@ -147,10 +148,10 @@ async fn work(
 /// Waits until every stream runs and every picture moves, or until that has taken too long: an outage
 /// before is no measurement.
 async fn until_all_run(run: &Run) {
-    let wanted = read(&run.tally.established);
+    let wanted = read(&run.counters.established);
     let patience = Instant::now() + run.settings.connect_timeout;
     let pictures_move = || run.media.as_ref().is_none_or(|media| media.moving_all());
-    while (read(&run.tally.running) < wanted || !pictures_move()) && Instant::now() < patience {
+    while (read(&run.counters.running) < wanted || !pictures_move()) && Instant::now() < patience {
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -179,19 +180,19 @@ async fn bring_clients(run: &Arc<Run>, clients: &mut JoinSet<()>) {
     let wanted = run.settings.sessions as u64;
     let patience = Instant::now() + run.settings.connect_timeout;
     // Nobody signals the last arrival; a run may well wait a tick for it.
-    while read(&run.tally.established) < wanted && Instant::now() < patience && !clients.is_empty() {
+    while read(&run.counters.established) < wanted && Instant::now() < patience && !clients.is_empty() {
         sleep(Duration::from_millis(20)).await;
         while clients.try_join_next().is_some() {}
     }
 }
 
 fn hint(run: &Run, elapsed: Duration) -> Option<String> {
-    if run.settings.media == Media::Signaling && read(&run.tally.anchored) > 0 {
+    if run.settings.media == Media::Signaling && read(&run.counters.anchored) > 0 {
         return Some(summary::ANCHORED_WITHOUT_MEDIA.to_owned());
     }
-    let nobody = read(&run.tally.established) == 0 && elapsed >= HINT_AFTER;
+    let nobody = read(&run.counters.established) == 0 && elapsed >= HINT_AFTER;
     nobody.then(|| {
-        let errors = run.tally.errors();
+        let errors = run.counters.errors();
         let why = errors.iter().max_by_key(|(_, count)| **count).map_or("no answer", |(kind, _)| kind);
         format!("no session is established yet ({why}): does the server behind it run?")
     })
@@ -205,11 +206,11 @@ async fn report(run: Arc<Run>, progress: impl Fn(Progress)) {
         ticks.tick().await;
         progress(Progress {
             elapsed: begun.elapsed(),
-            started: read(&run.tally.started),
-            open: read(&run.tally.open),
-            running: read(&run.tally.running),
-            received: read(&run.tally.received),
-            errors: run.tally.errors().values().sum(),
+            started: read(&run.counters.started),
+            open: read(&run.counters.open),
+            running: read(&run.counters.running),
+            received: read(&run.counters.received),
+            errors: run.counters.errors().values().sum(),
             pictures: run.media.as_ref().map(|media| media.moving()),
             upstream_is_down: run.outage.borrow().is_down(),
             hint: hint(&run, begun.elapsed()),

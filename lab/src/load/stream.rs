@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::{
     Scenario,
     client::Client,
+    counters::{add, take},
     error::ClientEnd,
     incoming::Arguments,
     messages,
-    tally::{add, take},
     webrtc_client::WebRtcClient,
 };
 
@@ -91,7 +91,7 @@ impl Client {
             return Ok(());
         }
         self.stream.state = State::Stopping;
-        take(&self.run.tally.running);
+        take(&self.run.counters.running);
         let id = messages::stream_id(self.number, self.stream.tries);
         let name = messages::stream_name(self.stream.group);
         self.send(messages::unpublish(&id, &name)).await
@@ -100,7 +100,7 @@ impl Client {
     /// The socket is gone, and the stream with it.
     pub(super) fn stream_lost(&mut self) {
         if self.stream.state == State::Running {
-            take(&self.run.tally.running);
+            take(&self.run.counters.running);
         }
         self.end_stream();
     }
@@ -128,23 +128,23 @@ impl Client {
     }
 
     fn stream_runs(&mut self) {
-        let tally = &self.run.tally;
+        let counters = &self.run.counters;
         self.stream.state = State::Running;
-        add(&tally.running);
+        add(&counters.running);
         let took = self.stream.asked_at.elapsed();
         if self.stream.publishes {
-            add(&tally.publishing);
-            tally.publish.record(took);
+            add(&counters.publishing);
+            counters.publish.record(took);
             self.tell_players(true);
         } else {
-            add(&tally.playing);
-            tally.play.record(took);
+            add(&counters.playing);
+            counters.play.record(took);
         }
         if let Some(failed) = self.stream.failed_at.take() {
-            add(&tally.back);
-            tally.restore.record(failed.elapsed());
+            add(&counters.back);
+            counters.restore.record(failed.elapsed());
             if let Some(listening) = self.run.outage.borrow().listening {
-                tally.stream_restored.record(listening.elapsed());
+                counters.stream_restored.record(listening.elapsed());
             }
         }
         self.plan_next_cycle();
@@ -158,14 +158,14 @@ impl Client {
     }
 
     fn stream_failed(&mut self) {
-        let tally = &self.run.tally;
+        let counters = &self.run.counters;
         let now = Instant::now();
         if self.stream.state == State::Running {
-            add(&tally.reported);
-            take(&tally.running);
+            add(&counters.reported);
+            take(&counters.running);
             self.stream.failed_at = Some(now);
         } else {
-            add(&tally.refused);
+            add(&counters.refused);
         }
         self.end_stream();
         if self.run.settings.scenario == Scenario::Storm {

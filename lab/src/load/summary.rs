@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::{
     Media,
     client::Run,
+    counters::read,
     media::{MediaSummary, RunMedia},
-    tally::read,
 };
 
 /// Percentiles of a kind of time, in milliseconds.
@@ -124,38 +124,38 @@ pub(super) const ANCHORED_WITHOUT_MEDIA: &str = "these streams are anchored by H
 
 impl Summary {
     pub(super) fn of(run: &Run, measured: Duration) -> Self {
-        let tally = &run.tally;
+        let counters = &run.counters;
         let seconds = measured.as_secs_f64();
-        let (sent, received) = (read(&tally.sent), read(&tally.received));
+        let (sent, received) = (read(&counters.sent), read(&counters.received));
         let media = run.media.as_deref();
         Self {
-            started: read(&tally.started),
-            established: read(&tally.established),
-            survived: read(&tally.open),
-            lost: read(&tally.lost),
-            established_again: read(&tally.established_again),
-            publishing: read(&tally.publishing),
-            playing: read(&tally.playing),
-            reported: read(&tally.reported),
-            back: read(&tally.back),
-            refused: read(&tally.refused),
-            running: read(&tally.running),
+            started: read(&counters.started),
+            established: read(&counters.established),
+            survived: read(&counters.open),
+            lost: read(&counters.lost),
+            established_again: read(&counters.established_again),
+            publishing: read(&counters.publishing),
+            playing: read(&counters.playing),
+            reported: read(&counters.reported),
+            back: read(&counters.back),
+            refused: read(&counters.refused),
+            running: read(&counters.running),
             sent,
             received,
-            answered: read(&tally.answered),
-            answered_failed: read(&tally.answered_failed),
+            answered: read(&counters.answered),
+            answered_failed: read(&counters.answered_failed),
             messages_per_s: if seconds > 0.0 { (sent + received) as f64 / seconds } else { 0.0 },
-            errors: tally.errors(),
-            connect: tally.connect.percentiles(),
-            answer: tally.answer.percentiles(),
-            publish: tally.publish.percentiles(),
-            play: tally.play.percentiles(),
-            restore: tally.restore.percentiles(),
+            errors: counters.errors(),
+            connect: counters.connect.percentiles(),
+            answer: counters.answer.percentiles(),
+            publish: counters.publish.percentiles(),
+            play: counters.play.percentiles(),
+            restore: counters.restore.percentiles(),
             media: media.map(RunMedia::summary),
             upstream: run.settings.upstream.as_ref().map(|_| UpstreamSummary {
-                outages_ms: tally.outages_ms.lock().clone(),
-                session_restored: tally.session_restored.percentiles(),
-                stream_restored: tally.stream_restored.percentiles(),
+                outages_ms: counters.outages_ms.lock().clone(),
+                session_restored: counters.session_restored.percentiles(),
+                stream_restored: counters.stream_restored.percentiles(),
                 picture_restored: media.map(|media| media.restored.percentiles()).unwrap_or_default(),
             }),
             seconds,
@@ -191,7 +191,7 @@ impl Summary {
 }
 
 fn notes(run: &Run) -> Vec<String> {
-    let without_media = run.settings.media == Media::Signaling && read(&run.tally.anchored) > 0;
+    let without_media = run.settings.media == Media::Signaling && read(&run.counters.anchored) > 0;
     if without_media { vec![ANCHORED_WITHOUT_MEDIA.to_owned()] } else { Vec::new() }
 }
 

@@ -16,9 +16,9 @@ use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, 
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::hub::Hub;
-use super::tally::{Handshake, ViolationKind, count};
-use super::wire::{Cut, Tap, TappedTcp, Wire};
+use super::byte_stream::{BreakableTcp, Breaker, ByteStream, Cut};
+use super::counters::{Handshake, ViolationKind, count};
+use super::shared::Shared;
 use super::world::{Connection, ConnectionId, Outbox, Outgoing, Role};
 
 /// How long a silent connection is kept after its session ended, so that the client learns nothing.
@@ -45,65 +45,65 @@ enum End {
 
 /// Serves one accepted TCP connection.
 pub(super) async fn serve(
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     tcp: TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
     tls: Option<TlsAcceptor>,
 ) {
-    let Some((id, tap, queue)) = enter(&hub, peer, local) else { return };
-    let settings = hub.world().settings.clone();
+    let Some((id, breaker, queue)) = enter(&shared, peer, local) else { return };
+    let settings = shared.world().settings.clone();
     let shaken = async {
         tokio::time::sleep(settings.handshake.delay).await;
-        hub.thawed().await;
-        shake_hands(&hub, id, TappedTcp::new(tcp, tap.clone()), tls).await
+        shared.thawed().await;
+        shake_hands(&shared, id, BreakableTcp::new(tcp, breaker.clone()), tls).await
     };
     let too_late = async {
         tokio::time::sleep(settings.limits.handshake_time_max).await;
         // Who is cut off from us must not hear of our impatience.
-        tap.healed().await;
+        breaker.healed().await;
     };
     let socket = tokio::select! {
         shaken = shaken => shaken,
         () = too_late => None,
-        _ = tap.ordered() => None,
+        _ = breaker.ordered() => None,
     };
     let Some(socket) = socket else {
-        let mut world = hub.world();
+        let mut world = shared.world();
         world.connections.remove(&id);
-        world.tally.broken_handshakes += 1;
+        world.counters.broken_handshakes += 1;
         return;
     };
     let (mut sink, mut stream) = socket.split();
     let end = tokio::select! {
         biased;
-        cut = tap.ordered() => End::Cut(cut),
-        end = read(&hub, id, &mut stream) => end,
+        cut = breaker.ordered() => End::Cut(cut),
+        end = read(&shared, id, &mut stream) => end,
         end = write(&mut sink, queue) => end,
-        () = ping(&hub, id) => End::Silent,
+        () = ping(&shared, id) => End::Silent,
     };
     let Ok(socket) = sink.reunite(stream) else { return };
-    finish(&hub, id, &tap, socket, end).await;
+    finish(&shared, id, &breaker, socket, end).await;
 }
 
 /// Makes the connection known; none when there are too many.
 fn enter(
-    hub: &Hub,
+    shared: &Shared,
     peer: SocketAddr,
     local: SocketAddr,
-) -> Option<(ConnectionId, Arc<Tap>, mpsc::Receiver<Outgoing>)> {
-    let hole = hub.holes_for_newcomers.load(Ordering::SeqCst);
-    let tap = Tap::new(hub.frozen_flag.clone(), hole);
-    let mut world = hub.world();
-    world.tally.dialled(Instant::now());
+) -> Option<(ConnectionId, Arc<Breaker>, mpsc::Receiver<Outgoing>)> {
+    let hole = shared.holes_for_newcomers.load(Ordering::SeqCst);
+    let breaker = Breaker::new(shared.frozen_flag.clone(), hole);
+    let mut world = shared.world();
+    world.counters.dialled(Instant::now());
     if world.connections.len() >= world.settings.limits.connections_max {
-        world.tally.over_limit += 1;
+        world.counters.over_limit += 1;
         return None;
     }
     let (sender, queue) = mpsc::channel(world.settings.limits.queue_max.max(1));
     let id = world.number();
     let connection = Connection {
-        outbox: Outbox { queue: sender, tap: tap.clone() },
+        outbox: Outbox { queue: sender, breaker: breaker.clone() },
         peer,
         local,
         role: Role::New,
@@ -114,26 +114,26 @@ fn enter(
         ended_by_us: false,
     };
     world.connections.insert(id, connection);
-    Some((id, tap, queue))
+    Some((id, breaker, queue))
 }
 
 async fn shake_hands(
-    hub: &Hub,
+    shared: &Shared,
     id: ConnectionId,
-    tcp: TappedTcp,
+    tcp: BreakableTcp,
     tls: Option<TlsAcceptor>,
-) -> Option<WebSocketStream<Wire>> {
+) -> Option<WebSocketStream<ByteStream>> {
     let wire = match tls {
-        None => Wire::Plain(tcp),
+        None => ByteStream::Plain(tcp),
         Some(tls) => match tls.accept(tcp).await {
-            Ok(stream) => Wire::Tls(Box::new(stream)),
+            Ok(stream) => ByteStream::Tls(Box::new(stream)),
             Err(error) => {
                 tracing::debug!(%error, "TLS handshake failed");
                 return None;
             }
         },
     };
-    let message_bytes_max = hub.world().settings.limits.message_bytes_max;
+    let message_bytes_max = shared.world().settings.limits.message_bytes_max;
     // The defaults cost more than 250 KiB per connection.
     let config = WebSocketConfig::default()
         .read_buffer_size(4 << 10)
@@ -142,7 +142,7 @@ async fn shake_hands(
         .max_frame_size(Some(message_bytes_max));
     #[allow(clippy::result_large_err)] // The library's signature.
     let judge = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-        hub.world().judge_handshake(id, request, response).map_err(|refusal| *refusal)
+        shared.world().judge_handshake(id, request, response).map_err(|refusal| *refusal)
     };
     match tokio_tungstenite::accept_hdr_async_with_config(wire, judge, Some(config)).await {
         Ok(socket) => Some(socket),
@@ -153,15 +153,19 @@ async fn shake_hands(
     }
 }
 
-async fn read(hub: &Hub, id: ConnectionId, stream: &mut SplitStream<WebSocketStream<Wire>>) -> End {
+async fn read(
+    shared: &Shared,
+    id: ConnectionId,
+    stream: &mut SplitStream<WebSocketStream<ByteStream>>,
+) -> End {
     loop {
         match stream.next().await {
-            Some(Ok(Message::Text(text))) => hub.world().receive(id, text.as_str()),
+            Some(Ok(Message::Text(text))) => shared.world().receive(id, text.as_str()),
             Some(Ok(Message::Binary(bytes))) => {
                 let detail = format!("{} bytes", bytes.len());
-                hub.world().violation(id, ViolationKind::BinaryMessage, detail);
+                shared.world().violation(id, ViolationKind::BinaryMessage, detail);
             }
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => hub.world().tally.control_frames += 1,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => shared.world().counters.control_frames += 1,
             Some(Ok(Message::Close(frame))) => {
                 // Lets the library write its answer before the stream is dropped.
                 let rest = async { while let Some(Ok(_)) = stream.next().await {} };
@@ -189,7 +193,7 @@ fn protocol_end(error: Error) -> End {
 }
 
 async fn write(
-    sink: &mut SplitSink<WebSocketStream<Wire>, Message>,
+    sink: &mut SplitSink<WebSocketStream<ByteStream>, Message>,
     mut queue: mpsc::Receiver<Outgoing>,
 ) -> End {
     const BATCH_MAX: usize = 64;
@@ -226,26 +230,32 @@ async fn write(
 }
 
 /// Sends pings at the interval that is set; ends when the client is silent for too long.
-async fn ping(hub: &Hub, id: ConnectionId) {
+async fn ping(shared: &Shared, id: ConnectionId) {
     /// How often a switched-off interval is looked at again.
     const IDLE: Duration = Duration::from_secs(3600);
     loop {
-        let interval = hub.world().settings.pings.interval;
+        let interval = shared.world().settings.pings.interval;
         let interval = if interval.is_zero() { IDLE } else { interval };
         tokio::select! {
             () = tokio::time::sleep(interval) => {
-                if !hub.is_frozen() && !hub.world().ping(id) {
+                if !shared.is_frozen() && !shared.world().ping(id) {
                     return;
                 }
             }
-            () = hub.switched.notified() => {}
+            () = shared.switched.notified() => {}
         }
     }
 }
 
-async fn finish(hub: &Hub, id: ConnectionId, tap: &Arc<Tap>, socket: WebSocketStream<Wire>, end: End) {
+async fn finish(
+    shared: &Shared,
+    id: ConnectionId,
+    breaker: &Arc<Breaker>,
+    socket: WebSocketStream<ByteStream>,
+    end: End,
+) {
     {
-        let mut world = hub.world();
+        let mut world = shared.world();
         let keys_max = world.settings.limits.keys_max;
         let by_us = world.connections.get(&id).is_none_or(|socket| socket.ended_by_us);
         let key = match &end {
@@ -256,23 +266,23 @@ async fn finish(hub: &Hub, id: ConnectionId, tap: &Arc<Tap>, socket: WebSocketSt
             End::Protocol(_) => "client broke the protocol".to_owned(),
             End::ByUs | End::Silent | End::Cut(_) => "by us".to_owned(),
         };
-        count(&mut world.tally.ends, &key, keys_max);
+        count(&mut world.counters.ends, &key, keys_max);
         if let End::Protocol(error) = &end {
             world.violation(id, ViolationKind::WebSocketProtocol, error.clone());
         }
         world.connection_ended(id, matches!(end, End::Closed(_)) && !by_us);
-        if tap.is_hole() && !matches!(end, End::Cut(_)) {
-            world.limbo.push(tap.clone());
+        if breaker.is_hole() && !matches!(end, End::Cut(_)) {
+            world.limbo.push(breaker.clone());
         }
     }
     let wire = socket.into_inner();
-    if tap.is_hole() && !matches!(end, End::Cut(_)) {
+    if breaker.is_hole() && !matches!(end, End::Cut(_)) {
         tokio::select! {
-            () = tap.healed() => {}
-            _ = tap.ordered() => {}
+            () = breaker.healed() => {}
+            _ = breaker.ordered() => {}
             () = tokio::time::sleep(LIMBO_TIME_MAX) => {}
         }
-        hub.world().limbo.retain(|other| !Arc::ptr_eq(other, tap));
+        shared.world().limbo.retain(|other| !Arc::ptr_eq(other, breaker));
         wire.end(Cut::Reset).await;
         return;
     }

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 pub use client::{ControlError, ControlPort};
 
 use super::faults::Fault;
-use super::hub::Hub;
+use super::shared::Shared;
 use connections::Connections;
 
 /// Largest body of a request. A raw message to send may be large.
@@ -27,13 +27,13 @@ const BODY_BYTES_MAX: usize = 32 << 20;
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Serves requests until the task is aborted.
-pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener) {
+pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
     let mut connections = Connections::default();
     loop {
         match listener.accept().await {
             Ok((tcp, _)) => {
-                let hub = hub.clone();
-                connections.add(tcp, move |request| answer(hub.clone(), request));
+                let shared = shared.clone();
+                connections.add(tcp, move |request| answer(shared.clone(), request));
             }
             Err(error) => {
                 tracing::warn!(%error, "accepting on the control port pauses");
@@ -43,7 +43,7 @@ pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener) {
     }
 }
 
-async fn answer(hub: Arc<Hub>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     if guard::is_foreign(&parts.uri, &parts.headers) {
         let why = "pages of other sites are not served here: ask by an address of loopback";
@@ -53,13 +53,13 @@ async fn answer(hub: Arc<Hub>, request: Request<Incoming>) -> Response<Full<Byte
     let result = match (&parts.method, path) {
         (&Method::GET, "/") => Ok(index()),
         (&Method::GET, "/health") => Ok(json!({"ok": true})),
-        (&Method::GET, "/state") => Ok(hub.state()),
-        (&Method::GET, "/summary") => Ok(hub.summary()),
-        (&Method::GET, "/violations") => Ok(hub.world().violations.state()),
-        (&Method::GET, "/journal") => Ok(json!(hub.world().journal.entries)),
-        (&Method::GET, "/settings") => serde_json::to_value(&*hub.world().settings).map_err(bad_request),
-        (&Method::POST, "/fault") => commit(&hub, body).await,
-        (&Method::POST, "/switch") => switch(&hub, body).await,
+        (&Method::GET, "/state") => Ok(shared.state()),
+        (&Method::GET, "/summary") => Ok(shared.summary()),
+        (&Method::GET, "/violations") => Ok(shared.world().violations.state()),
+        (&Method::GET, "/journal") => Ok(json!(shared.world().journal.entries)),
+        (&Method::GET, "/settings") => serde_json::to_value(&*shared.world().settings).map_err(bad_request),
+        (&Method::POST, "/fault") => commit(&shared, body).await,
+        (&Method::POST, "/switch") => switch(&shared, body).await,
         (
             _,
             "/" | "/health" | "/state" | "/summary" | "/violations" | "/journal" | "/settings" | "/fault"
@@ -93,15 +93,15 @@ async fn read(body: Incoming) -> Result<Value, Refusal> {
     serde_json::from_slice(&body.to_bytes()).map_err(bad_request)
 }
 
-async fn commit(hub: &Arc<Hub>, body: Incoming) -> Result<Value, Refusal> {
+async fn commit(shared: &Arc<Shared>, body: Incoming) -> Result<Value, Refusal> {
     let fault: Fault = serde_json::from_value(read(body).await?).map_err(bad_request)?;
-    hub.fault(fault).map_err(|error| (StatusCode::CONFLICT, error.to_string()))
+    shared.fault(fault).map_err(|error| (StatusCode::CONFLICT, error.to_string()))
 }
 
-async fn switch(hub: &Arc<Hub>, body: Incoming) -> Result<Value, Refusal> {
+async fn switch(shared: &Arc<Shared>, body: Incoming) -> Result<Value, Refusal> {
     let changes = read(body).await?;
-    hub.switch(&changes).map_err(bad_request)?;
-    serde_json::to_value(&*hub.world().settings).map_err(bad_request)
+    shared.switch(&changes).map_err(bad_request)?;
+    serde_json::to_value(&*shared.world().settings).map_err(bad_request)
 }
 
 fn index() -> Value {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::tally::{ViolationKind, count};
+use super::counters::{ViolationKind, count};
 use super::world::{ConnectionId, Role, SessionNumber, World};
 
 /// The one argument of a message.
@@ -39,7 +39,7 @@ impl World {
             self.violation(connection, ViolationKind::MalformedEnvelope, "no message name".to_owned());
             return;
         };
-        count(&mut self.tally.asked, &verb, self.settings.limits.keys_max);
+        count(&mut self.counters.asked, &verb, self.settings.limits.keys_max);
         match role {
             Role::Spent => {}
             Role::Media(_) => self.receive_on_media_socket(connection, &verb),

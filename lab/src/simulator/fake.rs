@@ -139,7 +139,7 @@ fn write_section(
 }
 
 fn header() -> String {
-    let version = super::tally::unix_ms();
+    let version = super::counters::unix_ms();
     format!("v=0\r\no=Flashphoner 0 {version} IN IP4 127.0.0.1\r\ns=Flashphoner/1.0\r\n")
 }
 

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::backend::Backend;
-use super::hub::{Doors, Hub};
-use super::tally::{Tally, Violations};
-use super::whom::{StreamChoice, Whom};
-use super::wire::Cut;
+use super::byte_stream::Cut;
+use super::choice::{ConnectionChoice, StreamChoice};
+use super::counters::{Counters, Violations};
+use super::shared::{Doors, Shared};
 use super::world::{Outgoing, World};
 
 /// A fault or event, as `POST /fault` takes it: `{"fault": "drop", "how": "fin"}`.
@@ -25,7 +25,7 @@ pub enum Fault {
         how: Cut,
         /// Which ones.
         #[serde(default)]
-        whom: Whom,
+        whom: ConnectionChoice,
     },
     /// Sessions end, their streams with them, and their connections are cut.
     KillSessions {
@@ -34,7 +34,7 @@ pub enum Fault {
         how: Cut,
         /// Which ones.
         #[serde(default)]
-        whom: Whom,
+        whom: ConnectionChoice,
     },
     /// Connections are closed with a close frame.
     Close {
@@ -45,7 +45,7 @@ pub enum Fault {
         reason: String,
         /// Which ones.
         #[serde(default)]
-        whom: Whom,
+        whom: ConnectionChoice,
         /// Their sessions linger as the settings say instead of ending.
         #[serde(default)]
         keep_sessions: bool,
@@ -54,7 +54,7 @@ pub enum Fault {
     BlackHole {
         /// Which ones.
         #[serde(default)]
-        whom: Whom,
+        whom: ConnectionChoice,
         /// What new connections find meanwhile.
         #[serde(default)]
         newcomers: Newcomers,
@@ -108,7 +108,7 @@ pub enum Fault {
     Send {
         /// To whom.
         #[serde(default)]
-        whom: Whom,
+        whom: ConnectionChoice,
         /// Its name.
         message: String,
         /// Its `data`.
@@ -119,7 +119,7 @@ pub enum Fault {
     SendRaw {
         /// To whom.
         #[serde(default)]
-        whom: Whom,
+        whom: ConnectionChoice,
         /// The text.
         text: String,
     },
@@ -127,7 +127,7 @@ pub enum Fault {
     IncomingCall {
         /// For whom; the first session that fits.
         #[serde(default)]
-        whom: Whom,
+        whom: ConnectionChoice,
         /// Who calls.
         caller: String,
         /// The call's id; default: a new one.
@@ -181,7 +181,7 @@ pub enum FaultError {
     Media(String),
 }
 
-impl Hub {
+impl Shared {
     /// Commits a fault; the answer says how many it struck.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ impl Hub {
         let struck = match fault {
             Fault::Freeze { for_ms } => {
                 self.set_frozen(true);
-                self.undo_after(for_ms, |hub| hub.set_frozen(false));
+                self.undo_after(for_ms, |shared| shared.set_frozen(false));
                 1
             }
             Fault::Thaw => {
@@ -200,7 +200,7 @@ impl Hub {
             }
             Fault::StopListening { for_ms } => {
                 self.doors.send_replace(Doors::Shut);
-                self.undo_after(for_ms, |hub| hub.open_doors());
+                self.undo_after(for_ms, |shared| shared.open_doors());
                 1
             }
             Fault::Listen => {
@@ -234,11 +234,11 @@ impl Hub {
 
     fn undo_after(self: &Arc<Self>, ms: Option<u64>, undo: impl FnOnce(&Self) + Send + 'static) {
         let Some(ms) = ms else { return };
-        let hub = Arc::downgrade(self);
+        let shared = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(ms)).await;
-            if let Some(hub) = hub.upgrade() {
-                undo(&hub);
+            if let Some(shared) = shared.upgrade() {
+                undo(&shared);
             }
         });
     }
@@ -253,7 +253,7 @@ impl Hub {
         });
     }
 
-    fn black_hole(&self, whom: &Whom, newcomers: Newcomers) -> usize {
+    fn black_hole(&self, whom: &ConnectionChoice, newcomers: Newcomers) -> usize {
         match newcomers {
             Newcomers::Served => {}
             Newcomers::Silent => self.holes_for_newcomers.store(true, Ordering::SeqCst),
@@ -264,7 +264,7 @@ impl Hub {
         let world = self.world();
         let ids = world.connections_of(whom);
         for connection in ids.iter().filter_map(|id| world.connections.get(id)) {
-            connection.outbox.tap.set_hole(true);
+            connection.outbox.breaker.set_hole(true);
         }
         ids.len()
     }
@@ -275,9 +275,11 @@ impl Hub {
         let world = self.world();
         world.backend.set_network(&world.settings, false);
         let mut healed = 0;
-        for tap in world.connections.values().map(|connection| &connection.outbox.tap).chain(&world.limbo) {
-            healed += usize::from(tap.is_hole());
-            tap.set_hole(false);
+        for breaker in
+            world.connections.values().map(|connection| &connection.outbox.breaker).chain(&world.limbo)
+        {
+            healed += usize::from(breaker.is_hole());
+            breaker.set_hole(false);
         }
         healed
     }
@@ -301,17 +303,17 @@ impl Hub {
         }
         if burst_gap_ms == 0 {
             let ended = self.end_process(end)?;
-            self.undo_after(Some(down_ms), |hub| hub.open_doors());
+            self.undo_after(Some(down_ms), |shared| shared.open_doors());
             return Ok(json!({"struck": ended, "burst": burst}));
         }
-        let hub = Arc::downgrade(self);
+        let shared = Arc::downgrade(self);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(burst_gap_ms)).await;
-            let Some(hub) = hub.upgrade() else { return };
-            if let Err(error) = hub.end_process(end) {
+            let Some(shared) = shared.upgrade() else { return };
+            if let Err(error) = shared.end_process(end) {
                 tracing::error!(%error, "the simulated restart failed");
             }
-            hub.undo_after(Some(down_ms), |hub| hub.open_doors());
+            shared.undo_after(Some(down_ms), |shared| shared.open_doors());
         });
         Ok(json!({"burst": burst}))
     }
@@ -331,8 +333,8 @@ impl Hub {
             };
             // A silent connection would never write its end, and one whose handshake is not done
             // has nobody to read the queue.
-            if !queued || connection.outbox.tap.is_hole() || connection.handshake.status == 0 {
-                connection.outbox.tap.cut(Cut::Reset);
+            if !queued || connection.outbox.breaker.is_hole() || connection.handshake.status == 0 {
+                connection.outbox.breaker.cut(Cut::Reset);
             }
         }
         let backend =
@@ -345,7 +347,7 @@ impl Hub {
     pub(super) fn cut_all(&self, how: Cut) {
         let world = self.world();
         for connection in world.connections.values() {
-            connection.outbox.tap.cut(how);
+            connection.outbox.breaker.cut(how);
         }
     }
 
@@ -449,12 +451,12 @@ impl World {
                 count
             }
             Fault::ResetCounters => {
-                self.tally = Tally::default();
+                self.counters = Counters::default();
                 self.violations = Violations::default();
                 self.journal.entries.clear();
                 1
             }
-            // Taken by the hub.
+            // Carried out before, outside of the world.
             _ => 0,
         })
     }

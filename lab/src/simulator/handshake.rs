@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use http::{HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
+use super::counters::{Handshake, count, unix_ms};
 use super::settings::HandshakeSettings;
-use super::tally::{Handshake, count, unix_ms};
 use super::world::{ConnectionId, World};
 
 impl World {
@@ -37,13 +37,13 @@ impl World {
         }
         self.handshakes.push_back(handshake.clone());
         if status != StatusCode::SWITCHING_PROTOCOLS {
-            count(&mut self.tally.refused, status.as_str(), settings.limits.keys_max);
+            count(&mut self.counters.refused, status.as_str(), settings.limits.keys_max);
             return Err(Box::new(refusal(status, settings.handshake.retry_after_s)));
         }
         if let Some(socket) = self.connections.get_mut(&connection) {
             socket.handshake = handshake;
         }
-        self.tally.handshakes += 1;
+        self.counters.handshakes += 1;
         let additions = [
             (header::SEC_WEBSOCKET_EXTENSIONS, &settings.handshake.answer_extension),
             (header::SEC_WEBSOCKET_PROTOCOL, &settings.handshake.answer_protocol),

@@ -2,10 +2,10 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
+use super::counters::ViolationKind;
 use super::dispatch::{Argument, text};
-use super::hub::Hub;
 use super::settings::StreamVerb;
-use super::tally::ViolationKind;
+use super::shared::Shared;
 use super::world::{ConnectionId, Outbox, Outgoing, Progress, Role, SessionNumber, World};
 
 impl World {
@@ -79,7 +79,7 @@ impl World {
     }
 
     fn feed_media_socket(&mut self, id: &str, socket: ConnectionId) {
-        let Some(hub) = self.hub.upgrade() else { return };
+        let Some(shared) = self.shared.upgrade() else { return };
         let Some(outbox) = self.connections.get(&socket).map(|socket| socket.outbox.clone()) else { return };
         let Some(stream) = self.streams.get_mut(id) else { return };
         stream.media_socket = Some(socket);
@@ -88,7 +88,7 @@ impl World {
             tokio::spawn(pass_records(records, outbox))
         } else {
             let form = if stream.provider == "MSE" { FakeForm::Mse } else { FakeForm::WsPlayer };
-            tokio::spawn(make_records(hub, outbox, form, self.epoch))
+            tokio::spawn(make_records(shared, outbox, form, self.epoch))
         };
         stream.feed = Some(feed.abort_handle());
     }
@@ -109,14 +109,15 @@ enum FakeForm {
 }
 
 /// Counts into the socket, so that a test can see what was lost at a splice.
-async fn make_records(hub: std::sync::Arc<Hub>, outbox: Outbox, form: FakeForm, epoch: u64) {
-    let interval = hub.world().settings.streams.fake_frame_interval.max(std::time::Duration::from_millis(1));
+async fn make_records(shared: std::sync::Arc<Shared>, outbox: Outbox, form: FakeForm, epoch: u64) {
+    let interval =
+        shared.world().settings.streams.fake_frame_interval.max(std::time::Duration::from_millis(1));
     let step = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for counter in 0_u32.. {
         ticks.tick().await;
-        hub.thawed().await;
+        shared.thawed().await;
         let record = match form {
             FakeForm::Mse => mse_record(counter, step, epoch),
             FakeForm::WsPlayer => wsplayer_record(counter, step),
@@ -124,7 +125,7 @@ async fn make_records(hub: std::sync::Arc<Hub>, outbox: Outbox, form: FakeForm, 
         if outbox.queue.send(Outgoing::Binary(record)).await.is_err() {
             return;
         }
-        hub.world().tally.fake_records += 1;
+        shared.world().counters.fake_records += 1;
     }
 }
 

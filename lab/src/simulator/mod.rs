@@ -3,14 +3,16 @@
 //! clients do. It is a tool for tests and trials and must not be used by the proxy itself.
 
 mod backend;
+mod byte_stream;
+mod choice;
 mod connection;
 mod control;
+mod counters;
 mod dispatch;
 mod durations;
 mod fake;
 mod faults;
 mod handshake;
-mod hub;
 pub mod media;
 mod media_socket;
 mod record;
@@ -20,12 +22,10 @@ mod rooms;
 mod server;
 mod session;
 mod settings;
+mod shared;
 mod sip;
 mod state;
 mod streams;
-mod tally;
-mod whom;
-mod wire;
 mod world;
 
 use std::io;
@@ -35,7 +35,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
+pub use byte_stream::Cut;
+pub use choice::{ConnectionChoice, StreamChoice};
 pub use control::{ControlError, ControlPort};
+pub use counters::{JournalEntry, Violation, ViolationKind};
 pub use faults::{Fault, FaultError, Newcomers};
 pub use media::{AnswerShape, VideoCodec};
 pub use settings::{
@@ -43,12 +46,9 @@ pub use settings::{
     PingSettings, ResumeMode, SessionSettings, SimulatorLimits, SimulatorSettings, SimulatorTls, SipSettings,
     SnapshotMode, StreamRefusal, StreamSettings, StreamVerb, VersionOrder,
 };
-pub use tally::{JournalEntry, Violation, ViolationKind};
-pub use whom::{StreamChoice, Whom};
-pub use wire::Cut;
 
 use backend::Backend;
-use hub::{Doors, Hub};
+use shared::{Doors, Shared};
 
 /// A listener, or an error that names its address.
 fn bound(address: SocketAddr) -> io::Result<TcpListener> {
@@ -58,7 +58,7 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
 /// A running simulated server.
 #[derive(Debug)]
 pub struct Simulator {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
     control_address: Option<SocketAddr>,
@@ -74,9 +74,9 @@ impl Simulator {
     pub async fn start(settings: SimulatorSettings) -> io::Result<Self> {
         let backend = Backend::start(&settings)?;
         let (listen, tls, control) = (settings.listen.clone(), settings.tls.clone(), settings.control);
-        let hub = Hub::new(settings, backend);
+        let shared = Shared::new(settings, backend);
         let mut simulator = Self {
-            hub: hub.clone(),
+            shared: shared.clone(),
             addresses: Vec::new(),
             tls_addresses: Vec::new(),
             control_address: None,
@@ -87,7 +87,7 @@ impl Simulator {
             let listener = bound(address)?;
             let local = listener.local_addr()?;
             simulator.addresses.push(local);
-            simulator.listeners.push(tokio::spawn(server::run(hub.clone(), listener, local, None)));
+            simulator.listeners.push(tokio::spawn(server::run(shared.clone(), listener, local, None)));
         }
         if let Some(tls) = tls {
             let acceptor = server::tls_acceptor(&tls)?;
@@ -95,14 +95,14 @@ impl Simulator {
                 let listener = bound(address)?;
                 let local = listener.local_addr()?;
                 simulator.tls_addresses.push(local);
-                let run = server::run(hub.clone(), listener, local, Some(acceptor.clone()));
+                let run = server::run(shared.clone(), listener, local, Some(acceptor.clone()));
                 simulator.listeners.push(tokio::spawn(run));
             }
         }
         if let Some(address) = control {
             let listener = bound(address)?;
             simulator.control_address = Some(listener.local_addr()?);
-            simulator.control = Some(tokio::spawn(control::run(hub, listener)));
+            simulator.control = Some(tokio::spawn(control::run(shared, listener)));
         }
         Ok(simulator)
     }
@@ -136,25 +136,25 @@ impl Simulator {
     /// Everything known, as on `GET /state` of the control port.
     #[must_use]
     pub fn state(&self) -> Value {
-        self.hub.state()
+        self.shared.state()
     }
 
     /// The counters alone, as on `GET /summary`: cheap with thousands of sessions.
     #[must_use]
     pub fn summary(&self) -> Value {
-        self.hub.summary()
+        self.shared.summary()
     }
 
     /// What clients did wrong, the first ones in full.
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
-        self.hub.world().violations.list.clone()
+        self.shared.world().violations.list.clone()
     }
 
     /// The last events, oldest first.
     #[must_use]
     pub fn journal(&self) -> Vec<JournalEntry> {
-        self.hub.world().journal.entries.iter().cloned().collect()
+        self.shared.world().journal.entries.iter().cloned().collect()
     }
 
     /// Changes settings, as `POST /switch` does.
@@ -162,7 +162,7 @@ impl Simulator {
     /// # Errors
     /// When a key is unknown or a value has the wrong form.
     pub fn switch(&self, changes: &Value) -> Result<(), serde_json::Error> {
-        self.hub.switch(changes)
+        self.shared.switch(changes)
     }
 
     /// Commits a fault, as `POST /fault` does; the answer says what it did.
@@ -170,7 +170,7 @@ impl Simulator {
     /// # Errors
     /// When the fault names something that does not exist.
     pub fn fault(&self, fault: Fault) -> Result<Value, FaultError> {
-        self.hub.fault(fault)
+        self.shared.fault(fault)
     }
 
     /// Ends the simulator as if its process was killed: clients see their connections end without
@@ -187,12 +187,12 @@ impl Simulator {
     }
 
     fn stop(&self) {
-        self.hub.set_frozen(false);
-        self.hub.doors.send_replace(Doors::Gone);
+        self.shared.set_frozen(false);
+        self.shared.doors.send_replace(Doors::Gone);
         if let Some(control) = &self.control {
             control.abort();
         }
-        self.hub.cut_all(Cut::Fin);
+        self.shared.cut_all(Cut::Fin);
     }
 }
 

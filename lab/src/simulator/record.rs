@@ -1,6 +1,6 @@
 //! Short ways for the world to note what happened.
 
-use super::tally::{JournalEntry, Violation, ViolationKind, unix_ms};
+use super::counters::{JournalEntry, Violation, ViolationKind, unix_ms};
 use super::world::{ConnectionId, Role, SessionNumber, World};
 
 impl World {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
+use super::counters::ViolationKind;
 use super::dispatch::{Argument, text};
 use super::settings::{SnapshotMode, StreamVerb};
-use super::tally::ViolationKind;
 use super::world::{ConnectionId, Progress, SessionNumber, World};
 
 /// A 1×1 PNG.

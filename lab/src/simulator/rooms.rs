@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::counters::ViolationKind;
 use super::dispatch::{Argument, text};
 use super::refusal::Refusal;
 use super::settings::StreamVerb;
-use super::tally::ViolationKind;
 use super::world::{ConnectionId, Progress, SessionNumber, Stream, World};
 
 /// The participants of a room: session by login.

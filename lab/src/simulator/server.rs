@@ -12,8 +12,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::connection;
-use super::hub::{Doors, Hub};
 use super::settings::SimulatorTls;
+use super::shared::{Doors, Shared};
 
 /// Connections that the kernel completes ahead of us. The kernel's own bound applies as well.
 const BACKLOG: u32 = 4096;
@@ -51,9 +51,14 @@ pub(super) fn tls_acceptor(tls: &SimulatorTls) -> io::Result<TlsAcceptor> {
 }
 
 /// Keeps an address served until the simulator ends.
-pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener, local: SocketAddr, tls: Option<TlsAcceptor>) {
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    local: SocketAddr,
+    tls: Option<TlsAcceptor>,
+) {
     let mut listener = Some(listener);
-    let mut doors = hub.doors.subscribe();
+    let mut doors = shared.doors.subscribe();
     loop {
         let Ok(state) = doors.wait_for(|doors| *doors != Doors::Shut).await.map(|doors| *doors) else {
             return;
@@ -62,7 +67,7 @@ pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener, local: SocketAddr,
             return;
         }
         match listener.take().map_or_else(|| bind(local), Ok) {
-            Ok(listener) => accept_all(&hub, &listener, local, tls.as_ref()).await,
+            Ok(listener) => accept_all(&shared, &listener, local, tls.as_ref()).await,
             Err(error) => {
                 tracing::warn!(%error, %local, "listening again failed");
                 tokio::time::sleep(RETRY).await;
@@ -72,11 +77,16 @@ pub(super) async fn run(hub: Arc<Hub>, listener: TcpListener, local: SocketAddr,
 }
 
 /// Accepts until the doors are shut.
-async fn accept_all(hub: &Arc<Hub>, listener: &TcpListener, local: SocketAddr, tls: Option<&TlsAcceptor>) {
-    let mut doors = hub.doors.subscribe();
+async fn accept_all(
+    shared: &Arc<Shared>,
+    listener: &TcpListener,
+    local: SocketAddr,
+    tls: Option<&TlsAcceptor>,
+) {
+    let mut doors = shared.doors.subscribe();
     loop {
-        hub.thawed().await;
-        if !hub.doors_open().await {
+        shared.thawed().await;
+        if !shared.doors_open().await {
             return;
         }
         tokio::select! {
@@ -86,7 +96,7 @@ async fn accept_all(hub: &Arc<Hub>, listener: &TcpListener, local: SocketAddr, t
                         tracing::debug!(%error, "the connection was gone at once");
                         continue;
                     }
-                    tokio::spawn(connection::serve(hub.clone(), tcp, peer, local, tls.cloned()));
+                    tokio::spawn(connection::serve(shared.clone(), tcp, peer, local, tls.cloned()));
                 }
                 Err(error) => {
                     // Most likely out of file descriptors: those who wait stay in the backlog.

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
+use super::counters::{ViolationKind, count};
 use super::dispatch::{Argument, flag, text};
 use super::settings::{ResumeMode, VersionOrder};
-use super::tally::{ViolationKind, count};
 use super::world::{ConnectionId, Outgoing, Progress, Role, Session, SessionNumber, World};
 
 impl World {
     /// The first message of a signaling socket.
     pub(super) fn connect(&mut self, connection: ConnectionId, argument: Argument) {
-        self.tally.connect_rate.add(Instant::now());
+        self.counters.connect_rate.add(Instant::now());
         if let Some((info, close)) = self.connect_refusal(&argument) {
             self.refuse_connect(connection, &info, close);
             return;
@@ -111,7 +111,7 @@ impl World {
             session.token.clone_from(&token);
             self.tokens.insert(token, number);
         }
-        self.tally.resumed += 1;
+        self.counters.resumed += 1;
         self.note(Some(number), "session resumed", "", "", "");
         if let Some(old_socket) = old_socket {
             if let Some(old) = self.connections.get_mut(&old_socket) {
@@ -173,7 +173,7 @@ impl World {
         if settings.pings.missed_max > 0 && socket.pongs_missed >= settings.pings.missed_max {
             let role = socket.role;
             socket.ended_by_us = true;
-            count(&mut self.tally.ends, "missed pongs", settings.limits.keys_max);
+            count(&mut self.counters.ends, "missed pongs", settings.limits.keys_max);
             if let Role::Session(number) = role {
                 self.end_session(number, "missed pongs");
             }

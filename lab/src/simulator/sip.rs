@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
+use super::counters::ViolationKind;
 use super::dispatch::{Argument, flag, text};
 use super::fake::{self, Direction};
 use super::settings::CallOutcome;
-use super::tally::ViolationKind;
 use super::world::{ConnectionId, SessionNumber, World};
 
 /// A call between a client and the scripted other side.

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::durations::as_millis;
-use super::hub::Hub;
+use super::shared::Shared;
 use super::world::{Connection, Progress, Role, Session, Stream, World};
 
-impl Hub {
+impl Shared {
     /// Everything.
     pub(super) fn state(&self) -> Value {
         let mut state = self.summary();
@@ -65,7 +65,7 @@ impl Hub {
                 "streams_pending": live(Progress::Pending),
                 "streams_held": live(Progress::Held),
             },
-            "counters": world.tally.state(),
+            "counters": world.counters.state(),
             "media": world.backend.counters(),
             "violations": world.violations.state(),
             "journal": {"kept": world.journal.entries.len(), "dropped": world.journal.dropped},
@@ -118,7 +118,7 @@ fn connection_state(id: u64, connection: &Connection) -> Value {
         "peer": connection.peer.to_string(),
         "role": role,
         "session": session,
-        "silent": connection.outbox.tap.is_hole(),
+        "silent": connection.outbox.breaker.is_hole(),
         "age_ms": as_millis(connection.opened.elapsed()),
         "handshake": connection.handshake,
     })

@@ -5,11 +5,11 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::backend::{AnswerRequest, codec_name};
+use super::counters::{ViolationKind, count, unix_ms};
 use super::dispatch::{Argument, flag, text};
 use super::fake;
 use super::refusal::Refusal;
 use super::settings::StreamVerb;
-use super::tally::{ViolationKind, count, unix_ms};
 use super::world::{ConnectionId, Progress, SessionNumber, Stream, World};
 
 /// Ended streams remembered per session.
@@ -55,8 +55,8 @@ impl World {
         };
         let settings = self.settings.clone();
         let counts = match verb {
-            StreamVerb::Publish => &mut self.tally.publishes,
-            StreamVerb::Play => &mut self.tally.plays,
+            StreamVerb::Publish => &mut self.counters.publishes,
+            StreamVerb::Play => &mut self.counters.plays,
         };
         count(counts, name, settings.limits.keys_max);
         self.note(Some(session), verb.word(), name, id, "");
@@ -155,7 +155,7 @@ impl World {
         let id = text(argument, "mediaSessionId").unwrap_or_default();
         let name = text(argument, "name").unwrap_or_default();
         let outcome = format!("{}: {info}", verb.word());
-        count(&mut self.tally.outcomes, &outcome, self.settings.limits.keys_max);
+        count(&mut self.counters.outcomes, &outcome, self.settings.limits.keys_max);
         self.note(Some(session), "refused", name, id, &outcome);
         if let Some(session) = self.sessions.get_mut(&session) {
             remember_ended(session, id);
@@ -211,11 +211,11 @@ impl World {
             return;
         }
         let (backend, settings, epoch) = (self.backend.clone(), self.settings.clone(), self.epoch);
-        let Some(hub) = self.hub.upgrade() else { return };
+        let Some(shared) = self.shared.upgrade() else { return };
         tokio::spawn(async move {
             let answer = backend.answer(&settings, &request).await;
-            hub.thawed().await;
-            let mut world = hub.world();
+            shared.thawed().await;
+            let mut world = shared.world();
             if world.epoch == epoch {
                 world.stream_answered(&request.id, serial, answer);
             } else {
@@ -238,7 +238,7 @@ impl World {
             Err(refusal) => {
                 let info = refusal.to_string();
                 let outcome = format!("{}: {info}", verb.word());
-                count(&mut self.tally.outcomes, &outcome, self.settings.limits.keys_max);
+                count(&mut self.counters.outcomes, &outcome, self.settings.limits.keys_max);
                 self.end_stream(id, Some(("FAILED", &info)));
                 return;
             }
@@ -247,7 +247,7 @@ impl World {
             stream.progress = Progress::Live;
         }
         let outcome = format!("{}: accepted", verb.word());
-        count(&mut self.tally.outcomes, &outcome, self.settings.limits.keys_max);
+        count(&mut self.counters.outcomes, &outcome, self.settings.limits.keys_max);
         self.note(Some(session), "accepted", &name, id, verb.word());
         let remote =
             if self.settings.streams.third_sdp_argument { json!([id, sdp, true]) } else { json!([id, sdp]) };
@@ -348,7 +348,7 @@ impl World {
                 session.ended_streams.iter().any(|(ended, at)| ended == id && at.elapsed() < window)
             });
             if late {
-                self.tally.late_stops += 1;
+                self.counters.late_stops += 1;
             } else {
                 self.violation(connection, ViolationKind::StopOfNothing, format!("{verb} {name} {id}"));
             }

@@ -11,12 +11,12 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::backend::Backend;
-use super::hub::Hub;
+use super::byte_stream::{Breaker, Cut};
+use super::counters::{Counters, Handshake, Journal, Violations};
 use super::rooms::Room;
 use super::settings::{EmptyData, SimulatorSettings, StreamVerb};
+use super::shared::Shared;
 use super::sip::Call;
-use super::tally::{Handshake, Journal, Tally, Violations};
-use super::wire::{Cut, Tap};
 
 /// Number of a connection, unique in the process.
 pub(super) type ConnectionId = u64;
@@ -42,7 +42,7 @@ pub(super) enum Outgoing {
 #[derive(Debug, Clone)]
 pub(super) struct Outbox {
     pub(super) queue: mpsc::Sender<Outgoing>,
-    pub(super) tap: Arc<Tap>,
+    pub(super) breaker: Arc<Breaker>,
 }
 
 impl Outbox {
@@ -51,7 +51,7 @@ impl Outbox {
         match self.queue.try_send(message) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
-                self.tap.cut(Cut::Reset);
+                self.breaker.cut(Cut::Reset);
                 false
             }
         }
@@ -173,7 +173,7 @@ pub(super) struct Spent {
 /// The server.
 #[derive(Debug)]
 pub(super) struct World {
-    pub(super) hub: Weak<Hub>,
+    pub(super) shared: Weak<Shared>,
     pub(super) settings: Arc<SimulatorSettings>,
     pub(super) backend: Backend,
     /// Grows with each simulated restart.
@@ -193,19 +193,19 @@ pub(super) struct World {
     pub(super) calls: HashMap<String, Call>,
     pub(super) used_ids: HashSet<String>,
     pub(super) spent: Spent,
-    pub(super) tally: Tally,
+    pub(super) counters: Counters,
     pub(super) past: VecDeque<Value>,
     pub(super) violations: Violations,
     pub(super) journal: Journal,
     pub(super) handshakes: VecDeque<Handshake>,
     /// Silent connections whose session is over; their clients must not learn it yet.
-    pub(super) limbo: Vec<Arc<Tap>>,
+    pub(super) limbo: Vec<Arc<Breaker>>,
 }
 
 impl World {
-    pub(super) fn new(hub: Weak<Hub>, settings: SimulatorSettings, backend: Backend) -> Self {
+    pub(super) fn new(shared: Weak<Shared>, settings: SimulatorSettings, backend: Backend) -> Self {
         Self {
-            hub,
+            shared,
             settings: Arc::new(settings),
             backend,
             epoch: 1,
@@ -222,7 +222,7 @@ impl World {
             calls: HashMap::new(),
             used_ids: HashSet::new(),
             spent: Spent::default(),
-            tally: Tally::default(),
+            counters: Counters::default(),
             past: VecDeque::new(),
             violations: Violations::default(),
             journal: Journal::default(),
@@ -248,7 +248,7 @@ impl World {
         if self.past.len() == PAST_MAX {
             self.past.pop_front();
         }
-        let summary = self.tally.state();
+        let summary = self.counters.state();
         self.past.push_back(json!({"epoch": self.epoch, "counters": summary}));
         self.epoch += 1;
         self.start_id = uuid::Uuid::new_v4().to_string();
@@ -263,18 +263,18 @@ impl World {
         self.rooms.clear();
         self.calls.clear();
         self.used_ids.clear();
-        self.tally = Tally::default();
+        self.counters = Counters::default();
     }
 
     /// Runs `action` after `delay`, unless the server was restarted in between. A frozen server
     /// does it when it is thawed.
     pub(super) fn later(&self, delay: Duration, action: impl FnOnce(&mut Self) + Send + 'static) {
-        let Some(hub) = self.hub.upgrade() else { return };
+        let Some(shared) = self.shared.upgrade() else { return };
         let epoch = self.epoch;
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
-            hub.thawed().await;
-            let mut world = hub.world();
+            shared.thawed().await;
+            let mut world = shared.world();
             if world.epoch == epoch {
                 action(&mut world);
             }
@@ -304,10 +304,10 @@ impl World {
             return;
         };
         if self.settings.withhold.contains(name) {
-            self.tally.withheld(name);
+            self.counters.withheld(name);
             return;
         }
-        self.tally.sent(name, self.settings.limits.keys_max);
+        self.counters.sent(name, self.settings.limits.keys_max);
         // The name comes first, as on a real server; a map would sort the keys.
         let text = format!("{{\"message\":{},\"data\":{data}}}", Value::from(name));
         match self.settings.delay_ms.get(name) {
@@ -320,7 +320,7 @@ impl World {
 
     fn push(&mut self, outbox: &Outbox, text: String) {
         if !outbox.push(Outgoing::Text(text)) {
-            self.tally.queue_overflows += 1;
+            self.counters.queue_overflows += 1;
         }
     }
 
@@ -337,7 +337,7 @@ impl World {
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.ended_by_us = true;
             if !connection.outbox.push(Outgoing::Close { code, reason: reason.to_owned() }) {
-                self.tally.queue_overflows += 1;
+                self.counters.queue_overflows += 1;
             }
         }
     }
@@ -346,7 +346,7 @@ impl World {
     pub(super) fn cut(&mut self, connection: ConnectionId, cut: Cut) {
         if let Some(connection) = self.connections.get_mut(&connection) {
             connection.ended_by_us = true;
-            connection.outbox.tap.cut(cut);
+            connection.outbox.breaker.cut(cut);
         }
     }
 }

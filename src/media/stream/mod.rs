@@ -7,12 +7,12 @@ mod answer;
 mod candidates;
 mod client;
 mod error;
+mod forward;
 mod leg;
 mod legs;
 mod link;
 mod offer;
 mod path;
-mod relay;
 mod report;
 #[cfg(test)]
 #[allow(clippy::expect_used)]

@@ -25,7 +25,7 @@ pub(super) enum Doors {
 
 /// Shared by all tasks of one simulator.
 #[derive(Debug)]
-pub(super) struct Hub {
+pub(super) struct Shared {
     world: Mutex<World>,
     frozen: watch::Sender<bool>,
     /// The same for the byte streams, which ask on every poll.
@@ -37,10 +37,10 @@ pub(super) struct Hub {
     pub(super) holes_for_newcomers: AtomicBool,
 }
 
-impl Hub {
+impl Shared {
     pub(super) fn new(settings: SimulatorSettings, backend: Backend) -> Arc<Self> {
-        Arc::new_cyclic(|hub| Self {
-            world: Mutex::new(World::new(hub.clone(), settings, backend)),
+        Arc::new_cyclic(|shared| Self {
+            world: Mutex::new(World::new(shared.clone(), settings, backend)),
             frozen: watch::Sender::new(false),
             frozen_flag: Arc::new(AtomicBool::new(false)),
             doors: watch::Sender::new(Doors::Open),
@@ -67,10 +67,14 @@ impl Hub {
             world.backend.set_network(&world.settings, frozen);
         }
         if !frozen {
-            let taps: Vec<_> =
-                self.world().connections.values().map(|connection| connection.outbox.tap.clone()).collect();
-            for tap in taps {
-                tap.wake();
+            let breakers: Vec<_> = self
+                .world()
+                .connections
+                .values()
+                .map(|connection| connection.outbox.breaker.clone())
+                .collect();
+            for breaker in breakers {
+                breaker.wake();
             }
         }
     }

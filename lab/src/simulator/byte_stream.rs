@@ -32,7 +32,7 @@ pub enum Cut {
 
 /// The handle by which faults reach one connection.
 #[derive(Debug, Default)]
-pub(super) struct Tap {
+pub(super) struct Breaker {
     hole: AtomicBool,
     frozen: Arc<AtomicBool>,
     wakers: Mutex<(Option<Waker>, Option<Waker>)>,
@@ -40,7 +40,7 @@ pub(super) struct Tap {
     changed: Notify,
 }
 
-impl Tap {
+impl Breaker {
     pub(super) fn new(frozen: Arc<AtomicBool>, hole: bool) -> Arc<Self> {
         Arc::new(Self { hole: AtomicBool::new(hole), frozen, ..Self::default() })
     }
@@ -116,16 +116,16 @@ impl Tap {
     }
 }
 
-/// A TCP stream that obeys its [`Tap`].
+/// A TCP stream that obeys its [`Breaker`].
 #[derive(Debug)]
-pub(super) struct TappedTcp {
+pub(super) struct BreakableTcp {
     tcp: TcpStream,
-    tap: Arc<Tap>,
+    breaker: Arc<Breaker>,
 }
 
-impl TappedTcp {
-    pub(super) const fn new(tcp: TcpStream, tap: Arc<Tap>) -> Self {
-        Self { tcp, tap }
+impl BreakableTcp {
+    pub(super) const fn new(tcp: TcpStream, breaker: Arc<Breaker>) -> Self {
+        Self { tcp, breaker }
     }
 
     /// Ends the stream as ordered. `Reset` needs the caller to drop it afterwards.
@@ -141,40 +141,40 @@ impl TappedTcp {
     }
 }
 
-impl AsyncRead for TappedTcp {
+impl AsyncRead for BreakableTcp {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.tap.closed_for_read(context) {
+        if self.breaker.closed_for_read(context) {
             return Poll::Pending;
         }
         Pin::new(&mut self.tcp).poll_read(context, buffer)
     }
 }
 
-impl AsyncWrite for TappedTcp {
+impl AsyncWrite for BreakableTcp {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.tap.closed_for_write(context) {
+        if self.breaker.closed_for_write(context) {
             return Poll::Pending;
         }
         Pin::new(&mut self.tcp).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.tap.closed_for_write(context) {
+        if self.breaker.closed_for_write(context) {
             return Poll::Pending;
         }
         Pin::new(&mut self.tcp).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.tap.closed_for_write(context) {
+        if self.breaker.closed_for_write(context) {
             return Poll::Pending;
         }
         Pin::new(&mut self.tcp).poll_shutdown(context)
@@ -183,14 +183,14 @@ impl AsyncWrite for TappedTcp {
 
 /// A client's byte stream, with or without TLS.
 #[derive(Debug)]
-pub(super) enum Wire {
+pub(super) enum ByteStream {
     /// `ws://`
-    Plain(TappedTcp),
+    Plain(BreakableTcp),
     /// `wss://`
-    Tls(Box<TlsStream<TappedTcp>>),
+    Tls(Box<TlsStream<BreakableTcp>>),
 }
 
-impl Wire {
+impl ByteStream {
     /// Ends the stream as ordered and drops it. After a FIN the peer gets a while to close, so that
     /// bytes still on their way do not turn it into a reset.
     pub(super) async fn end(mut self, cut: Cut) {
@@ -213,7 +213,7 @@ impl Wire {
         }
     }
 
-    fn tcp(&self) -> &TappedTcp {
+    fn tcp(&self) -> &BreakableTcp {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
@@ -224,7 +224,7 @@ impl Wire {
 /// How long a half-closed stream waits for the client's own end.
 const DRAIN_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
-impl AsyncRead for Wire {
+impl AsyncRead for ByteStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -237,7 +237,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for ByteStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),

@@ -41,7 +41,7 @@ macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
         /// Counters and times of a run.
         #[derive(Debug)]
-        pub(super) struct Tally {
+        pub(super) struct Counters {
             $($(#[$doc])* pub(super) $name: AtomicU64,)*
             /// From the start of the dial to `getUserData`.
             pub(super) connect: Times,
@@ -62,7 +62,7 @@ macro_rules! counters {
             errors: Mutex<BTreeMap<String, u64>>,
         }
 
-        impl Tally {
+        impl Counters {
             pub(super) fn new() -> Self {
                 Self {
                     $($name: AtomicU64::new(0),)*
@@ -118,7 +118,7 @@ counters! {
     anchored,
 }
 
-impl Tally {
+impl Counters {
     pub(super) fn error(&self, kind: &impl ToString) {
         let kind = kind.to_string();
         let mut errors = self.errors.lock();
@@ -152,11 +152,11 @@ mod tests {
 
     #[test]
     fn kinds_of_errors_are_bounded() {
-        let tally = Tally::new();
+        let counters = Counters::new();
         for n in 0..100 {
-            tally.error(&format!("error {n}"));
+            counters.error(&format!("error {n}"));
         }
-        let errors = tally.errors();
+        let errors = counters.errors();
         assert_eq!(errors.len(), ERROR_KINDS_MAX + 1);
         assert_eq!(errors.get("other").copied(), Some(100 - ERROR_KINDS_MAX as u64));
     }

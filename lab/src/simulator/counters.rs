@@ -46,7 +46,7 @@ impl Rate {
 
 /// What one simulated process counted.
 #[derive(Debug, Default)]
-pub(super) struct Tally {
+pub(super) struct Counters {
     /// TCP connections accepted.
     pub(super) dials: u64,
     /// When they came.
@@ -88,7 +88,7 @@ pub(super) struct Tally {
     pub(super) control_frames: u64,
 }
 
-impl Tally {
+impl Counters {
     pub(super) fn dialled(&mut self, now: Instant) {
         self.dials += 1;
         self.dial_rate.add(now);
@@ -264,14 +264,14 @@ mod tests {
 
     #[test]
     fn dials_are_counted_in_any_second() {
-        let mut tally = Tally::default();
+        let mut counters = Counters::default();
         let start = Instant::now();
         for ms in [0, 900, 950, 1_100, 1_200, 1_899, 3_000] {
-            tally.dialled(start + Duration::from_millis(ms));
+            counters.dialled(start + Duration::from_millis(ms));
         }
-        assert_eq!(tally.dials, 7);
+        assert_eq!(counters.dials, 7);
         // 900, 950, 1,100, 1,200 and 1,899 lie within less than a second.
-        assert_eq!(tally.dial_rate.per_second_max, 5);
+        assert_eq!(counters.dial_rate.per_second_max, 5);
     }
 
     #[test]

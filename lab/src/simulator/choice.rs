@@ -8,7 +8,7 @@ use super::world::{ConnectionId, Role, SessionNumber, World};
 /// A choice of connections; every field narrows it, none means all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Whom {
+pub struct ConnectionChoice {
     /// The number of a session.
     pub session: Option<u64>,
     /// The number of a connection.
@@ -41,7 +41,7 @@ pub struct StreamChoice {
 
 impl World {
     /// The connections that `whom` means, oldest first.
-    pub(super) fn connections_of(&self, whom: &Whom) -> Vec<ConnectionId> {
+    pub(super) fn connections_of(&self, whom: &ConnectionChoice) -> Vec<ConnectionId> {
         let mut ids: Vec<ConnectionId> = self
             .connections
             .iter()
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// The sessions that `whom` means, oldest first.
-    pub(super) fn sessions_of(&self, whom: &Whom) -> Vec<SessionNumber> {
+    pub(super) fn sessions_of(&self, whom: &ConnectionChoice) -> Vec<SessionNumber> {
         let mut numbers: Vec<SessionNumber> = self
             .sessions
             .values()
@@ -78,7 +78,7 @@ impl World {
         numbers
     }
 
-    fn session_fits(&self, number: Option<SessionNumber>, whom: &Whom) -> bool {
+    fn session_fits(&self, number: Option<SessionNumber>, whom: &ConnectionChoice) -> bool {
         if whom.session.is_none() && whom.app_key.is_none() && whom.login.is_none() && whom.stream.is_none() {
             return true;
         }
