@@ -1,8 +1,9 @@
 //! The messages the proxy makes itself, in the shapes that every SDK version understands
 //! (protocol S2, S4.2, S10.6).
 //!
-//! Strings are escaped by `serde_json`. Everything is one text message, ready to be sent; ids and
-//! tokens must already be those of the side it goes to.
+//! Strings are escaped by `serde_json`; pings have none and come again and again, so that they are
+//! written as they are. Everything is one text message, ready to be sent; ids and tokens must already
+//! be those of the side it goes to.
 
 use serde::Serialize;
 
@@ -20,13 +21,13 @@ fn message<T: Serialize>(name: &str, data: T) -> Vec<u8> {
 /// `ping` on the signaling socket. `data` must be there: the SDK reads `data[0]` of everything.
 #[must_use]
 pub fn ping() -> Vec<u8> {
-    message("ping", [()])
+    br#"{"message":"ping","data":[null]}"#.to_vec()
 }
 
 /// `pong` on the signaling socket.
 #[must_use]
 pub fn pong() -> Vec<u8> {
-    message("pong", [()])
+    br#"{"message":"pong","data":[null]}"#.to_vec()
 }
 
 /// A `notifyStreamStatusEvent`: the verdict over a stream.
