@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use divan::{Bencher, counter::ItemsCount};
 use holdfast::{
     config::SessionSettings,
-    registry::Registry,
+    registry::{Member, Registry},
     session::{Epoch, Input, LossCause, Mail, Output, Session, SessionId, Timestamp},
 };
 
@@ -24,7 +24,7 @@ fn main() {
 
 /// An established session; time passes by a millisecond per message.
 struct Bed {
-    session: Session,
+    session: Member,
     epoch: Epoch,
     now_ms: u64,
     /// Messages to either side, passed on or made by the core: the proof that the work is done.
@@ -37,7 +37,8 @@ impl Bed {
     fn established() -> Self {
         let settings = Arc::new(SessionSettings::default());
         let start = Timestamp::from_ms(1_000);
-        let session = Session::new(SessionId(1), settings, Arc::new(Registry::default()), 1, start);
+        let session = Session::new(SessionId(1), settings, 1, start);
+        let session = Member::new(session, Arc::new(Registry::default()));
         let mut bed = Self { session, epoch: Epoch::default(), now_ms: 1_000, delivered: 0, stated: 0 };
         let [connection, established] = messages::connection("a-token-of-the-server");
         bed.client(&connection);

@@ -16,3 +16,11 @@ impl fmt::Display for SessionId {
 /// older epoch is dropped by the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
+
+impl Epoch {
+    /// Whether it is the connection that the client came with.
+    #[must_use]
+    pub const fn is_first(self) -> bool {
+        self.0 == 0
+    }
+}

@@ -57,6 +57,14 @@ impl Kind {
         }
     }
 
+    /// As events name it.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Play => "play",
+        }
+    }
+
     /// It goes from the client to the upstream.
     pub(crate) const fn is_publish(self) -> bool {
         matches!(self, Self::Publish)

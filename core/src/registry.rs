@@ -4,13 +4,15 @@
 //! Hands out clones, never guards, so that no caller can hold a lock across an await. It decides
 //! nothing: the session core asks it and acts.
 
+mod directory;
 mod in_vain;
 mod kept;
+mod member;
 mod names;
 
 pub use in_vain::InVain;
 pub use kept::Kept;
-pub use names::{EndOfName, Holder, NameSnapshot};
+pub use member::Member;
 
 use names::Names;
 

@@ -4,7 +4,7 @@
 //!
 //! What is taken is the resident set of the process, looked at every so often, corrected by what
 //! sessions have in buffers since: these are counted to the byte, because a flood fills the memory
-//! faster than anybody can look. What nobody counts (ledgers, TLS, media) the next look finds.
+//! faster than anybody can look. What nobody counts (sessions, TLS, media) the next look finds.
 //! Kernel buffers of sockets are in neither; that is what the rest of the machine is left for.
 
 use std::{

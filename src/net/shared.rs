@@ -12,7 +12,7 @@ use crate::{
     config::{NetSettings, SessionSettings},
     limits::Files,
     media::MediaHandle,
-    registry::Registry,
+    registry::{Member, Registry},
     session::{Identity, Session, SessionId, Timestamp},
     telemetry::{
         events,
@@ -99,10 +99,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The core of a new session.
-    pub(crate) fn new_session(&self, id: SessionId, identity: Identity, now: Timestamp) -> Session {
-        let (settings, registry) = (Arc::clone(&self.session_settings), Arc::clone(&self.registry));
-        let session = Session::new(id, settings, registry, rand::random(), now).with_identity(identity);
-        if self.media.is_some() { session.with_media() } else { session }
+    pub(crate) fn new_session(&self, id: SessionId, identity: Identity, now: Timestamp) -> Member {
+        let settings = Arc::clone(&self.session_settings);
+        let session = Session::new(id, settings, rand::random(), now).with_identity(identity);
+        let session = if self.media.is_some() { session.with_media() } else { session };
+        Member::new(session, Arc::clone(&self.registry))
     }
 
     /// Tells what came of outages.

@@ -4,36 +4,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::{DashMap, mapref::entry::Entry};
 
-use crate::session::{SessionId, Timestamp};
+use crate::session::{EndOfName, Holder, NameSnapshot, SessionId, Timestamp};
 
 use super::RegistryLimits;
-
-/// The session that publishes a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// The publishing session.
-    pub session: SessionId,
-    /// True from the loss of its upstream until the stream is proven or given up.
-    pub restoring: bool,
-}
-
-/// How a name lost its publisher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndOfName {
-    /// The publisher's client stopped it: a choice, players hear it at once (rule R9).
-    Chosen,
-    /// The publisher's socket or stream was lost: it may be back in a moment.
-    Lost,
-}
-
-/// What is known of one name, copied out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NameSnapshot {
-    /// Who publishes it now.
-    pub holder: Option<Holder>,
-    /// How the last publisher left, while that is remembered.
-    pub ended: Option<(EndOfName, Timestamp)>,
-}
 
 #[derive(Debug, Default)]
 struct NameEntry {

@@ -3,7 +3,7 @@
 
 use crate::signaling::{Peek, synthetic};
 
-use super::{Event, Output, core::Session, held_back::Subject, kept::texts, requests::Pending};
+use super::{Event, context::Context, held_back::Subject, kept::texts, requests::Pending};
 
 /// Statuses after which the SDK forgets a call (protocol S3.5).
 const OVER: &[&str] = &["FINISH", "FAILED", "BUSY"];
@@ -43,99 +43,90 @@ impl Calls {
     }
 }
 
-impl Session {
-    pub(super) fn call(&mut self, peek: &Peek<'_>) {
-        let Some(id) = self.client_id(peek, "callId") else { return self.forward_or_drop() };
-        if self.is_up() {
-            self.note_call(&id);
-            self.outputs.push(Output::ForwardToUpstream);
+impl Calls {
+    pub(super) fn call(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
+        let Some(id) = ctx.client_id(peek, "callId") else { return ctx.forward_or_drop() };
+        if ctx.is_up() {
+            self.note_call(ctx, &id);
+            ctx.out.forward_upstream();
         } else {
-            self.say_to_client(synthetic::call_finished(&id, "FAILED"));
+            ctx.say_to_client(synthetic::call_finished(&id, "FAILED"));
         }
     }
 
     /// A verb on a call whose upstream may be gone: then the call is, too.
-    pub(super) fn call_verb(&mut self, peek: &Peek<'_>) {
-        if self.is_up() {
-            self.outputs.push(Output::ForwardToUpstream);
-        } else if let Some(id) = self.client_id(peek, "callId") {
-            self.say_to_client(synthetic::call_finished(&id, "FAILED"));
+    pub(super) fn call_verb(&self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
+        if ctx.is_up() {
+            ctx.out.forward_upstream();
+        } else if let Some(id) = ctx.client_id(peek, "callId") {
+            ctx.say_to_client(synthetic::call_finished(&id, "FAILED"));
         }
     }
 
-    pub(super) fn hangup(&mut self, peek: &Peek<'_>) {
-        let Some(id) = self.client_id(peek, "callId") else { return self.forward_or_drop() };
+    pub(super) fn hangup(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
+        let Some(id) = ctx.client_id(peek, "callId") else { return ctx.forward_or_drop() };
         let pending = Pending::Hangup(id.as_ref().into());
-        if self.held_back.forget(&Subject::Call(id.as_ref().into())) {
+        if ctx.held_back.forget(&Subject::Call(id.as_ref().into())) {
             // Its end is held back: no answer would come any more.
-            self.ledger.calls.end(&id);
-            self.say_to_client(synthetic::call_finished(&id, "FINISH"));
-        } else if self.is_up() {
+            self.end(&id);
+            ctx.say_to_client(synthetic::call_finished(&id, "FINISH"));
+        } else if ctx.is_up() {
             // From now on the end of the call answers the client's own word. A call that is over
             // already, its end crossing the hangup, gets no other.
-            if self.ledger.calls.end(&id) {
-                self.note_pending(pending);
+            if self.end(&id) {
+                ctx.note_pending(pending);
             }
-            self.outputs.push(Output::ForwardToUpstream);
+            ctx.out.forward_upstream();
         } else {
-            self.answer_lost(pending);
+            ctx.answer_lost(pending);
         }
     }
 
-    fn note_call(&mut self, id: &str) {
-        if self.ledger.calls.knows(id) {
+    fn note_call(&mut self, ctx: &mut Context<'_>, id: &str) {
+        if self.knows(id) {
             return;
         }
-        if self.ledger.calls.len() >= self.settings.bounds.calls_max {
-            self.event(Event::LimitReached { limit: "session.calls_max" });
-        } else if self.keep_if(self.may_keep_id(id), id.len()) {
-            self.ledger.calls.add(id);
+        if self.len() >= ctx.settings.bounds.calls_max {
+            ctx.event(Event::LimitReached { limit: "session.calls_max" });
+        } else if ctx.keep_if(ctx.may_keep_id(id), id.len()) {
+            self.add(id);
         }
     }
 
-    pub(super) fn incoming_call(&mut self, peek: &Peek<'_>) {
+    pub(super) fn incoming_call(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
         if let Some(id) = peek.id("callId") {
-            self.note_call(&id);
+            self.note_call(ctx, &id);
         }
-        self.outputs.push(Output::ForwardToClient);
+        ctx.out.forward_to_client();
     }
 
     /// The status, not the name of the message, drives the SDK's state of a call.
-    pub(super) fn call_status(&mut self, peek: &Peek<'_>) {
+    pub(super) fn call_status(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
         let over = peek.string("status").is_some_and(|status| OVER.contains(&&*status));
         let id = peek.id("callId");
         if let (true, Some(id)) = (over, &id) {
-            let _ = self.ledger.requests.settle(&Pending::Hangup(id.as_ref().into()));
+            let _ = ctx.requests.settle(&Pending::Hangup(id.as_ref().into()));
         }
-        match id.filter(|id| over && self.ledger.calls.knows(id)) {
-            Some(id) if self.hold_as_burst(Subject::Call(id.as_ref().into()), peek.text()) => {}
+        match id.filter(|id| over && self.knows(id)) {
+            Some(id) if ctx.hold_as_burst(Subject::Call(id.as_ref().into()), peek.text()) => {}
             Some(id) => {
-                self.ledger.calls.end(&id);
-                self.outputs.push(Output::ForwardToClient);
+                self.end(&id);
+                ctx.out.forward_to_client();
             }
-            None => self.outputs.push(Output::ForwardToClient),
+            None => ctx.out.forward_to_client(),
         }
     }
 
     /// The end of a call that was held back and whose epoch lives.
-    pub(super) fn release_call_end(&mut self, id: &str, message: Vec<u8>) {
-        self.ledger.calls.end(id);
-        self.say_to_client(message);
+    pub(super) fn release(&mut self, ctx: &mut Context<'_>, id: &str, message: Vec<u8>) {
+        self.end(id);
+        ctx.say_to_client(message);
     }
 
-    pub(super) fn finish_calls(&mut self) {
-        for id in self.ledger.calls.end_all() {
-            self.say_to_client(synthetic::call_finished(&id, "FAILED"));
-            self.leave_call_behind(id);
-        }
-    }
-
-    /// A session that is resumed by token may still have this call (rule R8).
-    pub(super) fn leave_call_behind(&mut self, id: Box<str>) {
-        let fits = self.may_keep_id(&id).is_ok();
-        let calls = &mut self.ledger.left_behind.calls;
-        if fits && self.client.keep_alive && calls.len() < self.settings.bounds.calls_max {
-            calls.push(id);
+    pub(super) fn finish(&mut self, ctx: &mut Context<'_>) {
+        for id in self.end_all() {
+            ctx.say_to_client(synthetic::call_finished(&id, "FAILED"));
+            ctx.leave_call_behind(id);
         }
     }
 }

@@ -2,18 +2,28 @@
 
 use std::sync::Arc;
 
-use crate::{registry::Registry, settings::SessionSettings};
+use crate::{media::Fact, settings::SessionSettings};
 
 use super::{
-    Close, Epoch, Event, Identity, Input, LossCause, Output, SessionId, Timestamp,
-    held_back::HeldBack,
+    Close, Epoch, Identity, Input, Mail, Output, SessionId, StreamKey, Timestamp,
+    calls::Calls,
+    context::Context,
+    directory::Directory,
+    held_back::{HeldBack, HeldEvent, Subject},
+    ids::NumericIds,
     kept::Kept,
-    ledger::Ledger,
+    left_behind::{LeftBehind, Retired},
+    link::Link,
+    outbox::Outbox,
+    packed::Packed,
     random::Random,
-    state::{Client, Lever, Link, Outage, Stage, Upstream},
-    stream::Stream,
+    requests::Requests,
+    restart::Restart,
+    rooms::Rooms,
+    state::{Client, Upstream},
+    streams::Streams,
+    timers::{Timer, Timers},
 };
-
 /// One client session.
 ///
 /// Call [`Session::handle`] with each thing that happens, then carry out
@@ -23,7 +33,6 @@ use super::{
 pub struct Session {
     pub(super) id: SessionId,
     pub(super) settings: Arc<SessionSettings>,
-    pub(super) registry: Arc<Registry>,
     pub(super) random: Random,
     /// The time of the input being handled.
     pub(super) now: Timestamp,
@@ -31,61 +40,66 @@ pub struct Session {
     pub(super) link: Link,
     pub(super) client: Client,
     pub(super) upstream: Upstream,
-    pub(super) ledger: Ledger,
+    /// `sessionDebug` start, while it is on.
+    pub(super) debug: bool,
+    pub(super) streams: Streams,
+    pub(super) rooms: Rooms,
+    pub(super) calls: Calls,
+    pub(super) requests: Requests,
     pub(super) held_back: HeldBack,
-    pub(super) lever: Option<Box<Lever>>,
-    /// New WebRTC streams are anchored: there are media workers.
-    pub(super) anchors: bool,
-    /// The key of the last anchored stream.
-    pub(super) next_media_key: u32,
-    /// This client's publishes are answered without H264 from now on: it had it in vain.
-    pub(super) refuse_h264: bool,
+    pub(super) left_behind: LeftBehind,
+    pub(super) retired: Retired,
+    pub(super) restart: Restart,
     /// What it keeps, in bytes.
     pub(super) kept: Kept,
-    /// When a timer is due next, as of the last input.
-    deadline: Option<Timestamp>,
-    pub(super) outputs: Vec<Output>,
+    /// What is due when, as of the last input.
+    timers: Timers,
+    pub(super) out: Outbox,
+}
+
+/// The parts of a session, and what they are lent.
+pub(super) struct Lent<'a> {
+    pub(super) streams: &'a mut Streams,
+    pub(super) rooms: &'a mut Rooms,
+    pub(super) calls: &'a mut Calls,
+    pub(super) ctx: Context<'a>,
 }
 
 impl Session {
     /// A session whose client has just connected and whose upstream connection of epoch 0
     /// stands. `seed` feeds the jitter of its backoff and its fresh ids.
     #[must_use]
-    pub fn new(
-        id: SessionId,
-        settings: Arc<SessionSettings>,
-        registry: Arc<Registry>,
-        seed: u64,
-        now: Timestamp,
-    ) -> Self {
+    pub fn new(id: SessionId, settings: Arc<SessionSettings>, seed: u64, now: Timestamp) -> Self {
         let mut session = Self {
             id,
             settings,
-            registry,
             random: Random::new(seed),
             now,
             epoch: Epoch(0),
             link: Link::First,
             client: Client::new(now),
             upstream: Upstream::new(now),
-            ledger: Ledger::default(),
+            debug: false,
+            streams: Streams::default(),
+            rooms: Rooms::default(),
+            calls: Calls::default(),
+            requests: Requests::default(),
             held_back: HeldBack::default(),
-            lever: None,
-            anchors: false,
-            next_media_key: 0,
-            refuse_h264: false,
+            left_behind: LeftBehind::default(),
+            retired: Retired::default(),
+            restart: Restart::default(),
             kept: Kept::default(),
-            deadline: None,
-            outputs: Vec::new(),
+            timers: Timers::default(),
+            out: Outbox::default(),
         };
-        session.deadline = session.first_deadline();
+        session.set_timers(true);
         session
     }
 
     /// States that there are media workers, which will take [`Output::Media`].
     #[must_use]
-    pub fn with_media(mut self) -> Self {
-        self.anchors = true;
+    pub const fn with_media(mut self) -> Self {
+        self.streams.anchor();
         self
     }
 
@@ -96,62 +110,61 @@ impl Session {
         self
     }
 
-    /// Who the client seems to be (rule R7).
-    pub(super) const fn identity(&self) -> Identity {
-        self.client.identity
-    }
-
-    /// Takes an input at the time `now`, which must not run backwards.
-    pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+    /// Takes an input at the time `now`, which must not run backwards. `directory` is what is known of
+    /// other sessions, the same for all of them.
+    pub fn handle(&mut self, input: Input<'_>, now: Timestamp, directory: &mut dyn Directory) {
         self.now = now;
-        if matches!(self.link, Link::Ended | Link::PassedThrough) {
+        if self.link.is_over() {
             return;
         }
-        self.dispatch(input);
-        self.deadline = self.first_deadline();
-        if self.is_due(self.deadline) {
-            self.run_timers();
-            self.deadline = self.first_deadline();
+        self.dispatch(input, directory);
+        self.set_timers(self.kept.is_touched());
+        if self.is_due(self.timers.first()) {
+            self.run_timers(directory);
+            self.set_timers(true);
         }
-        self.count_kept();
+        if self.kept.is_touched() {
+            self.kept.count(self.kept_bytes(), directory);
+        }
     }
 
-    fn dispatch(&mut self, input: Input<'_>) {
+    fn dispatch(&mut self, input: Input<'_>, directory: &mut dyn Directory) {
         if !is_traffic(&input) {
             self.kept.touch();
         }
         match input {
             Input::ClientText(text) => {
-                self.client_heard();
+                self.client_heard(directory);
                 if self.begin(Some(text)) {
-                    self.client_text(text);
+                    self.client_text(text, directory);
                 }
             }
             Input::ClientBinary(_) => {
-                self.client_heard();
+                self.client_heard(directory);
                 if self.begin(None) {
-                    self.client_binary();
+                    self.client_binary(directory);
                 }
             }
-            Input::ClientActivity => self.client_heard(),
-            Input::ClientClosed(code) => self.client_closed(code),
-            Input::UpstreamOpened(epoch) if epoch == self.epoch => self.upstream_opened(),
-            Input::DialFailed(epoch, error) if epoch == self.epoch => self.dial_failed(error),
+            Input::ClientActivity => self.client_heard(directory),
+            // A clean close upstream, whatever became of the client: no ghost may hold its names.
+            Input::ClientClosed(code) => self.end(None, Close::frame(code), directory),
+            Input::UpstreamOpened(epoch) if epoch == self.epoch => self.upstream_opened(directory),
+            Input::DialFailed(epoch, error) if epoch == self.epoch => self.dial_failed(error, directory),
             Input::UpstreamText(epoch, text) if epoch == self.epoch => {
-                self.upstream_heard();
-                self.upstream_text(text);
+                self.upstream_heard(directory);
+                self.upstream_text(text, directory);
             }
             Input::UpstreamBinary(epoch, _) if epoch == self.epoch => {
-                self.upstream_heard();
-                self.outputs.push(Output::ForwardToClient);
+                self.upstream_heard(directory);
+                self.out.forward_to_client();
             }
-            Input::UpstreamActivity(epoch) if epoch == self.epoch => self.upstream_heard(),
-            Input::UpstreamLost(epoch, cause) if epoch == self.epoch => self.upstream_lost(cause),
+            Input::UpstreamActivity(epoch) if epoch == self.epoch => self.upstream_heard(directory),
+            Input::UpstreamLost(epoch, cause) if epoch == self.epoch => self.upstream_lost(cause, directory),
             Input::NodeUp => self.node_up(),
             Input::PathUp => self.path_up(),
-            Input::Media(key, fact) => self.media_fact(key, fact),
-            Input::Mail(mail) => self.mail(mail),
-            Input::Shutdown => self.shutdown(),
+            Input::Media(key, fact) => self.media_fact(key, fact, directory),
+            Input::Mail(mail) => self.mail(mail, directory),
+            Input::Shutdown => self.end(Some(Close::Code(1012)), Close::Code(1001), directory),
             // Whatever arrives from an older epoch is dropped.
             Input::UpstreamOpened(_)
             | Input::DialFailed(..)
@@ -163,17 +176,30 @@ impl Session {
         }
     }
 
+    fn media_fact(&mut self, key: StreamKey, fact: Fact, directory: &mut dyn Directory) {
+        match fact {
+            Fact::UpstreamSilent { epoch } => {
+                // One probe for each silence.
+                let is_of_now = epoch == self.epoch && self.link.is_up() && self.streams.has_leg(key);
+                if is_of_now && self.upstream.silence.probe() {
+                    self.out.push(Output::PingUpstream);
+                }
+            }
+            fact => {
+                let Lent { streams, mut ctx, .. } = self.lend(directory);
+                streams.media_fact(&mut ctx, key, fact);
+            }
+        }
+    }
+
     /// What the last input led to, in order.
     pub fn take_outputs(&mut self) -> Vec<Output> {
-        std::mem::take(&mut self.outputs)
+        self.out.take()
     }
 
     /// Puts a used buffer back, so that the next input needs no new one.
-    pub fn recycle_outputs(&mut self, mut outputs: Vec<Output>) {
-        outputs.clear();
-        if self.outputs.is_empty() {
-            self.outputs = outputs;
-        }
+    pub fn recycle_outputs(&mut self, outputs: Vec<Output>) {
+        self.out.recycle(outputs);
     }
 
     /// Whether both sockets are ended or told to end.
@@ -184,132 +210,152 @@ impl Session {
 
     /// When to call [`Session::handle`] with [`Input::Timeout`] if nothing happens before.
     #[must_use]
-    pub const fn next_timeout(&self) -> Option<Timestamp> {
-        self.deadline
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        if self.link.is_over() { None } else { self.timers.first() }
     }
 
-    /// The earliest of all deadlines. Whatever a timer acts on has its time in here: none runs before it.
-    fn first_deadline(&self) -> Option<Timestamp> {
-        if matches!(self.link, Link::Ended | Link::PassedThrough) {
-            return None;
+    /// What it keeps at rest, in bytes, as the directory was told: who drops the session before its end
+    /// tells the directory that it keeps nothing any more.
+    #[must_use]
+    pub const fn told_bytes(&self) -> usize {
+        self.kept.told_bytes()
+    }
+
+    /// Whatever a timer acts on has its time in the table: none runs before it. Traffic that changes nothing
+    /// moves only what is about being alive.
+    fn set_timers(&mut self, all: bool) {
+        self.timers.set(Timer::Silence, self.silence_deadline());
+        self.timers.set(Timer::Ping, self.ping_deadline());
+        self.timers.set(Timer::Patience, self.patience_deadline());
+        self.timers.set(Timer::Proof, self.client.life.proof_deadline());
+        if all {
+            self.timers.set(Timer::Stage, self.link.deadline());
+            self.timers.set(Timer::HeldBack, self.held_back.deadline());
+            self.timers.set(Timer::Streams, self.streams.deadline(&self.settings));
+            let rooms = self.rooms.deadline(self.link.outage(), self.settings.hold.time_max);
+            self.timers.set(Timer::Rooms, rooms);
+            self.timers.set(Timer::Restart, self.restart.deadline());
         }
-        let stage = if let Link::Down(outage) = self.link { outage.stage.deadline() } else { None };
-        let streams = self.ledger.streams.iter().filter_map(|stream| stream.deadline(&self.settings));
-        let rooms = self
-            .ledger
-            .rooms
-            .iter()
-            .flat_map(|room| [room.participants.deadline(), self.join_deadline(room)]);
-        let rooms = rooms.flatten();
-        let lever = self.lever.iter().filter_map(|lever| lever.at);
-        let patience = self.patience_deadline();
-        let held_back = self.held_back.deadline();
-        [
-            stage,
-            self.silence_deadline(),
-            self.ping_deadline(),
-            patience,
-            self.client.life.proof_deadline(),
-            held_back,
-        ]
-        .into_iter()
-        .flatten()
-        .chain(streams)
-        .chain(rooms)
-        .chain(lever)
-        .min()
     }
 
-    fn run_timers(&mut self) {
+    fn run_timers(&mut self, directory: &mut dyn Directory) {
         self.kept.touch();
-        self.run_stage_timer();
-        self.run_silence_timer();
-        self.run_ping_timer();
-        self.run_patience_timer();
-        self.run_proof_timer();
-        self.run_burst_timers();
-        self.run_stream_timers();
-        self.run_room_timers();
-        self.run_lever_timer();
-        self.run_held_timers();
+        self.run_stage_timer(directory);
+        self.run_silence_timer(directory);
+        self.run_client_timers(directory);
+        if self.is_ended() {
+            return;
+        }
+        self.release_held_back(directory);
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        streams.run_timers(&mut ctx);
+        self.run_room_timers(directory);
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        streams.run_restart_timer(&mut ctx);
+        self.run_held_timers(directory);
+    }
+
+    /// The epoch lived on: what was held back is the server's word after all.
+    fn release_held_back(&mut self, directory: &mut dyn Directory) {
+        while let Some(HeldEvent { subject, message, .. }) = self.held_back.take_due(self.now) {
+            let Lent { streams, rooms, calls, mut ctx } = self.lend(directory);
+            match subject {
+                Subject::Stream(id) => streams.release(&mut ctx, &id, message.into_vec()),
+                Subject::Call(id) => calls.release(&mut ctx, &id, message.into_vec()),
+                Subject::Room(_) => rooms.release(&mut ctx, &message, &|name| streams.plays(name)),
+            }
+        }
+    }
+
+    fn run_room_timers(&mut self, directory: &mut dyn Directory) {
+        while {
+            let Lent { rooms, mut ctx, .. } = self.lend(directory);
+            rooms.expire_join(&mut ctx)
+        } {
+            self.go_on_when_joined(directory);
+        }
+        let Lent { rooms, mut ctx, .. } = self.lend(directory);
+        rooms.run_timers(&mut ctx);
     }
 
     pub(super) fn is_due(&self, deadline: Option<Timestamp>) -> bool {
         deadline.is_some_and(|deadline| deadline <= self.now) && !self.is_ended()
     }
 
-    pub(super) fn event(&mut self, event: Event) {
-        self.outputs.push(Output::Event(event));
-    }
-
-    pub(super) fn say_to_client(&mut self, message: Vec<u8>) {
-        let message = self.ledger.numeric_ids.restore(message);
-        self.outputs.push(Output::SendToClient(message));
-    }
-
-    pub(super) fn say_upstream(&mut self, message: Vec<u8>) {
-        self.outputs.push(Output::SendToUpstream(message));
-    }
-
-    /// Whether the client's words go straight to the upstream.
-    pub(super) const fn is_up(&self) -> bool {
-        matches!(self.link, Link::Up)
-    }
-
-    pub(super) const fn outage(&self) -> Option<Outage> {
-        if let Link::Down(outage) = self.link { Some(outage) } else { None }
-    }
-
-    pub(super) const fn set_stage(&mut self, stage: Stage) {
-        if let Link::Down(outage) = &mut self.link {
-            outage.stage = stage;
+    /// The parts, each of which may be changed while the rest is lent to it.
+    pub(super) fn lend<'a>(&'a mut self, directory: &'a mut dyn Directory) -> Lent<'a> {
+        Lent {
+            streams: &mut self.streams,
+            rooms: &mut self.rooms,
+            calls: &mut self.calls,
+            ctx: Context {
+                id: self.id,
+                now: self.now,
+                epoch: self.epoch,
+                link: self.link,
+                settings: &self.settings,
+                client: &self.client,
+                upstream: &self.upstream,
+                directory,
+                random: &mut self.random,
+                out: &mut self.out,
+                kept: &mut self.kept,
+                requests: &mut self.requests,
+                held_back: &mut self.held_back,
+                left_behind: &mut self.left_behind,
+                retired: &mut self.retired,
+                restart: &mut self.restart,
+            },
         }
     }
 
     /// Ends both sockets. Names and tokens of the session are given up as lost, not chosen: the
     /// publisher may be back in a moment (rule R9).
-    pub(super) fn end(&mut self, client: Option<Close>, upstream: Close) {
+    pub(super) fn end(&mut self, client: Option<Close>, upstream: Close, directory: &mut dyn Directory) {
         // First of all: nothing that is released now may start anything.
         self.link = Link::Ended;
         self.kept.touch();
-        self.release_everything();
-        self.outputs.push(Output::CloseUpstream(self.epoch, upstream));
+        self.release_everything(directory);
+        self.out.push(Output::CloseUpstream(self.epoch, upstream));
         if let Some(close) = client {
-            self.outputs.push(Output::CloseClient(close));
+            self.out.push(Output::CloseClient(close));
         }
     }
 
-    fn client_closed(&mut self, code: Option<u16>) {
-        // A clean close upstream, whatever became of the client: no ghost may hold its names.
-        self.end(None, Close::frame(code));
-    }
-
-    fn shutdown(&mut self) {
-        self.end(Some(Close::Code(1012)), Close::Code(1001));
-    }
-
-    /// The client's socket ends as the upstream's did.
-    pub(super) fn end_as(&mut self, cause: LossCause) {
-        self.end(Some(cause.as_close()), Close::Abort);
-    }
-
-    fn release_everything(&mut self) {
+    fn release_everything(&mut self, directory: &mut dyn Directory) {
         if let Some(token) = self.client.token.take() {
-            self.outputs.push(Output::ForgetMediaSockets { token });
+            self.out.push(Output::ForgetMediaSockets { token });
         }
-        while let Some(stream_id) = self.ledger.streams.at(0).map(Stream::id) {
-            self.release_name(stream_id, crate::registry::EndOfName::Lost);
-            let _ = self.remove_stream(stream_id);
-        }
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        streams.drop_all(&mut ctx);
         for (name, asker) in self.client.life.take_askers() {
-            let mail = super::Mail::Proven { name: name.into(), alive: false };
-            self.outputs.push(Output::Post(asker, mail));
+            let mail = Mail::Proven { name: name.into(), alive: false };
+            self.out.push(Output::Post(asker, mail));
         }
-        self.ledger = Ledger::default();
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        drop(streams.end_restart(&mut ctx));
         self.client.connection = None;
         self.upstream.token = None;
-        self.held_back = HeldBack::default();
-        drop(self.take_lever());
+        (self.rooms, self.calls) = (Rooms::default(), Calls::default());
+        (self.requests, self.held_back) = (Requests::default(), HeldBack::default());
+        (self.left_behind, self.retired) = (LeftBehind::default(), Retired::default());
+        self.out.numeric_ids = NumericIds::default();
+    }
+
+    /// What is kept for this session now, in bytes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        let client = &self.client;
+        let connection = client.connection.as_ref().map_or(0, Packed::len_bytes);
+        // Whoever routes media sockets has them, too.
+        let tokens = [&client.token, &self.upstream.token].map(|token| token.as_ref().map_or(0, |t| t.len()));
+        let parts = self.streams.bytes() + self.rooms.bytes() + self.calls.bytes();
+        let keepers = self.requests.bytes()
+            + self.held_back.bytes()
+            + self.left_behind.bytes()
+            + self.retired.bytes()
+            + self.restart.bytes()
+            + self.out.numeric_ids.bytes();
+        parts + keepers + connection + 2 * tokens.iter().sum::<usize>() + client.life.bytes()
     }
 }
 

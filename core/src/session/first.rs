@@ -8,9 +8,10 @@ use crate::{
 use super::{
     Event, Mode, Output,
     core::Session,
+    directory::Directory,
     kept::Full,
+    link::{Link, Stage},
     packed::Packed,
-    state::{Link, Stage},
 };
 
 impl Session {
@@ -25,47 +26,44 @@ impl Session {
             // They say nothing of who it is: the first message is still to come.
             Some(ClientMessage::Ping | ClientMessage::Pong) => return true,
             Some(ClientMessage::ConnectMediaTransport(_)) => {
-                self.outputs.push(Output::Mode(Mode::MediaSocket));
+                self.out.push(Output::Mode(Mode::MediaSocket));
                 self.link = Link::Ended;
                 return false;
             }
             _ => {}
         }
         self.client.has_begun = true;
-        self.outputs.push(Output::Mode(Mode::Session));
+        self.out.push(Output::Mode(Mode::Session));
         true
     }
 
-    pub(super) fn first_message(&mut self, text: &[u8]) {
+    pub(super) fn first_message(&mut self, text: &[u8], directory: &mut dyn Directory) {
         let Ok(peek) = peek(text) else {
             return self.pass_through("the first message is none of the protocol");
         };
         match ClientMessage::of(&peek) {
             ClientMessage::Connection(connection) if connection.argument().is_some() => {
-                self.connection(connection);
+                self.connection(connection, directory);
             }
             // A sign of life that came early: the session is still to begin.
-            ClientMessage::Ping | ClientMessage::Pong => self.outputs.push(Output::ForwardToUpstream),
+            ClientMessage::Ping | ClientMessage::Pong => self.out.forward_upstream(),
             _ => self.pass_through("the first message is not `connection`"),
         }
     }
 
-    pub(super) fn first_binary(&mut self) {
-        self.pass_through("the first message is binary");
-    }
-
-    fn connection(&mut self, connection: view::Connection<'_>) {
+    fn connection(&mut self, connection: view::Connection<'_>, directory: &mut dyn Directory) {
         let mode = self.settings.restore_mode(connection.app_key().as_deref());
         let bytes = connection.text().len();
+        let ctx = self.lend(directory).ctx;
         let reason = if connection.is_sfu() {
             Some("an application of the SFU SDK")
         } else if connection.client_version().as_deref().is_some_and(|version| version.starts_with("0.")) {
             Some("a client older than 2.0")
         } else if mode == RestoreMode::Passthrough {
             Some("restore mode `passthrough`")
-        } else if !self.must_keep(bytes) {
+        } else if !ctx.must_keep(bytes) {
             Some("its `connection` is larger than session.bytes_max")
-        } else if !self.process_has_room(bytes) {
+        } else if !ctx.process_has_room(bytes) {
             Some("all sessions keep as much as limits.kept_memory_percent_max allows")
         } else {
             None
@@ -76,31 +74,36 @@ impl Session {
         }
         self.take_connection(connection, mode);
         self.link = Link::Up;
-        self.outputs.push(Output::ForwardToUpstream);
+        self.out.forward_upstream();
     }
 
     /// A client that connects again on the same socket: from now on this is what it is, also for the
     /// next upstream. Its streams stay what they are.
-    pub(super) fn connection_again(&mut self, connection: view::Connection<'_>) {
+    pub(super) fn connection_again(
+        &mut self,
+        connection: view::Connection<'_>,
+        directory: &mut dyn Directory,
+    ) {
         let mode = self.settings.restore_mode(connection.app_key().as_deref());
         let freed = self.client.connection.as_ref().map_or(0, Packed::len_bytes);
-        if !self.must_keep(connection.text().len().saturating_sub(freed)) {
-            self.not_kept(Full::Session);
-            return self.forward_or_drop();
+        let mut ctx = self.lend(directory).ctx;
+        if !ctx.must_keep(connection.text().len().saturating_sub(freed)) {
+            ctx.not_kept(Full::Session);
+            return ctx.forward_or_drop();
         }
         self.take_connection(connection, mode);
         // It waits for the answer to this one.
         self.client.established = false;
         self.client.refused = false;
         self.client.got_version = false;
-        match self.outage().map(|outage| outage.stage) {
+        match self.link.stage() {
             // The next upstream is told nothing else.
             Some(Stage::Waiting { .. } | Stage::Dialing) => {}
             Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => {
-                self.abandon_try("the client connects anew");
+                self.abandon_try("the client connects anew", directory);
             }
             Some(Stage::Registering { .. } | Stage::Joining { .. }) | None => {
-                self.outputs.push(Output::ForwardToUpstream);
+                self.out.forward_upstream();
             }
         }
     }
@@ -113,10 +116,10 @@ impl Session {
         self.client.connection = Some(Packed::new(connection.text()));
     }
 
-    fn pass_through(&mut self, reason: &'static str) {
-        self.event(Event::PassedThrough { reason });
-        self.outputs.push(Output::ForwardToUpstream);
-        self.outputs.push(Output::Mode(Mode::PassedThrough));
+    pub(super) fn pass_through(&mut self, reason: &'static str) {
+        self.out.event(Event::PassedThrough { reason });
+        self.out.forward_upstream();
+        self.out.push(Output::Mode(Mode::PassedThrough));
         self.link = Link::PassedThrough;
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::signaling::{Edits, Peek, Span, peek, string};
 
-use super::{core::Session, kept::texts};
+use super::kept::texts;
 
 /// Ids kept per session; the oldest goes first, and would be written as text from then on.
 const NUMERIC_IDS_MAX: usize = 256;
@@ -55,7 +55,7 @@ impl NumericIds {
     }
 }
 
-impl Session {
+impl NumericIds {
     /// An id in a message of the client; one that is a number is remembered as such.
     pub(super) fn client_id<'a>(&mut self, peek: &Peek<'a>, key: &str) -> Option<Cow<'a, str>> {
         let id = peek.id(key)?;
@@ -63,7 +63,7 @@ impl Session {
             if id.len() > NUMBER_BYTES_MAX {
                 return None;
             }
-            self.ledger.numeric_ids.note(&id);
+            self.note(&id);
         }
         Some(id)
     }

@@ -1,6 +1,6 @@
 //! The client's leg of an anchored stream, as far as the core knows of it: whether it stands, what the
 //! client must not hear before, and how long it was silent. What follows is decided in
-//! [`super::client_leg`].
+//! [`super::streams`].
 
 use std::time::Duration;
 

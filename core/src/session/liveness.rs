@@ -7,27 +7,30 @@ use crate::{settings::Takeover, signaling::synthetic};
 
 use super::{
     Close, Event, Identity, LossCause, Mail, Output, SessionId, Timestamp,
-    core::Session,
-    state::{Link, Stage},
+    core::{Lent, Session},
+    directory::Directory,
+    link::Link,
 };
 
 /// While the server pings by itself we only step in when its ping is late by this much.
 const PING_GRACE: Duration = Duration::from_millis(1_000);
 
 impl Session {
-    pub(super) fn client_heard(&mut self) {
+    pub(super) fn client_heard(&mut self, directory: &mut dyn Directory) {
         let asked = self.client.life.heard();
-        self.judge_silent_legs();
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        streams.judge_silent_legs(&mut ctx);
         for (name, asker) in asked {
             self.kept.touch();
-            self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: true }));
+            self.out.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: true }));
         }
     }
 
-    pub(super) fn upstream_heard(&mut self) {
+    pub(super) fn upstream_heard(&mut self, directory: &mut dyn Directory) {
         let silence = self.upstream.silence.heard(self.now);
-        if self.is_up() && silence > self.settings.restore.ice_patience {
-            self.report_streams_that_outlived_ice();
+        if self.link.is_up() && silence > self.settings.restore.ice_patience {
+            let Lent { streams, mut ctx, .. } = self.lend(directory);
+            streams.report_what_outlived_ice(&mut ctx);
         }
     }
 
@@ -36,23 +39,16 @@ impl Session {
         if matches!(self.link, Link::First) {
             return None;
         }
-        let grace = if self.is_up() { PING_GRACE } else { Duration::ZERO };
+        let grace = if self.link.is_up() { PING_GRACE } else { Duration::ZERO };
         self.client.life.ping_deadline(&self.settings.keepalive, grace)
-    }
-
-    pub(super) fn run_ping_timer(&mut self) {
-        if self.is_due(self.ping_deadline()) {
-            self.say_to_client(synthetic::ping());
-            self.count_ping();
-        }
     }
 
     /// A ping goes to the client; none answered for too long ends the session. What counts is time:
     /// a server may ping as often as it likes.
-    pub(super) fn count_ping(&mut self) {
+    pub(super) fn count_ping(&mut self, directory: &mut dyn Directory) {
         self.client.life.pinged(self.now);
         if self.is_due(self.patience_deadline()) {
-            self.client_is_dead("pings unanswered");
+            self.client_is_dead("pings unanswered", directory);
         }
     }
 
@@ -61,58 +57,58 @@ impl Session {
         self.client.life.patience_deadline(&self.settings.keepalive)
     }
 
-    pub(super) fn run_patience_timer(&mut self) {
+    pub(super) fn run_client_timers(&mut self, directory: &mut dyn Directory) {
+        if self.is_due(self.ping_deadline()) {
+            self.out.say_to_client(synthetic::ping());
+            self.count_ping(directory);
+        }
         if self.is_due(self.patience_deadline()) {
-            self.client_is_dead("pings unanswered");
+            self.client_is_dead("pings unanswered", directory);
+        }
+        if self.is_due(self.client.life.proof_deadline()) {
+            self.client_is_dead("another session wants its stream name", directory);
         }
     }
 
-    fn client_is_dead(&mut self, reason: &'static str) {
-        self.event(Event::ClientDead { reason });
-        self.end(Some(Close::Abort), Close::NoCode);
+    fn client_is_dead(&mut self, reason: &'static str, directory: &mut dyn Directory) {
+        self.out.event(Event::ClientDead { reason });
+        self.end(Some(Close::Abort), Close::NoCode, directory);
     }
 
-    pub(super) fn upstream_ping(&mut self) {
-        self.say_upstream(synthetic::pong());
-        if self.is_up() {
-            self.outputs.push(Output::ForwardToClient);
-            self.count_ping();
-        }
-    }
-
-    fn silence_watched(&self) -> bool {
-        match self.link {
-            Link::Up => true,
-            Link::Down(outage) => !matches!(outage.stage, Stage::Waiting { .. } | Stage::Dialing),
-            _ => false,
+    pub(super) fn upstream_ping(&mut self, directory: &mut dyn Directory) {
+        self.out.say_upstream(synthetic::pong());
+        if self.link.is_up() {
+            self.out.forward_to_client();
+            self.count_ping(directory);
         }
     }
 
     pub(super) fn silence_deadline(&self) -> Option<Timestamp> {
-        if !self.silence_watched() {
+        if !self.link.hears_upstream() {
             return None;
         }
         self.upstream.silence.deadline(&self.settings.keepalive)
     }
 
-    pub(super) fn run_silence_timer(&mut self) {
+    pub(super) fn run_silence_timer(&mut self, directory: &mut dyn Directory) {
         if !self.is_due(self.silence_deadline()) {
             return;
         }
         if self.is_due(self.upstream.silence.lost_at(&self.settings.keepalive)) {
-            self.outputs.push(Output::CloseUpstream(self.epoch, Close::Abort));
-            self.upstream_lost(LossCause::Silent);
+            self.out.push(Output::CloseUpstream(self.epoch, Close::Abort));
+            self.upstream_lost(LossCause::Silent, directory);
         } else if self.upstream.silence.probe() {
-            self.outputs.push(Output::PingUpstream);
+            self.out.push(Output::PingUpstream);
         }
     }
 
-    pub(super) fn mail(&mut self, mail: Mail) {
+    pub(super) fn mail(&mut self, mail: Mail, directory: &mut dyn Directory) {
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
         match mail {
-            Mail::NameSettled(name) => self.name_settled(&name),
-            Mail::ProveAlive { name, asker, identity } => self.prove_alive(&name, asker, identity),
-            Mail::Proven { name, alive } => self.proven(&name, alive),
-            Mail::MediaSocketFlows(epoch) if epoch == self.epoch => self.media_socket_flows(),
+            Mail::NameSettled(name) => streams.name_settled(&mut ctx, &name),
+            Mail::ProveAlive { name, asker, identity } => self.prove_alive(&name, asker, identity, directory),
+            Mail::Proven { name, alive } => streams.proven(&mut ctx, &name, alive),
+            Mail::MediaSocketFlows(epoch) if epoch == ctx.epoch => streams.media_socket_flows(&mut ctx),
             Mail::MediaSocketFlows(_) => {}
         }
     }
@@ -120,32 +116,29 @@ impl Session {
     /// Another session's client wants a name that our client publishes (rule R7). Whoever is not the
     /// same client hears that it is taken, whatever became of ours: the vendor's patience with silent
     /// clients is the only one that ends it then.
-    fn prove_alive(&mut self, name: &str, asker: SessionId, identity: Identity) {
+    fn prove_alive(
+        &mut self,
+        name: &str,
+        asker: SessionId,
+        identity: Identity,
+        directory: &mut dyn Directory,
+    ) {
         let bound = self.settings.bounds.pending_requests_max;
         let entitled = match self.settings.restore.takeover {
-            Takeover::SameClient => identity == self.identity(),
+            Takeover::SameClient => identity == self.client.identity,
             Takeover::Anybody => true,
             Takeover::Never => false,
         };
-        let (fits, holds) = (self.may_keep_id(name).is_ok(), self.holds_name(name));
+        let holds = self.streams.table.publishes_as(name);
+        let fits = self.lend(directory).ctx.may_keep_id(name).is_ok();
         if !fits || !entitled || !holds || self.client.life.askers() >= bound {
-            self.outputs.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: holds }));
+            self.out.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: holds }));
             return;
         }
         let until = self.now + self.settings.restore.prove_alive;
         if self.client.life.ask(name, asker, self.now, until) {
-            self.say_to_client(synthetic::ping());
-            self.outputs.push(Output::PingClient);
+            self.out.say_to_client(synthetic::ping());
+            self.out.push(Output::PingClient);
         }
-    }
-
-    pub(super) fn run_proof_timer(&mut self) {
-        if self.is_due(self.client.life.proof_deadline()) {
-            self.client_is_dead("another session wants its stream name");
-        }
-    }
-
-    fn holds_name(&self, name: &str) -> bool {
-        self.ledger.streams.iter().any(|stream| stream.kind().is_publish() && stream.name() == name)
     }
 }

@@ -10,14 +10,16 @@
 //! use std::sync::Arc;
 //!
 //! use holdfast_core::{
-//!     registry::Registry,
+//!     registry::{Member, Registry},
 //!     session::{Epoch, Input, LossCause, Output, Session, SessionId, Timestamp},
 //!     settings::SessionSettings,
 //! };
 //!
 //! let at = Timestamp::from_ms;
 //! let (settings, registry) = (Arc::new(SessionSettings::default()), Arc::new(Registry::default()));
-//! let mut session = Session::new(SessionId(1), settings, registry, 7, at(0));
+//! let session = Session::new(SessionId(1), settings, 7, at(0));
+//! // Among the others of its process, which know each other by the registry.
+//! let mut session = Member::new(session, registry);
 //!
 //! // What the client says goes to its upstream, as the bytes that came.
 //! let connection = br#"{"message":"connection","data":[{"appKey":"defaultApp","clientVersion":"2.0"}]}"#;
@@ -40,12 +42,12 @@
 //! ```
 
 mod alive;
-mod anchor;
 mod backoff;
 mod calls;
 mod client;
-mod client_leg;
+mod context;
 mod core;
+mod directory;
 mod event;
 mod first;
 mod held_back;
@@ -53,16 +55,20 @@ mod identity;
 mod ids;
 mod info;
 mod io;
+mod keeping;
 mod kept;
-mod ledger;
+mod left_behind;
 mod leg;
+mod link;
 mod liveness;
+mod outbox;
 mod packed;
 mod participants;
 mod patience;
 mod random;
 mod request;
 mod requests;
+mod restart;
 mod restore;
 mod rooms;
 mod snapshot;
@@ -70,19 +76,20 @@ mod state;
 mod stream;
 mod streams;
 mod time;
+mod timers;
 mod upstream;
-mod verdict;
-mod video;
-
-use crate::media::{MediaCommand, StreamKey};
 
 pub use self::core::Session;
-pub use crate::ids::{Epoch, SessionId};
+pub use directory::{Directory, EndOfName, Holder, NameSnapshot};
 pub use event::{Event, Outcome};
 pub use identity::Identity;
 pub use io::{Close, DialError, Input, LossCause, Mail, Mode, Output, Priority};
 pub use snapshot::{SessionSnapshot, StreamSnapshot};
 pub use time::Timestamp;
+
+use crate::media::{Kind, MediaCommand, StreamKey};
+
+pub use crate::ids::{Epoch, SessionId};
 
 #[cfg(test)]
 mod simulation;

@@ -4,42 +4,42 @@
 use std::time::Duration;
 
 use crate::{
-    settings::RestoreMode,
-    signaling::{Peek, peek, remove_fields, set_field, view::SIP_FIELDS},
+    settings::RestoreSettings,
+    signaling::{Peek, peek, remove_fields, set_field, synthetic, view::SIP_FIELDS},
 };
 
 use super::{
-    Close, DialError, Epoch, Event, LossCause, Output, Priority, backoff,
-    core::Session,
+    Close, DialError, Epoch, Event, LossCause, Output, backoff,
+    core::{Lent, Session},
+    directory::Directory,
+    link::{Link, Outage, Stage},
     packed::Packed,
-    state::{Lever, Link, News, Outage, Stage, Upstream},
-    stream::Standing,
-    upstream::with_token,
+    random::Random,
+    state::{News, Upstream},
 };
 
 impl Session {
-    pub(super) fn upstream_lost(&mut self, cause: LossCause) {
+    pub(super) fn upstream_lost(&mut self, cause: LossCause, directory: &mut dyn Directory) {
+        // A server that refused the client and then closes means it; and restoring may be off.
+        let closes = self.client.refused || !self.settings.restore.connection;
         match self.link {
-            Link::Up | Link::First if self.closes_with_upstream() => self.end_as(cause),
-            Link::Up | Link::First => self.begin_outage(cause),
+            // The client's socket ends as the upstream's did.
+            Link::Up | Link::First if closes => self.end(Some(cause.as_close()), Close::Abort, directory),
+            Link::Up | Link::First => self.begin_outage(cause, directory),
             Link::Down(outage) => {
                 let error = DialError::Unreachable(format!("the connection ended: {cause:?}"));
                 if matches!(outage.stage, Stage::Resuming { .. }) {
                     self.upstream.resume_refused = true;
                 }
                 self.upstream.news.was_answered = false;
-                self.try_failed(Event::AttemptFailed { tries: self.upstream.tries, error }, None);
+                let event = Event::AttemptFailed { tries: self.upstream.tries, error };
+                self.try_failed(event, None, directory);
             }
             Link::PassedThrough | Link::Ended => {}
         }
     }
 
-    /// A server that refused the client and then closes means it; and restoring may be off.
-    fn closes_with_upstream(&self) -> bool {
-        self.client.refused || !self.settings.restore.connection
-    }
-
-    fn begin_outage(&mut self, cause: LossCause) {
+    fn begin_outage(&mut self, cause: LossCause, directory: &mut dyn Directory) {
         // A session that stands for a moment proves nothing: a server that takes it and closes has
         // not taken it back. Tries and backoff start afresh after a connection that stayed.
         let stayed = self.now.since(self.upstream.established_at) >= self.settings.restore.stable_after;
@@ -50,34 +50,27 @@ impl Session {
         }
         self.upstream.news = News::default();
         // The very first loss is always followed by a try at once.
-        let failures = if self.epoch == Epoch(0) { 0 } else { self.upstream.failures };
-        let until = self.now + self.backoff(failures);
+        let failures = if self.epoch.is_first() { 0 } else { self.upstream.failures };
+        let until = self.now + wait_after(failures, &self.settings.restore, &mut self.random);
         self.link = Link::Down(Outage { since: self.now, stage: Stage::Waiting { until } });
         self.upstream.resume_refused = false;
-        if let Some(lever) = &mut self.lever {
-            // It waits for the next epoch to stand.
-            lever.at = None;
-        }
+        self.restart.disarm();
         if let Some(token) = self.client.token.clone() {
             let epoch = self.epoch;
-            self.outputs.push(Output::RouteMediaSockets { token, epoch, upstream_token: None });
+            self.out.push(Output::RouteMediaSockets { token, epoch, upstream_token: None });
         }
-        self.answer_pending();
-        self.finish_calls();
-        self.streams_lose_upstream();
-        let streams = self.ledger.streams.len();
-        self.event(Event::UpstreamLost { cause, streams });
-        if self.tries_are_used_up() {
-            return self.give_up("no connection lasted".to_owned());
+        let Lent { calls, mut ctx, .. } = self.lend(directory);
+        ctx.answer_all_lost();
+        calls.finish(&mut ctx);
+        self.streams_lose_upstream(directory);
+        let streams = self.streams.table.len();
+        self.out.event(Event::UpstreamLost { cause, streams });
+        if self.upstream.tries_are_used_up(&self.settings.restore) {
+            return self.give_up("no connection lasted".to_owned(), directory);
         }
         if until <= self.now {
             self.dial();
         }
-    }
-
-    fn backoff(&mut self, failures: u32) -> Duration {
-        let restore = &self.settings.restore;
-        backoff::delay(restore.backoff_initial, restore.backoff_max, failures, &mut self.random)
     }
 
     fn dial(&mut self) {
@@ -85,22 +78,13 @@ impl Session {
         outage.stage = Stage::Dialing;
         self.upstream.tries = self.upstream.tries.saturating_add(1);
         self.epoch = Epoch(self.epoch.0.wrapping_add(1));
-        let priority = if self.ledger.publishes() { Priority::Publisher } else { Priority::Other };
-        self.outputs.push(Output::Dial { epoch: self.epoch, priority });
-    }
-
-    const fn is_waiting(&self) -> bool {
-        matches!(self.link, Link::Down(Outage { stage: Stage::Waiting { .. }, .. }))
+        let priority = self.streams.priority();
+        self.out.push(Output::Dial { epoch: self.epoch, priority });
     }
 
     /// Dials that count for the present outage; none outside of one.
     pub(super) const fn tries_of_outage(&self) -> u32 {
-        if self.outage().is_some() { self.upstream.tries } else { 0 }
-    }
-
-    fn tries_are_used_up(&self) -> bool {
-        let tries_max = self.settings.restore.tries_max;
-        tries_max > 0 && self.upstream.tries >= tries_max
+        if self.link.outage().is_some() { self.upstream.tries } else { 0 }
     }
 
     /// Ends the wait of a session that could not reach its node; one that a node answered has its
@@ -109,7 +93,7 @@ impl Session {
         let news = &mut self.upstream.news;
         let again = self.settings.restore.backoff_max;
         let too_soon = news.node_believed_at.is_some_and(|at| self.now.since(at) < again);
-        if self.is_waiting() && !self.upstream.news.was_answered && !too_soon {
+        if self.link.is_waiting() && !self.upstream.news.was_answered && !too_soon {
             self.upstream.news.node_believed_at = Some(self.now);
             self.dial();
         }
@@ -117,73 +101,76 @@ impl Session {
 
     /// Ends the wait of a session that a node refused, once in an outage.
     pub(super) fn path_up(&mut self) {
-        if self.is_waiting() && self.upstream.news.was_answered && !self.upstream.news.path_believed {
+        if self.link.is_waiting() && self.upstream.news.was_answered && !self.upstream.news.path_believed {
             self.upstream.news.path_believed = true;
             self.dial();
         }
     }
 
-    pub(super) fn dial_failed(&mut self, error: DialError) {
-        if self.outage().is_none() {
+    pub(super) fn dial_failed(&mut self, error: DialError, directory: &mut dyn Directory) {
+        if self.link.outage().is_none() {
             return;
         }
         // The upstream knows this client and does not want it: the same as a refused `connection`.
         if let DialError::Refused(status @ (401 | 403)) | DialError::Busy(status @ (401 | 403), _) = error {
-            return self.give_up(format!("the upstream refused the handshake with status {status}"));
+            let reason = format!("the upstream refused the handshake with status {status}");
+            return self.give_up(reason, directory);
         }
         self.upstream.news.was_answered = !matches!(error, DialError::Unreachable(_));
         let told = if let DialError::Busy(_, wait) = error { Some(wait) } else { None };
         // Whoever was told when to come again is not called earlier by what others see.
         self.upstream.news.path_believed |= told.is_some();
-        self.try_failed(Event::AttemptFailed { tries: self.upstream.tries, error }, told);
+        let event = Event::AttemptFailed { tries: self.upstream.tries, error };
+        self.try_failed(event, told, directory);
     }
 
     /// One try is over; the next waits for its backoff, and for as long as the node asked (within a
     /// bound), or there is none.
-    fn try_failed(&mut self, event: Event, told: Option<Duration>) {
-        if self.outage().is_none() {
+    fn try_failed(&mut self, event: Event, told: Option<Duration>, directory: &mut dyn Directory) {
+        if self.link.outage().is_none() {
             return;
         }
-        self.event(event);
-        if self.tries_are_used_up() {
-            return self.give_up("no try succeeded".to_owned());
+        self.out.event(event);
+        if self.upstream.tries_are_used_up(&self.settings.restore) {
+            return self.give_up("no try succeeded".to_owned(), directory);
         }
         self.upstream.failures = self.upstream.failures.saturating_add(1);
         let told = told.unwrap_or_default().min(self.settings.restore.retry_after_max);
-        let until = self.now + told + self.backoff(self.upstream.failures);
-        self.streams_lose_upstream();
-        self.set_stage(Stage::Waiting { until });
+        let until =
+            self.now + told + wait_after(self.upstream.failures, &self.settings.restore, &mut self.random);
+        self.streams_lose_upstream(directory);
+        self.link.set_stage(Stage::Waiting { until });
     }
 
     /// The kept session is not there any more: the client's own `connection` goes out next, on a
     /// new socket (rule R8).
-    pub(super) fn resume_came_to_nothing(&mut self, info: &str) {
+    pub(super) fn resume_came_to_nothing(&mut self, info: &str, directory: &mut dyn Directory) {
         self.upstream.resume_refused = true;
-        self.abandon_try(info);
+        self.abandon_try(info, directory);
     }
 
     /// Ends a try whose connection stands but is of no use.
-    pub(super) fn abandon_try(&mut self, info: &str) {
-        if self.outage().is_none() {
+    pub(super) fn abandon_try(&mut self, info: &str, directory: &mut dyn Directory) {
+        if self.link.outage().is_none() {
             return;
         }
-        self.outputs.push(Output::CloseUpstream(self.epoch, Close::NoCode));
+        self.out.push(Output::CloseUpstream(self.epoch, Close::NoCode));
         let tries = self.upstream.tries;
         let event = Event::ReplayRefused { tries, info: info.to_owned(), retry: true };
         self.upstream.news.was_answered = true;
-        self.try_failed(event, None);
+        self.try_failed(event, None, directory);
     }
 
     /// Rule R10: everything is reported, then the socket ends as a dying server ends it.
-    pub(super) fn give_up(&mut self, reason: String) {
+    pub(super) fn give_up(&mut self, reason: String, directory: &mut dyn Directory) {
         let tries = self.tries_of_outage();
-        self.event(Event::GaveUp { reason, tries });
-        self.report_everything();
-        self.end(Some(Close::Code(1001)), Close::NoCode);
+        self.out.event(Event::GaveUp { reason, tries });
+        self.report_everything(directory);
+        self.end(Some(Close::Code(1001)), Close::NoCode, directory);
     }
 
-    pub(super) fn upstream_opened(&mut self) {
-        if self.outage().is_none() {
+    pub(super) fn upstream_opened(&mut self, directory: &mut dyn Directory) {
+        if self.link.outage().is_none() {
             return;
         }
         self.upstream = Upstream {
@@ -197,38 +184,38 @@ impl Session {
         let Some(connection) = self.client.connection.as_ref().map(Packed::unpack) else {
             // The first words of the client find this upstream.
             self.link = Link::First;
-            return self.hear_first_words();
+            return self.hear_first_words(directory);
         };
         let resume = self.client.keep_alive && self.client.established && !self.upstream.resume_refused;
         if let (true, Some(token)) = (resume, &self.upstream.token) {
             let message = resuming(&connection, token);
             self.upstream.resumed = true;
-            self.set_stage(Stage::Resuming { until: self.now + self.settings.restore.resume_wait });
-            self.say_upstream(message);
+            self.link.set_stage(Stage::Resuming { until: self.now + self.settings.restore.resume_wait });
+            self.out.say_upstream(message);
         } else {
-            self.set_stage(Stage::Connecting { until: self.now + self.settings.restore.answer_timeout });
-            self.say_upstream(connection);
+            self.link.set_stage(Stage::Connecting { until: self.now + self.settings.restore.answer_timeout });
+            self.out.say_upstream(connection);
         }
     }
 
     /// The server refused the `connection` we repeated (rule R8).
-    pub(super) fn session_refused(&mut self, peek: &Peek<'_>) {
-        let Some(outage) = self.outage() else { return };
+    pub(super) fn session_refused(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) {
+        let Some(outage) = self.link.outage() else { return };
         let info = peek.string("info").unwrap_or_default().into_owned();
         if matches!(outage.stage, Stage::Resuming { .. }) {
-            return self.resume_came_to_nothing(&info);
+            return self.resume_came_to_nothing(&info, directory);
         }
         if self.settings.restore.is_transient(&info) {
-            return self.abandon_try(&info);
+            return self.abandon_try(&info, directory);
         }
-        self.event(Event::ReplayRefused { tries: self.upstream.tries, info, retry: false });
-        self.report_everything();
-        self.outputs.push(Output::ForwardToClient);
-        self.end(Some(Close::Code(1001)), Close::NoCode);
+        self.out.event(Event::ReplayRefused { tries: self.upstream.tries, info, retry: false });
+        self.report_everything(directory);
+        self.out.forward_to_client();
+        self.end(Some(Close::Code(1001)), Close::NoCode, directory);
     }
 
-    pub(super) fn run_stage_timer(&mut self) {
-        let Some(outage) = self.outage() else { return };
+    pub(super) fn run_stage_timer(&mut self, directory: &mut dyn Directory) {
+        let Some(outage) = self.link.outage() else { return };
         if !self.is_due(outage.stage.deadline()) {
             return;
         }
@@ -236,158 +223,100 @@ impl Session {
             Stage::Waiting { .. } => self.dial(),
             Stage::Dialing => {}
             Stage::Resuming { .. } => {
-                self.resume_came_to_nothing("no answer to the resume");
+                self.resume_came_to_nothing("no answer to the resume", directory);
             }
-            Stage::Connecting { .. } => self.abandon_try("no getUserData"),
-            Stage::Registering { .. } => self.join_rooms(),
-            Stage::Joining { .. } => self.restore_streams(),
+            Stage::Connecting { .. } => self.abandon_try("no getUserData", directory),
+            Stage::Registering { .. } => self.join_rooms(directory),
+            Stage::Joining { .. } => self.restore_streams(directory),
         }
     }
 
     /// `getUserData` came on the new upstream.
-    pub(super) fn session_established(&mut self) {
-        self.clear_kept_session();
-        self.put_on_probation();
+    pub(super) fn session_established(&mut self, directory: &mut dyn Directory) {
+        self.clear_kept_session(directory);
+        let Lent { streams, ctx, .. } = self.lend(directory);
+        streams.put_on_probation(&ctx);
         if self.client.registered && !self.upstream.resumed && !self.upstream.registered {
-            self.set_stage(Stage::Registering { until: self.now + self.settings.restore.answer_timeout });
+            let until = self.now + self.settings.restore.answer_timeout;
+            self.link.set_stage(Stage::Registering { until });
         } else {
-            self.join_rooms();
+            self.join_rooms(directory);
+        }
+    }
+
+    /// What the client is done with, or asks for anew, is taken back from a session that is resumed.
+    fn clear_kept_session(&mut self, directory: &mut dyn Directory) {
+        let left = std::mem::take(&mut self.left_behind);
+        let Lent { streams, rooms, mut ctx, .. } = self.lend(directory);
+        if !ctx.upstream.resumed {
+            return streams.doubt_left_behind(&mut ctx, left.streams);
+        }
+        ctx.stop_streams_left(left.streams);
+        for id in left.calls {
+            ctx.say_upstream(synthetic::hang_up(&id));
+        }
+        rooms.leave_kept(&mut ctx, left.rooms);
+        streams.stop_left_behind(&mut ctx);
+    }
+
+    /// Repeats every join, then goes on to the streams when all are answered.
+    pub(super) fn join_rooms(&mut self, directory: &mut dyn Directory) {
+        let Lent { rooms, mut ctx, .. } = self.lend(directory);
+        if rooms.join_again(&mut ctx) {
+            self.link.set_stage(Stage::Joining { until: self.now + self.settings.restore.answer_timeout });
+        } else {
+            self.restore_streams(directory);
+        }
+    }
+
+    /// Goes on to the streams when no repeated join is without its answer.
+    pub(super) fn go_on_when_joined(&mut self, directory: &mut dyn Directory) {
+        if self.link.is_joining() && self.rooms.all_joined() {
+            self.restore_streams(directory);
         }
     }
 
     /// The last stage: every stream is replayed, put on probation, or told the truth.
-    pub(super) fn restore_streams(&mut self) {
-        let Some(outage) = self.outage() else { return };
+    fn restore_streams(&mut self, directory: &mut dyn Directory) {
+        let Some(outage) = self.link.outage() else { return };
         self.link = Link::Up;
         let tries = self.upstream.tries;
-        self.event(Event::SessionRestored { outage: self.now.since(outage.since), tries });
-        if self.ledger.debug {
-            self.say_upstream(br#"{"message":"sessionDebug","data":[{"command":"start"}]}"#.to_vec());
+        self.out.event(Event::SessionRestored { outage: self.now.since(outage.since), tries });
+        if self.debug {
+            self.out.say_upstream(br#"{"message":"sessionDebug","data":[{"command":"start"}]}"#.to_vec());
         }
-        self.clear_kept_session();
-        self.settle_lost_streams();
-        self.replay_held_streams(true);
-        self.replay_held_streams(false);
-        self.arm_lever();
-        self.send_held();
-    }
-
-    /// On a resumed session the server may prove answered streams alive from now on.
-    fn put_on_probation(&mut self) {
-        if !(self.upstream.resumed || self.upstream.perhaps_resumed) || !self.mode_resumes() {
-            return;
-        }
-        let until = self.now + self.settings.restore.resume_wait;
-        for stream in self.ledger.streams.iter_mut() {
-            stream.put_on_probation(until);
+        self.clear_kept_session(directory);
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        streams.settle_lost(&mut ctx);
+        streams.replay_held(&mut ctx, true);
+        streams.replay_held(&mut ctx, false);
+        streams.arm_restart(&mut ctx);
+        for message in self.held_back.take_messages() {
+            self.out.say_upstream(message.into_vec());
         }
     }
 
-    fn settle_lost_streams(&mut self) {
-        while let Some(stream_id) = self.ledger.streams.find(|stream| stream.is(Standing::Lost)) {
-            if self.upstream.resumed {
-                self.stop_upstream(stream_id);
-            }
-            self.report(stream_id);
-        }
+    /// What each stream owes when its upstream is lost.
+    fn streams_lose_upstream(&mut self, directory: &mut dyn Directory) {
+        self.held_back.drop_events();
+        self.retired.clear();
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        streams.lose_upstream(&mut ctx);
     }
 
-    fn replay_held_streams(&mut self, publishes: bool) {
-        let mut place = 0;
-        while let Some(stream) = self.ledger.streams.at(place) {
-            let (stream_id, before) = (stream.id(), self.ledger.streams.len());
-            if stream.is(Standing::Held) && stream.kind().is_publish() == publishes {
-                self.replay_stream(stream_id);
-            }
-            if self.ledger.streams.len() == before {
-                place += 1;
-            }
-        }
+    /// Everything that is owed goes out: no more tries (rule R10).
+    fn report_everything(&mut self, directory: &mut dyn Directory) {
+        let Lent { streams, rooms, calls, mut ctx } = self.lend(directory);
+        streams.report_all(&mut ctx);
+        ctx.answer_all_lost();
+        rooms.answer_joins(&mut ctx);
+        calls.finish(&mut ctx);
     }
+}
 
-    const fn mode_resumes(&self) -> bool {
-        matches!(self.client.mode, RestoreMode::Auto | RestoreMode::Anchor | RestoreMode::Resume)
-    }
-
-    /// The mode as it is spelled in the settings.
-    pub(super) const fn mode_name(&self) -> &'static str {
-        self.client.mode.word()
-    }
-
-    /// Mode `restart`: a stream was reported; unless the client starts something by itself, it
-    /// gets a second `getUserData` when the new epoch stands (protocol S3.6).
-    pub(super) fn arm_lever(&mut self) {
-        if !self.is_up() {
-            return;
-        }
-        let at = self.now + self.settings.restore.restart_wait;
-        match &mut self.lever {
-            Some(lever) if lever.wanted => lever.at = lever.at.or(Some(at)),
-            _ => drop(self.take_lever()),
-        }
-    }
-
-    /// A stream was reported because of an outage.
-    pub(super) fn want_lever(&mut self) {
-        if let Some(lever) = self.new_lever() {
-            lever.wanted = true;
-        }
-    }
-
-    /// Keeps the `getUserData` of the new epoch for the case that it is wanted.
-    pub(super) fn load_lever(&mut self, user_data: &[u8]) {
-        if self.new_lever().is_none() {
-            return;
-        }
-        let fits = self.keep_if(self.may_keep(user_data.len(), user_data.len()), user_data.len());
-        if let Some(lever) = self.new_lever() {
-            lever.user_data = fits.then(|| Packed::plain(user_data));
-        }
-    }
-
-    /// The publish of this name was reported, and will be back when the lever is pulled.
-    pub(super) fn expect_again(&mut self, name: &str) -> bool {
-        let names_max = self.settings.bounds.streams_max;
-        let fits = self.may_keep_id(name).is_ok();
-        let expects = self.new_lever().filter(|lever| fits && lever.names.len() < names_max);
-        expects.map(|lever| lever.names.push(name.into())).is_some()
-    }
-
-    /// The lever is pulled, or not needed any more: from now on the names count as lost a moment
-    /// ago.
-    pub(super) fn take_lever(&mut self) -> Option<Box<Lever>> {
-        let mut lever = self.lever.take()?;
-        for name in std::mem::take(&mut lever.names) {
-            let published = self.ledger.streams.iter().any(|s| s.kind().is_publish() && *s.name() == *name);
-            if !published {
-                self.give_up_name(&name, crate::registry::EndOfName::Lost);
-            }
-        }
-        Some(lever)
-    }
-
-    fn new_lever(&mut self) -> Option<&mut Lever> {
-        (self.client.mode == RestoreMode::Restart).then(|| {
-            &mut **self.lever.get_or_insert_with(|| {
-                Box::new(Lever { at: None, user_data: None, wanted: false, names: Vec::new() })
-            })
-        })
-    }
-
-    pub(super) fn run_lever_timer(&mut self) {
-        let at = self.lever.as_ref().and_then(|lever| lever.at);
-        if !self.is_due(at) || !self.is_up() {
-            return;
-        }
-        let user_data = self.take_lever().and_then(|lever| lever.user_data);
-        let Some(user_data) = user_data.as_ref().map(Packed::unpack) else { return };
-        let message = peek(&user_data).ok().and_then(|peek| with_token(&peek, self.client.token.as_deref()));
-        self.say_to_client(message.unwrap_or(user_data));
-        if self.client.registered {
-            // ESTABLISHED has just downgraded a registered session (protocol S3.1).
-            self.say_to_client(br#"{"message":"registered","data":[null]}"#.to_vec());
-        }
-    }
+/// How long to wait after so many failures.
+fn wait_after(failures: u32, settings: &RestoreSettings, random: &mut Random) -> Duration {
+    backoff::delay(settings.backoff_initial, settings.backoff_max, failures, random)
 }
 
 /// `connection` with the token of the dead session and without SIP credentials (protocol S7).

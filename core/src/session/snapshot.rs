@@ -8,7 +8,7 @@ use crate::{media::StreamStats, signaling::redact::without_credentials};
 
 use super::{
     core::Session,
-    state::{Link, Stage},
+    link::{Link, Stage},
     stream::{Standing, Stream, Transport},
 };
 
@@ -66,7 +66,7 @@ impl Session {
     /// What it is now. Costs a copy of its names; nothing is kept for it.
     #[must_use]
     pub fn describe(&self) -> SessionSnapshot {
-        let outage = self.outage();
+        let outage = self.link.outage();
         let since = outage.map(|outage| self.now.since(outage.since));
         SessionSnapshot {
             number: self.id.0,
@@ -77,10 +77,10 @@ impl Session {
                 .map(Duration::as_millis)
                 .map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
             tries: self.tries_of_outage(),
-            mode: self.mode_name().into(),
-            rooms: self.ledger.rooms.len(),
-            calls: self.ledger.calls.len(),
-            streams: self.ledger.streams.iter().map(stream_snapshot).collect(),
+            mode: self.client.mode.word().into(),
+            rooms: self.rooms.len(),
+            calls: self.calls.len(),
+            streams: self.streams.table.iter().map(stream_snapshot).collect(),
         }
     }
 }

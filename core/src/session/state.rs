@@ -1,64 +1,12 @@
-//! Where a session stands towards its upstream, and what it knows of both sides.
+//! What a session knows of both sides. Holds it; what follows from it is decided by others.
 
-use crate::settings::{CheckBitrate, RestoreMode};
+use crate::settings::{CheckBitrate, RestoreMode, RestoreSettings};
 
 use super::{
     Identity, Timestamp,
     alive::{ClientLife, Silence},
     packed::Packed,
 };
-
-/// The state of the session as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Link {
-    /// The client has said nothing yet.
-    First,
-    /// An upstream session stands (or is being made by the client's own first `connection`).
-    Up,
-    /// From the loss of an upstream until a new one is established and asked for rooms.
-    Down(Outage),
-    /// The driver copies frames by itself.
-    PassedThrough,
-    /// Both sockets are ended or told to end.
-    Ended,
-}
-
-/// An outage of the whole session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Outage {
-    pub(super) since: Timestamp,
-    pub(super) stage: Stage,
-}
-
-/// How far the return has come. Each stage has a time by which it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Backing off.
-    Waiting { until: Timestamp },
-    /// A dial is under way; the driver bounds it.
-    Dialing,
-    /// `connection` with the token of the dead session was sent (rule R8).
-    Resuming { until: Timestamp },
-    /// The client's own `connection` was sent again.
-    Connecting { until: Timestamp },
-    /// A SIP client waits for `registered` to be repeated.
-    Registering { until: Timestamp },
-    /// Rooms are being joined again.
-    Joining { until: Timestamp },
-}
-
-impl Stage {
-    pub(super) const fn deadline(self) -> Option<Timestamp> {
-        match self {
-            Self::Dialing => None,
-            Self::Waiting { until }
-            | Self::Resuming { until }
-            | Self::Connecting { until }
-            | Self::Registering { until }
-            | Self::Joining { until } => Some(until),
-        }
-    }
-}
 
 /// What is known of the client.
 #[derive(Debug)]
@@ -88,6 +36,11 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// Whether answered streams may go on in a session that is resumed.
+    pub(super) const fn mode_resumes(&self) -> bool {
+        matches!(self.mode, RestoreMode::Auto | RestoreMode::Anchor | RestoreMode::Resume)
+    }
+
     pub(super) const fn new(now: Timestamp) -> Self {
         Self {
             handshake: Identity::NONE,
@@ -145,6 +98,10 @@ pub(super) struct News {
 }
 
 impl Upstream {
+    pub(super) const fn tries_are_used_up(&self, settings: &RestoreSettings) -> bool {
+        settings.tries_max > 0 && self.tries >= settings.tries_max
+    }
+
     pub(super) const fn new(now: Timestamp) -> Self {
         Self {
             token: None,
@@ -159,19 +116,4 @@ impl Upstream {
             news: News { was_answered: false, node_believed_at: None, path_believed: false },
         }
     }
-}
-
-/// The second `getUserData` of mode `restart`, waiting to be sent (protocol S3.6).
-#[derive(Debug)]
-pub(super) struct Lever {
-    /// When it goes out, unless the client starts something by itself; `None` until the new
-    /// epoch stands.
-    pub(super) at: Option<Timestamp>,
-    /// The `getUserData` of the new epoch.
-    pub(super) user_data: Option<Packed>,
-    /// A stream was reported: without that nobody needs to be started again.
-    pub(super) wanted: bool,
-    /// Names of reported publishes: their page is expected to publish them again, so plays of
-    /// them wait.
-    pub(super) names: Vec<Box<str>>,
 }

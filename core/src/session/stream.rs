@@ -10,11 +10,15 @@ use crate::{
 
 use super::{
     Epoch, MediaCommand, StreamKey, Timestamp,
+    kept::OWN_ID_BYTES,
     leg::ClientLeg,
     packed::Packed,
     patience::Retries,
     request::{offer_in, request_with},
 };
+
+/// What the numbers of a stream take, with the list of gaps and codec names.
+const STATS_BYTES: usize = size_of::<StreamStats>() + 256;
 
 /// Names a stream within its session, also when others come and go; never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -349,7 +353,7 @@ impl Stream {
     }
 
     /// What it takes besides what comes by itself, in bytes.
-    pub(super) fn own_bytes(&self) -> usize {
+    fn own_bytes(&self) -> usize {
         size_of::<Self>()
             + self.client_id.len()
             + self.name.len()
@@ -357,6 +361,11 @@ impl Stream {
             + self.refusal.as_ref().map_or(0, |refusal| refusal.len())
             + self.metrics.as_ref().map_or(0, Packed::len_bytes)
             + self.leg().map_or(0, ClientLeg::bytes)
+    }
+
+    /// All that it takes, in bytes: with what comes by itself, an id of ours and the numbers of the workers.
+    pub(super) fn bytes(&self) -> usize {
+        self.own_bytes() + OWN_ID_BYTES + if self.leg().is_some() { STATS_BYTES } else { 0 }
     }
 }
 

@@ -21,7 +21,8 @@ use std::{
 };
 
 use crate::{
-    session::{Close, Epoch, Input, LossCause, Mode, Session, Timestamp},
+    registry::Member,
+    session::{Close, Epoch, Input, LossCause, Mode, Timestamp},
     upstream::{ClientRequest, DialFailure, Dialed},
     wire::{scratch, side::Side, socket::Socket, websocket::Role},
 };
@@ -62,7 +63,7 @@ pub(crate) struct Beginning {
 /// One session.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
-    core: Session,
+    core: Member,
     registered: Registered,
     request: Arc<ClientRequest>,
     client: Option<Side>,

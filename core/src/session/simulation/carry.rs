@@ -37,7 +37,7 @@ impl World {
         let now = Timestamp::from_ms(self.now);
         let Some(member) = self.slots[slot].as_mut() else { return };
         let id = member.id;
-        member.session.handle(input, now);
+        member.session.handle(input, now, &mut &*self.registry);
         let outputs = member.session.take_outputs();
         for output in outputs {
             self.record.note(self.now, id, &output, frame);
@@ -206,7 +206,7 @@ impl World {
         let held = self.registry.names().get(&name).holder.is_some_and(|holder| holder.restoring);
         let restore = &self.settings.restore;
         let patience = restore.player_hold.max(self.settings.hold.time_max);
-        let entry = member.session.ledger.streams.iter().find(|s| s.client_id() == intent);
+        let entry = member.session.streams.table.iter().find(|s| s.client_id() == intent);
         let first = forwarded || entry.is_some_and(|entry| entry.is(Standing::Requested));
         let patient = entry.is_some_and(|entry| Timestamp::from_ms(self.now) < entry.since() + patience);
         if member.stopped.contains(&intent) || stream.is_over() {
@@ -527,7 +527,7 @@ impl World {
         }
         let id = argument["mediaSessionId"].as_str().unwrap_or_default();
         let early = self.slots[slot].as_ref().is_some_and(|member| {
-            let streams = &member.session.ledger.streams;
+            let streams = &member.session.streams.table;
             let legs =
                 streams.iter().filter(|stream| stream.client_id() == id).filter_map(|stream| stream.leg());
             legs.map(|leg| leg.key()).any(|key| member.media.get(&key).is_some_and(|leg| !leg.connected))

@@ -139,7 +139,7 @@ impl World {
         let Some(sabotage) = self.sabotage else { return vec![value] };
         if self.is(Sabotage::ShowUpstreamIds) {
             let id = word(&value["data"][0], "mediaSessionId");
-            let streams = self.slots[slot].iter().flat_map(|member| member.session.ledger.streams.iter());
+            let streams = self.slots[slot].iter().flat_map(|member| member.session.streams.table.iter());
             let upstream = streams.filter(|s| s.client_id() == id).find_map(|s| s.other_id());
             let upstream = upstream.map(str::to_owned);
             if let Some(upstream) = upstream {
@@ -243,7 +243,7 @@ impl World {
         }
         let Some(member) = self.slots[slot].as_ref() else { return };
         let waiting = |standing| standing == Standing::AwaitsPublisher;
-        let stream = member.session.ledger.streams.iter().find(|stream| waiting(stream.standing()));
+        let stream = member.session.streams.table.iter().find(|stream| waiting(stream.standing()));
         if let Some(stream) = stream {
             let fields = json!({"mediaSessionId": "early", "name": stream.name(), "custom": {"intent": stream.client_id()}});
             let play = message("playStream", fields).to_string().into_bytes();

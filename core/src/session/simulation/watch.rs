@@ -1,7 +1,7 @@
 //! What is looked at after every step.
 
 use super::{
-    super::{Input, SessionId, Timestamp, ledger::RETIRED_BYTES_MAX, stream::Standing},
+    super::{Input, SessionId, Timestamp, left_behind::RETIRED_BYTES_MAX, stream::Standing},
     client::Phase,
     rules::Rule,
     sabotage::Sabotage,
@@ -33,7 +33,7 @@ impl World {
         if member.session.is_ended() || member.passed_through {
             return;
         }
-        let up = member.session.is_up();
+        let up = member.session.link.is_up();
         if up {
             member.up_since.get_or_insert(now);
             self.while_up(slot);
@@ -123,31 +123,30 @@ impl World {
         let Some(member) = self.slots[slot].as_ref() else { return };
         let (bounds, hold) = (&self.promised.bounds, &self.promised.hold);
         let session = &member.session;
-        let ledger = &session.ledger;
         let held_bytes: usize = session.held_back.message_bytes();
         let sizes = [
-            ("streams", ledger.streams.len(), bounds.streams_max),
-            ("calls", ledger.calls.len(), bounds.calls_max),
-            ("rooms", ledger.rooms.len(), bounds.rooms_max),
-            ("pending requests", ledger.requests.len(), bounds.pending_requests_max),
+            ("streams", session.streams.table.len(), bounds.streams_max),
+            ("calls", session.calls.len(), bounds.calls_max),
+            ("rooms", session.rooms.len(), bounds.rooms_max),
+            ("pending requests", session.requests.len(), bounds.pending_requests_max),
             ("askers", session.client.life.askers(), bounds.pending_requests_max),
             // Behind an end that is held back comes what the server says of the same stream.
             ("burst", session.held_back.events(), bounds.pending_requests_max * 2),
             ("held messages", session.held_back.messages(), hold.count_max),
             ("held bytes", held_bytes, hold.bytes_max),
             ("kept bytes", session.kept_bytes(), bounds.bytes_max + 2 * RETIRED_BYTES_MAX),
-            ("retired ids", ledger.retired.len(), 64),
-            ("streams left behind", ledger.left_behind.streams.len(), 64),
-            ("calls left behind", ledger.left_behind.calls.len(), bounds.calls_max),
-            ("rooms left behind", ledger.left_behind.rooms.len(), bounds.rooms_max),
+            ("retired ids", session.retired.len(), 64),
+            ("streams left behind", session.left_behind.streams.len(), 64),
+            ("calls left behind", session.left_behind.calls.len(), bounds.calls_max),
+            ("rooms left behind", session.left_behind.rooms.len(), bounds.rooms_max),
         ];
         for (what, size, bound) in sizes {
             if size > bound {
                 return self.breach(Rule::Bounds, format!("{size} {what}, {bound} allowed"));
             }
         }
-        for room in &ledger.rooms {
-            let (counted, known) = (room.participants.counted_bytes(), room.participants.bytes());
+        let participants: Vec<_> = session.rooms.participants_bytes().collect();
+        for (counted, known) in participants {
             if counted != known {
                 let what = format!("{counted} bytes of participants, {known} known of");
                 return self.breach(Rule::Bounds, what);
@@ -170,7 +169,7 @@ impl World {
         if member.client_gone || member.client.vanished.is_some() || !member.spoke {
             return;
         }
-        for stream in member.session.ledger.streams.iter().filter(|stream| stream.is_unsettled()) {
+        for stream in member.session.streams.table.iter().filter(|stream| stream.is_unsettled()) {
             if let Some(known) = member.client.streams.get_mut(stream.client_id()) {
                 known.unsettle(now);
             }
@@ -247,7 +246,7 @@ impl World {
         let member = self.slots[slot].as_ref()?;
         let client = &member.client;
         let session = &member.session;
-        if !session.is_up() || client.established == 0 {
+        if !session.link.is_up() || client.established == 0 {
             return Some((Rule::Agreement, "not up again".to_owned()));
         }
         let conn = member.conn.map(|conn| &self.conns[conn]);
@@ -281,7 +280,6 @@ impl World {
     fn other_disagreement(&self, slot: usize, kept: &super::server::Kept) -> Option<(Rule, String)> {
         let member = self.slots[slot].as_ref()?;
         let client = &member.client;
-        let ledger = &member.session.ledger;
         if !member.limited {
             let rooms: Vec<_> = client.rooms.keys().collect();
             if !rooms.iter().copied().eq(kept.rooms.iter()) {
@@ -303,16 +301,23 @@ impl World {
                 return Some((Rule::Settles, "requests are pending for ever".to_owned()));
             }
         }
-        let unsettled = ledger.streams.iter().find(|stream| !stream.is(Standing::Live));
+        let unsettled = member.session.streams.table.iter().find(|stream| !stream.is(Standing::Live));
         if let Some(stream) = unsettled {
             return Some((Rule::Verdict, format!("{} is {:?}", stream.client_id(), stream.standing())));
         }
-        let waiting =
-            (ledger.requests.len(), member.session.held_back.events(), member.session.held_back.messages());
+        let waiting = (
+            member.session.requests.len(),
+            member.session.held_back.events(),
+            member.session.held_back.messages(),
+        );
         if !member.limited && waiting != (0, 0, 0) || member.session.client.life.askers() > 0 {
-            return Some((Rule::Settles, format!("still waiting {waiting:?}: {:?}", ledger.requests)));
+            return Some((
+                Rule::Settles,
+                format!("still waiting {waiting:?}: {:?}", member.session.requests),
+            ));
         }
-        let anchored = ledger.streams.iter().filter(|stream| stream.opened_key().is_some()).count();
+        let anchored =
+            member.session.streams.table.iter().filter(|stream| stream.opened_key().is_some()).count();
         if anchored != member.media.len() {
             return Some((Rule::Agreement, format!("{} legs for {anchored} streams", member.media.len())));
         }

@@ -412,9 +412,8 @@ impl World {
         let number = self.fresh_number();
         let id = SessionId(number);
         let seed = self.dice.seed();
-        let registry = Arc::clone(&self.registry);
         let now = Timestamp::from_ms(self.now);
-        let mut session = Session::new(id, Arc::clone(&self.settings), registry, seed, now);
+        let mut session = Session::new(id, Arc::clone(&self.settings), seed, now);
         let anchored = self.anchors;
         if anchored {
             session = session.with_media();

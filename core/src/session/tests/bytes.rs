@@ -1,7 +1,7 @@
 //! What one session keeps is bounded in bytes, whatever either side says; what is not kept is
 //! passed on.
 
-use crate::{registry::RegistryLimits, session::ledger::RETIRED_BYTES_MAX};
+use crate::{registry::RegistryLimits, session::left_behind::RETIRED_BYTES_MAX};
 
 use super::*;
 
@@ -241,7 +241,9 @@ fn all_sessions_together_are_bounded_and_the_truth_goes_on() {
     last.lose();
     last.pass(6_000);
     assert_eq!(last.statuses(), ["a FAILED Session not ready"]);
-    drop(beds);
+    for bed in &mut beds {
+        bed.feed(Input::Shutdown);
+    }
     assert_eq!(registry.kept().bytes(), 0);
 }
 

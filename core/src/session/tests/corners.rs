@@ -69,7 +69,7 @@ fn a_hangup_that_meets_an_end_held_back_is_answered_and_forgotten() {
     bed.pass(400);
     assert_eq!(bed.client_got("finish").len(), 1);
     bed.client("hangup", json!({"callId": "c"}));
-    assert!(bed.session.ledger.requests.len() == 0, "no answer will come");
+    assert!(bed.session.requests.len() == 0, "no answer will come");
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn first_words_that_find_no_upstream_in_time_end_the_session() {
 }
 
 #[test]
-fn a_lever_that_was_not_pulled_waits_for_the_next_epoch() {
+fn a_restart_that_did_not_come_waits_for_the_next_epoch() {
     let restart = |settings: &mut SessionSettings| settings.restore.mode = RestoreMode::Restart;
     let mut bed = Bed::with(restart).established().publishing("a", "cam");
     bed.lose();
@@ -202,7 +202,7 @@ fn a_question_about_a_stream_that_is_asked_for_anew_is_answered() {
     bed.client("stopStream", json!({"mediaSessionId": "m", "name": "cam", "published": false}));
     assert_eq!(bed.client_got("notifyStreamEvent").len(), 1);
     assert_eq!(bed.client_got("availableStream").len(), 1);
-    assert!(bed.session.ledger.requests.len() == 0);
+    assert!(bed.session.requests.len() == 0);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn the_answer_to_a_replay_is_swallowed_even_after_its_proof() {
 fn a_name_that_another_session_took_over_is_not_held_for_a_restore() {
     let registry = Arc::new(Registry::default());
     let mut old = Bed::member(1, &registry, |_| {});
-    let session = Session::new(SessionId(1), Arc::default(), Arc::clone(&registry), 1, old.now);
+    let session = Session::new(SessionId(1), Arc::default(), 1, old.now);
     old.session = session.with_media();
     let mut old = old.established();
     old.client("publishStream", publish("a", "cam"));
@@ -369,7 +369,7 @@ fn a_play_waits_for_a_publisher_lost_while_its_offer_was_made() {
     let mut publisher = Bed::member(1, &registry, |_| {}).established();
     publisher.client("publishStream", publish("a", "cam"));
     let mut player = Bed::member(2, &registry, |_| {});
-    let session = Session::new(SessionId(2), Arc::default(), Arc::clone(&registry), 1, player.now);
+    let session = Session::new(SessionId(2), Arc::default(), 1, player.now);
     player.session = session.with_media();
     let mut player = player.established();
     let key = StreamKey { session: SessionId(2), number: 1 };

@@ -11,7 +11,7 @@ fn a_first_message_of_another_protocol_passes_through() {
         assert_eq!(bed.to_upstream.len(), 1, "{first:?}");
     }
     let mut bed = Bed::new();
-    bed.session.handle(Input::ClientBinary(b"\0"), bed.now);
+    bed.session.handle(Input::ClientBinary(b"\0"), bed.now, &mut &*bed.registry);
     let outputs = bed.session.take_outputs();
     assert!(outputs.iter().any(|output| matches!(output, Output::ForwardToUpstream)), "{outputs:?}");
     assert!(outputs.iter().any(|output| matches!(output, Output::Mode(Mode::PassedThrough))), "{outputs:?}");
@@ -168,7 +168,7 @@ fn the_clients_own_code_goes_upstream() {
 }
 
 fn modes(session: &mut Session, input: Input<'_>) -> Vec<Mode> {
-    session.handle(input, Timestamp::from_ms(1_000));
+    session.handle(input, Timestamp::from_ms(1_000), &mut &Registry::default());
     let modes = |output| if let Output::Mode(mode) = output { Some(mode) } else { None };
     session.take_outputs().into_iter().filter_map(modes).collect()
 }

@@ -62,7 +62,7 @@ impl Bed {
         let mut settings = SessionSettings::default();
         change(&mut settings);
         let now = Timestamp::from_ms(1_000);
-        let session = Session::new(SessionId(id), Arc::new(settings), Arc::clone(registry), id, now);
+        let session = Session::new(SessionId(id), Arc::new(settings), id, now);
         Self {
             session,
             registry: Arc::clone(registry),
@@ -85,7 +85,7 @@ impl Bed {
             Input::ClientText(text) | Input::UpstreamText(_, text) => Some(text.to_vec()),
             _ => None,
         };
-        self.session.handle(input, self.now);
+        self.session.handle(input, self.now, &mut &*self.registry);
         for output in self.session.take_outputs() {
             let parse = |bytes: &[u8]| serde_json::from_slice(bytes).unwrap_or(Value::Null);
             match output {

@@ -191,7 +191,7 @@ fn an_mse_play_without_frames_is_reported() {
 }
 
 #[test]
-fn mode_restart_pulls_the_lever_once_and_not_for_a_client_that_restarts_itself() {
+fn mode_restart_starts_a_client_once_and_not_one_that_restarts_itself() {
     let restart = |settings: &mut SessionSettings| settings.restore.mode = RestoreMode::Restart;
     let mut bed = Bed::with(restart).established().publishing("a", "cam");
     bed.lose();

@@ -1,7 +1,7 @@
 //! What the server refuses, and when another try is owed (rules R7, R8, R9).
 
 use super::*;
-use crate::registry::EndOfName;
+use crate::session::EndOfName;
 
 #[test]
 fn a_first_refusal_is_passed_on_at_once() {

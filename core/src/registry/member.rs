@@ -1,0 +1,70 @@
+//! A session among the others of its process: lends it the registry with each input, and gives back what it
+//! kept if it is dropped before its end.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
+use crate::session::{Input, Session, Timestamp};
+
+use super::Registry;
+
+/// A session with the registry that it shares with others.
+#[derive(Debug)]
+pub struct Member {
+    session: Session,
+    registry: Arc<Registry>,
+}
+
+impl Member {
+    /// This session becomes one of those that know each other by this registry.
+    #[must_use]
+    pub const fn new(session: Session, registry: Arc<Registry>) -> Self {
+        Self { session, registry }
+    }
+
+    /// As [`Session::handle`].
+    pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        self.session.handle(input, now, &mut &*self.registry);
+    }
+}
+
+impl Deref for Member {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl DerefMut for Member {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.registry.kept().change(self.session.told_bytes(), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{session::SessionId, settings::SessionSettings};
+
+    #[test]
+    fn a_session_that_is_dropped_keeps_nothing() {
+        let (registry, now) = (Arc::new(Registry::default()), Timestamp::from_ms(1_000));
+        let session = Session::new(SessionId(1), Arc::new(SessionSettings::default()), 1, now);
+        let mut member = Member::new(session, Arc::clone(&registry));
+        let connection =
+            br#"{"message":"connection","data":[{"appKey":"defaultApp","clientVersion":"2.0"}]}"#;
+        member.handle(Input::ClientText(connection), now);
+        assert!(registry.kept().bytes() > 0 && member.told_bytes() == registry.kept().bytes());
+        drop(member);
+        assert_eq!(registry.kept().bytes(), 0);
+    }
+}
