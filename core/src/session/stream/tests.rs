@@ -1,4 +1,5 @@
 use super::*;
+use crate::session::{Epoch, MediaCommand};
 
 const NOW: Timestamp = Timestamp::from_ms(5_000);
 const UNTIL: Timestamp = Timestamp::from_ms(15_000);
