@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    Epoch, Event, Output, SessionId, Timestamp,
+    Event, Output, SessionId, Timestamp,
     directory::Directory,
     held_back::{HeldBack, Subject},
     kept::Kept,
@@ -30,7 +30,6 @@ pub(super) struct Context<'a> {
     pub(super) id: SessionId,
     /// The time of the input being handled.
     pub(super) now: Timestamp,
-    pub(super) epoch: Epoch,
     pub(super) link: Link,
     pub(super) settings: &'a SessionSettings,
     pub(super) client: &'a Client,

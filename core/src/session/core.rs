@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::{media::Fact, settings::SessionSettings};
 
 use super::{
-    Close, Epoch, Identity, Input, Mail, Output, SessionId, StreamKey, Timestamp,
+    Close, Identity, Input, Mail, Output, SessionId, StreamKey, Timestamp,
+    attempts::Attempts,
     calls::Calls,
     context::Context,
     directory::Directory,
@@ -36,10 +37,10 @@ pub struct Session {
     pub(super) random: Random,
     /// The time of the input being handled.
     pub(super) now: Timestamp,
-    pub(super) epoch: Epoch,
     pub(super) link: Link,
     pub(super) client: Client,
     pub(super) upstream: Upstream,
+    pub(super) attempts: Attempts,
     /// `sessionDebug` start, while it is on.
     pub(super) debug: bool,
     pub(super) streams: Streams,
@@ -75,10 +76,10 @@ impl Session {
             settings,
             random: Random::new(seed),
             now,
-            epoch: Epoch(0),
             link: Link::First,
             client: Client::new(now),
-            upstream: Upstream::new(now),
+            upstream: Upstream::first(now),
+            attempts: Attempts::default(),
             debug: false,
             streams: Streams::default(),
             rooms: Rooms::default(),
@@ -148,18 +149,22 @@ impl Session {
             Input::ClientActivity => self.client_heard(directory),
             // A clean close upstream, whatever became of the client: no ghost may hold its names.
             Input::ClientClosed(code) => self.end(None, Close::frame(code), directory),
-            Input::UpstreamOpened(epoch) if epoch == self.epoch => self.upstream_opened(directory),
-            Input::DialFailed(epoch, error) if epoch == self.epoch => self.dial_failed(error, directory),
-            Input::UpstreamText(epoch, text) if epoch == self.epoch => {
+            Input::UpstreamOpened(epoch) if epoch == self.upstream.epoch => self.upstream_opened(directory),
+            Input::DialFailed(epoch, error) if epoch == self.upstream.epoch => {
+                self.dial_failed(error, directory)
+            }
+            Input::UpstreamText(epoch, text) if epoch == self.upstream.epoch => {
                 self.upstream_heard(directory);
                 self.upstream_text(text, directory);
             }
-            Input::UpstreamBinary(epoch, _) if epoch == self.epoch => {
+            Input::UpstreamBinary(epoch, _) if epoch == self.upstream.epoch => {
                 self.upstream_heard(directory);
                 self.out.forward_to_client();
             }
-            Input::UpstreamActivity(epoch) if epoch == self.epoch => self.upstream_heard(directory),
-            Input::UpstreamLost(epoch, cause) if epoch == self.epoch => self.upstream_lost(cause, directory),
+            Input::UpstreamActivity(epoch) if epoch == self.upstream.epoch => self.upstream_heard(directory),
+            Input::UpstreamLost(epoch, cause) if epoch == self.upstream.epoch => {
+                self.upstream_lost(cause, directory)
+            }
             Input::NodeUp => self.node_up(),
             Input::PathUp => self.path_up(),
             Input::Media(key, fact) => self.media_fact(key, fact, directory),
@@ -180,7 +185,8 @@ impl Session {
         match fact {
             Fact::UpstreamSilent { epoch } => {
                 // One probe for each silence.
-                let is_of_now = epoch == self.epoch && self.link.is_up() && self.streams.has_leg(key);
+                let is_of_now =
+                    epoch == self.upstream.epoch && self.link.is_up() && self.streams.has_leg(key);
                 if is_of_now && self.upstream.silence.probe() {
                     self.out.push(Output::PingUpstream);
                 }
@@ -291,7 +297,6 @@ impl Session {
             ctx: Context {
                 id: self.id,
                 now: self.now,
-                epoch: self.epoch,
                 link: self.link,
                 settings: &self.settings,
                 client: &self.client,
@@ -316,7 +321,7 @@ impl Session {
         self.link = Link::Ended;
         self.kept.touch();
         self.release_everything(directory);
-        self.out.push(Output::CloseUpstream(self.epoch, upstream));
+        self.out.push(Output::CloseUpstream(self.upstream.epoch, upstream));
         if let Some(close) = client {
             self.out.push(Output::CloseClient(close));
         }

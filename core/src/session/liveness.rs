@@ -95,7 +95,7 @@ impl Session {
             return;
         }
         if self.is_due(self.upstream.silence.lost_at(&self.settings.keepalive)) {
-            self.out.push(Output::CloseUpstream(self.epoch, Close::Abort));
+            self.out.push(Output::CloseUpstream(self.upstream.epoch, Close::Abort));
             self.upstream_lost(LossCause::Silent, directory);
         } else if self.upstream.silence.probe() {
             self.out.push(Output::PingUpstream);
@@ -108,7 +108,9 @@ impl Session {
             Mail::NameSettled(name) => streams.name_settled(&mut ctx, &name),
             Mail::ProveAlive { name, asker, identity } => self.prove_alive(&name, asker, identity, directory),
             Mail::Proven { name, alive } => streams.proven(&mut ctx, &name, alive),
-            Mail::MediaSocketFlows(epoch) if epoch == ctx.epoch => streams.media_socket_flows(&mut ctx),
+            Mail::MediaSocketFlows(epoch) if epoch == ctx.upstream.epoch => {
+                streams.media_socket_flows(&mut ctx)
+            }
             Mail::MediaSocketFlows(_) => {}
         }
     }

@@ -42,6 +42,7 @@
 //! ```
 
 mod alive;
+mod attempts;
 mod backoff;
 mod calls;
 mod client;

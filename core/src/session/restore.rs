@@ -15,7 +15,7 @@ use super::{
     link::{Link, Outage, Stage},
     packed::Packed,
     random::Random,
-    state::{News, Upstream},
+    state::Upstream,
 };
 
 impl Session {
@@ -29,10 +29,10 @@ impl Session {
             Link::Down(outage) => {
                 let error = DialError::Unreachable(format!("the connection ended: {cause:?}"));
                 if matches!(outage.stage, Stage::Resuming { .. }) {
-                    self.upstream.resume_refused = true;
+                    self.attempts.resume_refused = true;
                 }
-                self.upstream.news.was_answered = false;
-                let event = Event::AttemptFailed { tries: self.upstream.tries, error };
+                self.attempts.answered(false);
+                let event = Event::AttemptFailed { tries: self.attempts.tries, error };
                 self.try_failed(event, None, directory);
             }
             Link::PassedThrough | Link::Ended => {}
@@ -40,23 +40,15 @@ impl Session {
     }
 
     fn begin_outage(&mut self, cause: LossCause, directory: &mut dyn Directory) {
-        // A session that stands for a moment proves nothing: a server that takes it and closes has
-        // not taken it back. Tries and backoff start afresh after a connection that stayed.
         let stayed = self.now.since(self.upstream.established_at) >= self.settings.restore.stable_after;
-        if stayed {
-            (self.upstream.failures, self.upstream.tries) = (0, 0);
-        } else {
-            self.upstream.failures = self.upstream.failures.saturating_add(1);
-        }
-        self.upstream.news = News::default();
+        self.attempts.lost(stayed);
         // The very first loss is always followed by a try at once.
-        let failures = if self.epoch.is_first() { 0 } else { self.upstream.failures };
+        let failures = if self.upstream.epoch.is_first() { 0 } else { self.attempts.failures };
         let until = self.now + wait_after(failures, &self.settings.restore, &mut self.random);
         self.link = Link::Down(Outage { since: self.now, stage: Stage::Waiting { until } });
-        self.upstream.resume_refused = false;
         self.restart.disarm();
         if let Some(token) = self.client.token.clone() {
-            let epoch = self.epoch;
+            let epoch = self.upstream.epoch;
             self.out.push(Output::RouteMediaSockets { token, epoch, upstream_token: None });
         }
         let Lent { calls, mut ctx, .. } = self.lend(directory);
@@ -65,7 +57,7 @@ impl Session {
         self.streams_lose_upstream(directory);
         let streams = self.streams.table.len();
         self.out.event(Event::UpstreamLost { cause, streams });
-        if self.upstream.tries_are_used_up(&self.settings.restore) {
+        if self.attempts.are_used_up(&self.settings.restore) {
             return self.give_up("no connection lasted".to_owned(), directory);
         }
         if until <= self.now {
@@ -76,33 +68,28 @@ impl Session {
     fn dial(&mut self) {
         let Link::Down(outage) = &mut self.link else { return };
         outage.stage = Stage::Dialing;
-        self.upstream.tries = self.upstream.tries.saturating_add(1);
-        self.epoch = Epoch(self.epoch.0.wrapping_add(1));
+        self.attempts.dial();
+        self.upstream.epoch = Epoch(self.upstream.epoch.0.wrapping_add(1));
         let priority = self.streams.priority();
-        self.out.push(Output::Dial { epoch: self.epoch, priority });
+        self.out.push(Output::Dial { epoch: self.upstream.epoch, priority });
     }
 
     /// Dials that count for the present outage; none outside of one.
     pub(super) const fn tries_of_outage(&self) -> u32 {
-        if self.link.outage().is_some() { self.upstream.tries } else { 0 }
+        if self.link.outage().is_some() { self.attempts.tries } else { 0 }
     }
 
     /// Ends the wait of a session that could not reach its node; one that a node answered has its
     /// backoff. If believing it came to nothing, it is believed again only after the longest backoff.
     pub(super) fn node_up(&mut self) {
-        let news = &mut self.upstream.news;
-        let again = self.settings.restore.backoff_max;
-        let too_soon = news.node_believed_at.is_some_and(|at| self.now.since(at) < again);
-        if self.link.is_waiting() && !self.upstream.news.was_answered && !too_soon {
-            self.upstream.news.node_believed_at = Some(self.now);
+        if self.link.is_waiting() && self.attempts.believe_node(self.now, &self.settings.restore) {
             self.dial();
         }
     }
 
     /// Ends the wait of a session that a node refused, once in an outage.
     pub(super) fn path_up(&mut self) {
-        if self.link.is_waiting() && self.upstream.news.was_answered && !self.upstream.news.path_believed {
-            self.upstream.news.path_believed = true;
+        if self.link.is_waiting() && self.attempts.believe_path() {
             self.dial();
         }
     }
@@ -116,11 +103,12 @@ impl Session {
             let reason = format!("the upstream refused the handshake with status {status}");
             return self.give_up(reason, directory);
         }
-        self.upstream.news.was_answered = !matches!(error, DialError::Unreachable(_));
+        self.attempts.answered(!matches!(error, DialError::Unreachable(_)));
         let told = if let DialError::Busy(_, wait) = error { Some(wait) } else { None };
-        // Whoever was told when to come again is not called earlier by what others see.
-        self.upstream.news.path_believed |= told.is_some();
-        let event = Event::AttemptFailed { tries: self.upstream.tries, error };
+        if told.is_some() {
+            self.attempts.told_when();
+        }
+        let event = Event::AttemptFailed { tries: self.attempts.tries, error };
         self.try_failed(event, told, directory);
     }
 
@@ -131,13 +119,13 @@ impl Session {
             return;
         }
         self.out.event(event);
-        if self.upstream.tries_are_used_up(&self.settings.restore) {
+        if self.attempts.are_used_up(&self.settings.restore) {
             return self.give_up("no try succeeded".to_owned(), directory);
         }
-        self.upstream.failures = self.upstream.failures.saturating_add(1);
+        self.attempts.failed();
         let told = told.unwrap_or_default().min(self.settings.restore.retry_after_max);
         let until =
-            self.now + told + wait_after(self.upstream.failures, &self.settings.restore, &mut self.random);
+            self.now + told + wait_after(self.attempts.failures, &self.settings.restore, &mut self.random);
         self.streams_lose_upstream(directory);
         self.link.set_stage(Stage::Waiting { until });
     }
@@ -145,7 +133,7 @@ impl Session {
     /// The kept session is not there any more: the client's own `connection` goes out next, on a
     /// new socket (rule R8).
     pub(super) fn resume_came_to_nothing(&mut self, info: &str, directory: &mut dyn Directory) {
-        self.upstream.resume_refused = true;
+        self.attempts.resume_refused = true;
         self.abandon_try(info, directory);
     }
 
@@ -154,10 +142,10 @@ impl Session {
         if self.link.outage().is_none() {
             return;
         }
-        self.out.push(Output::CloseUpstream(self.epoch, Close::NoCode));
-        let tries = self.upstream.tries;
+        self.out.push(Output::CloseUpstream(self.upstream.epoch, Close::NoCode));
+        let tries = self.attempts.tries;
         let event = Event::ReplayRefused { tries, info: info.to_owned(), retry: true };
-        self.upstream.news.was_answered = true;
+        self.attempts.answered(true);
         self.try_failed(event, None, directory);
     }
 
@@ -173,20 +161,13 @@ impl Session {
         if self.link.outage().is_none() {
             return;
         }
-        self.upstream = Upstream {
-            token: self.upstream.token.take(),
-            resume_refused: self.upstream.resume_refused,
-            failures: self.upstream.failures,
-            tries: self.upstream.tries,
-            news: self.upstream.news,
-            ..Upstream::new(self.now)
-        };
+        self.upstream = Upstream::opened(self.upstream.epoch, self.upstream.token.take(), self.now);
         let Some(connection) = self.client.connection.as_ref().map(Packed::unpack) else {
             // The first words of the client find this upstream.
             self.link = Link::First;
             return self.hear_first_words(directory);
         };
-        let resume = self.client.keep_alive && self.client.established && !self.upstream.resume_refused;
+        let resume = self.client.keep_alive && self.client.established && !self.attempts.resume_refused;
         if let (true, Some(token)) = (resume, &self.upstream.token) {
             let message = resuming(&connection, token);
             self.upstream.resumed = true;
@@ -208,7 +189,7 @@ impl Session {
         if self.settings.restore.is_transient(&info) {
             return self.abandon_try(&info, directory);
         }
-        self.out.event(Event::ReplayRefused { tries: self.upstream.tries, info, retry: false });
+        self.out.event(Event::ReplayRefused { tries: self.attempts.tries, info, retry: false });
         self.report_everything(directory);
         self.out.forward_to_client();
         self.end(Some(Close::Code(1001)), Close::NoCode, directory);
@@ -280,7 +261,7 @@ impl Session {
     fn restore_streams(&mut self, directory: &mut dyn Directory) {
         let Some(outage) = self.link.outage() else { return };
         self.link = Link::Up;
-        let tries = self.upstream.tries;
+        let tries = self.attempts.tries;
         self.out.event(Event::SessionRestored { outage: self.now.since(outage.since), tries });
         if self.debug {
             self.out.say_upstream(br#"{"message":"sessionDebug","data":[{"command":"start"}]}"#.to_vec());

@@ -297,7 +297,7 @@ impl Rooms {
             bytes_max: room.participants.bytes().saturating_add(more_bytes),
             needed_bytes_max: ctx.needed_room_left(),
             id_bytes_max: ctx.settings.bounds.id_bytes_max,
-            repeated: !ctx.epoch.is_first(),
+            repeated: !ctx.upstream.epoch.is_first(),
             plays,
         };
         let heard = room.participants.hear(event, text, info, &lent);

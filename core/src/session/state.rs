@@ -1,9 +1,9 @@
 //! What a session knows of both sides. Holds it; what follows from it is decided by others.
 
-use crate::settings::{CheckBitrate, RestoreMode, RestoreSettings};
+use crate::settings::{CheckBitrate, RestoreMode};
 
 use super::{
-    Identity, Timestamp,
+    Epoch, Identity, Timestamp,
     alive::{ClientLife, Silence},
     packed::Packed,
 };
@@ -60,9 +60,11 @@ impl Client {
     }
 }
 
-/// What is known of the upstream of the current epoch.
+/// What is known of the upstream connection of one epoch: the slot of that epoch. The one that a session has
+/// leads; whatever another epoch says is dropped.
 #[derive(Debug)]
 pub(super) struct Upstream {
+    pub(super) epoch: Epoch,
     /// The token of its `getUserData`; of the last one during an outage.
     pub(super) token: Option<Box<str>>,
     /// Since when the epoch is established.
@@ -74,46 +76,24 @@ pub(super) struct Upstream {
     pub(super) resumed: bool,
     /// It was asked for by token and came under another one: resumed or new, nobody says.
     pub(super) perhaps_resumed: bool,
-    /// A resume was refused in this outage: not tried again.
-    pub(super) resume_refused: bool,
-    /// Failed tries that still count for the backoff.
-    pub(super) failures: u32,
-    /// Dials since a connection last stayed.
-    pub(super) tries: u32,
-    /// What ended the present wait early, and when.
-    pub(super) news: News,
-}
-
-/// What a session made of the news that its wait may be over (rule R6). News is no proof: whoever is
-/// told again and again that a node answers, and then fails there, must not dial at the pace of the
-/// news.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct News {
-    /// What failed last was not reaching a node: one answered, in whichever way.
-    pub(super) was_answered: bool,
-    /// A node was said to be up, and was believed.
-    pub(super) node_believed_at: Option<Timestamp>,
-    /// A path was said to be open again, and was believed.
-    pub(super) path_believed: bool,
 }
 
 impl Upstream {
-    pub(super) const fn tries_are_used_up(&self, settings: &RestoreSettings) -> bool {
-        settings.tries_max > 0 && self.tries >= settings.tries_max
+    /// The connection that the client came with.
+    pub(super) const fn first(now: Timestamp) -> Self {
+        Self::opened(Epoch(0), None, now)
     }
 
-    pub(super) const fn new(now: Timestamp) -> Self {
+    /// A connection that stands, and has said nothing; `token` is that of the one before.
+    pub(super) const fn opened(epoch: Epoch, token: Option<Box<str>>, now: Timestamp) -> Self {
         Self {
-            token: None,
+            epoch,
+            token,
             established_at: now,
             silence: Silence::new(now),
             registered: false,
             resumed: false,
             perhaps_resumed: false,
-            resume_refused: false,
-            failures: 0,
-            tries: 0,
-            news: News { was_answered: false, node_believed_at: None, path_believed: false },
         }
     }
 }

@@ -124,14 +124,14 @@ impl Session {
         if let (Some(client), Some(upstream)) = (&self.client.token, &self.upstream.token) {
             self.out.push(Output::RouteMediaSockets {
                 token: client.clone(),
-                epoch: self.epoch,
+                epoch: self.upstream.epoch,
                 upstream_token: Some(std::sync::Arc::from(&**upstream)),
             });
         }
     }
 
     fn version(&mut self) {
-        if !std::mem::replace(&mut self.client.got_version, true) || self.epoch.is_first() {
+        if !std::mem::replace(&mut self.client.got_version, true) || self.upstream.epoch.is_first() {
             self.out.forward_to_client();
         }
     }
@@ -140,7 +140,7 @@ impl Session {
         let repeated = std::mem::replace(&mut self.upstream.registered, true);
         let known = std::mem::replace(&mut self.client.registered, true);
         // The first one of a new epoch comes from our replay; later ones are the server's own.
-        if !known || repeated || self.epoch.is_first() {
+        if !known || repeated || self.upstream.epoch.is_first() {
             self.out.forward_to_client();
         }
         if let Some(Stage::Registering { .. }) = self.link.stage() {

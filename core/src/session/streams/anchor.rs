@@ -67,7 +67,7 @@ impl Streams {
             return false;
         }
         let until = ctx.now + ctx.settings.restore.proof_timeout;
-        let epoch = ctx.epoch;
+        let epoch = ctx.upstream.epoch;
         let Some(stream) = self.table.get_mut(stream_id) else { return false };
         self.anchor.in_vain.apply(stream, ctx);
         if let Some(command) = stream.ask_for_offer(epoch, until, replay) {
@@ -79,15 +79,21 @@ impl Streams {
     pub(in crate::session) fn media_fact(&mut self, ctx: &mut Context<'_>, key: StreamKey, fact: Fact) {
         let Some(stream_id) = self.table.by_media_key(key) else { return };
         match fact {
-            Fact::UpstreamOffer { epoch, sdp } if epoch == ctx.epoch => self.offer_made(ctx, stream_id, &sdp),
+            Fact::UpstreamOffer { epoch, sdp } if epoch == ctx.upstream.epoch => {
+                self.offer_made(ctx, stream_id, &sdp)
+            }
             Fact::ClientAnswer { sdp } => self.client_answer(ctx, stream_id, &sdp),
             Fact::Unanchorable { reason } => self.unanchorable(ctx, stream_id, reason),
-            Fact::Flowing { epoch, complete: true, .. } if epoch == ctx.epoch => self.flows(ctx, stream_id),
-            Fact::Flowing { epoch, .. } if epoch == ctx.epoch => self.with(stream_id, Stream::packets_come),
-            Fact::UpstreamFailed { epoch, reason } if epoch == ctx.epoch => {
+            Fact::Flowing { epoch, complete: true, .. } if epoch == ctx.upstream.epoch => {
+                self.flows(ctx, stream_id)
+            }
+            Fact::Flowing { epoch, .. } if epoch == ctx.upstream.epoch => {
+                self.with(stream_id, Stream::packets_come)
+            }
+            Fact::UpstreamFailed { epoch, reason } if epoch == ctx.upstream.epoch => {
                 self.upstream_leg_failed(ctx, stream_id, &reason);
             }
-            Fact::OutOfSockets { epoch, reason } if epoch == ctx.epoch => {
+            Fact::OutOfSockets { epoch, reason } if epoch == ctx.upstream.epoch => {
                 self.out_of_sockets(ctx, stream_id, &reason);
             }
             Fact::ClientConnected => self.with(stream_id, |stream| client_leg::connected(stream, ctx)),
@@ -104,7 +110,7 @@ impl Streams {
             Fact::Broken { reason } => {
                 self.anchored_stream_is_over(ctx, stream_id, INFO_CLIENT_GONE, &reason)
             }
-            Fact::CodecChanged { epoch, codec } if epoch == ctx.epoch => {
+            Fact::CodecChanged { epoch, codec } if epoch == ctx.upstream.epoch => {
                 self.codec_changed(ctx, stream_id, codec)
             }
             Fact::NoVideo { never_sent, had_h264 } => self.no_video(ctx, stream_id, never_sent, had_h264),
@@ -236,7 +242,7 @@ impl Streams {
             }
             return;
         }
-        let command = MediaCommand::UpstreamAnswer { key, epoch: ctx.epoch, sdp: sdp.into_owned() };
+        let command = MediaCommand::UpstreamAnswer { key, epoch: ctx.upstream.epoch, sdp: sdp.into_owned() };
         ctx.out.media(command);
     }
 
