@@ -1,12 +1,12 @@
 //! SIP calls (protocol S2.5, S2.6). They cannot be restored (rule R14): all we keep is which calls
 //! are not over, to end them when their upstream dies.
 
-use crate::signaling::{Peek, synthetic};
+use crate::signaling::{
+    synthetic,
+    view::{CallMessage, Field},
+};
 
 use super::{Event, context::Context, held_back::Subject, kept::texts, requests::Pending};
-
-/// Statuses after which the SDK forgets a call (protocol S3.5).
-const OVER: &[&str] = &["FINISH", "FAILED", "BUSY"];
 
 /// Which calls of a session are not over, by their ids.
 #[derive(Debug, Default)]
@@ -44,8 +44,8 @@ impl Calls {
 }
 
 impl Calls {
-    pub(super) fn call(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
-        let Some(id) = ctx.client_id(peek, "callId") else { return ctx.forward_or_drop() };
+    pub(super) fn call(&mut self, ctx: &mut Context<'_>, call: CallMessage<'_>) {
+        let Some(id) = ctx.client_id(call.call_id()) else { return ctx.forward_or_drop() };
         if ctx.is_up() {
             self.note_call(ctx, &id);
             ctx.out.forward_upstream();
@@ -55,16 +55,16 @@ impl Calls {
     }
 
     /// A verb on a call whose upstream may be gone: then the call is, too.
-    pub(super) fn call_verb(&self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
+    pub(super) fn call_verb(&self, ctx: &mut Context<'_>, call: CallMessage<'_>) {
         if ctx.is_up() {
             ctx.out.forward_upstream();
-        } else if let Some(id) = ctx.client_id(peek, "callId") {
+        } else if let Some(id) = ctx.client_id(call.call_id()) {
             ctx.say_to_client(synthetic::call_finished(&id, "FAILED"));
         }
     }
 
-    pub(super) fn hangup(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
-        let Some(id) = ctx.client_id(peek, "callId") else { return ctx.forward_or_drop() };
+    pub(super) fn hangup(&mut self, ctx: &mut Context<'_>, call: CallMessage<'_>) {
+        let Some(id) = ctx.client_id(call.call_id()) else { return ctx.forward_or_drop() };
         let pending = Pending::Hangup(id.as_ref().into());
         if ctx.held_back.forget(&Subject::Call(id.as_ref().into())) {
             // Its end is held back: no answer would come any more.
@@ -93,22 +93,22 @@ impl Calls {
         }
     }
 
-    pub(super) fn incoming_call(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
-        if let Some(id) = peek.id("callId") {
+    pub(super) fn incoming_call(&mut self, ctx: &mut Context<'_>, call: CallMessage<'_>) {
+        if let Some(id) = call.call_id().and_then(Field::id) {
             self.note_call(ctx, &id);
         }
         ctx.out.forward_to_client();
     }
 
     /// The status, not the name of the message, drives the SDK's state of a call.
-    pub(super) fn call_status(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
-        let over = peek.string("status").is_some_and(|status| OVER.contains(&&*status));
-        let id = peek.id("callId");
+    pub(super) fn call_status(&mut self, ctx: &mut Context<'_>, call: CallMessage<'_>) {
+        let over = call.is_over();
+        let id = call.call_id().and_then(Field::id);
         if let (true, Some(id)) = (over, &id) {
             let _ = ctx.requests.settle(&Pending::Hangup(id.as_ref().into()));
         }
         match id.filter(|id| over && self.knows(id)) {
-            Some(id) if ctx.hold_as_burst(Subject::Call(id.as_ref().into()), peek.text()) => {}
+            Some(id) if ctx.hold_as_burst(Subject::Call(id.as_ref().into()), call.text()) => {}
             Some(id) => {
                 self.end(&id);
                 ctx.out.forward_to_client();

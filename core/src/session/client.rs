@@ -1,14 +1,16 @@
 //! What the client says (protocol S2.1, S2.3, S2.5): kept where it is an intent,
 //! forwarded while the upstream stands, answered or held while it does not.
 
-use crate::signaling::{Peek, peek, view};
+use crate::signaling::{
+    ClientMessage, peek,
+    view::{RoomCommand, SendData},
+};
 
 use super::{
     Close, Event, Kind,
     core::{Lent, Session},
     directory::Directory,
     link::Link,
-    rooms::is_join,
 };
 
 impl Session {
@@ -28,62 +30,71 @@ impl Session {
             self.forward_or_hold(text, directory);
             return;
         };
-        match &*peek.name {
-            "pong" => {}
-            "ping" | "pushLogs" | "sendDtmf" | "submitBugReport" => self.forward_or_drop(),
-            "webRTCMetricsBatch" => {
-                let Lent { streams, mut ctx, .. } = self.lend(directory);
-                let _ = streams.table.forward_for_stream(&mut ctx, &peek);
-            }
-            _ if self.client_asks(&peek, directory) => self.kept.touch(),
-            _ => self.forward_or_hold(text, directory),
-        }
+        self.client_says(ClientMessage::of(&peek), text, directory);
     }
 
-    /// A message that we act on; false if it is none.
-    fn client_asks(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) -> bool {
-        match &*peek.name {
-            "connection" if peek.argument(0).is_some() => {
-                self.connection_again(view::Connection::of(peek), directory);
+    /// What comes again and again changes nothing that is kept.
+    fn client_says(&mut self, message: ClientMessage<'_>, text: &[u8], directory: &mut dyn Directory) {
+        use ClientMessage as Said;
+        match message {
+            Said::Pong => return,
+            Said::Ping | Said::OneShot => return self.forward_or_drop(),
+            Said::MetricsBatch(batch) => {
+                let Lent { streams, mut ctx, .. } = self.lend(directory);
+                let _ = streams.table.forward_for_stream(&mut ctx, batch.media_session_id());
+                return;
             }
-            "sendData" => self.send_data(peek, directory),
-            "sessionDebug" => {
-                self.debug = peek.string("command").as_deref() == Some("start");
+            Said::Connection(connection) if connection.argument().is_some() => {
+                self.connection_again(connection, directory);
+            }
+            Said::Connection(_) | Said::ConnectMediaTransport(_) | Said::Other => {
+                return self.forward_or_hold(text, directory);
+            }
+            Said::PublishStream(publish) => {
+                self.with_streams(directory, |streams, ctx| streams.request(ctx, publish, Kind::Publish));
+            }
+            Said::PlayStream(play) => {
+                self.with_streams(directory, |streams, ctx| streams.request(ctx, play, Kind::Play));
+            }
+            Said::UnPublishStream(stop) => {
+                self.with_streams(directory, |streams, ctx| streams.stop(ctx, stop, Kind::Publish));
+            }
+            Said::StopStream(stop) => {
+                self.with_streams(directory, |streams, ctx| streams.stop(ctx, stop, Kind::Play));
+            }
+            Said::AvailableStream(question) => {
+                self.with_streams(directory, |streams, ctx| streams.table.available(ctx, question));
+            }
+            Said::Snapshot(question) => {
+                self.with_streams(directory, |streams, ctx| streams.table.snapshot(ctx, question));
+            }
+            Said::SendStreamEvent(event) => {
+                self.with_streams(directory, |streams, ctx| streams.table.stream_event(ctx, event));
+            }
+            Said::MetricsDescription(metrics) => {
+                self.with_streams(directory, |streams, ctx| streams.table.metrics_description(ctx, metrics));
+            }
+            Said::SendData(data) => self.send_data(data, directory),
+            Said::Call(call) => self.with_calls(directory, |calls, ctx| calls.call(ctx, call)),
+            Said::CallVerb(verb) => self.with_calls(directory, |calls, ctx| calls.call_verb(ctx, verb)),
+            Said::Hangup(hangup) => self.with_calls(directory, |calls, ctx| calls.hangup(ctx, hangup)),
+            Said::SessionDebug(debug) => {
+                self.debug = debug.starts();
                 self.forward_or_drop();
             }
-            _ => return self.client_asks_part(peek, directory),
         }
-        true
-    }
-
-    /// A message about a stream or a call; false if it is none.
-    fn client_asks_part(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) -> bool {
-        let Lent { streams, calls, mut ctx, .. } = self.lend(directory);
-        let ctx = &mut ctx;
-        match &*peek.name {
-            "publishStream" => streams.request(ctx, peek, Kind::Publish),
-            "playStream" => streams.request(ctx, peek, Kind::Play),
-            "unPublishStream" => streams.stop(ctx, peek, Kind::Publish),
-            "stopStream" => streams.stop(ctx, peek, Kind::Play),
-            "availableStream" => streams.table.available(ctx, peek),
-            "snapshot" => streams.table.snapshot(ctx, peek),
-            "sendStreamEvent" => streams.table.stream_event(ctx, peek),
-            "webRTCMetricsClientDescription" => streams.table.metrics_description(ctx, peek),
-            "call" => calls.call(ctx, peek),
-            "answer" | "hold" | "unhold" | "transfer" => calls.call_verb(ctx, peek),
-            "hangup" => calls.hangup(ctx, peek),
-            _ => return false,
-        }
-        true
+        self.kept.touch();
     }
 
     /// A join starts something: nobody needs to start this client again.
-    fn send_data(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) {
+    fn send_data(&mut self, data: SendData<'_>, directory: &mut dyn Directory) {
         let Lent { streams, rooms, mut ctx, .. } = self.lend(directory);
-        if is_join(peek) {
+        let operation = ctx.client_id(data.operation_id());
+        let command = data.room_command();
+        if let (Some(_), Some(RoomCommand::Join(_))) = (&operation, &command) {
             drop(streams.end_restart(&mut ctx));
         }
-        rooms.send_data(&mut ctx, peek);
+        rooms.send_data(&mut ctx, data, operation.as_deref(), command);
         self.go_on_when_joined(directory);
     }
 

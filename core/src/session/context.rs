@@ -6,7 +6,7 @@ use std::{borrow::Cow, time::Duration};
 
 use crate::{
     settings::{RestoreMode, SessionSettings},
-    signaling::Peek,
+    signaling::view::Field,
 };
 
 use super::{
@@ -84,8 +84,8 @@ impl Context<'_> {
     }
 
     /// An id in a message of the client; one that is a number is remembered as such.
-    pub(super) fn client_id<'p>(&mut self, peek: &Peek<'p>, key: &str) -> Option<Cow<'p, str>> {
-        self.out.numeric_ids.client_id(peek, key)
+    pub(super) fn client_id<'p>(&mut self, id: Option<Field<'p>>) -> Option<Cow<'p, str>> {
+        self.out.numeric_ids.client_id(id?)
     }
 }
 
@@ -136,6 +136,16 @@ impl Context<'_> {
 
 // Requests that wait for an answer.
 impl Context<'_> {
+    /// A request that waits for an answer: it goes upstream as it is, or is answered where there is none.
+    pub(super) fn ask(&mut self, pending: Pending) {
+        if self.is_up() {
+            self.note_pending(pending);
+            self.out.forward_upstream();
+        } else {
+            self.answer_lost(pending);
+        }
+    }
+
     /// Notes a request that waits for an answer. Past the bound it is only forwarded.
     pub(super) fn note_pending(&mut self, pending: Pending) {
         if self.requests.len() >= self.settings.bounds.pending_requests_max {

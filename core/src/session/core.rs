@@ -314,6 +314,26 @@ impl Session {
         }
     }
 
+    /// For the streams alone.
+    pub(super) fn with_streams(
+        &mut self,
+        directory: &mut dyn Directory,
+        act: impl FnOnce(&mut Streams, &mut Context<'_>),
+    ) {
+        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        act(streams, &mut ctx);
+    }
+
+    /// For the calls alone.
+    pub(super) fn with_calls(
+        &mut self,
+        directory: &mut dyn Directory,
+        act: impl FnOnce(&mut Calls, &mut Context<'_>),
+    ) {
+        let Lent { calls, mut ctx, .. } = self.lend(directory);
+        act(calls, &mut ctx);
+    }
+
     /// Ends both sockets. Names and tokens of the session are given up as lost, not chosen: the
     /// publisher may be back in a moment (rule R9).
     pub(super) fn end(&mut self, client: Option<Close>, upstream: Close, directory: &mut dyn Directory) {

@@ -3,7 +3,10 @@
 
 use std::borrow::Cow;
 
-use crate::signaling::{Edits, Peek, Span, peek, string};
+use crate::signaling::{
+    Edits, peek,
+    view::{Field, ids_of_client},
+};
 
 use super::kept::texts;
 
@@ -11,8 +14,6 @@ use super::kept::texts;
 const NUMERIC_IDS_MAX: usize = 256;
 /// Longest number that is taken for an id, in bytes.
 const NUMBER_BYTES_MAX: usize = 32;
-/// Where messages to a client have ids, besides their first argument.
-const FIELDS: [&str; 4] = ["mediaSessionId", "id", "callId", "operationId"];
 
 /// The ids that were numbers. Most sessions have none, and pay nothing.
 #[derive(Debug, Default)]
@@ -45,10 +46,9 @@ impl NumericIds {
         }
         let Ok(peek) = peek(&message) else { return message };
         let mut edits = Edits::new();
-        let spans: Vec<Span> = peek.fields(FIELDS).into_iter().flatten().chain(peek.argument(0)).collect();
-        for span in spans {
-            if let Some(id) = string(peek.text(), span).filter(|id| self.knows(id)) {
-                edits.push(span, id);
+        for field in ids_of_client(&peek) {
+            if let Some(id) = field.string().filter(|id| self.knows(id)) {
+                edits.push(field.span(), id);
             }
         }
         if edits.is_empty() { message } else { edits.apply(&message) }
@@ -57,9 +57,9 @@ impl NumericIds {
 
 impl NumericIds {
     /// An id in a message of the client; one that is a number is remembered as such.
-    pub(super) fn client_id<'a>(&mut self, peek: &Peek<'a>, key: &str) -> Option<Cow<'a, str>> {
-        let id = peek.id(key)?;
-        if !peek.has_string(key) {
+    pub(super) fn client_id<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
+        let id = field.id()?;
+        if !field.is_string() {
             if id.len() > NUMBER_BYTES_MAX {
                 return None;
             }

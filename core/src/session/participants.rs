@@ -4,7 +4,13 @@
 
 use std::time::Duration;
 
-use crate::signaling::{Span, elements, field, fields, string, synthetic, synthetic::RoomEvent};
+use std::borrow::Cow;
+
+use crate::signaling::{
+    synthetic,
+    synthetic::RoomEvent,
+    view::{self, RoomEventKind},
+};
 
 use super::{Timestamp, kept::texts};
 
@@ -103,15 +109,15 @@ impl Participants {
     }
 
     /// An event of the room.
-    pub(super) fn hear(&mut self, event: &str, text: &[u8], info: Span, lent: &Lent<'_>) -> Heard {
+    pub(super) fn hear(&mut self, event: &view::RoomEvent<'_>, lent: &Lent<'_>) -> Heard {
         let mut heard = Heard::default();
-        heard.swallowed = match event {
-            "STATE" => self.state(text, info, lent, &mut heard),
-            "JOINED" => self.joined(string(text, info).as_deref(), lent, &mut heard),
-            "LEFT" => self.left(string(text, info).as_deref()),
-            "PUBLISHED" => self.published(text, info, lent),
-            "UNPUBLISHED" | "FAILED" => self.unpublished(text, info),
-            _ => false,
+        heard.swallowed = match event.kind {
+            RoomEventKind::State => self.state(event, lent, &mut heard),
+            RoomEventKind::Joined => self.joined(login(event).as_deref(), lent, &mut heard),
+            RoomEventKind::Left => self.left(login(event).as_deref()),
+            RoomEventKind::Published => self.published(event, lent),
+            RoomEventKind::Unpublished | RoomEventKind::Failed => self.unpublished(event),
+            RoomEventKind::Other => false,
         };
         self.count();
         heard
@@ -154,8 +160,8 @@ impl Participants {
     }
 
     /// True if the STATE was turned into differences.
-    fn state(&mut self, text: &[u8], info: Span, lent: &Lent<'_>, heard: &mut Heard) -> bool {
-        let fresh = participants(text, info, |name| name.len() <= lent.id_bytes_max);
+    fn state(&mut self, event: &view::RoomEvent<'_>, lent: &Lent<'_>, heard: &mut Heard) -> bool {
+        let fresh = participants(event, |name| name.len() <= lent.id_bytes_max);
         if !std::mem::take(&mut self.awaits_state) {
             for participant in fresh {
                 self.merge(participant, lent.bytes_max);
@@ -260,8 +266,8 @@ impl Participants {
     }
 
     /// PUBLISHED of a stream the client knows and still plays is a repetition.
-    fn published(&mut self, text: &[u8], info: Span, lent: &Lent<'_>) -> bool {
-        let known = login_and_stream(text, info);
+    fn published(&mut self, event: &view::RoomEvent<'_>, lent: &Lent<'_>) -> bool {
+        let known = event.participant().and_then(login_and_stream);
         let is_short = |name: &str| name.len() <= lent.id_bytes_max;
         let Some((login, stream)) = known.filter(|(login, stream)| is_short(login) && is_short(stream))
         else {
@@ -283,8 +289,8 @@ impl Participants {
         false
     }
 
-    fn unpublished(&mut self, text: &[u8], info: Span) -> bool {
-        if let Some((login, stream)) = login_and_stream(text, info)
+    fn unpublished(&mut self, event: &view::RoomEvent<'_>) -> bool {
+        if let Some((login, stream)) = event.participant().and_then(login_and_stream)
             && let Some(known) = self.find(&login)
         {
             known.streams.retain(|name| *name != stream);
@@ -316,35 +322,27 @@ fn merge_into(participants: &mut Vec<Participant>, fresh: Participant) {
     }
 }
 
-/// Command and room name of a `sendData` payload of the room API.
-pub(super) fn room_command(text: &[u8], payload: Span) -> Option<(String, String)> {
-    let [command, options] = fields(text, payload, ["command", "options"]);
-    let command = string(text, command?)?.into_owned();
-    let name = string(text, field(text, options?, "name")?)?.into_owned();
-    Some((command, name))
-}
-
 /// The participants of a STATE: logins, or objects of login and stream name.
 ///
 /// Names too long to be kept are left out.
-fn participants(text: &[u8], info: Span, is_short: impl Fn(&str) -> bool) -> Vec<Participant> {
+fn participants(event: &view::RoomEvent<'_>, is_short: impl Fn(&str) -> bool) -> Vec<Participant> {
     let mut all = Vec::new();
-    for span in elements(text, info).take(ELEMENTS_MAX) {
-        if let Some(login) = string(text, span).filter(|login| is_short(login)) {
-            merge_into(&mut all, Participant::new(&login));
-        } else if let Some((login, stream)) = login_and_stream(text, span)
-            && is_short(&login)
-            && is_short(&stream)
-        {
-            merge_into(&mut all, Participant { login, streams: vec![stream], ..Participant::default() });
+    for view::Participant { login, stream } in event.participants(ELEMENTS_MAX) {
+        if is_short(&login) && stream.as_deref().is_none_or(&is_short) {
+            let streams = stream.iter().map(|stream| stream.as_ref().into()).collect();
+            merge_into(&mut all, Participant { streams, ..Participant::new(&login) });
         }
     }
     all
 }
 
-fn login_and_stream(text: &[u8], object: Span) -> Option<(Box<str>, Box<str>)> {
-    let [login, name] = fields(text, object, ["login", "name"]);
-    Some((string(text, login?)?.as_ref().into(), string(text, name?)?.as_ref().into()))
+/// The login of an event that is about a participant alone.
+fn login<'a>(event: &view::RoomEvent<'a>) -> Option<Cow<'a, str>> {
+    event.participant().filter(|about| about.stream.is_none()).map(|about| about.login)
+}
+
+fn login_and_stream(about: view::Participant<'_>) -> Option<(Box<str>, Box<str>)> {
+    Some((about.login.as_ref().into(), about.stream?.as_ref().into()))
 }
 
 #[cfg(test)]
@@ -353,11 +351,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::signaling::peek;
 
     /// A room that hears an event in which the client plays these streams; the names of what the client
     /// hears instead, or `None` if it hears the event itself.
     fn hear(room: &mut Participants, event: &str, info: &Value, plays: &[&str]) -> Option<Vec<String>> {
-        let text = info.to_string();
+        let payload = json!({"roomName": "room", "name": event, "info": info});
+        let text = json!({"message": "OnDataEvent", "data": [{"payload": payload}]}).to_string();
         let lent = Lent {
             room: "room",
             now: Timestamp::from_ms(1_000),
@@ -367,8 +367,8 @@ mod tests {
             repeated: true,
             plays: &|name| plays.contains(&name),
         };
-        let span = Span { start: 0, end: text.len() };
-        let heard = room.hear(event, text.as_bytes(), span, &lent);
+        let peek = peek(text.as_bytes()).unwrap();
+        let heard = room.hear(&view::DataEvent::of(&peek).room_event().unwrap(), &lent);
         assert_eq!(room.bytes(), room.counted_bytes());
         heard.swallowed.then(|| names(&heard.words))
     }

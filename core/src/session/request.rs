@@ -1,15 +1,19 @@
 //! A client's request as it goes to an upstream: same bytes, but for the id, and the SDP where it
 //! must be another.
 
-use crate::signaling::{Edits, peek, sdp};
+use crate::signaling::{
+    Edits, peek, sdp,
+    view::{Field, StreamRequest},
+};
 
 /// The message with this `mediaSessionId` and this `sdp`, where given.
 pub(super) fn request_with(message: &[u8], id: Option<&str>, offer: Option<&str>) -> Vec<u8> {
     let Ok(peek) = peek(message) else { return message.to_vec() };
+    let request = StreamRequest::of(&peek);
     let mut edits = Edits::new();
-    for (key, value) in [("mediaSessionId", id), ("sdp", offer)] {
-        if let (Some(span), Some(value)) = (peek.field(key), value) {
-            edits.push_string(span, value);
+    for (field, value) in [(request.media_session_id(), id), (request.sdp(), offer)] {
+        if let (Some(field), Some(value)) = (field, value) {
+            edits.push_string(field.span(), value);
         }
     }
     edits.apply(message)
@@ -17,8 +21,9 @@ pub(super) fn request_with(message: &[u8], id: Option<&str>, offer: Option<&str>
 
 /// The `sdp` of a request; empty if it has none.
 pub(super) fn offer_in(request: &[u8]) -> String {
-    let peek = peek(request).ok();
-    peek.and_then(|peek| peek.string("sdp").map(std::borrow::Cow::into_owned)).unwrap_or_default()
+    let Ok(peek) = peek(request) else { return String::new() };
+    let offer = StreamRequest::of(&peek).sdp().and_then(Field::string);
+    offer.unwrap_or_default().into_owned()
 }
 
 /// Whether a publish could do without H264.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use crate::{
     settings::RestoreSettings,
-    signaling::{Peek, peek, remove_fields, set_field, synthetic, view::SIP_FIELDS},
+    signaling::{
+        peek, synthetic,
+        view::{Connection, Fail},
+    },
 };
 
 use super::{
@@ -180,9 +183,9 @@ impl Session {
     }
 
     /// The server refused the `connection` we repeated (rule R8).
-    pub(super) fn session_refused(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) {
+    pub(super) fn session_refused(&mut self, fail: Fail<'_>, directory: &mut dyn Directory) {
         let Some(outage) = self.link.outage() else { return };
-        let info = peek.string("info").unwrap_or_default().into_owned();
+        let info = fail.info().unwrap_or_default().into_owned();
         if matches!(outage.stage, Stage::Resuming { .. }) {
             return self.resume_came_to_nothing(&info, directory);
         }
@@ -264,7 +267,7 @@ impl Session {
         let tries = self.attempts.tries;
         self.out.event(Event::SessionRestored { outage: self.now.since(outage.since), tries });
         if self.debug {
-            self.out.say_upstream(br#"{"message":"sessionDebug","data":[{"command":"start"}]}"#.to_vec());
+            self.out.say_upstream(synthetic::session_debug_start());
         }
         self.clear_kept_session(directory);
         let Lent { streams, mut ctx, .. } = self.lend(directory);
@@ -302,12 +305,5 @@ fn wait_after(failures: u32, settings: &RestoreSettings, random: &mut Random) ->
 
 /// `connection` with the token of the dead session and without SIP credentials (protocol S7).
 fn resuming(connection: &[u8], token: &str) -> Vec<u8> {
-    let Some(object) = object_of(connection) else { return connection.to_vec() };
-    let without_sip = remove_fields(connection, object, &SIP_FIELDS);
-    let Some(object) = object_of(&without_sip) else { return without_sip };
-    set_field(&without_sip, object, "authToken", &serde_json::Value::from(token).to_string())
-}
-
-fn object_of(message: &[u8]) -> Option<crate::signaling::Span> {
-    peek(message).ok()?.argument(0)
+    peek(connection).map_or_else(|_| connection.to_vec(), |peek| Connection::of(&peek).resuming(token))
 }

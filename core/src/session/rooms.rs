@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::signaling::{Edits, Peek, Span, fields, peek, string, synthetic};
+use crate::signaling::{
+    peek, synthetic,
+    view::{DataEvent, DataStatus, Field, RoomCommand, RoomEvent, SendData},
+};
 
 use super::{
     Event, Output, Timestamp,
@@ -12,7 +15,7 @@ use super::{
     kept::{Full, OWN_ID_BYTES},
     link::Outage,
     packed::Packed,
-    participants::{Lent, Participants, room_command},
+    participants::{Lent, Participants},
     requests::Pending,
 };
 
@@ -55,42 +58,34 @@ impl Room {
 pub(super) struct Rooms(Vec<Room>);
 
 impl Rooms {
-    pub(super) fn send_data(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
-        let operation = ctx.client_id(peek, "operationId");
-        let command = peek.field("payload").and_then(|payload| room_command(peek.text(), payload));
-        match (command, operation) {
-            (Some((command, room)), Some(operation)) if command == "join" => {
-                self.join(ctx, peek, &room, &operation)
-            }
-            (Some((command, room)), Some(operation)) if command == "leave" => {
-                self.leave(ctx, peek, &room, &operation);
-            }
-            (_, Some(operation)) => {
-                let pending = Pending::Data(operation.as_ref().into());
-                if ctx.is_up() {
-                    ctx.note_pending(pending);
-                    ctx.out.forward_upstream();
-                } else {
-                    ctx.answer_lost(pending);
-                }
-            }
-            (_, None) => ctx.forward_or_drop(),
+    pub(super) fn send_data(
+        &mut self,
+        ctx: &mut Context<'_>,
+        data: SendData<'_>,
+        operation: Option<&str>,
+        command: Option<RoomCommand<'_>>,
+    ) {
+        let Some(operation) = operation else { return ctx.forward_or_drop() };
+        match command {
+            Some(RoomCommand::Join(room)) => self.join(ctx, data, &room, operation),
+            Some(RoomCommand::Leave(room)) => self.leave(ctx, data, &room, operation),
+            None => ctx.ask(Pending::Data(operation.into())),
         }
     }
 
-    fn join(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>, name: &str, operation: &str) {
+    fn join(&mut self, ctx: &mut Context<'_>, data: SendData<'_>, name: &str, operation: &str) {
         if !self.has(name) && self.0.len() >= ctx.settings.bounds.rooms_max {
             ctx.event(Event::LimitReached { limit: "session.rooms_max" });
             return Self::join_unkept(ctx, operation);
         }
         self.forget_room(ctx, name);
-        let bytes = peek.text().len().saturating_add(name.len()).saturating_add(operation.len());
+        let bytes = data.text().len().saturating_add(name.len()).saturating_add(operation.len());
         if !ctx.keep_if(ctx.may_keep_named(&[name, operation], bytes, bytes), bytes) {
             return Self::join_unkept(ctx, operation);
         }
         self.0.push(Room {
             name: name.into(),
-            join: Packed::new(peek.text()),
+            join: Packed::new(data.text()),
             client_operation: Some(operation.into()),
             asked_at: ctx.now,
             replay_operation: None,
@@ -111,7 +106,7 @@ impl Rooms {
         }
     }
 
-    fn leave(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>, name: &str, operation: &str) {
+    fn leave(&mut self, ctx: &mut Context<'_>, data: SendData<'_>, name: &str, operation: &str) {
         let known = self.forget_room(ctx, name);
         if ctx.is_up() {
             ctx.note_pending(Pending::Leave(operation.into(), name.into()));
@@ -121,7 +116,7 @@ impl Rooms {
         // The client cleans up either way (protocol S4.2).
         ctx.say_to_client(synthetic::data_status(operation, Ok(())));
         if known && ctx.link.is_joining() {
-            leave_upstream(ctx, peek);
+            leave_upstream(ctx, data);
         }
     }
 
@@ -173,11 +168,9 @@ impl Rooms {
             let operation = ctx.random.uuid();
             let join = room.join.unpack();
             if let Ok(peek) = peek(&join)
-                && let Some(span) = peek.field("operationId")
+                && let Some(id) = SendData::of(&peek).operation_id()
             {
-                let mut edits = Edits::new();
-                edits.push_string(span, &operation);
-                ctx.say_upstream(edits.apply(&join));
+                ctx.say_upstream(id.replaced(&operation));
                 room.participants.join_again(room.client_operation.is_none());
                 room.replay_operation = Some(operation);
                 any = true;
@@ -201,13 +194,14 @@ impl Rooms {
 
 // What the server says.
 impl Rooms {
-    pub(super) fn data_status(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
-        let Some(operation) = peek.id("operationId") else { return ctx.out.forward_to_client() };
-        let accepted = peek.string("status").as_deref() == Some("ACCEPTED");
+    pub(super) fn data_status(&mut self, ctx: &mut Context<'_>, status: DataStatus<'_>) {
+        let operation = status.operation_id().and_then(Field::id);
+        let Some(operation) = operation else { return ctx.out.forward_to_client() };
+        let accepted = status.is_accepted();
         let replayed = |room: &Room| room.replay_operation.as_deref() == Some(&*operation);
         if let Some(place) = self.0.iter().position(replayed) {
             if let Some(room) = self.0.get_mut(place) {
-                join_answered(room, ctx, peek, accepted);
+                join_answered(room, ctx, status);
             }
             if !accepted {
                 self.0.swap_remove(place);
@@ -234,33 +228,27 @@ impl Rooms {
     pub(super) fn event(
         &mut self,
         ctx: &mut Context<'_>,
-        peek: &Peek<'_>,
+        message: DataEvent<'_>,
         released: bool,
         plays: &dyn Fn(&str) -> bool,
     ) {
-        let text = peek.text();
-        let payload = peek.field("payload");
-        let [room, name, info] =
-            payload.map_or([None; 3], |span| fields(text, span, ["roomName", "name", "info"]));
-        let room = room.and_then(|span| string(text, span)).unwrap_or_default();
-        let name = name.and_then(|span| string(text, span));
-        let (true, Some(name), Some(info)) = (self.has(&room), name, info) else {
+        let text = message.text();
+        let Some(event) = message.room_event().filter(|event| self.has(&event.room)) else {
             return ctx.pass_on(text, released);
         };
-        let ends = matches!(&*name, "LEFT" | "UNPUBLISHED" | "FAILED");
-        let subject = Subject::Room(room.as_ref().into());
+        let subject = Subject::Room(event.room.as_ref().into());
         let held_back = ctx.held_back.holds(&subject);
-        if !released && (ends || held_back) {
+        if !released && (event.kind.is_end() || held_back) {
             if ctx.hold_as_burst(subject.clone(), text) {
                 return;
             }
             if held_back {
                 // No room to hold more: what is held keeps its place before this.
                 self.release_all(ctx, &subject, plays);
-                return self.event(ctx, peek, false, plays);
+                return self.event(ctx, message, false, plays);
             }
         }
-        if !self.participants_hear(ctx, &room, (&name, text, info), plays) {
+        if !self.participants_hear(ctx, &event, plays) {
             ctx.pass_on(text, released);
         }
     }
@@ -274,7 +262,7 @@ impl Rooms {
     /// The epoch lived on: what was held back of a room is the server's word after all.
     pub(super) fn release(&mut self, ctx: &mut Context<'_>, message: &[u8], plays: &dyn Fn(&str) -> bool) {
         if let Ok(peek) = peek(message) {
-            self.event(ctx, &peek, true, plays);
+            self.event(ctx, DataEvent::of(&peek), true, plays);
         }
     }
 
@@ -282,11 +270,10 @@ impl Rooms {
     fn participants_hear(
         &mut self,
         ctx: &mut Context<'_>,
-        room: &str,
-        (event, text, info): (&str, &[u8], Span),
+        event: &RoomEvent<'_>,
         plays: &dyn Fn(&str) -> bool,
     ) -> bool {
-        let Some(room) = self.get_mut(room) else { return false };
+        let Some(room) = self.get_mut(&event.room) else { return false };
         let more_bytes = ctx.room_left();
         if more_bytes == 0 {
             ctx.not_kept(Full::Session);
@@ -300,7 +287,7 @@ impl Rooms {
             repeated: !ctx.upstream.epoch.is_first(),
             plays,
         };
-        let heard = room.participants.hear(event, text, info, &lent);
+        let heard = room.participants.hear(event, &lent);
         ctx.keep(heard.needed_bytes);
         for words in heard.words {
             ctx.say_to_client(words);
@@ -353,32 +340,22 @@ impl Rooms {
     }
 }
 
-/// Whether the client joins a room by this message.
-pub(super) fn is_join(peek: &Peek<'_>) -> bool {
-    let command = peek.field("payload").and_then(|payload| room_command(peek.text(), payload));
-    peek.id("operationId").is_some() && command.is_some_and(|(command, _)| command == "join")
-}
-
 /// The repeated join is upstream already: it is taken back there, too.
-fn leave_upstream(ctx: &mut Context<'_>, peek: &Peek<'_>) {
+fn leave_upstream(ctx: &mut Context<'_>, data: SendData<'_>) {
     let operation = ctx.random.uuid();
-    let Some(span) = peek.field("operationId") else { return };
-    let mut edits = Edits::new();
-    edits.push_string(span, &operation);
+    let Some(id) = data.operation_id() else { return };
     ctx.retired.add(&operation);
-    ctx.say_upstream(edits.apply(peek.text()));
+    ctx.say_upstream(id.replaced(&operation));
 }
 
 /// The server answers a join that was repeated.
-fn join_answered(room: &mut Room, ctx: &mut Context<'_>, peek: &Peek<'_>, accepted: bool) {
+fn join_answered(room: &mut Room, ctx: &mut Context<'_>, status: DataStatus<'_>) {
     room.replay_operation = None;
-    if let (Some(operation), Some(span)) = (room.client_operation.take(), peek.field("operationId")) {
+    if let (Some(operation), Some(id)) = (room.client_operation.take(), status.operation_id()) {
         // The client still waits for its own join: this is its answer.
-        let mut edits = Edits::new();
-        edits.push_string(span, &operation);
-        ctx.say_to_client(edits.apply(peek.text()));
-    } else if !accepted {
-        let info = peek.string("info").unwrap_or_default().into_owned();
+        ctx.say_to_client(id.replaced(&operation));
+    } else if !status.is_accepted() {
+        let info = status.info().unwrap_or_default().into_owned();
         ctx.event(Event::RoomLost { room: room.name.to_string(), info });
     }
 }

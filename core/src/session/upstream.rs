@@ -1,14 +1,17 @@
 //! What the upstream of the current epoch says (protocol S2.2, S2.4, S2.6): forwarded, unless our
 //! own replay caused it.
 
-use crate::signaling::{Peek, peek};
+use crate::signaling::{
+    ServerMessage, peek,
+    view::{Fail, Field, UserData},
+};
 
 use super::{
     Event, Output,
     core::{Lent, Session},
     directory::Directory,
     link::Stage,
-    streams::with_token,
+    streams::{Order, with_token},
 };
 
 impl Session {
@@ -17,70 +20,78 @@ impl Session {
             self.out.forward_to_client();
             return;
         };
-        match &*peek.name {
-            "ping" => self.upstream_ping(directory),
-            _ if self.upstream_says(&peek, directory) => self.kept.touch(),
-            _ => self.out.forward_to_client(),
-        }
+        self.upstream_says(ServerMessage::of(&peek), directory);
     }
 
-    /// A message that we act on; false if it is none.
-    fn upstream_says(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) -> bool {
-        match &*peek.name {
-            "getUserData" => self.user_data(peek, directory),
-            "getVersion" => self.version(),
-            "registered" => self.registered(directory),
-            "fail" => self.fail(peek, directory),
-            "DataStatusEvent" => {
+    /// What comes again and again changes nothing that is kept.
+    fn upstream_says(&mut self, message: ServerMessage<'_>, directory: &mut dyn Directory) {
+        use ServerMessage as Said;
+        match message {
+            Said::Ping => return self.upstream_ping(directory),
+            Said::Other => return self.out.forward_to_client(),
+            Said::UserData(user_data) => self.user_data(user_data, directory),
+            Said::Version => self.version(),
+            Said::Registered => self.registered(directory),
+            Said::Fail(fail) => self.fail(fail, directory),
+            Said::RemoteSdp(remote) => {
+                self.with_streams(directory, |streams, ctx| streams.remote_sdp(ctx, remote));
+            }
+            Said::StreamStatus(status) | Said::VideoFormat(status) => {
+                self.with_streams(directory, |streams, ctx| streams.status(ctx, status));
+            }
+            Said::StreamEvent(event) => {
+                self.with_streams(directory, |streams, ctx| streams.upstream_stream_event(ctx, event));
+            }
+            Said::VideoRate(rate) => {
+                self.with_streams(directory, |streams, ctx| {
+                    streams.about_stream(ctx, rate.media_session_id(), Order::BehindHeld);
+                });
+            }
+            Said::AudioCodec(codec) => {
+                self.with_streams(directory, |streams, ctx| {
+                    streams.about_stream(ctx, codec.id(), Order::BehindHeld);
+                });
+            }
+            Said::AvailableStream(answer) => {
+                self.with_streams(directory, |streams, ctx| streams.available_answer(ctx, answer));
+            }
+            Said::MetricsUpdate(update) => {
+                self.with_streams(directory, |streams, ctx| streams.table.metrics_update(ctx, update));
+            }
+            Said::DataStatus(status) => {
                 let Lent { rooms, mut ctx, .. } = self.lend(directory);
-                rooms.data_status(&mut ctx, peek);
+                rooms.data_status(&mut ctx, status);
                 self.go_on_when_joined(directory);
             }
-            _ => return self.upstream_says_of_part(peek, directory),
+            Said::DataEvent(event) => {
+                let Lent { streams, rooms, mut ctx, .. } = self.lend(directory);
+                rooms.event(&mut ctx, event, false, &|name| streams.plays(name));
+            }
+            Said::IncomingCall(call) => {
+                self.with_calls(directory, |calls, ctx| calls.incoming_call(ctx, call));
+            }
+            Said::CallStatus(call) => self.with_calls(directory, |calls, ctx| calls.call_status(ctx, call)),
         }
-        true
+        self.kept.touch();
     }
 
-    /// A message about a stream, a room or a call; false if it is none.
-    fn upstream_says_of_part(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) -> bool {
-        let Lent { streams, rooms, calls, mut ctx } = self.lend(directory);
-        let ctx = &mut ctx;
-        match &*peek.name {
-            "setRemoteSDP" => streams.remote_sdp(ctx, peek),
-            "notifyStreamStatusEvent" | "notifyVideoFormat" => streams.status(ctx, peek),
-            "notifyStreamEvent" => streams.upstream_stream_event(ctx, peek),
-            "inboundVideoRate" | "outboundVideoRate" => {
-                streams.about_stream(ctx, peek, peek.field("mediaSessionId"));
-            }
-            "availableStream" => streams.available_answer(ctx, peek),
-            "notifyAudioCodec" => streams.about_stream(ctx, peek, peek.argument(0)),
-            "webRTCMetricsDescriptionUpdate" => streams.table.metrics_update(ctx, peek),
-            "OnDataEvent" => rooms.event(ctx, peek, false, &|name| streams.plays(name)),
-            "notifyIncomingCall" => calls.incoming_call(ctx, peek),
-            "notifyTryingResponse" | "ring" | "talk" | "hold" | "finish" | "busy" | "sessionProgress" => {
-                calls.call_status(ctx, peek);
-            }
-            _ => return false,
-        }
-        true
-    }
-
-    fn user_data(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) {
-        let token = peek.string("authToken").filter(|token| token.len() <= self.settings.bounds.id_bytes_max);
+    fn user_data(&mut self, user_data: UserData<'_>, directory: &mut dyn Directory) {
+        let token = user_data.auth_token().and_then(Field::string);
+        let token = token.filter(|token| token.len() <= self.settings.bounds.id_bytes_max);
         let token: Option<Box<str>> = token.as_deref().map(Into::into);
         let same_token = self.upstream.token == token;
         self.upstream.token = token;
         self.upstream.established_at = self.now;
         if self.client.established {
-            self.later_user_data(peek, same_token, directory);
+            self.later_user_data(user_data, same_token, directory);
         } else {
-            self.first_user_data(peek, directory);
+            self.first_user_data(user_data, directory);
         }
         self.publish_token();
     }
 
     /// The client's first: it goes through as it is, also when a replay brought it.
-    fn first_user_data(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) {
+    fn first_user_data(&mut self, user_data: UserData<'_>, directory: &mut dyn Directory) {
         self.client.established = true;
         self.client.refused = false;
         let before = std::mem::replace(&mut self.client.token, self.upstream.token.clone());
@@ -89,14 +100,14 @@ impl Session {
             self.out.push(Output::ForgetMediaSockets { token });
         }
         self.out.forward_to_client();
-        let app_key = peek.string("appKey").unwrap_or_default().into_owned();
+        let app_key = user_data.app_key().unwrap_or_default().into_owned();
         self.out.event(Event::SessionUp { app_key, mode: self.client.mode.word() });
         if self.link.outage().is_some() {
             self.session_established(directory);
         }
     }
 
-    fn later_user_data(&mut self, peek: &Peek<'_>, same_token: bool, directory: &mut dyn Directory) {
+    fn later_user_data(&mut self, user_data: UserData<'_>, same_token: bool, directory: &mut dyn Directory) {
         if matches!(self.link.stage(), Some(Stage::Resuming { .. })) && !same_token {
             // The server may not have known the token at all. A SIP client would then be without
             // its registration for good: it starts over with everything it once sent.
@@ -108,11 +119,11 @@ impl Session {
         }
         match self.link.stage() {
             Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => {
-                self.lend(directory).ctx.load_restart(peek.text());
+                self.lend(directory).ctx.load_restart(user_data.text());
                 self.session_established(directory);
             }
             // Said by the server itself: the client hears it, under the token it knows.
-            _ => match with_token(peek, self.client.token.as_deref()) {
+            _ => match with_token(user_data, self.client.token.as_deref()) {
                 Some(message) => self.out.say_to_client(message),
                 None => self.out.forward_to_client(),
             },
@@ -148,15 +159,12 @@ impl Session {
         }
     }
 
-    fn fail(&mut self, peek: &Peek<'_>, directory: &mut dyn Directory) {
-        let about_stream = peek.string("apiMethod").as_deref() == Some("StreamStatusEvent");
-        if about_stream && peek.field("id").is_some() {
-            let Lent { streams, mut ctx, .. } = self.lend(directory);
-            streams.refused_by_fail(&mut ctx, peek);
-            return;
+    fn fail(&mut self, fail: Fail<'_>, directory: &mut dyn Directory) {
+        if let Some(id) = fail.stream() {
+            return self.with_streams(directory, |streams, ctx| streams.refused_by_fail(ctx, id, fail));
         }
         match self.link.stage() {
-            Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => self.session_refused(peek, directory),
+            Some(Stage::Resuming { .. } | Stage::Connecting { .. }) => self.session_refused(fail, directory),
             _ => {
                 self.client.refused |= !self.client.established;
                 self.out.forward_to_client();

@@ -69,14 +69,12 @@ pub(super) fn quote(value: &str) -> String {
 
 /// The text without the field `key` of the object at `object`, every occurrence of it. The same
 /// text if there is none.
-#[must_use]
-pub fn remove_field(text: &[u8], object: Span, key: &str) -> Vec<u8> {
+pub(super) fn remove_field(text: &[u8], object: Span, key: &str) -> Vec<u8> {
     remove_fields(text, object, &[key])
 }
 
 /// The text without these fields of the object at `object`, every occurrence of each.
-#[must_use]
-pub fn remove_fields(text: &[u8], object: Span, keys: &[&str]) -> Vec<u8> {
+pub(super) fn remove_fields(text: &[u8], object: Span, keys: &[&str]) -> Vec<u8> {
     let unwanted = |key: StringToken| keys.iter().any(|unwanted| Key::of(text, key).is(unwanted));
     let Some(members) = members(text, object) else {
         return text.to_vec();
@@ -99,8 +97,7 @@ pub fn remove_fields(text: &[u8], object: Span, keys: &[&str]) -> Vec<u8> {
 
 /// The text in which the field `key` of the object at `object` has this JSON value: replaced
 /// where it stands, else appended to the object. The same text if there is no object.
-#[must_use]
-pub fn set_field(text: &[u8], object: Span, key: &str, json: &str) -> Vec<u8> {
+pub(super) fn set_field(text: &[u8], object: Span, key: &str, json: &str) -> Vec<u8> {
     let Some(members) = members(text, object) else {
         return text.to_vec();
     };

@@ -6,7 +6,9 @@
 use serde_json::Value;
 
 use super::{
-    ClientMessage, Edits, Peek, ServerMessage, Span, redact, remove_field, sdp, set_field,
+    ClientMessage, Edits, Peek, ServerMessage, Span,
+    edit::{remove_field, set_field},
+    redact, sdp,
     view::{self, Field},
 };
 

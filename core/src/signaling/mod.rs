@@ -36,8 +36,7 @@ mod testing;
 mod value;
 pub mod view;
 
-pub use edit::{Edits, remove_field, remove_fields, set_field};
+pub use edit::Edits;
 pub use message::{ClientMessage, ServerMessage};
 pub use peek::{Peek, PeekError, peek};
-pub use scan::{MAX_DEPTH, Span};
-pub use value::{elements, field, fields, identifier, string};
+pub use scan::Span;

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::scan::{Cursor, Fault, Span, StringToken};
-use super::value::{Key, element, fields, identifier, string};
+use super::value::{Key, element, fields, string};
 
 /// Why a text is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,8 +21,8 @@ pub enum PeekError {
     /// There is no field `message`, or it is not a string.
     #[error("the message has no name")]
     NoName,
-    /// Arrays and objects nest deeper than [`MAX_DEPTH`](super::MAX_DEPTH).
-    #[error("the message nests deeper than {} levels", super::MAX_DEPTH)]
+    /// Arrays and objects nest deeper than 127 levels.
+    #[error("the message nests deeper than {} levels", super::scan::MAX_DEPTH)]
     TooDeep,
 }
 
@@ -90,10 +90,10 @@ pub struct Peek<'a> {
     text: &'a [u8],
     members: Members,
     /// The name of the message, as `ping` or `publishStream`.
-    pub name: Cow<'a, str>,
+    pub(super) name: Cow<'a, str>,
     /// Where the value of `data` lies, of whatever type it is. `None` if there is none: the
     /// media sockets' `ping` has no `data` (protocol S2.9).
-    pub data: Option<Span>,
+    pub(super) data: Option<Span>,
 }
 
 /// U+FEFF at the start of a text.
@@ -151,54 +151,26 @@ impl<'a> Peek<'a> {
     }
 
     /// The element of the `data` array with this index; `None` if `data` is no array.
-    #[must_use]
-    pub fn argument(&self, index: usize) -> Option<Span> {
+    pub(super) fn argument(&self, index: usize) -> Option<Span> {
         element(self.text, self.data?, index)
     }
 
-    /// The string argument with this index.
-    #[must_use]
-    pub fn string_argument(&self, index: usize) -> Option<Cow<'a, str>> {
-        string(self.text, self.argument(index)?)
-    }
-
     /// The value of `key` in the object that is the first argument.
-    #[must_use]
-    pub fn field(&self, key: &str) -> Option<Span> {
+    pub(super) fn field(&self, key: &str) -> Option<Span> {
         let [value] = self.fields([key]);
         value
     }
 
     /// The values of several keys of the first argument, found in a single walk.
-    #[must_use]
-    pub fn fields<const N: usize>(&self, keys: [&str; N]) -> [Option<Span>; N] {
+    pub(super) fn fields<const N: usize>(&self, keys: [&str; N]) -> [Option<Span>; N] {
         self.members.find(self.text, keys).unwrap_or_else(|| {
             self.argument(0).map_or([None; N], |argument| fields(self.text, argument, keys))
         })
     }
 
     /// The string at `key` of the first argument, unescaped.
-    #[must_use]
-    pub fn string(&self, key: &str) -> Option<Cow<'a, str>> {
+    pub(super) fn string(&self, key: &str) -> Option<Cow<'a, str>> {
         string(self.text, self.field(key)?)
-    }
-
-    /// The id or name at `key` of the first argument; it may be a number.
-    #[must_use]
-    pub fn id(&self, key: &str) -> Option<Cow<'a, str>> {
-        identifier(self.text, self.field(key)?)
-    }
-
-    /// The argument with this index that is an id; it may be a number.
-    #[must_use]
-    pub fn id_argument(&self, index: usize) -> Option<Cow<'a, str>> {
-        identifier(self.text, self.argument(index)?)
-    }
-
-    /// Whether `key` of the first argument is a string, without looking into it: an SDP is long.
-    #[must_use]
-    pub fn has_string(&self, key: &str) -> bool {
-        self.field(key).is_some_and(|value| value.of(self.text).first() == Some(&b'"'))
     }
 }
 

@@ -8,7 +8,7 @@ use memchr::memchr;
 
 /// How deep arrays and objects may nest inside one message, in levels. The same limit as
 /// `serde_json`, whose parser is used on parts of messages.
-pub const MAX_DEPTH: u32 = 127;
+pub(super) const MAX_DEPTH: u32 = 127;
 
 /// The byte range of one JSON value in a text, quotes and brackets included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -30,6 +30,22 @@ pub fn pong() -> Vec<u8> {
     br#"{"message":"pong","data":[null]}"#.to_vec()
 }
 
+/// `registered` to the client.
+#[must_use]
+pub fn registered() -> Vec<u8> {
+    message("registered", [()])
+}
+
+/// `sessionDebug` to the server, which begins its log of this session.
+#[must_use]
+pub fn session_debug_start() -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Debug<'a> {
+        command: &'a str,
+    }
+    message("sessionDebug", [Debug { command: "start" }])
+}
+
 /// A `notifyStreamStatusEvent`: the verdict over a stream.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -256,6 +272,8 @@ mod tests {
     fn pings_have_data() {
         is(&ping(), r#"{"message":"ping","data":[null]}"#);
         is(&pong(), r#"{"message":"pong","data":[null]}"#);
+        is(&registered(), r#"{"message":"registered","data":[null]}"#);
+        is(&session_debug_start(), r#"{"message":"sessionDebug","data":[{"command":"start"}]}"#);
     }
 
     #[test]

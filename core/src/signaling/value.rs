@@ -8,15 +8,13 @@ use std::borrow::Cow;
 use super::scan::{Cursor, Span, StringToken};
 
 /// The value of `key` in the object at `object`.
-#[must_use]
-pub fn field(text: &[u8], object: Span, key: &str) -> Option<Span> {
+pub(super) fn field(text: &[u8], object: Span, key: &str) -> Option<Span> {
     let [value] = fields(text, object, [key]);
     value
 }
 
 /// The values of several keys of one object, found in a single walk over it.
-#[must_use]
-pub fn fields<const N: usize>(text: &[u8], object: Span, keys: [&str; N]) -> [Option<Span>; N] {
+pub(super) fn fields<const N: usize>(text: &[u8], object: Span, keys: [&str; N]) -> [Option<Span>; N] {
     let Some(mut cursor) = Cursor::within(text, object) else { return [None; N] };
     let mut found = [None; N];
     let walked = cursor.walk_object(|token, value| {
@@ -31,14 +29,13 @@ pub fn fields<const N: usize>(text: &[u8], object: Span, keys: [&str; N]) -> [Op
 }
 
 /// The element of the array at `array` with this index.
-#[must_use]
 pub(super) fn element(text: &[u8], array: Span, index: usize) -> Option<Span> {
     elements(text, array).nth(index)
 }
 
 /// The elements of the array at `array`, in order. Ends early where the text is no JSON; empty
 /// if the value is no array.
-pub fn elements(text: &[u8], array: Span) -> impl Iterator<Item = Span> + '_ {
+pub(super) fn elements(text: &[u8], array: Span) -> impl Iterator<Item = Span> + '_ {
     let mut cursor = Cursor::within(text, array).filter(|cursor| cursor.byte() == Some(b'['));
     std::iter::from_fn(move || {
         let at = cursor.as_mut()?;
@@ -60,8 +57,7 @@ pub fn elements(text: &[u8], array: Span) -> impl Iterator<Item = Span> + '_ {
 
 /// The string at `value`, unescaped; no allocation if it holds no escapes. Lone surrogates and
 /// invalid UTF-8 become U+FFFD.
-#[must_use]
-pub fn string(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
+pub(super) fn string(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
     let inner = value.of(text).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     if memchr::memchr2(b'\\', b'"', inner).is_none() {
         return Some(plain(inner));
@@ -77,13 +73,11 @@ fn plain(inner: &[u8]) -> Cow<'_, str> {
 
 /// The id or name at `value`: a string, or a number as it is written. Clients may choose ids that are
 /// numbers; to an object of JavaScript and a `String` of Java they are the same.
-#[must_use]
-pub fn identifier(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
+pub(super) fn identifier(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
     string(text, value).or_else(|| number_token(text, value).map(Cow::Borrowed))
 }
 
 /// The boolean at `value`.
-#[must_use]
 pub(super) fn boolean(text: &[u8], value: Span) -> Option<bool> {
     match value.of(text) {
         b"true" => Some(true),

@@ -15,7 +15,7 @@ use crate::{
         stream::{Standing, Stream, StreamId, Transport},
     },
     settings::RestoreMode,
-    signaling::Peek,
+    signaling::view::RemoteSdp,
 };
 
 use super::{
@@ -233,8 +233,8 @@ impl Streams {
     }
 
     /// The upstream's answer is for our leg, not for the client.
-    pub(super) fn upstream_answer(&mut self, ctx: &mut Context<'_>, key: StreamKey, peek: &Peek<'_>) {
-        let Some(sdp) = peek.string_argument(1) else { return };
+    pub(super) fn upstream_answer(&mut self, ctx: &mut Context<'_>, key: StreamKey, remote: RemoteSdp<'_>) {
+        let Some(sdp) = remote.sdp() else { return };
         if sdp.len() > ctx.settings.bounds.stream_bytes_max {
             ctx.not_kept(Full::Entry);
             if let Some(stream_id) = self.table.by_media_key(key) {

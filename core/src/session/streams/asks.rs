@@ -13,7 +13,7 @@ use crate::{
         packed::Packed,
         stream::{Standing, Stop, Stream, StreamId},
     },
-    signaling::Peek,
+    signaling::view::{Field, StreamRequest},
 };
 
 use super::{
@@ -26,13 +26,18 @@ use super::{
 const STREAM_BYTES: usize = size_of::<Stream>() + size_of::<ClientLeg>();
 
 impl Streams {
-    pub(in crate::session) fn request(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>, kind: Kind) {
-        let Some(id) = ctx.client_id(peek, "mediaSessionId") else { return ctx.forward_or_drop() };
+    pub(in crate::session) fn request(
+        &mut self,
+        ctx: &mut Context<'_>,
+        request: StreamRequest<'_>,
+        kind: Kind,
+    ) {
+        let Some(id) = ctx.client_id(request.media_session_id()) else { return ctx.forward_or_drop() };
         if self.table.by_client_id(&id).is_some() {
             // A second request under one id is an error of the client: the server says so.
             return ctx.forward_or_drop();
         }
-        let name = peek.id("name").unwrap_or_default();
+        let name = request.name().unwrap_or_default();
         let up = ctx.is_up();
         if !ctx.is_short(&id) {
             // Nobody could tell its end: it is between the client and the server.
@@ -44,17 +49,17 @@ impl Streams {
             }
             return;
         }
-        let is_kept = ctx.may_keep_request(peek, &id, &name);
+        let is_kept = ctx.may_keep_request(request, &id, &name);
         let name = if ctx.is_short(&name) { name } else { Cow::Borrowed("") };
         let stream_bytes = STREAM_BYTES.saturating_add(id.len()).saturating_add(name.len());
-        if !self.table.has_room(ctx, stream_bytes, peek.text().len()) || (!up && !is_kept) {
+        if !self.table.has_room(ctx, stream_bytes, request.text().len()) || (!up && !is_kept) {
             ctx.say_to_client(not_ready(&id, &name, kind));
             return;
         }
-        let has_offer = is_kept && peek.has_string("sdp");
-        let transport = self.anchor.transport_for(ctx, peek.string("mediaProvider").as_deref(), has_offer);
-        let request = is_kept.then(|| Packed::plain(peek.text()));
-        let stream = Stream::new((kind, &id, &name), transport, request, up, ctx.now);
+        let has_offer = is_kept && request.sdp().is_some_and(Field::is_string);
+        let transport = self.anchor.transport_for(ctx, request.media_provider().as_deref(), has_offer);
+        let kept = is_kept.then(|| Packed::plain(request.text()));
+        let stream = Stream::new((kind, &id, &name), transport, kept, up, ctx.now);
         let stream_id = self.table.add(stream);
         ctx.keep(self.table.get(stream_id).map_or(0, Stream::bytes));
         drop(self.end_restart(ctx));
@@ -79,14 +84,14 @@ impl Streams {
 
     /// The client's word wins (rule R4): a stop is forwarded if the upstream has the stream, and
     /// answered here if it has not.
-    pub(in crate::session) fn stop(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>, kind: Kind) {
-        let Some(id) = ctx.client_id(peek, "mediaSessionId") else { return ctx.forward_or_drop() };
+    pub(in crate::session) fn stop(&mut self, ctx: &mut Context<'_>, request: StreamRequest<'_>, kind: Kind) {
+        let Some(id) = ctx.client_id(request.media_session_id()) else { return ctx.forward_or_drop() };
         let Some(stream_id) = self.table.by_client_id(&id) else {
             if !ctx.is_short(&id) {
                 return ctx.forward_or_drop();
             }
             // Its end crossed the stop. The upstream may have known it by another id, or never.
-            let name = peek.id("name").unwrap_or_default();
+            let name = request.name().unwrap_or_default();
             return ctx.say_to_client(stopped(&id, &name, kind));
         };
         self.release_name(ctx, stream_id, EndOfName::Chosen);
@@ -95,7 +100,7 @@ impl Streams {
         let Some(stream) = self.table.get_mut(stream_id) else { return };
         match stream.stop(over) {
             Stop::Forward => {
-                let _ = self.table.forward_for_stream(ctx, peek);
+                let _ = self.table.forward_for_stream(ctx, request.media_session_id());
             }
             Stop::TakeBack => {
                 self.stop_upstream(ctx, stream_id);
@@ -141,8 +146,8 @@ impl StreamTable {
 impl Context<'_> {
     /// Whether a request can be repeated later. One that cannot is passed on, and its stream
     /// reported instead of restored.
-    fn may_keep_request(&mut self, peek: &Peek<'_>, id: &str, name: &str) -> bool {
-        let request_bytes = peek.text().len();
+    fn may_keep_request(&mut self, request: StreamRequest<'_>, id: &str, name: &str) -> bool {
+        let request_bytes = request.text().len();
         let bytes =
             [STREAM_BYTES, id.len(), name.len()].into_iter().fold(request_bytes, usize::saturating_add);
         // Counted with its stream.

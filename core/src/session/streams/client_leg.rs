@@ -10,11 +10,11 @@ use crate::{
         leg::ClientLeg,
         stream::{Standing, Stream, StreamId},
     },
-    signaling::{Peek, Span},
+    signaling::view::Field,
 };
 
 use super::{
-    Streams,
+    Order, Streams,
     words::{client_words, failed, runs},
 };
 
@@ -29,16 +29,10 @@ const RUNNING_WORD_BYTES_MAX: usize = 4 * 1024;
 
 impl Streams {
     /// The server says that a stream runs: the client hears it when its own media path stands.
-    pub(super) fn tell_running(
-        &mut self,
-        ctx: &mut Context<'_>,
-        stream_id: StreamId,
-        peek: &Peek<'_>,
-        id_span: Option<Span>,
-    ) {
+    pub(super) fn tell_running(&mut self, ctx: &mut Context<'_>, stream_id: StreamId, id: Field<'_>) {
         let Some(stream) = self.table.get_mut(stream_id) else { return };
         if !stream.is_running() && stream.leg().is_some_and(|leg| !leg.has_connected()) {
-            let mut words = client_words(stream, peek, id_span);
+            let mut words = client_words(stream, id);
             if words.len() > RUNNING_WORD_BYTES_MAX {
                 // The word counts, not what else the server says with it.
                 words = runs(stream);
@@ -50,7 +44,7 @@ impl Streams {
             return ctx.keep(bytes);
         }
         stream.told_running();
-        self.forward_as(ctx, stream_id, peek, id_span);
+        self.forward_as(ctx, stream_id, id, Order::BehindHeld);
     }
 
     /// The client is heard: media of it that was silent for longer than its browser bears, and that

@@ -33,6 +33,7 @@ use self::{
     words::{INFO_LOST, INFO_NOT_READY, failed},
 };
 
+pub(super) use self::passing::Order;
 pub(super) use self::restore::with_token;
 
 /// The streams of a session.

@@ -5,7 +5,7 @@ use crate::{
     session::{
         context::Context, directory::EndOfName, left_behind::StreamLeft, packed::Packed, stream::Standing,
     },
-    signaling::{Edits, Peek, peek},
+    signaling::{peek, synthetic, view::UserData},
 };
 
 use super::{Streams, words::stop};
@@ -93,20 +93,20 @@ impl Streams {
             return;
         }
         let Some(user_data) = self.end_restart(ctx).as_ref().map(Packed::unpack) else { return };
-        let message = peek(&user_data).ok().and_then(|peek| with_token(&peek, ctx.client.token.as_deref()));
+        let message = peek(&user_data)
+            .ok()
+            .and_then(|peek| with_token(UserData::of(&peek), ctx.client.token.as_deref()));
         ctx.say_to_client(message.unwrap_or(user_data));
         if ctx.client.registered {
             // ESTABLISHED has just downgraded a registered session (protocol S3.1).
-            ctx.say_to_client(br#"{"message":"registered","data":[null]}"#.to_vec());
+            ctx.say_to_client(synthetic::registered());
         }
     }
 }
 
 /// A `getUserData` with the token the client knows; `None` if it needs no change.
-pub(in crate::session) fn with_token(peek: &Peek<'_>, token: Option<&str>) -> Option<Vec<u8>> {
-    let mut edits = Edits::new();
-    edits.push_string(peek.field("authToken")?, token?);
-    Some(edits.apply(peek.text()))
+pub(in crate::session) fn with_token(user_data: UserData<'_>, token: Option<&str>) -> Option<Vec<u8>> {
+    Some(user_data.auth_token()?.replaced(token?))
 }
 
 impl Context<'_> {

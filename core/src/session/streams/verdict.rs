@@ -9,67 +9,62 @@ use crate::{
         held_back::Subject,
         stream::{End, Running, Standing, Stream, StreamId},
     },
-    signaling::{Peek, Span, peek},
+    signaling::{
+        peek,
+        view::{Fail, Field, StreamStatus},
+    },
 };
 
 use super::{
-    Streams,
+    Order, Streams,
     words::{client_words, stop},
 };
 
-/// Statuses after which the SDK deletes a stream (protocol S3.3).
-const TERMINAL: &[&str] = &["FAILED", "STOPPED", "UNPUBLISHED"];
-
 impl Streams {
-    pub(in crate::session) fn status(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
-        let id_span = peek.field("mediaSessionId");
-        let id = peek.id("mediaSessionId");
-        let status = peek.string("status");
-        let Some(stream_id) = id.as_deref().and_then(|id| self.table.by_upstream_id(id)) else {
-            let over = status.is_some_and(|status| TERMINAL.contains(&&*status));
-            if !ctx.kept_session_speaks(id.as_deref().unwrap_or_default(), over) {
-                self.about_stream(ctx, peek, id_span);
+    pub(in crate::session) fn status(&mut self, ctx: &mut Context<'_>, status: StreamStatus<'_>) {
+        let id = status.media_session_id();
+        let upstream_id = id.and_then(Field::id);
+        let word = status.status();
+        let over = word.as_deref().is_some_and(StreamStatus::is_over);
+        let stream_id = upstream_id.as_deref().and_then(|id| self.table.by_upstream_id(id));
+        let (Some(id), Some(stream_id)) = (id, stream_id) else {
+            if !ctx.kept_session_speaks(&upstream_id.unwrap_or_default(), over) {
+                self.about_stream(ctx, id, Order::BehindHeld);
             }
             return;
         };
         let running = self.table.get(stream_id).map(|stream| stream.kind().running());
-        match status.as_deref() {
-            Some(status) if TERMINAL.contains(&status) => self.ended(ctx, stream_id, peek, id_span),
-            Some(status) if running == Some(status) => self.runs(ctx, stream_id, peek, id_span),
-            _ => self.other_status(ctx, stream_id, peek, id_span),
+        if over {
+            self.ended(ctx, stream_id, id, &status.info().unwrap_or_default());
+        } else if word.is_some() && word.as_deref() == running {
+            self.runs(ctx, stream_id, id);
+        } else {
+            self.other_status(ctx, stream_id, id);
         }
     }
 
     /// Anything that is neither a start nor an end; what a replay repeats is not said again.
-    fn other_status(
-        &mut self,
-        ctx: &mut Context<'_>,
-        stream_id: StreamId,
-        peek: &Peek<'_>,
-        id_span: Option<Span>,
-    ) {
+    fn other_status(&mut self, ctx: &mut Context<'_>, stream_id: StreamId, id: Field<'_>) {
         if !self.table.get(stream_id).is_some_and(Stream::is_repeated) {
-            self.forward_as(ctx, stream_id, peek, id_span);
+            self.forward_as(ctx, stream_id, id, Order::BehindHeld);
         }
     }
 
-    fn runs(&mut self, ctx: &mut Context<'_>, stream_id: StreamId, peek: &Peek<'_>, id_span: Option<Span>) {
+    fn runs(&mut self, ctx: &mut Context<'_>, stream_id: StreamId, id: Field<'_>) {
         let Some(stream) = self.table.get_mut(stream_id) else { return };
         match stream.runs() {
             Running::Known => {}
-            Running::Proof { first } => self.proven_alive(ctx, stream_id, peek, first),
+            Running::Proof { first } => {
+                if first {
+                    self.tell_running(ctx, stream_id, id);
+                }
+                self.restored(ctx, stream_id);
+            }
             Running::News => {
-                self.tell_running(ctx, stream_id, peek, id_span);
+                self.tell_running(ctx, stream_id, id);
                 self.hold_name(ctx, stream_id);
             }
         }
-    }
-
-    fn proven_alive(&mut self, ctx: &mut Context<'_>, stream_id: StreamId, peek: &Peek<'_>, first: bool) {
-        if first {
-            self.tell_running(ctx, stream_id, peek, peek.field("mediaSessionId"));
-        }
-        self.restored(ctx, stream_id);
     }
 
     /// The stream is alive on the new upstream.
@@ -98,16 +93,16 @@ impl Streams {
         }
     }
 
-    fn ended(&mut self, ctx: &mut Context<'_>, stream_id: StreamId, peek: &Peek<'_>, id_span: Option<Span>) {
+    /// `id` is that of the server's message, which says why in `info`.
+    fn ended(&mut self, ctx: &mut Context<'_>, stream_id: StreamId, id: Field<'_>, info: &str) {
         let Some(stream) = self.table.get(stream_id) else { return };
-        let message = client_words(stream, peek, id_span);
+        let message = client_words(stream, id);
         let subject = Subject::Stream(stream.client_id().into());
-        let info = peek.string("info").unwrap_or_default();
         match stream.ended() {
-            End::Refusal => self.refused(ctx, stream_id, &info, message),
+            End::Refusal => self.refused(ctx, stream_id, info, message),
             End::OfLive => {
                 if !ctx.hold_as_burst(subject, &message) {
-                    self.live_stream_ended(ctx, stream_id, &info, message);
+                    self.live_stream_ended(ctx, stream_id, info, message);
                 }
             }
             End::OfKept => {
@@ -122,12 +117,17 @@ impl Streams {
     }
 
     /// `fail` with `StreamStatusEvent`: the same as a status event, in other clothes.
-    pub(in crate::session) fn refused_by_fail(&mut self, ctx: &mut Context<'_>, peek: &Peek<'_>) {
-        let id = peek.id("id");
-        let Some(stream_id) = id.as_deref().and_then(|id| self.table.by_upstream_id(id)) else {
-            return self.about_stream(ctx, peek, peek.field("id"));
-        };
-        self.ended(ctx, stream_id, peek, peek.field("id"));
+    pub(in crate::session) fn refused_by_fail(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: Field<'_>,
+        fail: Fail<'_>,
+    ) {
+        let stream_id = id.id().and_then(|id| self.table.by_upstream_id(&id));
+        match stream_id {
+            Some(stream_id) => self.ended(ctx, stream_id, id, &fail.info().unwrap_or_default()),
+            None => self.about_stream(ctx, Some(id), Order::BehindHeld),
+        }
     }
 
     pub(super) fn forget(
@@ -165,8 +165,9 @@ impl Streams {
         if let Some(stream_id) = self.table.by_client_id(id) {
             let live = self.table.get(stream_id).is_some_and(|stream| stream.is(Standing::Live));
             let end = peek(&message).ok().and_then(|peek| {
-                let terminal = peek.string("status").is_some_and(|status| TERMINAL.contains(&&*status));
-                terminal.then(|| peek.string("info").unwrap_or_default().into_owned())
+                let status = StreamStatus::of(&peek);
+                let over = status.status().as_deref().is_some_and(StreamStatus::is_over);
+                over.then(|| status.info().unwrap_or_default().into_owned())
             });
             match end {
                 Some(info) if live => self.live_stream_ended(ctx, stream_id, &info, message),

@@ -3,7 +3,7 @@
 
 use crate::{
     session::{Event, Kind, Outcome, context::Context, request::request_with, stream::Stream},
-    signaling::{Peek, Span, synthetic, synthetic::StreamStatus},
+    signaling::{synthetic, synthetic::StreamStatus, view::Field},
 };
 
 use super::passing::mapped;
@@ -39,8 +39,8 @@ fn status(id: &str, name: &str, kind: Kind, status: &str, info: Option<&str>) ->
 }
 
 /// The server's message under the client's id.
-pub(super) fn client_words(stream: &Stream, peek: &Peek<'_>, id_span: Option<Span>) -> Vec<u8> {
-    mapped(stream, peek, id_span).unwrap_or_else(|| peek.text().to_vec())
+pub(super) fn client_words(stream: &Stream, id: Field<'_>) -> Vec<u8> {
+    mapped(stream, id).unwrap_or_else(|| id.message().to_vec())
 }
 
 /// The request that takes a stream back from an upstream.

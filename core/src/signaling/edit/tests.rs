@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::signaling::testing::object_text;
-use crate::signaling::{field, peek};
+use crate::signaling::{peek, value::field};
 
 fn whole(text: &str) -> Span {
     Span { start: 0, end: text.len() }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::signaling::testing::object_text;
-use crate::signaling::{MAX_DEPTH, value::boolean};
+use crate::signaling::{scan::MAX_DEPTH, value::boolean};
 
 fn parsed(text: &[u8], span: Option<Span>) -> Option<Value> {
     span.map(|span| serde_json::from_slice(span.of(text)).unwrap())
@@ -61,7 +61,7 @@ fn a_byte_order_mark_is_no_part_of_a_message() {
     let peek = peek(text).unwrap();
     assert_eq!(peek.name, "x");
     assert_eq!(peek.text(), text);
-    assert_eq!(peek.id("id").unwrap(), "7");
+    assert_eq!(peek.field("id").unwrap().of(text), b"7");
 }
 
 #[test]

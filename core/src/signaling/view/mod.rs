@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 pub use data::{DataEvent, DataStatus, Participant, RoomCommand, RoomEvent, RoomEventKind, SendData};
 pub use media::{AudioCodec, MediaTransport, RemoteSdp};
-pub use session::{CallMessage, Connection, Fail, SIP_FIELDS, SessionDebug, UserData};
+pub use session::{CallMessage, Connection, Fail, SessionDebug, UserData};
 pub use stream::{AboutStream, AvailableAnswer, MetricsUpdate, StreamEvent, StreamRequest, StreamStatus};
 
 use super::{edit::Edits, peek::Peek, scan::Span, value};

@@ -11,7 +11,7 @@ use crate::signaling::{
 };
 
 /// The fields of `connection` that log a SIP client in. A resume by token leaves them out (protocol S7).
-pub const SIP_FIELDS: [&str; 8] = [
+const SIP_FIELDS: [&str; 8] = [
     "sipLogin",
     "sipAuthenticationName",
     "sipPassword",
