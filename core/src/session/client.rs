@@ -2,7 +2,7 @@
 //! forwarded while the upstream stands, answered or held while it does not.
 
 use crate::signaling::{
-    ClientMessage, peek,
+    ClientMessage, peek_into,
     view::{RoomCommand, SendData},
 };
 
@@ -26,7 +26,7 @@ impl Session {
             _ => {}
         }
         // A text that is no message is the server's to judge, like any unknown one.
-        let Ok(peek) = peek(text) else {
+        let Ok(peek) = peek_into(text, ClientMessage::is_looked_into) else {
             self.forward_or_hold(text, directory);
             return;
         };

@@ -54,7 +54,7 @@ pub struct Session {
     /// What it keeps, in bytes.
     pub(super) kept: Kept,
     /// What is due when, as of the last input.
-    timers: Timers,
+    pub(super) timers: Timers,
     pub(super) out: Outbox,
 }
 
@@ -93,7 +93,7 @@ impl Session {
             timers: Timers::default(),
             out: Outbox::default(),
         };
-        session.set_timers(true);
+        session.set_timers();
         session
     }
 
@@ -119,10 +119,12 @@ impl Session {
             return;
         }
         self.dispatch(input, directory);
-        self.set_timers(self.kept.is_touched());
+        if self.kept.is_touched() {
+            self.set_timers();
+        }
         if self.is_due(self.timers.first()) {
             self.run_timers(directory);
-            self.set_timers(true);
+            self.set_timers();
         }
         if self.kept.is_touched() {
             self.kept.count(self.kept_bytes(), directory);
@@ -228,20 +230,18 @@ impl Session {
     }
 
     /// Whatever a timer acts on has its time in the table: none runs before it. Traffic that changes nothing
-    /// moves only what is about being alive.
-    fn set_timers(&mut self, all: bool) {
+    /// moves what is about being alive, and does so where that is heard.
+    fn set_timers(&mut self) {
         self.timers.set(Timer::Silence, self.silence_deadline());
         self.timers.set(Timer::Ping, self.ping_deadline());
         self.timers.set(Timer::Patience, self.patience_deadline());
         self.timers.set(Timer::Proof, self.client.life.proof_deadline());
-        if all {
-            self.timers.set(Timer::Stage, self.link.deadline());
-            self.timers.set(Timer::HeldBack, self.held_back.deadline());
-            self.timers.set(Timer::Streams, self.streams.deadline(&self.settings));
-            let rooms = self.rooms.deadline(self.link.outage(), self.settings.hold.time_max);
-            self.timers.set(Timer::Rooms, rooms);
-            self.timers.set(Timer::Restart, self.restart.deadline());
-        }
+        self.timers.set(Timer::Stage, self.link.deadline());
+        self.timers.set(Timer::HeldBack, self.held_back.deadline());
+        self.timers.set(Timer::Streams, self.streams.deadline(&self.settings));
+        let rooms = self.rooms.deadline(self.link.outage(), self.settings.hold.time_max);
+        self.timers.set(Timer::Rooms, rooms);
+        self.timers.set(Timer::Restart, self.restart.deadline());
     }
 
     fn run_timers(&mut self, directory: &mut dyn Directory) {

@@ -10,6 +10,7 @@ use super::{
     core::{Lent, Session},
     directory::Directory,
     link::Link,
+    timers::Timer,
 };
 
 /// While the server pings by itself we only step in when its ping is late by this much.
@@ -18,8 +19,11 @@ const PING_GRACE: Duration = Duration::from_millis(1_000);
 impl Session {
     pub(super) fn client_heard(&mut self, directory: &mut dyn Directory) {
         let asked = self.client.life.heard();
-        let Lent { streams, mut ctx, .. } = self.lend(directory);
-        streams.judge_silent_legs(&mut ctx);
+        self.timers.set(Timer::Patience, None);
+        if self.streams.table.has_silent_leg() {
+            let Lent { streams, mut ctx, .. } = self.lend(directory);
+            streams.judge_silent_legs(&mut ctx);
+        }
         for (name, asker) in asked {
             self.kept.touch();
             self.out.push(Output::Post(asker, Mail::Proven { name: name.into(), alive: true }));
@@ -28,6 +32,7 @@ impl Session {
 
     pub(super) fn upstream_heard(&mut self, directory: &mut dyn Directory) {
         let silence = self.upstream.silence.heard(self.now);
+        self.timers.set(Timer::Silence, self.silence_deadline());
         if self.link.is_up() && silence > self.settings.restore.ice_patience {
             let Lent { streams, mut ctx, .. } = self.lend(directory);
             streams.report_what_outlived_ice(&mut ctx);
@@ -47,6 +52,8 @@ impl Session {
     /// a server may ping as often as it likes.
     pub(super) fn count_ping(&mut self, directory: &mut dyn Directory) {
         self.client.life.pinged(self.now);
+        self.timers.set(Timer::Ping, self.ping_deadline());
+        self.timers.set(Timer::Patience, self.patience_deadline());
         if self.is_due(self.patience_deadline()) {
             self.client_is_dead("pings unanswered", directory);
         }

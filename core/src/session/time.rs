@@ -37,7 +37,8 @@ impl Add<Duration> for Timestamp {
     type Output = Self;
 
     fn add(self, rhs: Duration) -> Self {
-        let ms = u64::try_from(rhs.as_millis()).unwrap_or(u64::MAX);
+        // Not `as_millis`: it counts in 128 bits.
+        let ms = rhs.as_secs().saturating_mul(1_000).saturating_add(u64::from(rhs.subsec_millis()));
         Self(self.0.saturating_add(ms))
     }
 }

@@ -2,7 +2,7 @@
 //! own replay caused it.
 
 use crate::signaling::{
-    ServerMessage, peek,
+    ServerMessage, peek_into,
     view::{Fail, Field, UserData},
 };
 
@@ -16,7 +16,7 @@ use super::{
 
 impl Session {
     pub(super) fn upstream_text(&mut self, text: &[u8], directory: &mut dyn Directory) {
-        let Ok(peek) = peek(text) else {
+        let Ok(peek) = peek_into(text, ServerMessage::is_looked_into) else {
             self.out.forward_to_client();
             return;
         };

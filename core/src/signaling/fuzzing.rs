@@ -25,7 +25,7 @@ pub fn peek(data: &[u8]) {
     };
     match (peeked, object.get("message").and_then(Value::as_str)) {
         (Ok(message), Some(name)) => {
-            assert_eq!(message.name, name);
+            assert_eq!(message.name_text(), name);
             agrees(data, message.data, object.get("data"));
             let first = object.get("data").and_then(Value::as_array).and_then(|list| list.first());
             agrees(data, message.argument(0), first);

@@ -22,7 +22,7 @@ macro_rules! messages {
         pub enum $kind<'a> {
             $(
                 $(#[$meaning])*
-                #[doc = concat!("\n\nOn the wire:" $(, " `", $name, "`")+, ".")]
+                #[doc = concat!("\n\nOn the wire:" $(, " `", stringify!($name), "`")+, ".")]
                 $variant $(($view<'a>))?,
             )*
             /// A message that nobody acts on.
@@ -39,9 +39,20 @@ macro_rules! messages {
                 }
             }
 
+            /// Whether somebody may look into the arguments of messages of this name.
+            pub(crate) const fn is_looked_into(name: &[u8]) -> bool {
+                match name {
+                    $($($name)|+ => {
+                        const VIEW: &[&str] = &[$(stringify!($view))?];
+                        !VIEW.is_empty()
+                    })*
+                    _ => false,
+                }
+            }
+
             /// Every name that is not `Other`.
             #[cfg(test)]
-            pub(super) const NAMES: &'static [&'static str] = &[$($($name,)+)*];
+            pub(super) const NAMES: &'static [&'static [u8]] = &[$($($name,)+)*];
         }
     };
 }
@@ -50,43 +61,43 @@ messages! {
     /// A message from client to server (protocol S2.1, S2.3, S2.5, S2.9).
     ClientMessage {
         /// A sign of life, to be answered.
-        Ping = "ping",
+        Ping = b"ping",
         /// A sign of life, as the answer to one.
-        Pong = "pong",
+        Pong = b"pong",
         /// What loses nothing when lost: nobody waits for an answer.
-        OneShot = "pushLogs" | "sendDtmf" | "submitBugReport",
+        OneShot = b"pushLogs" | b"sendDtmf" | b"submitBugReport",
         /// Metrics of a stream, many of them.
-        MetricsBatch(AboutStream) = "webRTCMetricsBatch",
+        MetricsBatch(AboutStream) = b"webRTCMetricsBatch",
         /// Who the client is: the first message of a session.
-        Connection(Connection) = "connection",
+        Connection(Connection) = b"connection",
         /// The first message of a media socket.
-        ConnectMediaTransport(MediaTransport) = "connectMediaTransport",
+        ConnectMediaTransport(MediaTransport) = b"connectMediaTransport",
         /// A stream is to be published.
-        PublishStream(StreamRequest) = "publishStream",
+        PublishStream(StreamRequest) = b"publishStream",
         /// A stream is to be played.
-        PlayStream(StreamRequest) = "playStream",
+        PlayStream(StreamRequest) = b"playStream",
         /// The end of a publish.
-        UnPublishStream(StreamRequest) = "unPublishStream",
+        UnPublishStream(StreamRequest) = b"unPublishStream",
         /// The end of a play.
-        StopStream(StreamRequest) = "stopStream",
+        StopStream(StreamRequest) = b"stopStream",
         /// A question whether a stream is there.
-        AvailableStream(AboutStream) = "availableStream",
+        AvailableStream(AboutStream) = b"availableStream",
         /// A picture of a stream is wanted.
-        Snapshot(AboutStream) = "snapshot",
+        Snapshot(AboutStream) = b"snapshot",
         /// An event of a stream, as a mute.
-        SendStreamEvent(StreamEvent) = "sendStreamEvent",
+        SendStreamEvent(StreamEvent) = b"sendStreamEvent",
         /// What metrics a stream will have.
-        MetricsDescription(AboutStream) = "webRTCMetricsClientDescription",
+        MetricsDescription(AboutStream) = b"webRTCMetricsClientDescription",
         /// Data of the application, or a command of the room protocol.
-        SendData(SendData) = "sendData",
+        SendData(SendData) = b"sendData",
         /// A call begins.
-        Call(CallMessage) = "call",
+        Call(CallMessage) = b"call",
         /// Something is done with a call that goes on.
-        CallVerb(CallMessage) = "answer" | "hold" | "unhold" | "transfer",
+        CallVerb(CallMessage) = b"answer" | b"hold" | b"unhold" | b"transfer",
         /// A call is to end.
-        Hangup(CallMessage) = "hangup",
+        Hangup(CallMessage) = b"hangup",
         /// The server's log of this session.
-        SessionDebug(SessionDebug) = "sessionDebug",
+        SessionDebug(SessionDebug) = b"sessionDebug",
     }
 }
 
@@ -94,40 +105,40 @@ messages! {
     /// A message from server to client (protocol S2.2, S2.4, S2.6).
     ServerMessage {
         /// A sign of life, to be answered.
-        Ping = "ping",
+        Ping = b"ping",
         /// The session is accepted.
-        UserData(UserData) = "getUserData",
+        UserData(UserData) = b"getUserData",
         /// The server's version.
-        Version = "getVersion",
+        Version = b"getVersion",
         /// The SIP client is registered.
-        Registered = "registered",
+        Registered = b"registered",
         /// Something is refused.
-        Fail(Fail) = "fail",
+        Fail(Fail) = b"fail",
         /// The answer, or an offer, for a stream or a call.
-        RemoteSdp(RemoteSdp) = "setRemoteSDP",
+        RemoteSdp(RemoteSdp) = b"setRemoteSDP",
         /// What became of a stream.
-        StreamStatus(StreamStatus) = "notifyStreamStatusEvent",
+        StreamStatus(StreamStatus) = b"notifyStreamStatusEvent",
         /// The size of a stream's video, in the clothes of a status.
-        VideoFormat(StreamStatus) = "notifyVideoFormat",
+        VideoFormat(StreamStatus) = b"notifyVideoFormat",
         /// An event of a stream, as the answer to a snapshot.
-        StreamEvent(StreamEvent) = "notifyStreamEvent",
+        StreamEvent(StreamEvent) = b"notifyStreamEvent",
         /// How much video flows.
-        VideoRate(AboutStream) = "inboundVideoRate" | "outboundVideoRate",
+        VideoRate(AboutStream) = b"inboundVideoRate" | b"outboundVideoRate",
         /// Whether a stream is there.
-        AvailableStream(AvailableAnswer) = "availableStream",
+        AvailableStream(AvailableAnswer) = b"availableStream",
         /// How audio is encoded.
-        AudioCodec(AudioCodec) = "notifyAudioCodec",
+        AudioCodec(AudioCodec) = b"notifyAudioCodec",
         /// What became of a `sendData`.
-        DataStatus(DataStatus) = "DataStatusEvent",
+        DataStatus(DataStatus) = b"DataStatusEvent",
         /// Data of the application, or an event of a room.
-        DataEvent(DataEvent) = "OnDataEvent",
+        DataEvent(DataEvent) = b"OnDataEvent",
         /// Somebody calls.
-        IncomingCall(CallMessage) = "notifyIncomingCall",
+        IncomingCall(CallMessage) = b"notifyIncomingCall",
         /// What became of a call.
-        CallStatus(CallMessage) = "notifyTryingResponse" | "ring" | "talk" | "hold" | "finish" | "busy"
-            | "sessionProgress",
+        CallStatus(CallMessage) = b"notifyTryingResponse" | b"ring" | b"talk" | b"hold" | b"finish" | b"busy"
+            | b"sessionProgress",
         /// Which streams the server wants metrics of.
-        MetricsUpdate(MetricsUpdate) = "webRTCMetricsDescriptionUpdate",
+        MetricsUpdate(MetricsUpdate) = b"webRTCMetricsDescriptionUpdate",
     }
 }
 
@@ -146,7 +157,8 @@ mod tests {
 
     #[test]
     fn every_name_is_one_of_the_protocol_and_found() {
-        for name in ClientMessage::NAMES.iter().chain(ServerMessage::NAMES) {
+        let text = |name: &&[u8]| String::from_utf8(name.to_vec()).unwrap();
+        for name in ClientMessage::NAMES.iter().chain(ServerMessage::NAMES).map(text) {
             assert!(PROTOCOL.contains(&format!("`{name}")), "{name} is not in docs/protocol.md");
         }
         let is_known = |name: &str, of_client: bool| {
@@ -158,8 +170,8 @@ mod tests {
                 !matches!(ServerMessage::of(&peek), ServerMessage::Other)
             }
         };
-        assert!(ClientMessage::NAMES.iter().all(|name| is_known(name, true)));
-        assert!(ServerMessage::NAMES.iter().all(|name| is_known(name, false)));
+        assert!(ClientMessage::NAMES.iter().map(text).all(|name| is_known(&name, true)));
+        assert!(ServerMessage::NAMES.iter().map(text).all(|name| is_known(&name, false)));
         for name in ["PublishStream", "publishStreams", "", "getUserData", "notifyMessage"] {
             assert!(!is_known(name, true), "{name}");
         }

@@ -38,5 +38,6 @@ pub mod view;
 
 pub use edit::Edits;
 pub use message::{ClientMessage, ServerMessage};
+pub(crate) use peek::peek_into;
 pub use peek::{Peek, PeekError, peek};
 pub use scan::Span;

@@ -43,7 +43,7 @@ pub(super) enum Fault {
 
 /// Strings are searched byte by byte up to here, in bytes: most keys and statuses are shorter, and
 /// for those a plain loop beats starting a vector search.
-const NEAR_BYTES: usize = 24;
+pub(super) const NEAR_BYTES: usize = 24;
 
 /// A string token: where it is, quotes included.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::scan::{Cursor, Span, StringToken};
+use super::scan::{Cursor, NEAR_BYTES, Span, StringToken};
 
 /// The value of `key` in the object at `object`.
 pub(super) fn field(text: &[u8], object: Span, key: &str) -> Option<Span> {
@@ -59,11 +59,21 @@ pub(super) fn elements(text: &[u8], array: Span) -> impl Iterator<Item = Span> +
 /// invalid UTF-8 become U+FFFD.
 pub(super) fn string(text: &[u8], value: Span) -> Option<Cow<'_, str>> {
     let inner = value.of(text).strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if memchr::memchr2(b'\\', b'"', inner).is_none() {
+    if !needs_a_walk(inner) {
         return Some(plain(inner));
     }
     let token = Cursor::within(text, value)?.take_string().ok()?;
     (token.span == value).then(|| unescape(inner))
+}
+
+/// Whether there is an escape in it, or an end before its end. Most ids and words are short: for those a
+/// plain loop beats starting a vector search.
+fn needs_a_walk(inner: &[u8]) -> bool {
+    if inner.len() <= NEAR_BYTES {
+        inner.iter().any(|byte| matches!(byte, b'\\' | b'"'))
+    } else {
+        memchr::memchr2(b'\\', b'"', inner).is_some()
+    }
 }
 
 /// What was written without escapes.

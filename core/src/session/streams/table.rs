@@ -80,6 +80,11 @@ impl StreamTable {
         self.streams.iter().any(|stream| !stream.is_upstream() && stream.upstream_id() == upstream_id)
     }
 
+    /// Whether the client's media path of one is silent, and cannot be revived.
+    pub(in crate::session) fn has_silent_leg(&self) -> bool {
+        self.streams.iter().any(|stream| stream.leg().is_some_and(|leg| leg.silent_since().is_some()))
+    }
+
     /// The client's id of what the upstream knows under this one.
     pub(super) fn client_id_of(&self, upstream_id: &str) -> Box<str> {
         let stream = self.by_upstream_id(upstream_id).and_then(|stream_id| self.get(stream_id));

@@ -57,7 +57,7 @@ impl<'a> DataStatus<'a> {
     /// Whether the server did what it was asked for.
     #[must_use]
     pub fn is_accepted(self) -> bool {
-        self.0.string(key::STATUS).as_deref() == Some("ACCEPTED")
+        self.0.says(key::STATUS, "ACCEPTED")
     }
 
     /// Why not.
