@@ -1,7 +1,7 @@
 //! The media sections of an SDP: their codecs, and nothing of their transport.
 
 /// The lines of an SDP without their ends, whether CRLF, LF or CR. Empty lines are left out.
-pub fn lines(sdp: &str) -> impl Iterator<Item = &str> {
+fn lines(sdp: &str) -> impl Iterator<Item = &str> {
     sdp.split(['\n', '\r']).filter(|line| !line.is_empty())
 }
 
@@ -12,41 +12,17 @@ pub fn is_of_firefox(sdp: &str) -> bool {
 }
 
 /// One `m=` line with the attributes that follow it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MediaSection<'a> {
-    /// `audio`, `video`, `application`.
-    pub kind: &'a str,
-    /// The port; 0 in an answer means rejected. MSE and WSPlayer offers have 0 as well (S2.9).
-    pub port: Option<u16>,
-    /// The transport, as `UDP/TLS/RTP/SAVPF`.
-    pub profile: &'a str,
+#[derive(Debug)]
+pub(in crate::signaling) struct MediaSection<'a> {
     /// The payload types in order of preference.
-    pub payload_types: Vec<&'a str>,
+    payload_types: Vec<&'a str>,
     /// The lines after the `m=` line up to the next one.
-    pub lines: Vec<&'a str>,
-}
-
-/// A codec of a media section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Codec<'a> {
-    /// The payload type.
-    pub payload_type: &'a str,
-    /// The encoding name, as `VP8`. Its case is the writer's.
-    pub name: &'a str,
-    /// The clock rate in Hz.
-    pub clock_rate: Option<u32>,
-    /// The format parameters, if any.
-    pub parameters: Option<&'a str>,
+    lines: Vec<&'a str>,
 }
 
 /// Payload types that need no `a=rtpmap` (RFC 3551), as far as WCS clients use them.
-const STATIC_CODECS: [(&str, &str, u32); 5] = [
-    ("0", "PCMU", 8000),
-    ("8", "PCMA", 8000),
-    ("9", "G722", 8000),
-    ("18", "G729", 8000),
-    ("32", "MPV", 90000),
-];
+const STATIC_CODECS: [(&str, &str); 5] =
+    [("0", "PCMU"), ("8", "PCMA"), ("9", "G722"), ("18", "G729"), ("32", "MPV")];
 
 /// How many media sections are read, how many lines in each, and how many payload types (RTP has
 /// no more). Browsers stay far below; beyond these limits an SDP is cut short, since every codec
@@ -56,23 +32,16 @@ const SECTION_LINES_MAX: usize = 1024;
 const PAYLOAD_TYPES_MAX: usize = 128;
 
 /// The media sections in order.
-#[must_use]
-pub fn media_sections(sdp: &str) -> Vec<MediaSection<'_>> {
+pub(in crate::signaling) fn media_sections(sdp: &str) -> Vec<MediaSection<'_>> {
     let mut sections: Vec<MediaSection<'_>> = Vec::new();
     for line in lines(sdp).map(str::trim) {
         if let Some(media) = line.strip_prefix("m=") {
             if sections.len() == SECTIONS_MAX {
                 break;
             }
-            let mut words = media.split_ascii_whitespace();
-            sections.push(MediaSection {
-                kind: words.next().unwrap_or_default(),
-                // A port may be followed by how many there are: "9/2".
-                port: words.next().and_then(|port| port.split('/').next()?.parse().ok()),
-                profile: words.next().unwrap_or_default(),
-                payload_types: words.take(PAYLOAD_TYPES_MAX).collect(),
-                lines: Vec::new(),
-            });
+            // Before them stand the kind, the port and the transport.
+            let payload_types = media.split_ascii_whitespace().skip(3).take(PAYLOAD_TYPES_MAX).collect();
+            sections.push(MediaSection { payload_types, lines: Vec::new() });
         } else if let Some(section) = sections.last_mut()
             && section.lines.len() < SECTION_LINES_MAX
         {
@@ -83,27 +52,23 @@ pub fn media_sections(sdp: &str) -> Vec<MediaSection<'_>> {
 }
 
 impl<'a> MediaSection<'a> {
-    /// The codecs in order of preference; payload types that nothing explains are left out.
-    pub fn codecs(&self) -> impl Iterator<Item = Codec<'a>> + '_ {
+    /// The names of the codecs in order of preference, as `VP8`, in the writer's case; payload types that
+    /// nothing explains are left out.
+    pub(in crate::signaling) fn codecs(&self) -> impl Iterator<Item = &'a str> + '_ {
         self.payload_types.iter().filter_map(|payload_type| self.codec(payload_type))
     }
 
     /// True if a codec of this name is listed, whatever its case.
-    #[must_use]
-    pub fn has_codec(&self, name: &str) -> bool {
-        self.codecs().any(|codec| codec.name.eq_ignore_ascii_case(name))
+    pub(in crate::signaling) fn has_codec(&self, name: &str) -> bool {
+        self.codecs().any(|codec| codec.eq_ignore_ascii_case(name))
     }
 
-    fn codec(&self, payload_type: &'a str) -> Option<Codec<'a>> {
-        let parameters = self.attribute("a=fmtp:", payload_type);
+    fn codec(&self, payload_type: &str) -> Option<&'a str> {
         if let Some(map) = self.attribute("a=rtpmap:", payload_type) {
-            let mut parts = map.split('/');
-            let name = parts.next()?;
-            let clock_rate = parts.next().and_then(|rate| rate.parse().ok());
-            return Some(Codec { payload_type, name, clock_rate, parameters });
+            return map.split('/').next();
         }
-        let (_, name, rate) = STATIC_CODECS.iter().find(|(number, ..)| *number == payload_type)?;
-        Some(Codec { payload_type, name, clock_rate: Some(*rate), parameters })
+        let (_, name) = STATIC_CODECS.iter().find(|(number, _)| *number == payload_type)?;
+        Some(name)
     }
 
     /// What follows `prefix`, exactly this payload type, and a blank.
@@ -142,24 +107,8 @@ mod tests {
     #[test]
     fn sections_and_codecs() {
         let sections = media_sections(OFFER);
-        assert_eq!(sections.len(), 2);
-        assert_eq!((sections[0].kind, sections[0].port), ("audio", Some(9)));
-        assert_eq!(sections[0].profile, "UDP/TLS/RTP/SAVPF");
-        assert_eq!(sections[1].port, Some(9));
-        let audio: Vec<Codec<'_>> = sections[0].codecs().collect();
-        assert_eq!(
-            audio[0],
-            Codec {
-                payload_type: "111",
-                name: "opus",
-                clock_rate: Some(48000),
-                parameters: Some("minptime=10"),
-            }
-        );
-        assert_eq!((audio[1].name, audio[1].clock_rate), ("PCMU", Some(8000)));
-        assert_eq!(audio.len(), 2);
-        let video: Vec<&str> = sections[1].codecs().map(|codec| codec.name).collect();
-        assert_eq!(video, ["VP8", "h264"]);
+        let codecs = sections.iter().map(|section| section.codecs().collect::<Vec<_>>());
+        assert_eq!(codecs.collect::<Vec<_>>(), [vec!["opus", "PCMU"], vec!["VP8", "h264"]]);
     }
 
     #[test]
@@ -175,7 +124,7 @@ mod tests {
     #[test]
     fn blanks_and_line_ends_of_any_kind_do_not_matter() {
         let codecs = |sdp: &str| {
-            let names = |s: &MediaSection<'_>| s.codecs().map(|c| c.name.to_owned()).collect::<Vec<_>>();
+            let names = |s: &MediaSection<'_>| s.codecs().map(str::to_owned).collect::<Vec<_>>();
             media_sections(sdp).iter().flat_map(names).collect::<Vec<_>>()
         };
         let expected = codecs(OFFER);
@@ -199,7 +148,6 @@ mod tests {
         for sdp in ["", "m=", "m=video", "m=video x y", "a=rtpmap:96", "\r\n\r\nm=audio 99999 X 1\n"] {
             for section in media_sections(sdp) {
                 assert_eq!(section.codecs().count(), 0, "{sdp:?}");
-                assert_eq!(section.port, None, "{sdp:?}");
             }
         }
     }

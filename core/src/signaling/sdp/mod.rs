@@ -8,7 +8,8 @@ mod media;
 mod strip;
 
 /// How long an SDP may be to be edited, in bytes. Browsers' offers have 5 to 20 KB.
-pub const SDP_BYTES_MAX: usize = 256 * 1024;
+const SDP_BYTES_MAX: usize = 256 * 1024;
 
-pub use media::{Codec, MediaSection, is_of_firefox, lines, media_sections, offers_codec};
+pub(super) use media::media_sections;
+pub use media::{is_of_firefox, offers_codec};
 pub use strip::strip_codecs;

@@ -14,7 +14,7 @@ use super::SDP_BYTES_MAX;
 /// Codec names are found anywhere in an `a=rtpmap` line, whatever their case. The SDK takes them
 /// for regular expressions; here they are plain text, which is the same for the names of codecs.
 /// Where the SDK throws, for an `a=rtpmap` line without a number, the line stays. An SDP of more
-/// than [`SDP_BYTES_MAX`] is nobody's offer and comes back as it is.
+/// than `SDP_BYTES_MAX` is nobody's offer and comes back as it is.
 #[must_use]
 pub fn strip_codecs(sdp: &str, codecs: &str) -> String {
     if codecs.is_empty() || sdp.len() > SDP_BYTES_MAX {
