@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use rand::RngExt as _;
 
 use super::{
-    peer::{Content, Peer, Server, Track},
+    peer::{Content, Peer, Place, Server, Track, Way},
     wire::{self, Checked, Feedback, Rtp},
     world::{Happening, World},
 };
@@ -14,7 +14,7 @@ use crate::{
         MediaCommand,
         certificate::credentials,
         demux::{Datagram, classify},
-        output::SocketId,
+        routes::Origin,
         sdp,
     },
     session::Epoch,
@@ -61,10 +61,11 @@ impl World {
     pub(super) fn client_beats(&mut self, line: usize, beat: u64) {
         let now = self.now;
         let crypto = self.identity.provider.clone();
-        let client = &mut self.lines[line].client;
-        if now < client.silent_until {
+        if now < self.lines[line].client.silent_until {
             return;
         }
+        self.sees_to_connection(line);
+        let client = &mut self.lines[line].client;
         let (at, key) = (client.at, client.peer.key);
         let mut packets = Vec::new();
         if client.last_check == 0 || now >= client.last_check + 500 {
@@ -80,8 +81,13 @@ impl World {
             packets.extend(self.media_of(line, 0, beat));
             packets.extend(self.feedback_of(hears, key, beat));
         }
+        let (over_tcp, connection) = (self.lines[line].client.over_tcp, self.lines[line].client.connection);
         for bytes in packets {
-            self.on_network(|bytes| Happening::ToCore { socket: None, from: at, bytes }, bytes);
+            match connection {
+                Some(connection) => self.far_sends(connection, &bytes),
+                None if over_tcp => {}
+                None => self.on_network(|bytes| Happening::ToCore { socket: None, from: at, bytes }, bytes),
+            }
         }
     }
 
@@ -117,7 +123,7 @@ impl World {
                 } else {
                     let server = &mut self.servers[leg];
                     let transport = server.of_section[number].min(server.transports.len() - 1);
-                    (&mut server.tracks[number], server.transports[transport].0.key)
+                    (&mut server.tracks[number], server.transports[transport].peer.key)
                 };
                 // Sound in each beat, a picture in every second.
                 if second && !track.video || track.video && !beat.is_multiple_of(2) {
@@ -145,16 +151,10 @@ impl World {
             let (ours, active) = (credentials(&mut self.dice), self.dice.random());
             self.owns(ours.ufrag.clone(), line);
             let proxy = offer.media[transport].credentials.clone().unwrap();
-            // Some servers answer all streams with one address.
-            let at = if self.percent(40) {
-                SocketAddr::from(([10, 200, 0, 1], 7_000 + transport as u16))
-            } else {
-                self.fresh_address()
-            };
-            self.watch.upstream.insert(at);
             self.watch.given.insert(proxy.ufrag.clone(), (proxy.clone(), ours.clone()));
             let key = self.fresh();
-            transports.push((Peer { key, theirs: None, ours, proxy, active }, at, None));
+            let peer = Peer { key, theirs: None, ours, proxy, active };
+            transports.push(self.place(peer, (number, transport)));
         }
         let codecs = &offer.media[1].codecs;
         let first = self.dice.random_range(0..codecs.len());
@@ -172,6 +172,7 @@ impl World {
         self.servers.push(Server {
             line,
             stream,
+            told: false,
             transports,
             of_section,
             tracks,
@@ -204,15 +205,15 @@ impl World {
             return;
         }
         let mut packets = Vec::new();
-        for (place, (peer, _, socket)) in self.servers[number].transports.iter().enumerate() {
-            if socket.is_some() && peer.active && peer.theirs.is_none() && beat.is_multiple_of(5) {
+        for (place, Place { peer, way, .. }) in self.servers[number].transports.iter().enumerate() {
+            if way.is_some() && peer.active && peer.theirs.is_none() && beat.is_multiple_of(5) {
                 packets.push((place, wire::hello(peer.key, &peer.proxy.password)));
             }
         }
         let server = &self.servers[number];
-        if server.transports.iter().all(|(peer, ..)| peer.theirs.is_some()) {
+        if server.transports.iter().all(|place| place.peer.theirs.is_some()) {
             let of_video = server.of_section[1];
-            let (hears, key) = (server.hears, server.transports[of_video].0.key);
+            let (hears, key) = (server.hears, server.transports[of_video].peer.key);
             for bytes in self.media_of(line, number, beat) {
                 let is_sound = bytes[1] & 0x7f == 111;
                 packets.push((if is_sound { 0 } else { of_video }, bytes));
@@ -220,14 +221,14 @@ impl World {
             packets.extend(self.feedback_of(hears, key, beat).into_iter().map(|bytes| (of_video, bytes)));
         }
         for (place, bytes) in packets {
-            let (_, from, Some(socket)) = self.servers[number].transports[place] else { continue };
-            self.on_network(|bytes| Happening::ToCore { socket: Some(socket), from, bytes }, bytes);
+            let Place { at, way: Some(way), .. } = self.servers[number].transports[place] else { continue };
+            self.server_sends(way, at, bytes);
         }
     }
 
     pub(super) fn at_client(&mut self, at: SocketAddr, bytes: &[u8]) {
         let now = self.now;
-        let here = |line: &super::world::Line| line.is_open && line.client.at == at;
+        let here = |line: &super::session::Line| line.is_open && line.client.at == at;
         let Some(line) = self.lines.iter().position(here) else { return };
         let client = &mut self.lines[line].client;
         if now < client.silent_until {
@@ -244,7 +245,8 @@ impl World {
                 if let Some(rtp) = rtp.filter(|_| payload_type != 111) {
                     client.hears = Some(rtp.ssrc);
                     client.last_video = now;
-                    self.count("picture at a player");
+                    let over_tcp = client.over_tcp;
+                    self.count(if over_tcp { "picture over TCP at a player" } else { "picture at a player" });
                 }
             }
             Datagram::Rtcp => {
@@ -256,30 +258,32 @@ impl World {
         }
     }
 
-    pub(super) fn at_server(&mut self, at: SocketAddr, socket: SocketId, bytes: &[u8]) {
+    pub(super) fn at_server(&mut self, at: SocketAddr, from: Way, bytes: &[u8]) {
         let (now, crypto) = (self.now, self.identity.provider.clone());
         // Several may answer under one address; each takes what is for it.
         let mut answers = Vec::new();
+        let mut over_tcp = false;
         for server in &mut self.servers {
             if server.lost.is_some() || now < server.silent_until {
                 continue;
             }
             let mut wants_key = false;
-            for (peer, here, via) in server.transports.iter_mut().filter(|(_, here, _)| *here == at) {
+            let hears = |place: &&mut Place| place.at == at && (place.udp || !matches!(from, Way::Socket(_)));
+            for Place { peer, way, .. } in server.transports.iter_mut().filter(hears) {
                 match classify(bytes) {
                     Datagram::StunRequest { .. } => {
-                        let from = ([127, 0, 0, 1], 20_000).into();
-                        let found = wire::checked(bytes, from, &peer.ours, &peer.proxy, &crypto);
+                        let end = ([127, 0, 0, 1], 20_000).into();
+                        let found = wire::checked(bytes, end, &peer.ours, &peer.proxy, &crypto);
                         if let Some(Checked::Check { answer }) = found {
-                            *via = Some(socket);
-                            answers.push((*here, answer));
+                            *way = Some(from);
+                            answers.push(answer);
                         }
                     }
                     Datagram::Dtls => {
                         if let Some(key) = wire::heard(bytes, &peer.ours.password) {
                             peer.theirs.get_or_insert(key);
                             if !peer.active {
-                                answers.push((*here, wire::hello(peer.key, &peer.proxy.password)));
+                                answers.push(wire::hello(peer.key, &peer.proxy.password));
                             }
                         }
                     }
@@ -288,6 +292,7 @@ impl World {
                         if let Some(rtp) = rtp.filter(|_| payload_type != 111) {
                             server.hears = Some(rtp.ssrc);
                             server.last_video = now;
+                            over_tcp |= matches!(from, Way::Connection(_));
                         }
                     }
                     Datagram::Rtcp => {
@@ -301,27 +306,39 @@ impl World {
                 server.tracks.iter_mut().for_each(|track| track.key_wanted = true);
             }
         }
-        for (from, bytes) in answers {
-            self.on_network(|bytes| Happening::ToCore { socket: Some(socket), from, bytes }, bytes);
+        if over_tcp {
+            self.count("picture over TCP at a server");
+        }
+        for bytes in answers {
+            self.server_sends(from, at, bytes);
+        }
+    }
+
+    fn server_sends(&mut self, way: Way, from: SocketAddr, bytes: Vec<u8>) {
+        match way {
+            Way::Socket(socket) => {
+                self.on_network(|bytes| Happening::ToCore { socket: Some(socket), from, bytes }, bytes);
+            }
+            Way::Connection(connection) => self.far_sends(connection, &bytes),
         }
     }
 
     /// Remembers where checks came from, whoever sent them.
-    pub(super) fn at_check(&mut self, socket: Option<SocketId>, from: SocketAddr, bytes: &[u8]) {
-        if !self.watch.is_check(bytes, from, &self.identity.provider) {
+    pub(super) fn at_check(&mut self, is_client: bool, from: Origin, bytes: &[u8]) {
+        if !self.watch.is_check(bytes, from.address, &self.identity.provider) {
             return;
         }
-        if socket.is_none() {
+        if is_client {
             self.watch.checked.insert(from);
         } else {
-            self.watch.upstream.insert(from);
+            self.watch.upstream.insert(from.address);
         }
     }
 }
 
 /// The SDP of an answer of a server.
 fn answer(
-    transports: &[(Peer, SocketAddr, Option<SocketId>)],
+    transports: &[Place],
     is_publish: bool,
     (payload_type, name): (u8, &str),
     repair: Option<u8>,
@@ -329,16 +346,14 @@ fn answer(
     let direction = if is_publish { "recvonly" } else { "sendonly" };
     let bundle = if transports.len() == 1 { "a=group:BUNDLE 0 1\r\n" } else { "" };
     let transport = |number: usize| {
-        let (peer, at, _) = &transports[number.min(transports.len() - 1)];
+        let Place { peer, candidates, .. } = &transports[number.min(transports.len() - 1)];
         format!(
-            "c=IN IP4 {ip}\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:{}\r\n\
-             a=candidate:1 1 udp 2130706431 {ip} {} typ host\r\na={direction}\r\na=rtcp-mux\r\n",
+            "c=IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {}\r\na=setup:{}\r\n\
+             {candidates}a={direction}\r\na=rtcp-mux\r\n",
             peer.ours.ufrag,
             peer.ours.password,
             ["AB"; 32].join(":"),
             if peer.active { "active" } else { "passive" },
-            at.port(),
-            ip = at.ip(),
         )
     };
     let rtx = repair.map(|rtx| format!("a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={payload_type}\r\n"));

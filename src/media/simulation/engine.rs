@@ -22,6 +22,7 @@ use crate::media::{
     demux::{Datagram, classify},
     engine::{Engine, EngineEvent, Engines, Incoming, Media, Step},
     resend::Packet,
+    routes::Origin,
     sdp::Credentials,
     transport::{TransportError, TransportSpec},
 };
@@ -67,7 +68,8 @@ impl Engines for SimEngines {
             peer: spec.remote_credentials.clone(),
             active: spec.dtls_active,
             local: spec.local.first().copied().unwrap_or(([127, 0, 0, 1], 9).into()),
-            remotes: spec.remote_candidates.iter().map(Candidate::addr).collect(),
+            dialed: spec.dialed.iter().map(|dialed| dialed.local).collect(),
+            remotes: spec.remote_candidates.iter().map(Origin::of).collect(),
             selected: None,
             answered: now,
             receives: HashMap::new(),
@@ -91,8 +93,11 @@ struct SimEngine {
     peer: Credentials,
     active: bool,
     local: SocketAddr,
-    remotes: Vec<SocketAddr>,
-    selected: Option<SocketAddr>,
+    /// Our ends of connections.
+    dialed: Vec<SocketAddr>,
+    remotes: Vec<Origin>,
+    /// Our end and theirs of the way that was chosen.
+    selected: Option<(SocketAddr, Origin)>,
     answered: Instant,
     /// By source, with that of its retransmissions.
     receives: HashMap<u32, Option<u32>>,
@@ -106,16 +111,23 @@ struct SimEngine {
 }
 
 impl SimEngine {
-    fn send_to(&mut self, destination: SocketAddr, bytes: Vec<u8>) {
-        let transmit =
-            Transmit { proto: Protocol::Udp, source: self.local, destination, contents: bytes.into() };
+    fn send_to(&mut self, source: SocketAddr, to: Origin, bytes: Vec<u8>) {
+        let (proto, destination) = (to.protocol(), to.address);
+        let transmit = Transmit { proto, source, destination, contents: bytes.into() };
         self.steps.push_back(Step::Transmit(transmit));
+    }
+
+    /// All ways to a peer of which none was chosen: in TCP from each end, as nobody says which is whose.
+    fn ways(&self) -> Vec<(SocketAddr, Origin)> {
+        let ends = |to: &Origin| if to.tcp { self.dialed.clone() } else { vec![self.local] };
+        self.remotes.iter().flat_map(|to| ends(to).into_iter().map(|from| (from, *to))).collect()
     }
 
     /// To the peer; where that is is decided above for clients.
     fn send(&mut self, bytes: Vec<u8>) {
-        if let Some(to) = self.selected.or(self.lite.then_some(([192, 0, 2, 1], 9).into())) {
-            self.send_to(to, bytes);
+        let anywhere = (self.local, Origin::udp(([192, 0, 2, 1], 9).into()));
+        if let Some((from, to)) = self.selected.or(self.lite.then_some(anywhere)) {
+            self.send_to(from, to, bytes);
         }
     }
 
@@ -185,15 +197,16 @@ impl SimEngine {
 impl Engine for SimEngine {
     fn receive(&mut self, datagram: Incoming<'_>, now: Instant) -> Result<bool, TransportError> {
         let bytes = datagram.bytes;
+        let from = Origin { address: datagram.source, tcp: datagram.protocol == Protocol::Tcp };
         match classify(bytes) {
             Datagram::Rtp { .. } => return Ok(self.rtp(bytes)),
             Datagram::Rtcp => return Ok(self.feedback(bytes)),
             Datagram::Dtls => self.handshake(bytes),
             Datagram::StunRequest { .. } | Datagram::StunOther if !self.lite => {
                 match wire::checked(bytes, datagram.source, &self.ours, &self.peer, &self.crypto) {
-                    Some(Checked::Check { answer }) => self.send_to(datagram.source, answer),
+                    Some(Checked::Check { answer }) => self.send_to(datagram.local, from, answer),
                     Some(Checked::Answer) => {
-                        self.selected.get_or_insert(datagram.source);
+                        self.selected.get_or_insert((datagram.local, from));
                         self.answered = now;
                     }
                     None => {}
@@ -212,8 +225,8 @@ impl Engine for SimEngine {
         if !self.lite && now >= self.next_check {
             self.next_check = now + CHECK_PACE;
             let check = wire::check(&self.ours, &self.peer, true, &self.crypto);
-            let to = self.selected.map_or_else(|| self.remotes.clone(), |selected| vec![selected]);
-            to.into_iter().for_each(|to| self.send_to(to, check.clone()));
+            let ways = self.selected.map_or_else(|| self.ways(), |selected| vec![selected]);
+            ways.into_iter().for_each(|(from, to)| self.send_to(from, to, check.clone()));
             if now.saturating_duration_since(self.answered) > PATIENCE {
                 self.answered = now;
                 self.steps.push_back(Step::Event(EngineEvent::Disconnected));
@@ -239,11 +252,15 @@ impl Engine for SimEngine {
     }
 
     fn add_local(&mut self, candidate: Candidate) {
-        self.local = candidate.addr();
+        if candidate.proto() == Protocol::Tcp {
+            self.dialed.push(candidate.addr());
+        } else {
+            self.local = candidate.addr();
+        }
     }
 
     fn add_remote(&mut self, candidate: Candidate) {
-        self.remotes.push(candidate.addr());
+        self.remotes.push(Origin::of(&candidate));
     }
 
     fn expect(&mut self, ssrc: u32, repair: Option<u32>, _: Mid, _: bool) {

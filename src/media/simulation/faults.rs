@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use rand::RngExt as _;
 
 use super::{
-    peer::Track,
+    peer::{Place, Track, Way},
     wire::{self, Rtp},
     world::{Happening, World},
 };
@@ -21,7 +21,7 @@ impl World {
         if !self.lines[line].is_open {
             return;
         }
-        match self.dice.random_range(0..14) {
+        match self.dice.random_range(0..18) {
             0 => self.server_restarts(line),
             1 => {
                 let at = self.fresh_address();
@@ -29,6 +29,7 @@ impl World {
                 self.lines[line].client.at = at;
                 self.lines[line].client.had.push(at);
                 self.lines[line].client.last_check = 0;
+                self.leaves_connection(line);
             }
             2 => {
                 let until = self.now + self.dice.random_range(1_000..9_000);
@@ -51,7 +52,9 @@ impl World {
             7 => {
                 if let Some(server) = self.lines[line].server {
                     let (place, at) = (self.dice.random_range(0..10), self.fresh_address());
-                    if let Some((_, here, _)) = self.servers[server].transports.get_mut(place) {
+                    if let Some(Place { at: here, way: Some(Way::Socket(_)), .. }) =
+                        self.servers[server].transports.get_mut(place)
+                    {
                         // It is heard there by a check of its own.
                         *here = at;
                         self.count("server moved");
@@ -59,6 +62,8 @@ impl World {
                     }
                 }
             }
+            8 => self.connection_breaks(),
+            9 | 10 => self.stranger_connects(),
             _ => self.attack(line),
         }
     }
@@ -75,8 +80,8 @@ impl World {
 
     fn server_checks(&mut self, server: usize, place: usize) {
         let crypto = self.identity.provider.clone();
-        let (peer, from, socket) = &self.servers[server].transports[place];
-        let (from, Some(socket)) = (*from, *socket) else { return };
+        let Place { peer, at: from, way, .. } = &self.servers[server].transports[place];
+        let (from, Some(Way::Socket(socket))) = (*from, *way) else { return };
         let bytes = wire::check(&peer.ours, &peer.proxy, false, &crypto);
         self.on_network(|bytes| Happening::ToCore { socket: Some(socket), from, bytes }, bytes);
     }

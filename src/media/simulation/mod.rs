@@ -1,6 +1,7 @@
 //! Seeded simulation of the deciding part of a media worker: pages and servers that send and take
-//! media over a network that loses, doubles and reorders, epochs that end and begin, changes of codec
-//! and of source, silence, and strangers. After each step the rules of [`rules`] are looked at.
+//! media over a network that loses, doubles and reorders, or over connections that cut datagrams anywhere
+//! and break; names that are looked up; epochs that end and begin, changes of codec and of source, silence,
+//! and strangers. After each step the rules of [`rules`] are looked at.
 //!
 //! Below transports it has packets that are authentic by its own word (see [`crate::media::engine`]);
 //! ICE and DTLS are the tests' in `tests/media_*`, which run real ones.
@@ -11,9 +12,12 @@
 mod acts;
 mod engine;
 mod faults;
+mod names;
 mod peer;
 mod rules;
 mod sabotage;
+mod session;
+mod tcp;
 mod watch;
 mod wire;
 mod world;
@@ -138,6 +142,19 @@ fn every_rule_holds_whatever_happens_to_packets() {
         "check sent again",
         "forged",
         "picture at a player",
+        "picture over TCP at a player",
+        "picture over TCP at a server",
+        "connected",
+        "not connecting",
+        "connection refused",
+        "connection unanswered",
+        "connection broke",
+        "stranger connected",
+        "stranger let go",
+        "backlog full",
+        "name found",
+        "name without an address",
+        "name found too late",
     ] {
         assert!(counts.contains_key(what), "{what} never happened");
     }

@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::media::{Kind, StreamKey, output::SocketId, sdp::Credentials};
+use crate::media::{
+    Kind, StreamKey,
+    output::{ConnectionId, SocketId},
+    sdp::Credentials,
+};
 
 use super::wire::Rtp;
 
@@ -88,6 +92,9 @@ pub(super) struct Client {
     /// All addresses it ever had.
     pub(super) had: Vec<SocketAddr>,
     pub(super) peer: Peer,
+    /// UDP leads nowhere from where it is.
+    pub(super) over_tcp: bool,
+    pub(super) connection: Option<ConnectionId>,
     pub(super) answered: bool,
     /// What it may send as video, by payload type.
     pub(super) video_types: Vec<(u8, bool)>,
@@ -103,13 +110,38 @@ pub(super) struct Client {
     pub(super) last_video: u64,
 }
 
+/// How a server reaches the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Socket(SocketId),
+    Connection(ConnectionId),
+}
+
+/// One transport of a server, and where it is.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) peer: Peer,
+    pub(super) at: SocketAddr,
+    /// It listens there in UDP.
+    pub(super) udp: bool,
+    /// The lines of its candidates.
+    pub(super) candidates: String,
+    /// Where checks came from.
+    pub(super) way: Option<Way>,
+    /// Addresses, connections and names that may yet lead the proxy here.
+    pub(super) ways_left: usize,
+    /// Since when there are none.
+    pub(super) nowhere_since: Option<u64>,
+}
+
 /// A server's side of one epoch.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) line: usize,
     pub(super) stream: StreamKey,
-    /// By transport, with its address and the socket that checks came from.
-    pub(super) transports: Vec<(Peer, SocketAddr, Option<SocketId>)>,
+    /// The proxy reported that the leg of this server came to nothing.
+    pub(super) told: bool,
+    pub(super) transports: Vec<Place>,
     /// By section.
     pub(super) of_section: Vec<usize>,
     pub(super) tracks: Vec<Track>,

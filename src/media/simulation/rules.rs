@@ -17,6 +17,14 @@ pub(super) enum Rule {
     NotLedAway,
     /// Under one number a key protects one packet.
     KeyOnce,
+    /// What comes out of a connection is what was sent on it, in whole datagrams, however it was cut.
+    Frames,
+    /// Nothing is written to a connection that there is not, or not yet, or no more.
+    Connected,
+    /// Who connects and passes no check does not stay, and little is read of it.
+    Strangers,
+    /// A leg whose ways have all come to nothing is reported at once.
+    Told,
     /// Nothing passes but what the sender of this stream sent to the leg of now.
     OwnMediaOnly,
     /// The first picture through a leg is one that a decoder can start with.

@@ -1,7 +1,11 @@
 //! Deliberate faults, one for each rule: what a broken core or a broken worker would do. They show
 //! that each rule bites; the core knows nothing of them.
 
-use crate::media::{MediaSettings, output::Output, output::Via};
+use crate::media::{
+    MediaSettings,
+    output::{Output, Via},
+    routes::Origin,
+};
 
 use super::{rules::Rule, wire::Rtp, world::World};
 
@@ -22,6 +26,15 @@ pub(super) enum Sabotage {
     LoseEverything,
     KeepSockets,
     LeaveStreams,
+    TearFrames,
+    SwallowBytes,
+    WriteToNobody,
+    LetBacklogGrow,
+    LetStrangersStay,
+    ReadAllOfStrangers,
+    HideTheEnd,
+    HideThatNothingIsFound,
+    KeepConnections,
 }
 
 /// Every fault and the rule that must catch it.
@@ -36,6 +49,15 @@ pub(super) const ALL: &[(Sabotage, Rule)] = &[
     (Sabotage::PassForgeries, Rule::OwnMediaOnly),
     (Sabotage::PassOldEpochs, Rule::OwnMediaOnly),
     (Sabotage::StartAnywhere, Rule::Decodable),
+    (Sabotage::TearFrames, Rule::Frames),
+    (Sabotage::SwallowBytes, Rule::Frames),
+    (Sabotage::WriteToNobody, Rule::Connected),
+    (Sabotage::LetBacklogGrow, Rule::Bounds),
+    (Sabotage::LetStrangersStay, Rule::Strangers),
+    (Sabotage::ReadAllOfStrangers, Rule::Strangers),
+    (Sabotage::HideTheEnd, Rule::Told),
+    (Sabotage::HideThatNothingIsFound, Rule::Told),
+    (Sabotage::KeepConnections, Rule::Clean),
     (Sabotage::LooseBounds, Rule::Bounds),
     (Sabotage::LoseEverything, Rule::Flows),
     (Sabotage::KeepSockets, Rule::Clean),
@@ -47,6 +69,13 @@ impl Sabotage {
     pub(super) fn unsettle(self, promised: &MediaSettings) -> MediaSettings {
         match self {
             Self::LooseBounds => MediaSettings { addresses_per_transport_max: 64, ..promised.clone() },
+            Self::LetBacklogGrow => MediaSettings { tcp_output_bytes_max: 1 << 20, ..promised.clone() },
+            Self::LetStrangersStay => {
+                MediaSettings { tcp_unchecked_max: promised.tcp_unchecked_max * 10, ..promised.clone() }
+            }
+            Self::ReadAllOfStrangers => {
+                MediaSettings { tcp_unchecked_bytes_max: 1 << 20, ..promised.clone() }
+            }
             _ => promised.clone(),
         }
     }
@@ -72,10 +101,22 @@ impl World {
         outputs.into_iter().flat_map(|output| self.tamper(sabotage, output)).collect()
     }
 
+    fn tamper_with_ways(&self, sabotage: Sabotage, output: Output) -> Vec<Output> {
+        match (sabotage, &output) {
+            (Sabotage::KeepSockets, Output::CloseSocket(_)) => Vec::new(),
+            // While there is traffic the next thing on such a connection would tell.
+            (Sabotage::KeepConnections, Output::Close { .. }) if self.ending => Vec::new(),
+            (Sabotage::WriteToNobody, Output::Close { connection, .. }) => {
+                let write = Output::Write(*connection);
+                vec![output, write]
+            }
+            _ => vec![output],
+        }
+    }
+
     fn tamper(&mut self, sabotage: Sabotage, output: Output) -> Vec<Output> {
         let Output::Transmit { via, to, contents } = output else {
-            let is_kept = sabotage == Sabotage::KeepSockets && matches!(output, Output::CloseSocket(_));
-            return if is_kept { Vec::new() } else { vec![output] };
+            return self.tamper_with_ways(sabotage, output);
         };
         let rtp = Rtp::decode(&contents).filter(|_| contents.first() == Some(&0x80));
         let Some(mut rtp) = rtp else { return vec![Output::Transmit { via, to, contents }] };
@@ -88,7 +129,7 @@ impl World {
             Sabotage::SendToWrongUpstream if turn && !is_client => to = self.fresh_address(),
             Sabotage::FollowAnybody if is_client => {
                 to = ([10, 66, 0, 1], 6).into();
-                self.watch.checked.insert(to);
+                self.watch.checked.insert(Origin::udp(to));
             }
             Sabotage::RepeatNumbers => {
                 let number = rtp.sequence;

@@ -10,6 +10,7 @@ use str0m::crypto::CryptoProvider;
 
 use crate::media::{
     demux::{Datagram, classify},
+    routes::Origin,
     sdp::Credentials,
 };
 
@@ -46,7 +47,7 @@ pub(super) struct Watch {
     /// Credentials that the proxy gave out, with those of the peer that they are for, by name.
     pub(super) given: HashMap<String, (Credentials, Credentials)>,
     /// Addresses that a check for a client leg came from, whoever sent it.
-    pub(super) checked: HashSet<SocketAddr>,
+    pub(super) checked: HashSet<Origin>,
     /// Addresses that an answer named, or a check of a server came from.
     pub(super) upstream: HashSet<SocketAddr>,
 }
@@ -76,13 +77,13 @@ impl World {
     }
 
     /// A datagram leaves towards a client.
-    pub(super) fn watch_client(&mut self, to: SocketAddr, bytes: &[u8]) {
+    pub(super) fn watch_client(&mut self, to: Origin, bytes: &[u8]) {
         if !self.watch.checked.contains(&to) {
-            return self.breach(Rule::CheckedOnly, format!("{to} passed no check"));
+            return self.breach(Rule::CheckedOnly, format!("{to:?} passed no check"));
         }
-        let Some(rtp) = self.watch_media(bytes) else { return };
+        let Some(rtp) = self.watch_media(bytes, to.tcp) else { return };
         let Some(line) = self.line_of(rtp.key) else { return };
-        let (now, client) = (self.now, &mut self.lines[line].client);
+        let (to, now, client) = (to.address, self.now, &mut self.lines[line].client);
         if client.had.contains(&to) || now > client.heard + 100 {
             client.away_since = None;
         } else if *client.away_since.get_or_insert(now) + AWAY_MS < now {
@@ -92,15 +93,16 @@ impl World {
     }
 
     /// A datagram leaves towards an upstream.
-    pub(super) fn watch_upstream(&mut self, to: SocketAddr, bytes: &[u8]) {
-        if !self.watch.upstream.contains(&to) {
-            return self.breach(Rule::CheckedOnly, format!("{to} is no upstream's"));
+    pub(super) fn watch_upstream(&mut self, to: Origin, bytes: &[u8]) {
+        if !self.watch.upstream.contains(&to.address) {
+            return self.breach(Rule::CheckedOnly, format!("{to:?} is no upstream's"));
         }
-        self.watch_media(bytes);
+        self.watch_media(bytes, to.tcp);
     }
 
-    /// A packet of media leaves.
-    fn watch_media(&mut self, bytes: &[u8]) -> Option<Rtp> {
+    /// A packet of media leaves. What a connection has no room for, or what there is no connection for, is
+    /// lost before it can be seen here.
+    fn watch_media(&mut self, bytes: &[u8], over_tcp: bool) -> Option<Rtp> {
         let is_rtp = bytes.first() == Some(&0x80);
         let rtp = Rtp::decode(bytes).filter(|_| is_rtp)?;
         self.count("media sent");
@@ -139,7 +141,9 @@ impl World {
             wrong = Some((Rule::OneSource, format!("{} is another source", rtp.ssrc)));
         }
         let source = (content.leg, content.ssrc);
-        if content.video && receiver.source.replace(source) != Some(source) && !content.starts {
+        let follows_a_loss = over_tcp && !receiver.numbers.contains_key(&(rtp.sequence - 1));
+        let is_first = content.video && receiver.source.replace(source) != Some(source);
+        if is_first && !content.starts && !follows_a_loss {
             wrong.get_or_insert((Rule::Decodable, format!("{content:?} is the first of its source")));
         }
         let here = (rtp.timestamp, content.leg, content.ssrc, content.sequence);
@@ -192,8 +196,10 @@ impl World {
     /// All streams are closed.
     pub(super) fn look_at_the_end(&mut self) {
         let left = self.core.left();
-        if !left.is_empty() || self.sockets.len() > 1 {
-            self.breach(Rule::Clean, format!("{left:?} are left, sockets {:?}", self.sockets));
+        let connections = self.connections_left();
+        if !left.is_empty() || self.sockets.len() > 1 || !connections.is_empty() {
+            let what = format!("{left:?} are left, sockets {:?}, connections {connections:?}", self.sockets);
+            self.breach(Rule::Clean, what);
         }
     }
 

@@ -10,23 +10,25 @@ use std::{
 
 use parking_lot::Mutex;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::sync::mpsc::{Receiver, channel};
 
 use super::{
     engine::{FIRST_KEY, Made, SimEngines},
-    peer::{Client, Content, Peer, Server, offer},
+    names::Name,
+    peer::{Content, Server, Way},
     rules::Breach,
     sabotage::Sabotage,
+    session::Line,
+    tcp::Pipe,
     watch::Watch,
 };
 use crate::{
     media::{
-        Client as ClientParts, Fact, Kind, MediaCommand, MediaFact, MediaSettings, Order, StreamKey,
-        certificate::{Identity, credentials},
+        MediaCommand, MediaSettings, StreamKey,
+        certificate::Identity,
         connections::Places,
         core::{Core, FIRST_UPSTREAM, Kept, Surroundings},
         counters::Tally,
-        output::{Output, SocketId, Via, WaysOut},
+        output::{ConnectionId, Output, SocketId, Via, WaysOut},
         routes::Origin,
     },
     session::{Epoch, SessionId},
@@ -34,31 +36,8 @@ use crate::{
 
 /// Lines of a world.
 const LINES: usize = 3;
-/// Facts that wait for one line.
-const FACTS_MAX: usize = 16;
 /// Captured datagrams that may be sent again.
 const CAPTURED_MAX: usize = 64;
-
-/// One stream after the other, and who uses it.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) key: StreamKey,
-    kind: Kind,
-    pub(super) client: Client,
-    pub(super) epoch: u32,
-    /// The server that the leg of now was answered by.
-    pub(super) server: Option<usize>,
-    facts: Receiver<MediaFact>,
-    /// The last facts.
-    pub(super) told: Vec<String>,
-    pub(super) is_open: bool,
-}
-
-impl Line {
-    pub(super) fn is_publish(&self) -> bool {
-        self.kind == Kind::Publish
-    }
-}
 
 /// Something that will happen.
 #[derive(Debug)]
@@ -76,6 +55,25 @@ pub(super) enum Happening {
         at: SocketAddr,
         socket: SocketId,
         bytes: Vec<u8>,
+    },
+    /// The far end of a connection answers, and bytes can pass.
+    Stands {
+        connection: ConnectionId,
+    },
+    /// The far end of a connection is gone.
+    Ends {
+        connection: ConnectionId,
+    },
+    /// What the far end wrote can be read.
+    Readable {
+        connection: ConnectionId,
+    },
+    /// The far end reads.
+    FarReads {
+        connection: ConnectionId,
+    },
+    LookedUp {
+        name: Arc<str>,
     },
     /// A server answers the offer of an epoch.
     Answers {
@@ -135,12 +133,16 @@ pub(super) struct World {
     /// By the name of a page's or a server's transport: its line.
     owners: HashMap<String, usize>,
     pub(super) sockets: BTreeSet<SocketId>,
+    pub(super) pipes: BTreeMap<ConnectionId, Pipe>,
+    pub(super) names: BTreeMap<Arc<str>, Name>,
     /// Datagrams as they went to the core, to be sent again by somebody else.
     pub(super) captured: Vec<(Option<SocketId>, Vec<u8>)>,
     pub(super) watch: Watch,
     pub(super) breach: Option<Breach>,
     pub(super) sabotage: Option<Sabotage>,
     pub(super) healing: bool,
+    /// Every stream is being closed.
+    pub(super) ending: bool,
     pub(super) trace: Option<Vec<String>>,
     pub(super) counts: BTreeMap<&'static str, u64>,
 }
@@ -165,7 +167,11 @@ impl World {
         let start = Instant::now();
         let mut dice = StdRng::seed_from_u64(seed);
         let promised = MediaSettings {
-            tcp: false,
+            tcp_output_bytes_max: 8_000,
+            tcp_unchecked_max: Duration::from_secs(2),
+            tcp_unchecked_bytes_max: 2_000,
+            tcp_unchecked_connections_max: 4,
+            tcp_unchecked_per_address_max: 2,
             upstream_sockets_max: 4,
             stats_interval: Duration::ZERO,
             client_silence: Duration::from_secs(3),
@@ -208,11 +214,14 @@ impl World {
             contents: BTreeMap::new(),
             owners: HashMap::new(),
             sockets: BTreeSet::from([SocketId(FIRST_UPSTREAM)]),
+            pipes: BTreeMap::new(),
+            names: BTreeMap::new(),
             captured: Vec::new(),
             watch: Watch::default(),
             breach: None,
             sabotage,
             healing: false,
+            ending: false,
             trace: traced.then(Vec::new),
             counts: BTreeMap::new(),
         };
@@ -271,67 +280,6 @@ impl World {
         self.owners.insert(name, line);
     }
 
-    /// A page opens a stream.
-    fn open(&mut self, line: usize) -> Line {
-        let key = StreamKey { session: SessionId(self.fresh()), number: 1 };
-        let kind = if self.percent(50) { Kind::Publish } else { Kind::Play };
-        let (ours, at) = (credentials(&mut self.dice), self.fresh_address());
-        let offer = offer(kind, &ours, self.dice.random());
-        self.owns(ours.ufrag.clone(), line);
-        let (sender, facts) = channel(FACTS_MAX);
-        let peer = Peer { key: self.fresh(), theirs: None, proxy: ours.clone(), ours, active: true };
-        let client = Client {
-            at,
-            had: vec![at],
-            peer,
-            answered: false,
-            video_types: Vec::new(),
-            tracks: Vec::new(),
-            silent_until: 0,
-            heard: self.now,
-            away_since: None,
-            last_check: 0,
-            hears: None,
-            last_video: 0,
-        };
-        self.note(|| format!("line {line} opens {key} {kind:?} at {at}"));
-        self.count("opened");
-        let command = MediaCommand::Open {
-            key,
-            kind,
-            epoch: Epoch(1),
-            client_offer: offer,
-            refuse_h264: false,
-            client: ClientParts { local_ip: Ipv4Addr::LOCALHOST.into(), facts: sender },
-        };
-        let now = self.time();
-        self.core.order(Order::Command(command), now);
-        let (epoch, told) = (1, Vec::new());
-        Line { key, kind, client, epoch, server: None, facts, told, is_open: true }
-    }
-
-    pub(super) fn order(&mut self, command: MediaCommand<ClientParts>) {
-        self.note(|| format!("order for {}", command.key()));
-        let now = self.time();
-        self.core.order(Order::Command(command), now);
-    }
-
-    /// Ends a stream, and has another opened in its place.
-    pub(super) fn close(&mut self, line: usize) {
-        let key = self.lines[line].key;
-        self.lines[line].is_open = false;
-        self.lose_server(line);
-        self.order(MediaCommand::Close { key });
-        self.later(200, Happening::Reopen { line });
-    }
-
-    /// The server of a line is lost: it sends a while longer.
-    pub(super) fn lose_server(&mut self, line: usize) {
-        if let Some(server) = self.lines[line].server.take() {
-            self.servers[server].lost = Some(self.now);
-        }
-    }
-
     /// The next thing that happens.
     pub(super) fn step(&mut self) {
         let Some(((at, _), happening)) = self.events.pop_first() else { return };
@@ -351,7 +299,12 @@ impl World {
         match happening {
             Happening::ToCore { socket, from, bytes } => self.at_core(socket, from, bytes),
             Happening::ToClient { at, bytes } => self.at_client(at, &bytes),
-            Happening::ToServer { at, socket, bytes } => self.at_server(at, socket, &bytes),
+            Happening::ToServer { at, socket, bytes } => self.at_server(at, Way::Socket(socket), &bytes),
+            Happening::Stands { connection } => self.stands(connection),
+            Happening::Ends { connection } => self.ends(connection),
+            Happening::Readable { connection } => self.readable(connection),
+            Happening::FarReads { connection } => self.far_reads(connection),
+            Happening::LookedUp { name } => self.looked_up(name),
             Happening::Answers { line, key, epoch, sdp } if self.is_now(line, key) => {
                 self.answers(line, epoch, &sdp);
             }
@@ -381,6 +334,8 @@ impl World {
             }
             Happening::Tick => {
                 self.look_at_bounds();
+                self.look_at_strangers();
+                self.look_at_ways();
                 self.later(10, Happening::Tick);
             }
             // Of a stream that is over.
@@ -396,17 +351,22 @@ impl World {
         self.lines[line].key == key && self.lines[line].is_open
     }
 
-    fn at_core(&mut self, socket: Option<SocketId>, from: SocketAddr, bytes: Vec<u8>) {
+    /// Somebody on the way keeps a datagram.
+    pub(super) fn captures(&mut self, socket: Option<SocketId>, bytes: &[u8]) {
         if self.captured.len() < CAPTURED_MAX {
-            self.captured.push((socket, bytes.clone()));
+            self.captured.push((socket, bytes.to_vec()));
         } else {
             let place = self.dice.random_range(0..CAPTURED_MAX * 8);
             if let Some(slot) = self.captured.get_mut(place) {
-                *slot = (socket, bytes.clone());
+                *slot = (socket, bytes.to_vec());
             }
         }
+    }
+
+    fn at_core(&mut self, socket: Option<SocketId>, from: SocketAddr, bytes: Vec<u8>) {
+        self.captures(socket, &bytes);
         let now = self.time();
-        self.at_check(socket, from, &bytes);
+        self.at_check(socket.is_none(), Origin::udp(from), &bytes);
         match socket {
             None => self.core.client_datagram(Origin::udp(from), None, &bytes, now),
             Some(socket) if self.sockets.contains(&socket) => {
@@ -434,11 +394,11 @@ impl World {
         let now = self.time();
         match output {
             Output::Transmit { via: Via::Clients(_), to, contents } => {
-                self.watch_client(to, &contents);
+                self.watch_client(Origin::udp(to), &contents);
                 self.on_network(|bytes| Happening::ToClient { at: to, bytes }, contents.to_vec());
             }
             Output::Transmit { via: Via::Upstream(socket), to, contents } => {
-                self.watch_upstream(to, &contents);
+                self.watch_upstream(Origin::udp(to), &contents);
                 let to_server = |bytes| Happening::ToServer { at: to, socket, bytes };
                 self.on_network(to_server, contents.to_vec());
             }
@@ -453,10 +413,10 @@ impl World {
             Output::CloseSocket(socket) => {
                 self.sockets.remove(&socket);
             }
-            // No candidate of this world has a name or is in TCP.
-            Output::Connect { .. } | Output::Write(_) | Output::Close { .. } | Output::LookUp(_) => {
-                panic!("{output:?}");
-            }
+            Output::Connect { connection, remote } => self.connects(connection, remote),
+            Output::Write(connection) => self.queued(connection),
+            Output::Close { connection, last_words } => self.closes(connection, &last_words),
+            Output::LookUp(name) => self.looks_up(name),
         }
     }
 
@@ -477,60 +437,6 @@ impl World {
         self.later(wait, happening(bytes));
     }
 
-    /// Does what a session would do about facts.
-    fn hear(&mut self) {
-        for line in 0..self.lines.len() {
-            while let Ok(MediaFact { fact, .. }) = self.lines[line].facts.try_recv() {
-                let name = format!("{fact:?}").chars().take(48).collect::<String>();
-                self.note(|| format!("line {line}: {name}"));
-                self.lines[line].told.push(format!("{} {name}", self.now));
-                let told = self.lines[line].told.len();
-                self.lines[line].told.drain(..told.saturating_sub(6));
-                self.on_fact(line, fact);
-            }
-        }
-    }
-
-    fn on_fact(&mut self, line: usize, fact: Fact) {
-        let key = self.lines[line].key;
-        let wait = self.dice.random_range(5..60);
-        match fact {
-            Fact::UpstreamOffer { epoch, sdp } => {
-                self.later(wait, Happening::Answers { line, key, epoch, sdp });
-            }
-            Fact::ClientAnswer { sdp } => self.later(wait, Happening::Answered { line, key, sdp }),
-            Fact::UpstreamFailed { epoch, .. } | Fact::OutOfSockets { epoch, .. }
-                if epoch.0 == self.lines[line].epoch =>
-            {
-                self.count("upstream failed");
-                self.later(wait * 5, Happening::Attach { line, key, narrow: true });
-            }
-            Fact::CodecChanged { .. } => {
-                self.count("codec changed");
-                self.later(wait, Happening::Attach { line, key, narrow: true });
-            }
-            Fact::ClientSilent { .. } => {
-                self.count("client silent");
-                self.order(MediaCommand::Revive { key });
-            }
-            Fact::NewClientCredentials { sdp } if self.healing || self.percent(80) => {
-                self.later(wait, Happening::Revived { line, key, sdp });
-            }
-            Fact::ClientGone { .. } => {
-                self.count("client gone");
-                self.close(line);
-            }
-            Fact::UpstreamSilent { .. } => {
-                self.count("upstream silent");
-                self.later(wait, Happening::Attach { line, key, narrow: true });
-            }
-            Fact::ClientRevived { .. } => self.count("client revived"),
-            Fact::Flowing { complete: true, .. } => self.count("proven"),
-            Fact::Unanchorable { reason } | Fact::Broken { reason } => panic!("{reason}"),
-            _ => {}
-        }
-    }
-
     /// From now on all is well.
     pub(super) fn heal(&mut self) {
         self.healing = true;
@@ -544,6 +450,7 @@ impl World {
 
     /// Every stream is closed, and nothing may be left.
     pub(super) fn close_all(&mut self) {
+        self.ending = true;
         let spared = usize::from(self.sabotage == Some(Sabotage::LeaveStreams));
         for line in spared..self.lines.len() {
             let key = self.lines[line].key;
@@ -559,6 +466,7 @@ fn nobody() -> Server {
     Server {
         line: usize::MAX,
         stream: StreamKey { session: SessionId(0), number: 0 },
+        told: false,
         transports: Vec::new(),
         of_section: Vec::new(),
         tracks: Vec::new(),
