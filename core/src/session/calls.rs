@@ -108,7 +108,7 @@ impl Calls {
             let _ = ctx.requests.settle(&Pending::Hangup(id.as_ref().into()));
         }
         match id.filter(|id| over && self.knows(id)) {
-            Some(id) if ctx.hold_as_burst(Subject::Call(id.as_ref().into()), call.text()) => {}
+            Some(id) if ctx.hold_back(Subject::Call(id.as_ref().into()), call.text()) => {}
             Some(id) => {
                 self.end(&id);
                 ctx.out.forward_to_client();

@@ -121,7 +121,7 @@ impl Context<'_> {
 
     /// Keeps an end back that the client did not ask for, to see whether its epoch dies with it.
     /// False if holding is switched off.
-    pub(super) fn hold_as_burst(&mut self, subject: Subject, message: &[u8]) -> bool {
+    pub(super) fn hold_back(&mut self, subject: Subject, message: &[u8]) -> bool {
         if self.settings.restore.burst_hold.is_zero()
             || self.held_back.events() >= self.settings.bounds.pending_requests_max
         {

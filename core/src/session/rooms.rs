@@ -239,7 +239,7 @@ impl Rooms {
         let subject = Subject::Room(event.room.as_ref().into());
         let held_back = ctx.held_back.holds(&subject);
         if !released && (event.kind.is_end() || held_back) {
-            if ctx.hold_as_burst(subject.clone(), text) {
+            if ctx.hold_back(subject.clone(), text) {
                 return;
             }
             if held_back {

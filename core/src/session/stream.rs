@@ -113,7 +113,7 @@ impl Stream {
             sent_as: SentAs::Nothing,
             transport,
             request,
-            state: if up { State::Requested } else { State::Held { left_behind: false } },
+            state: if up { State::Requested } else { State::Held { may_be_kept: false } },
             since: now,
             retries: Retries::default(),
             refusal: None,
@@ -336,11 +336,11 @@ impl Stream {
 
     /// The upstream of an epoch that is over had it under the present id: whoever resumes that session
     /// finds it there.
-    pub(super) const fn is_left_behind(&self) -> bool {
+    pub(super) const fn may_be_kept(&self) -> bool {
         match self.state {
-            State::Held { left_behind }
-            | State::Lost { left_behind }
-            | State::Stopping { left_behind, .. } => left_behind,
+            State::Held { may_be_kept }
+            | State::Lost { may_be_kept }
+            | State::Stopping { may_be_kept, .. } => may_be_kept,
             _ => false,
         }
     }

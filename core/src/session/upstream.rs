@@ -44,12 +44,12 @@ impl Session {
             }
             Said::VideoRate(rate) => {
                 self.with_streams(directory, |streams, ctx| {
-                    streams.about_stream(ctx, rate.media_session_id(), Order::BehindHeld);
+                    streams.forward_by_id(ctx, rate.media_session_id(), Order::BehindHeld);
                 });
             }
             Said::AudioCodec(codec) => {
                 self.with_streams(directory, |streams, ctx| {
-                    streams.about_stream(ctx, codec.id(), Order::BehindHeld);
+                    streams.forward_by_id(ctx, codec.id(), Order::BehindHeld);
                 });
             }
             Said::AvailableStream(answer) => {

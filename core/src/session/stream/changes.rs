@@ -84,16 +84,16 @@ impl Stream {
         self.transport = Transport::Direct;
         let replay = self.offering()?;
         if !up {
-            self.state = State::Held { left_behind: false };
+            self.state = State::Held { may_be_kept: false };
         }
         Some(replay)
     }
 
     /// Its upstream is lost. A new epoch is tried with new patience; the tries of the restore bound it.
     pub(in crate::session) fn lost(&mut self, now: Timestamp) -> Loss {
-        let left_behind = self.is_left_behind() || self.is_upstream();
+        let may_be_kept = self.may_be_kept() || self.is_upstream();
         if let State::Stopping { owed, .. } = self.state {
-            self.state = State::Stopping { owed, left_behind };
+            self.state = State::Stopping { owed, may_be_kept };
             return Loss::Stopped;
         }
         if !self.is_unsettled() {
@@ -105,20 +105,20 @@ impl Stream {
             leg.forget_withheld();
         }
         if self.is_replayable() {
-            self.state = State::Held { left_behind };
+            self.state = State::Held { may_be_kept };
             Loss::Held
         } else {
-            self.state = State::Lost { left_behind };
+            self.state = State::Lost { may_be_kept };
             Loss::Lost
         }
     }
 
     /// Forgets that a kept session may have it, and says whether it may.
-    pub(in crate::session) fn take_left_behind(&mut self) -> bool {
+    pub(in crate::session) fn take_may_be_kept(&mut self) -> bool {
         match &mut self.state {
-            State::Held { left_behind }
-            | State::Lost { left_behind }
-            | State::Stopping { left_behind, .. } => std::mem::take(left_behind),
+            State::Held { may_be_kept }
+            | State::Lost { may_be_kept }
+            | State::Stopping { may_be_kept, .. } => std::mem::take(may_be_kept),
             _ => false,
         }
     }
@@ -239,7 +239,7 @@ impl Stream {
         if over {
             return Stop::Answer;
         }
-        self.state = State::Stopping { owed, left_behind: false };
+        self.state = State::Stopping { owed, may_be_kept: false };
         Stop::Forward
     }
 

@@ -10,9 +10,9 @@ pub(super) enum State {
     /// Running upstream and, as far as the client knows, always was.
     Live { owed: Owed },
     /// Waits for an upstream to be sent to; nothing of it is upstream.
-    Held { left_behind: bool },
+    Held { may_be_kept: bool },
     /// An answered direct stream whose upstream died: owed a FAILED (modes notify, restart).
-    Lost { left_behind: bool },
+    Lost { may_be_kept: bool },
     /// An answered direct stream on a resumed session: alive if the server says so by then.
     Probation { until: Timestamp },
     /// The media workers are making the offer for this epoch; `replay` if the client is not to
@@ -26,8 +26,8 @@ pub(super) enum State {
     AwaitsPublisher { at: Timestamp },
     /// Refused as in use by another live session of ours, which is asked for a sign of life.
     AwaitsProof { until: Timestamp },
-    /// The client stopped it and waits for the server's word. `left_behind` once its upstream is lost.
-    Stopping { owed: Owed, left_behind: bool },
+    /// The client stopped it and waits for the server's word. `may_be_kept` once its upstream is lost.
+    Stopping { owed: Owed, may_be_kept: bool },
 }
 
 /// What the upstream still has to say to our replay and the client has heard long ago.

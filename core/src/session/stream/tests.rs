@@ -87,7 +87,7 @@ fn a_kept_session_may_have_it_alive() {
     direct.put_on_probation(UNTIL);
     assert!(direct.is(Standing::Live), "only what is lost is on probation");
     direct.lost(NOW);
-    assert!(direct.is_left_behind() && direct.take_left_behind() && !direct.is_left_behind());
+    assert!(direct.may_be_kept() && direct.take_may_be_kept() && !direct.may_be_kept());
     direct.put_on_probation(UNTIL);
     assert_eq!(direct.ended(), End::OfKept);
     assert_eq!(direct.runs(), Running::Proof { first: false });
@@ -114,9 +114,9 @@ fn a_stop_that_is_lost_with_its_upstream_may_not_have_been_heard() {
     let mut stopping = live(Transport::Direct);
     stopping.stop(false);
     assert_eq!(stopping.ended(), End::Answer);
-    assert!(!stopping.is_left_behind());
+    assert!(!stopping.may_be_kept());
     assert_eq!(stopping.lost(NOW), Loss::Stopped);
-    assert!(stopping.is_left_behind());
+    assert!(stopping.may_be_kept());
 }
 
 #[test]

@@ -257,7 +257,7 @@ impl Streams {
         if !stream.kind().is_publish() {
             ctx.directory.stop_awaiting_name(stream.name(), ctx.id);
         }
-        if stream.is_left_behind() && ctx.client.keep_alive && ctx.outage().is_some() {
+        if stream.may_be_kept() && ctx.client.keep_alive && ctx.outage().is_some() {
             ctx.left_behind.note(&stream);
         }
         if let Some(key) = stream.opened_key() {

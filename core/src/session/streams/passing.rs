@@ -127,7 +127,7 @@ impl Streams {
         let id = remote.id();
         let stream_id = id.and_then(Field::id).and_then(|id| self.table.by_upstream_id(&id));
         let (Some(id), Some(stream_id)) = (id, stream_id) else {
-            return self.about_stream(ctx, id, Order::BehindHeld);
+            return self.forward_by_id(ctx, id, Order::BehindHeld);
         };
         let Some(stream) = self.table.get_mut(stream_id) else { return };
         if let Some(key) = stream.leg().map(ClientLeg::key) {
@@ -140,7 +140,7 @@ impl Streams {
 
     /// Forwards a message about a stream, with the id the client knows; drops what concerns a
     /// request we took back.
-    pub(in crate::session) fn about_stream(
+    pub(in crate::session) fn forward_by_id(
         &mut self,
         ctx: &mut Context<'_>,
         id: Option<Field<'_>>,
@@ -170,8 +170,8 @@ impl Streams {
             if ctx.held_back.holds_of_stream(stream.client_id()) {
                 let client_id: Box<str> = stream.client_id().into();
                 let message = message.unwrap_or_else(|| id.message().to_vec());
-                if !ctx.hold_as_burst(Subject::Stream(client_id.clone()), &message) {
-                    self.say_behind_burst(ctx, &client_id, message);
+                if !ctx.hold_back(Subject::Stream(client_id.clone()), &message) {
+                    self.say_behind_held_back(ctx, &client_id, message);
                 }
                 return;
             }
@@ -196,7 +196,7 @@ impl Streams {
             let _ = ctx.requests.settle(&Pending::Snapshot(client_id));
         }
         let order = if kind.starts_with("snapshot") { Order::AtOnce } else { Order::BehindHeld };
-        self.about_stream(ctx, id, order);
+        self.forward_by_id(ctx, id, order);
     }
 
     pub(in crate::session) fn available_answer(
@@ -210,7 +210,7 @@ impl Streams {
             // One answer settles all questions of that stream (protocol S2.4).
             while ctx.requests.settle(&wanted) {}
         }
-        self.about_stream(ctx, id, Order::AtOnce);
+        self.forward_by_id(ctx, id, Order::AtOnce);
     }
 }
 

@@ -52,7 +52,7 @@ impl Streams {
             ctx.left_behind.streams = left;
         }
         for stream in self.table.iter_mut() {
-            if stream.take_left_behind() && perhaps {
+            if stream.take_may_be_kept() && perhaps {
                 ctx.left_behind.note(stream);
             }
         }
@@ -62,7 +62,7 @@ impl Streams {
     /// from it.
     pub(in crate::session) fn stop_left_behind(&mut self, ctx: &mut Context<'_>) {
         for stream in self.table.iter_mut() {
-            if stream.take_left_behind() && stream.is(Standing::Held) {
+            if stream.take_may_be_kept() && stream.is(Standing::Held) {
                 ctx.stop_upstream(stream);
             }
         }

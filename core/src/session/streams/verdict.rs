@@ -29,7 +29,7 @@ impl Streams {
         let stream_id = upstream_id.as_deref().and_then(|id| self.table.by_upstream_id(id));
         let (Some(id), Some(stream_id)) = (id, stream_id) else {
             if !ctx.kept_session_speaks(&upstream_id.unwrap_or_default(), over) {
-                self.about_stream(ctx, id, Order::BehindHeld);
+                self.forward_by_id(ctx, id, Order::BehindHeld);
             }
             return;
         };
@@ -101,7 +101,7 @@ impl Streams {
         match stream.ended() {
             End::Refusal => self.refused(ctx, stream_id, info, message),
             End::OfLive => {
-                if !ctx.hold_as_burst(subject, &message) {
+                if !ctx.hold_back(subject, &message) {
                     self.live_stream_ended(ctx, stream_id, info, message);
                 }
             }
@@ -126,7 +126,7 @@ impl Streams {
         let stream_id = id.id().and_then(|id| self.table.by_upstream_id(&id));
         match stream_id {
             Some(stream_id) => self.ended(ctx, stream_id, id, &fail.info().unwrap_or_default()),
-            None => self.about_stream(ctx, Some(id), Order::BehindHeld),
+            None => self.forward_by_id(ctx, Some(id), Order::BehindHeld),
         }
     }
 
@@ -149,7 +149,7 @@ impl Streams {
     }
 
     /// There is no room to hold this, too: what is held of the stream keeps its place before it.
-    pub(super) fn say_behind_burst(&mut self, ctx: &mut Context<'_>, id: &str, message: Vec<u8>) {
+    pub(super) fn say_behind_held_back(&mut self, ctx: &mut Context<'_>, id: &str, message: Vec<u8>) {
         let subject = Subject::Stream(id.into());
         while let Some(event) = ctx.held_back.take(&subject) {
             self.release(ctx, id, event.message.into_vec());
