@@ -4,14 +4,15 @@
 #   benches/compare/profile.sh callgrind|perf [options of `holdfast load`]
 #   benches/compare/profile.sh callgrind --scenario publish --sessions 20 --rate 100
 #
-# Needs valgrind or perf, and target/release/holdfast (or another one in HOLDFAST). Counts 4 s of the steady
-# state; prints the units counted at the server before and after, and the profile.
+# Needs valgrind or perf, and target/dist/holdfast as scripts/release builds it, with its symbols beside it (or
+# another one in HOLDFAST). Counts 4 s of the steady state; prints the units counted at the server before and
+# after, and the profile.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 how=${1:?callgrind or perf}
 shift
-holdfast=${HOLDFAST:-target/release/holdfast}
+holdfast=${HOLDFAST:-target/dist/holdfast}
 out=$(mktemp -d)
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null; wait; rm -rf "$out"' EXIT
