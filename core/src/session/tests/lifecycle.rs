@@ -206,7 +206,8 @@ fn a_stop_between_two_tries_is_answered_here() {
 fn patience_with_a_publisher_ends_in_the_servers_own_words() {
     let mut bed = Bed::new().established().playing_mse("m", "cam");
     bed.server("notifyStreamStatusEvent", status("m", "cam", "FAILED", Some("Stopped by publisher stop")));
-    for _ in 0..120 {
+    // A little longer than patience, which begins when the end is held back no more.
+    for _ in 0..SessionSettings::default().restore.player_hold.as_millis() / 100 + 20 {
         bed.server("ping", Value::Null);
         bed.client("pong", Value::Null);
         bed.pass(100);
