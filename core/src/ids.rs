@@ -1,4 +1,4 @@
-//! How sessions and their upstream connections are named, for all above. Plain values; decides nothing.
+//! How sessions, nodes and upstream connections are named, for all above. Plain values; decides nothing.
 
 use std::fmt;
 
@@ -11,6 +11,10 @@ impl fmt::Display for SessionId {
         write!(f, "s{}", self.0)
     }
 }
+
+/// Names a node of the upstream for as long as the process lives; never reused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
 
 /// One upstream connection of a session. Each dial starts a new one; whatever arrives for an
 /// older epoch is dropped by the core.
