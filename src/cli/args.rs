@@ -254,6 +254,15 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "IP:PORT", value_parser = loopback_address)]
     pub control: Option<SocketAddr>,
 
+    /// Address of the page of figures that WCS has on port 8081: `GET /?action=stat`.
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback_address)]
+    pub stat: Option<SocketAddr>,
+
+    /// Address of the agent that HAProxy asks, as on port 9707 of WCS. What it says:
+    /// `--set agent_says=drain`, or a switch of the control port.
+    #[arg(long, value_name = "IP:PORT", value_parser = loopback_address)]
+    pub agent: Option<SocketAddr>,
+
     /// Set anything else by its path: sessions.linger_ms=20000, media=fake. Repeatable.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,

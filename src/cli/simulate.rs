@@ -39,6 +39,12 @@ async fn serve(settings: SimulatorSettings, out: &mut impl Write) -> Result<(), 
     if let Some(address) = simulator.control_address() {
         told(writeln!(out, "control http://{address}"));
     }
+    if let Some(address) = simulator.stat_address() {
+        told(writeln!(out, "stat http://{address}/?action=stat"));
+    }
+    if let Some(address) = simulator.agent_address() {
+        told(writeln!(out, "agent {address}"));
+    }
     told(out.flush());
     signals.next().await;
     // Like a server that is killed: clients see the end of their connections, no close frame.
@@ -62,6 +68,12 @@ fn settings(args: &SimulateArgs) -> Result<SimulatorSettings, Failure> {
     }
     if let Some(address) = args.control {
         settings.control = Some(address);
+    }
+    if let Some(address) = args.stat {
+        settings.stat = Some(address);
+    }
+    if let Some(address) = args.agent {
+        settings.agent = Some(address);
     }
     for change in &args.set {
         let (key, value) = change.split_once('=').ok_or_else(|| {

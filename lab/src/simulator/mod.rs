@@ -13,6 +13,7 @@ mod durations;
 mod fake;
 mod faults;
 mod handshake;
+mod health;
 pub mod media;
 mod media_socket;
 mod record;
@@ -48,6 +49,7 @@ pub use settings::{
 };
 
 use backend::Backend;
+use server::Service;
 use shared::{Doors, Shared};
 
 /// A listener, or an error that names its address.
@@ -62,6 +64,8 @@ pub struct Simulator {
     addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
     control_address: Option<SocketAddr>,
+    stat_address: Option<SocketAddr>,
+    agent_address: Option<SocketAddr>,
     listeners: Vec<JoinHandle<()>>,
     control: Option<JoinHandle<()>>,
 }
@@ -74,37 +78,46 @@ impl Simulator {
     pub async fn start(settings: SimulatorSettings) -> io::Result<Self> {
         let backend = Backend::start(&settings)?;
         let (listen, tls, control) = (settings.listen.clone(), settings.tls.clone(), settings.control);
+        let (stat, agent) = (settings.stat, settings.agent);
         let shared = Shared::new(settings, backend);
         let mut simulator = Self {
             shared: shared.clone(),
             addresses: Vec::new(),
             tls_addresses: Vec::new(),
             control_address: None,
+            stat_address: None,
+            agent_address: None,
             listeners: Vec::new(),
             control: None,
         };
         for address in listen {
-            let listener = bound(address)?;
-            let local = listener.local_addr()?;
+            let local = simulator.serve(address, Service::Clients(None))?;
             simulator.addresses.push(local);
-            simulator.listeners.push(tokio::spawn(server::run(shared.clone(), listener, local, None)));
         }
         if let Some(tls) = tls {
             let acceptor = server::tls_acceptor(&tls)?;
             for address in tls.listen {
-                let listener = bound(address)?;
-                let local = listener.local_addr()?;
+                let local = simulator.serve(address, Service::Clients(Some(acceptor.clone())))?;
                 simulator.tls_addresses.push(local);
-                let run = server::run(shared.clone(), listener, local, Some(acceptor.clone()));
-                simulator.listeners.push(tokio::spawn(run));
             }
         }
+        simulator.stat_address = stat.map(|address| simulator.serve(address, Service::Stat)).transpose()?;
+        simulator.agent_address =
+            agent.map(|address| simulator.serve(address, Service::Agent)).transpose()?;
         if let Some(address) = control {
             let listener = bound(address)?;
             simulator.control_address = Some(listener.local_addr()?);
             simulator.control = Some(tokio::spawn(control::run(shared, listener)));
         }
         Ok(simulator)
+    }
+
+    /// Binds an address and serves it for as long as the simulator lives.
+    fn serve(&mut self, address: SocketAddr, service: Service) -> io::Result<SocketAddr> {
+        let listener = bound(address)?;
+        let local = listener.local_addr()?;
+        self.listeners.push(tokio::spawn(server::run(self.shared.clone(), listener, local, service)));
+        Ok(local)
     }
 
     /// The first plain address, or the first TLS one when there is no plain one; port 0 of an
@@ -131,6 +144,18 @@ impl Simulator {
     #[must_use]
     pub const fn control_address(&self) -> Option<SocketAddr> {
         self.control_address
+    }
+
+    /// The address of the page of figures, if there is one.
+    #[must_use]
+    pub const fn stat_address(&self) -> Option<SocketAddr> {
+        self.stat_address
+    }
+
+    /// The address of the agent, if there is one.
+    #[must_use]
+    pub const fn agent_address(&self) -> Option<SocketAddr> {
+        self.agent_address
     }
 
     /// Everything known, as on `GET /state` of the control port.

@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::connection;
 use super::settings::SimulatorTls;
 use super::shared::{Doors, Shared};
+use super::{connection, health};
 
 /// Connections that the kernel completes ahead of us. The kernel's own bound applies as well.
 const BACKLOG: u32 = 4096;
@@ -50,13 +50,36 @@ pub(super) fn tls_acceptor(tls: &SimulatorTls) -> io::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// Who is served behind an address.
+#[derive(Clone)]
+pub(super) enum Service {
+    /// Clients, over TLS if there is an acceptor.
+    Clients(Option<TlsAcceptor>),
+    /// Those who want figures.
+    Stat,
+    /// Those who ask the agent.
+    Agent,
+}
+
+impl Service {
+    fn begin(&self, shared: &Arc<Shared>, tcp: TcpStream, peer: SocketAddr, local: SocketAddr) {
+        let shared = Arc::clone(shared);
+        match self {
+            Self::Clients(tls) => {
+                tokio::spawn(connection::serve(shared, tcp, peer, local, tls.clone()));
+            }
+            Self::Stat => {
+                tokio::spawn(health::stat(shared, tcp));
+            }
+            Self::Agent => {
+                tokio::spawn(health::agent(shared, tcp));
+            }
+        }
+    }
+}
+
 /// Keeps an address served until the simulator ends.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    local: SocketAddr,
-    tls: Option<TlsAcceptor>,
-) {
+pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener, local: SocketAddr, service: Service) {
     let mut listener = Some(listener);
     let mut doors = shared.doors.subscribe();
     loop {
@@ -67,7 +90,7 @@ pub(super) async fn run(
             return;
         }
         match listener.take().map_or_else(|| bind(local), Ok) {
-            Ok(listener) => accept_all(&shared, &listener, local, tls.as_ref()).await,
+            Ok(listener) => accept_all(&shared, &listener, local, &service).await,
             Err(error) => {
                 tracing::warn!(%error, %local, "listening again failed");
                 tokio::time::sleep(RETRY).await;
@@ -77,12 +100,7 @@ pub(super) async fn run(
 }
 
 /// Accepts until the doors are shut.
-async fn accept_all(
-    shared: &Arc<Shared>,
-    listener: &TcpListener,
-    local: SocketAddr,
-    tls: Option<&TlsAcceptor>,
-) {
+async fn accept_all(shared: &Arc<Shared>, listener: &TcpListener, local: SocketAddr, service: &Service) {
     let mut doors = shared.doors.subscribe();
     loop {
         shared.thawed().await;
@@ -96,7 +114,7 @@ async fn accept_all(
                         tracing::debug!(%error, "the connection was gone at once");
                         continue;
                     }
-                    tokio::spawn(connection::serve(shared.clone(), tcp, peer, local, tls.cloned()));
+                    service.begin(shared, tcp, peer, local);
                 }
                 Err(error) => {
                     // Most likely out of file descriptors: those who wait stay in the backlog.

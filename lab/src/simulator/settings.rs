@@ -33,6 +33,12 @@ pub struct SimulatorSettings {
     pub tls: Option<SimulatorTls>,
     /// Address of the control port. Default: none.
     pub control: Option<SocketAddr>,
+    /// Address of the page of figures, `?action=stat`. Default: none.
+    pub stat: Option<SocketAddr>,
+    /// Address of the agent that HAProxy asks. Default: none.
+    pub agent: Option<SocketAddr>,
+    /// What that agent says: `up`, `75%`, `drain`, `maint`, `down` … Default: `up`.
+    pub agent_says: String,
     /// Where answers and media come from. Default: fake.
     pub media: MediaMode,
     /// The media server, when media is real.
@@ -65,6 +71,9 @@ impl Default for SimulatorSettings {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             tls: None,
             control: None,
+            stat: None,
+            agent: None,
+            agent_says: "up".to_owned(),
             media: MediaMode::Fake,
             media_server: MediaServerSettings::default(),
             server_version: "5.2.2000-simulator".to_owned(),

@@ -13,6 +13,7 @@ mod client;
 mod control;
 mod faults;
 mod handshakes;
+mod health;
 mod media_sockets;
 mod real_media;
 mod rooms;
