@@ -20,6 +20,6 @@ pub mod telemetry;
 mod upstream;
 pub mod wire;
 
-pub use holdfast_core::{registry, session, signaling};
+pub use holdfast_core::{ids, registry, session, signaling};
 /// What the commands `simulate` and `load` run; nothing of the proxy uses it.
 pub use holdfast_lab::{load, simulator};

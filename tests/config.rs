@@ -26,27 +26,38 @@ fn toml_files(directory: &str) -> Vec<PathBuf> {
     files
 }
 
-/// Every key of every section, as `section.key`; for the tables of `[app]`, `app.key`.
+/// Every key of every section, as `section.key`; for the tables of `[app]`, `app.key`, and for those in a
+/// list, `section.list.key`.
 fn keys(config: &Value) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for (section, content) in config.as_object().unwrap() {
         let content = content.as_object().unwrap();
         let tables: Vec<_> = match section.as_str() {
-            "app" => content.values().map(|app| app.as_object().unwrap()).collect(),
-            _ => vec![content],
+            "app" | "pool" => content.values().collect(),
+            _ => vec![&config[section]],
         };
         for table in tables {
-            keys.extend(table.keys().map(|key| format!("{section}.{key}")));
+            keys_of(section, table, &mut keys);
         }
     }
     keys
+}
+
+fn keys_of(place: &str, table: &Value, keys: &mut BTreeSet<String>) {
+    for (key, value) in table.as_object().unwrap() {
+        let key = format!("{place}.{key}");
+        for inner in value.as_array().into_iter().flatten().filter(|one| one.is_object()) {
+            keys_of(&key, inner, keys);
+        }
+        keys.insert(key);
+    }
 }
 
 /// The file with its `#key = example` and `#[section]` lines switched on.
 fn with_examples(text: &str) -> String {
     let is_example = |line: &str| {
         let name = line.split(" = ").next().unwrap_or("");
-        line.starts_with("[app.")
+        ["[app.", "[[upstream.", "[[pool."].iter().any(|table| line.starts_with(table))
             || (line.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
     };
     text.lines()
@@ -74,7 +85,9 @@ fn the_complete_file_has_every_setting() {
     let config = Config::parse(&text, &path, &Overrides::default()).unwrap();
     // JSON shows settings without a value as null, so that none is left out here.
     assert_eq!(keys(&written), keys(&config.to_json()));
-    assert!(keys(&written).contains("app.restore_mode"));
+    for key in ["app.restore_mode", "upstream.node.weight", "pool.node.weight"] {
+        assert!(keys(&written).contains(key), "{key}");
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ const CRATES: [Crate; 3] = [
 /// Of `holdfast`.
 const PRODUCT: &[&[&str]] = &[
     // Those of the crate `holdfast-core`, which knows nothing of this one.
-    &["registry", "session", "signaling"],
+    &["ids", "registry", "session", "signaling"],
     &["address", "limits", "memory"],
     &["config"],
     &["telemetry", "wire"],

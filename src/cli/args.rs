@@ -9,8 +9,8 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{
-    AdminAddress, Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, Overrides, RestoreMode,
-    UpstreamUrl, loopback_address, media_address,
+    AdminAddress, Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, NodeUrl, Overrides,
+    RestoreMode, loopback_address, media_address,
 };
 use crate::load::{Media, Scenario};
 
@@ -81,10 +81,10 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "FILE", help_heading = "Clients")]
     pub tls_key: Option<PathBuf>,
 
-    /// Web Call Server to pass clients on to: ws://HOST:PORT or wss://HOST:PORT. Repeatable,
-    /// tried in this order.
-    #[arg(short, long, value_name = "URL", help_heading = "Servers")]
-    pub upstream: Vec<UpstreamUrl>,
+    /// Web Call Server to pass clients on to: ws://HOST:PORT or wss://HOST:PORT, with NAME= before it
+    /// to give it a name. Repeatable, tried in this order.
+    #[arg(short, long, value_name = "[NAME=]URL", help_heading = "Servers")]
+    pub upstream: Vec<NodeUrl>,
 
     /// PEM file with the certificates that sign those of wss servers. [default: public roots]
     #[arg(long, value_name = "FILE", help_heading = "Servers")]

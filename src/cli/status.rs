@@ -8,10 +8,11 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::{Failure, args::StatusArgs, signals::Signals, told};
 use crate::{
     admin::Status,
+    config::DEFAULT_POOL,
     http,
     limits::FilesUsed,
     media::{MediaHealth, MediaStatus, StreamStats},
-    net::MemoryFacts,
+    net::{MemoryFacts, NodeStatus},
     session::SessionSnapshot,
     telemetry::events::clean,
 };
@@ -113,7 +114,7 @@ fn screen(status: &Status) -> String {
     }
     for node in &status.nodes {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "node    {} · {}", clean(&node.url), clean(&node.state));
+        let _ = writeln!(text, "{}", node_line(node));
     }
     text.push_str(&status.media.as_ref().map(media_trouble).unwrap_or_default());
     // The proxy puts those in trouble first, and each kind in the order of its coming.
@@ -125,6 +126,23 @@ fn screen(status: &Status) -> String {
         let _ = writeln!(text, "… and {more} more; --json shows up to 1,000");
     }
     text
+}
+
+/// A node: what it is used for, for how long and why, and what there is on it.
+fn node_line(node: &NodeStatus) -> String {
+    let pool = if node.pool == DEFAULT_POOL { "" } else { &node.pool };
+    let slash = if pool.is_empty() { "" } else { "/" };
+    format!(
+        "node    {}{slash}{} {} · {} for {} s · {} sessions{} · {}",
+        clean(pool),
+        clean(&node.name),
+        clean(&node.url),
+        clean(&node.state),
+        node.for_ms / 1_000,
+        node.sessions,
+        if node.backup { " · backup" } else { "" },
+        clean(&node.reason),
+    )
 }
 
 fn session_line(session: &SessionSnapshot) -> String {
@@ -215,6 +233,25 @@ mod tests {
         let told = "room    12 of 630 descriptors taken, 52 of 3000 MiB of memory";
         assert_eq!(room(&files, &memory(false)), format!("{told}\n"));
         assert_eq!(room(&files, &memory(true)), format!("{told}: short, new sessions get 503\n"));
+    }
+
+    #[test]
+    fn a_node_is_told_with_its_state_and_reason() {
+        let node = NodeStatus {
+            name: "a".to_owned(),
+            pool: DEFAULT_POOL.to_owned(),
+            url: "ws://wcs:8080".to_owned(),
+            state: "down".into(),
+            reason: "connection refused".to_owned(),
+            for_ms: 61_500,
+            sessions: 7,
+            ..NodeStatus::default()
+        };
+        let told = "node    a ws://wcs:8080 · down for 61 s · 7 sessions · connection refused";
+        assert_eq!(node_line(&node), told);
+        let spare = NodeStatus { pool: "edge".to_owned(), backup: true, ..node };
+        assert!(node_line(&spare).starts_with("node    edge/a ws://"), "{}", node_line(&spare));
+        assert!(node_line(&spare).contains("7 sessions · backup"), "{}", node_line(&spare));
     }
 
     #[test]

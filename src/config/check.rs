@@ -1,15 +1,30 @@
 //! Whether settings that are acceptable one by one fit together.
 
-use super::{Config, MediaMode, RestoreMode, file::ConfigFile};
+use std::collections::BTreeMap;
+
+use super::{
+    Config, MediaMode, RestoreMode,
+    file::ConfigFile,
+    node::{self, DEFAULT_POOL, NamedNode},
+};
+
+/// Most nodes of all pools together.
+const NODES_MAX: usize = 256;
 
 /// Two settings that contradict each other, told at one of them.
 pub(super) struct Conflict {
-    pub(super) key: &'static str,
+    pub(super) key: String,
+    /// Which entry it is about, from 0, where the key is a list.
+    pub(super) nth: usize,
     pub(super) message: String,
 }
 
-fn conflict(key: &'static str, message: impl Into<String>) -> Result<(), Conflict> {
-    Err(Conflict { key, message: message.into() })
+fn conflict(key: &str, message: impl Into<String>) -> Result<(), Conflict> {
+    conflict_in((key, 0), message)
+}
+
+fn conflict_in((key, nth): (&str, usize), message: impl Into<String>) -> Result<(), Conflict> {
+    Err(Conflict { key: key.to_owned(), nth, message: message.into() })
 }
 
 /// Refuses what cannot work.
@@ -85,16 +100,41 @@ fn check_health(file: &ConfigFile) -> Result<(), Conflict> {
 }
 
 fn check_upstream(file: &ConfigFile) -> Result<(), Conflict> {
-    let urls = &file.upstream.url;
-    if urls.is_empty() {
+    let nodes = node::all(&file.upstream, &file.pool);
+    if !nodes.iter().any(|node| node.pool == DEFAULT_POOL) {
         return conflict(
             "upstream.url",
-            "is empty, expected at least one ws://HOST:PORT or wss://HOST:PORT (--upstream URL)",
+            "is empty, expected at least one ws://HOST:PORT or wss://HOST:PORT (--upstream URL), or a \
+             [[upstream.node]]",
         );
     }
-    for (index, url) in urls.iter().enumerate() {
-        if urls.iter().take(index).any(|earlier| earlier == url) {
-            return conflict("upstream.url", format!("{url} appears twice"));
+    for (pool, settings) in &file.pool {
+        let key = format!("pool.{pool}");
+        if pool.as_str() == DEFAULT_POOL {
+            return conflict(&key, "this pool is [upstream]: its nodes are [[upstream.node]]");
+        }
+        if settings.node.is_empty() {
+            return conflict(&key, format!("has no node, expected at least one [[pool.{pool}.node]]"));
+        }
+    }
+    if nodes.len() > NODES_MAX {
+        return conflict("upstream.url", format!("there are more than {NODES_MAX} nodes"));
+    }
+    check_unique(&nodes)
+}
+
+/// No name and no URL twice.
+fn check_unique(nodes: &[NamedNode]) -> Result<(), Conflict> {
+    let (mut names, mut urls) = (BTreeMap::new(), BTreeMap::new());
+    for node in nodes {
+        let place = (node.place.0.as_str(), node.place.1);
+        let url = node.settings.url.to_string();
+        if let Some(earlier) = names.insert(&node.name, &node.pool) {
+            let name = &node.name;
+            return conflict_in(place, format!("the name {name} appears twice, first in pool {earlier}"));
+        }
+        if urls.insert(url.clone(), ()).is_some() {
+            return conflict_in(place, format!("{url} appears twice"));
         }
     }
     Ok(())
@@ -157,9 +197,12 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     if listen.tls_cert.is_some() && !listen.listeners().any(|(_, tls)| tls) {
         warn("listen.tls_cert is set but every listen.address says ws://: nothing uses it");
     }
-    let upstream = &config.net.upstream;
-    if upstream.ca.is_some() && !upstream.url.iter().any(super::UpstreamUrl::is_tls) {
+    let nodes = config.net.nodes();
+    if config.net.upstream.ca.is_some() && !nodes.iter().any(|node| node.settings.url.is_tls()) {
         warn("upstream.ca is set but every upstream.url says ws://: nothing uses it");
+    }
+    for pool in config.net.pools.keys() {
+        warn(&format!("pool {pool} is looked after, but no session goes there yet: nothing routes to it"));
     }
     let session = &config.session;
     let anchors = session.restore.mode == RestoreMode::Anchor

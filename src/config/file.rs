@@ -9,8 +9,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     AppSettings, HoldSettings, KeepaliveSettings, RestoreSettings, SessionBounds, VideoSettings,
-    admin::AdminSettings, error::ConfigError, health::HealthSettings, limits::LimitSettings,
-    listen::ListenSettings, log::LogSettings, media::MediaSettings, upstream::UpstreamSettings,
+    admin::AdminSettings,
+    error::ConfigError,
+    health::HealthSettings,
+    limits::LimitSettings,
+    listen::ListenSettings,
+    log::LogSettings,
+    media::MediaSettings,
+    node::{Name, PoolSettings},
+    upstream::UpstreamSettings,
 };
 use crate::signaling::redact::without_credentials;
 
@@ -20,6 +27,7 @@ use crate::signaling::redact::without_credentials;
 pub(super) struct ConfigFile {
     pub(super) listen: ListenSettings,
     pub(super) upstream: UpstreamSettings,
+    pub(super) pool: BTreeMap<Name, PoolSettings>,
     pub(super) limits: LimitSettings,
     pub(super) health: HealthSettings,
     pub(super) restore: RestoreSettings,
@@ -82,32 +90,50 @@ fn key_at(table: &DeTable<'_>, offset: usize, prefix: &str) -> Option<(String, u
         };
         offer(key.clone(), name.span());
         offer(key.clone(), value.span());
-        if let DeValue::Table(inner) = value.get_ref()
-            && let Some((inner_key, width)) = key_at(inner, offset, &key)
-            && best.as_ref().is_none_or(|(_, narrowest)| width <= *narrowest)
-        {
-            best = Some((inner_key, width));
+        for inner in tables_in(value.get_ref()) {
+            if let Some((inner_key, width)) = key_at(inner, offset, &key)
+                && best.as_ref().is_none_or(|(_, narrowest)| width <= *narrowest)
+            {
+                best = Some((inner_key, width));
+            }
         }
     }
     best
 }
 
-/// The line, from 1, at which a key such as `listen.tls_cert` is set.
-pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
-    fn find(table: &DeTable<'_>, key: &str, prefix: &str) -> Option<usize> {
+/// The tables that a value is or has in a list.
+fn tables_in<'a, 'i>(value: &'a DeValue<'i>) -> Vec<&'a DeTable<'i>> {
+    match value {
+        DeValue::Table(inner) => vec![inner],
+        DeValue::Array(list) => list
+            .iter()
+            .filter_map(|one| match one.get_ref() {
+                DeValue::Table(inner) => Some(inner),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The line, from 1, at which a key such as `listen.tls_cert` is set, or the entry of it with this number,
+/// from 0, where it is a list.
+pub(super) fn line_of(text: &str, key: &str, nth: usize) -> Option<usize> {
+    fn find(table: &DeTable<'_>, key: &str, nth: usize, prefix: &str) -> Option<usize> {
         table.iter().find_map(|(name, value)| {
             let here = join(prefix, name.get_ref());
-            if here == key {
-                return Some(name.span().start);
-            }
             match value.get_ref() {
-                DeValue::Table(inner) => find(inner, key, &here),
+                DeValue::Array(list) if here == key => {
+                    Some(list.get(nth).map_or(name.span(), |one| one.span()).start)
+                }
+                _ if here == key => Some(name.span().start),
+                DeValue::Table(inner) => find(inner, key, nth, &here),
                 _ => None,
             }
         })
     }
     let table = DeTable::parse(text).ok()?;
-    find(table.get_ref(), key, "").map(|offset| line_and_column(text, offset).0)
+    find(table.get_ref(), key, nth, "").map(|offset| line_and_column(text, offset).0)
 }
 
 fn join(prefix: &str, name: &str) -> String {

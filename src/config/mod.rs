@@ -16,10 +16,12 @@ mod limits;
 mod listen;
 mod log;
 mod media;
+mod node;
 mod overrides;
 mod upstream;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -36,6 +38,7 @@ pub use limits::LimitSettings;
 pub use listen::ListenSettings;
 pub use log::{LogFormat, LogLevel, LogSettings};
 pub use media::{MediaMode, MediaSettings};
+pub use node::{DEFAULT_POOL, Name, NamedNode, NodeSettings, NodeUrl, PoolSettings};
 pub use overrides::Overrides;
 pub use upstream::UpstreamSettings;
 
@@ -44,6 +47,7 @@ pub use holdfast_core::settings::{
     SessionSettings, Takeover, VideoSettings,
 };
 
+use check::Conflict;
 use file::ConfigFile;
 use holdfast_core::settings::number;
 
@@ -54,10 +58,20 @@ pub struct NetSettings {
     pub listen: ListenSettings,
     /// The nodes behind.
     pub upstream: UpstreamSettings,
+    /// Further pools of nodes, by name.
+    pub pools: BTreeMap<Name, PoolSettings>,
     /// Bounds on sockets, messages and the end of the process.
     pub limits: LimitSettings,
     /// The paths that tell how the proxy is.
     pub health: HealthSettings,
+}
+
+impl NetSettings {
+    /// The nodes of all pools, those of `default` first; each with the name it goes by.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NamedNode> {
+        node::all(&self.upstream, &self.pools)
+    }
 }
 
 /// A configuration that was checked as a whole.
@@ -108,14 +122,15 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         flags.apply(&mut file);
         check::check(&file).map_err(|conflict| ConfigError::Conflict {
-            place: place(conflict.key, flags, source.as_ref()),
-            key: conflict.key.to_owned(),
+            place: place(&conflict, flags, source.as_ref()),
+            key: conflict.key,
             message: conflict.message,
         })?;
         Ok(Self {
             net: NetSettings {
                 listen: file.listen,
                 upstream: file.upstream,
+                pools: file.pool,
                 limits: file.limits,
                 health: file.health,
             },
@@ -146,6 +161,7 @@ impl Config {
         let file = ConfigFile {
             listen: self.net.listen.clone(),
             upstream: self.net.upstream.clone(),
+            pool: self.net.pools.clone(),
             limits: self.net.limits.clone(),
             health: self.net.health.clone(),
             restore: self.session.restore.clone(),
@@ -175,12 +191,12 @@ struct Source<'a> {
 }
 
 /// Where a key got its value from, for messages.
-fn place(key: &str, flags: &Overrides, source: Option<&Source<'_>>) -> String {
-    if let Some(flag) = flags.flag_of(key) {
+fn place(conflict: &Conflict, flags: &Overrides, source: Option<&Source<'_>>) -> String {
+    if let Some(flag) = flags.flag_of(&conflict.key) {
         return flag.to_owned();
     }
     match source {
-        Some(source) => match file::line_of(source.text, key) {
+        Some(source) => match file::line_of(source.text, &conflict.key, conflict.nth) {
             Some(line) => format!("{}:{line}", source.path.display()),
             None => source.path.display().to_string(),
         },

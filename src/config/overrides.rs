@@ -7,10 +7,11 @@ use std::{
 
 use super::{
     AdminAddress, RestoreMode,
-    address::{ListenAddress, UpstreamUrl},
+    address::ListenAddress,
     file::ConfigFile,
     log::{LogFormat, LogLevel},
     media::MediaMode,
+    node::NodeUrl,
 };
 
 /// One field per flag that has a setting; `None` or empty where the flag was not given. A list
@@ -23,8 +24,8 @@ pub struct Overrides {
     pub tls_cert: Option<PathBuf>,
     /// `--tls-key` for `listen.tls_key`.
     pub tls_key: Option<PathBuf>,
-    /// `--upstream` for `upstream.url`.
-    pub upstream: Vec<UpstreamUrl>,
+    /// `--upstream` for `upstream.url`, and in place of `upstream.node`.
+    pub upstream: Vec<NodeUrl>,
     /// `--upstream-ca` for `upstream.ca`.
     pub upstream_ca: Option<PathBuf>,
     /// `--restore-rate` for `upstream.restore_rate`.
@@ -51,6 +52,9 @@ impl Overrides {
         optional(&mut file.listen.tls_cert, &self.tls_cert);
         optional(&mut file.listen.tls_key, &self.tls_key);
         list(&mut file.upstream.url, &self.upstream);
+        if !self.upstream.is_empty() {
+            file.upstream.node.clear();
+        }
         optional(&mut file.upstream.ca, &self.upstream_ca);
         value(&mut file.upstream.restore_rate, self.restore_rate);
         value(&mut file.restore.mode, self.restore_mode);

@@ -93,7 +93,7 @@ fn flags_go_before_the_file() {
     let config = Config::parse(&text, Path::new("some.toml"), &flags).unwrap();
     assert_eq!(config.net.upstream.restore_rate, 0);
     assert_eq!(config.net.upstream.url.len(), 1);
-    assert_eq!(config.net.upstream.url[0].host(), "other");
+    assert_eq!(config.net.upstream.url[0].url.host(), "other");
     assert_eq!(config.session.restore_mode(Some("y")), RestoreMode::Notify);
     assert_eq!(config.session.restore_mode(None), RestoreMode::Notify);
     assert_eq!(config.session.restore_mode(Some("x")), RestoreMode::Restart);
@@ -160,4 +160,22 @@ fn reasons_are_compared_without_case() {
     let restore = RestoreSettings::default();
     assert!(restore.is_transient(" bad gateway"));
     assert!(!restore.is_transient("Forbidden"));
+}
+
+#[test]
+fn the_number_of_nodes_is_bounded() {
+    let urls =
+        |count: usize| (0..count).map(|n| format!("\"ws://wcs-{n}:8080\"")).collect::<Vec<_>>().join(", ");
+    assert_eq!(parse(&format!("[upstream]\nurl = [{}]\n", urls(256))).unwrap().net.nodes().len(), 256);
+    let error = error_of(&format!("[upstream]\nurl = [{}]\n", urls(257)));
+    assert!(error.contains("more than 256 nodes"), "{error}");
+}
+
+#[test]
+fn a_flag_replaces_all_nodes_of_the_file() {
+    let flags = Overrides { upstream: vec!["b=wss://b".parse().unwrap()], ..Overrides::default() };
+    let text = format!("{UPSTREAM}[[upstream.node]]\nurl = \"ws://other:1\"\n");
+    let config = Config::parse(&text, Path::new("some.toml"), &flags).unwrap();
+    let nodes: Vec<String> = config.net.nodes().into_iter().map(|node| node.name).collect();
+    assert_eq!(nodes, ["b"]);
 }

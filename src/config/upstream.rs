@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    address::UpstreamUrl,
+    node::{NodeSettings, NodeUrl},
     number::{Between, Ms},
 };
 
@@ -13,8 +13,11 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamSettings {
-    /// The nodes, tried in this order; at least one. No default.
-    pub url: Vec<UpstreamUrl>,
+    /// The nodes in short, `URL` or `NAME=URL`, tried in this order; at least one here or in `node`. No
+    /// default.
+    pub url: Vec<NodeUrl>,
+    /// The nodes with all that can be said of them; tried after those of `url`.
+    pub node: Vec<NodeSettings>,
     /// PEM file with the certificates that sign the upstreams' own. `None`: the public roots.
     pub ca: Option<PathBuf>,
     /// Longest time for one dial: name, TCP, TLS and the answer to the handshake. Default 5 s.
@@ -66,6 +69,7 @@ impl Default for UpstreamSettings {
     fn default() -> Self {
         Self {
             url: Vec::new(),
+            node: Vec::new(),
             ca: None,
             dial_timeout: Duration::from_secs(5),
             connect_attempt_delay: Duration::from_millis(250),

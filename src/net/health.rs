@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::json;
 use tokio::time::{Duration, sleep};
 
-use crate::{config::HealthSettings, upstream::NodeStatus};
+use crate::{config::HealthSettings, telemetry::events::clean, upstream::NodeStatus};
 
 use super::{
     request::{self, Answer},
@@ -54,6 +54,7 @@ pub(super) async fn beat(shared: std::sync::Weak<Shared>) {
         let now = shared.clock.now();
         shared.heart.last_ms.store(now.as_ms(), Ordering::Relaxed);
         shared.sum_up(shared.outages.over(now));
+        shared.pool.catch_up();
         drop(shared);
         sleep(BEAT).await;
     }
@@ -90,7 +91,7 @@ pub(crate) fn answer(shared: &Shared, method: &Method, uri: &Uri, headers: &Head
     if headers.contains_key(header::UPGRADE) {
         return None;
     }
-    Some(said(question, &reasons(shared, question), method, headers, || shared.pool.describe()))
+    Some(said(question, &reasons(shared, question), method, headers, || shared.pool.nodes()))
 }
 
 /// What is said in either way of reading: JSON, or text where the request prefers it.
@@ -117,13 +118,20 @@ pub(crate) fn said(
     let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut answer = if accepted.contains("text/plain") && !accepted.contains("json") {
         let lines = reasons.iter().map(|reason| format!("reason: {reason}\n"));
-        let nodes = nodes.iter().map(|node| format!("node {}: {}\n", node.url, node.state));
+        let nodes = nodes.iter().map(|node| {
+            format!("node {} ({}): {}, {}\n", node.name, node.url, node.state, clean(&node.reason))
+        });
         response(
             status,
             "text/plain; charset=utf-8",
             std::iter::once(format!("{word}\n")).chain(lines).chain(nodes).collect(),
         )
     } else {
+        let told = |node: &NodeStatus| {
+            json!({"name": node.name, "pool": node.pool, "url": node.url, "state": node.state,
+                "reason": clean(&node.reason)})
+        };
+        let nodes: Vec<_> = nodes.iter().map(told).collect();
         let body = json!({"status": word, "reasons": reasons, "nodes": nodes}).to_string();
         response(status, "application/json", body)
     };
@@ -150,14 +158,20 @@ mod tests {
 
     #[tokio::test]
     async fn reasons_and_nodes_are_told_as_json_or_text() {
-        let node = NodeStatus { url: "ws://wcs:1".to_owned(), state: "did not answer lately".into() };
+        let node = NodeStatus {
+            name: "a".to_owned(),
+            url: "ws://wcs:1".to_owned(),
+            state: "down".into(),
+            reason: "refused".to_owned(),
+            ..NodeStatus::default()
+        };
         let nodes = || vec![node.clone()];
         let none = HeaderMap::new();
         let text = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("text/plain"))]);
         let answer = said(Question::Ready, &["draining"], &Method::GET, &text, nodes);
         assert_eq!(answer.status(), 503);
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(body, "not ready\nreason: draining\nnode ws://wcs:1: did not answer lately\n");
+        assert_eq!(body, "not ready\nreason: draining\nnode a (ws://wcs:1): down, refused\n");
         let answer = said(Question::Live, &[], &Method::OPTIONS, &none, nodes);
         assert_eq!(
             (answer.status().as_u16(), &answer.headers()["allow"]),

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
 };
@@ -16,9 +16,10 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
     address::Counted,
+    ids::NodeId,
     limits::FilesHeld,
     session::{Mail, SessionId, SessionSnapshot},
-    upstream::Waits,
+    upstream::{Seat, Waits},
 };
 
 use super::shared::empty;
@@ -52,10 +53,12 @@ struct Notes {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     notes: Mutex<Notes>,
-    node: AtomicUsize,
+    node: AtomicU32,
     in_outage: AtomicBool,
     /// Of the node's addresses, the one that the session is connected to.
     address: Mutex<Option<SocketAddr>>,
+    /// Its place there, until that is lost.
+    seat: Mutex<Option<Seat>>,
 }
 
 impl Mailbox {
@@ -85,8 +88,8 @@ impl Mailbox {
     }
 
     /// The node the session is connected to.
-    pub(crate) fn node(&self) -> usize {
-        self.node.load(Ordering::Relaxed)
+    pub(crate) fn node(&self) -> NodeId {
+        NodeId(self.node.load(Ordering::Relaxed))
     }
 
     /// Whether the session is without its upstream.
@@ -97,6 +100,10 @@ impl Mailbox {
     /// States whether it is.
     pub(crate) fn set_in_outage(&self, in_outage: bool) {
         self.in_outage.store(in_outage, Ordering::Relaxed);
+        if in_outage {
+            // Its node has one session less, wherever it goes.
+            self.seat.lock().take();
+        }
     }
 
     /// The address of that node it is connected to.
@@ -104,15 +111,16 @@ impl Mailbox {
         *self.address.lock()
     }
 
-    /// States the node and the address the session is connected to.
-    pub(crate) fn set_place(&self, node: usize, address: SocketAddr) {
-        self.node.store(node, Ordering::Relaxed);
+    /// States the node and the address the session is connected to; `seat` is its place there.
+    pub(crate) fn set_place(&self, node: NodeId, address: SocketAddr, seat: Option<Seat>) {
+        self.node.store(node.0, Ordering::Relaxed);
         *self.address.lock() = Some(address);
+        *self.seat.lock() = seat;
     }
 }
 
 impl Waits for Mailbox {
-    fn node(&self) -> usize {
+    fn node(&self) -> NodeId {
         Self::node(self)
     }
 

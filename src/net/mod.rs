@@ -16,5 +16,7 @@ mod request;
 mod shared;
 pub(crate) mod tls;
 
-pub use crate::upstream::{NodeStatus, PoolError};
+pub use crate::upstream::{
+    DIAL_BUCKETS_MS, DialCounts, NodeState, NodeStatus, PoolError, StepCount, Wish, WishRefused,
+};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};

@@ -26,7 +26,7 @@ use crate::{
     registry::{Registry, RegistryLimits},
     session::SessionSnapshot,
     telemetry::outages::Outages,
-    upstream::{NodeStatus, Pool, PoolError},
+    upstream::{NodeStatus, Pool, PoolError, Wish, WishRefused},
 };
 
 use super::{
@@ -117,7 +117,7 @@ fn divide_files(settings: &NetSettings, has_media: bool) -> Division {
     let open_files = limits::raise_open_files();
     let media = if has_media { limits::media_share(open_files) } else { 0 };
     let upstream = &settings.upstream;
-    let probes = upstream.url.len().saturating_mul(upstream.probe_paths_max.saturating_add(2));
+    let probes = settings.nodes().len().saturating_mul(upstream.probe_paths_max.saturating_add(2));
     Division::new(open_files, media, probes)
 }
 
@@ -210,7 +210,7 @@ impl Proxy {
         // However few they are: one address never has all of them.
         let addresses = Addresses::new(&settings.limits, division.sessions().min(handshakes_max) / 2);
         let client_tls = Arc::new(tls::client(settings.upstream.ca.as_deref())?);
-        let pool = Pool::new(&settings.upstream, &client_tls, &files)?;
+        let pool = Pool::new(&settings, &client_tls, &files)?;
         let server_tls = server_tls(&settings)?;
         let listeners = settings
             .listen
@@ -282,10 +282,20 @@ impl Proxy {
         &self.shared.registry
     }
 
-    /// The upstream nodes, in the order of the settings.
+    /// The upstream nodes of all pools, in the order of the settings.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeStatus> {
-        self.shared.pool.describe()
+        self.shared.pool.nodes()
+    }
+
+    /// An operator wants this of the node of this name. The last node of a pool that is up is taken out of
+    /// use only where that is forced.
+    ///
+    /// # Errors
+    /// There is no such node, or it is the last one.
+    pub fn wish(&self, node: &str, wish: Wish, is_forced: bool) -> Result<(), WishRefused> {
+        let pool = &self.shared.pool;
+        pool.wish(pool.by_name(node).ok_or(WishRefused::NoSuchNode)?, wish, is_forced)
     }
 
     /// What its sessions are at this moment, at most `max` of them: those in an outage first, each
@@ -348,7 +358,7 @@ impl Proxy {
     ) -> Response<Full<Bytes>> {
         let shared = &self.shared;
         let reasons = health::reasons(shared, question);
-        health::said(question, &reasons, method, headers, || shared.pool.describe())
+        health::said(question, &reasons, method, headers, || shared.pool.nodes())
     }
 
     /// Stops accepting, closes clients with 1012 and upstreams cleanly, and returns when all are

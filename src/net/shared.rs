@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::{NetSettings, SessionSettings},
+    ids::NodeId,
     limits::Files,
     media::MediaHandle,
     registry::{Member, Registry},
@@ -107,7 +108,7 @@ impl Shared {
     }
 
     /// Tells what came of outages.
-    pub(crate) fn sum_up(&self, over: Vec<(usize, OutageSummary)>) {
+    pub(crate) fn sum_up(&self, over: Vec<(NodeId, OutageSummary)>) {
         for (node, sum) in over {
             events::outage_summary(&self.pool.node_name(node), &sum);
         }

@@ -6,8 +6,10 @@
 //! | event | level | means | fields |
 //! |---|---|---|---|
 //! | `connected` | info | the upstream took a client's handshake | `client`, `upstream` |
-//! | `node_down` | warn | a node cannot be reached | `node`, `cause` |
-//! | `node_up` | info | it answers again | `node`, `down_ms` |
+//! | `node_down` | warn | a node cannot be reached | `node`, `from`, `after_ms`, `cause` |
+//! | `node_suspect` | warn | there is reason to doubt that it answers | the same |
+//! | `node_up` | info | it answers, or is in use again | `node`, `from`, `down_ms`, `cause` |
+//! | `node_draining`, `node_maintenance` | info | an operator wants sessions elsewhere, or it out of use | `node`, `from`, `after_ms`, `cause` |
 //! | `outage_summary` | info, warn if somebody was told bad news | what came of the sessions that lost a node | `node`, `lasted_ms`, `sessions`, `sessions_restored`, `sessions_given_up`, `clients_left`, `attempts_failed`, `replays_refused`, `streams_restored`, `streams_reported`, `streams_cancelled`, `rooms_lost`, and where something was restored `gap_p50_ms`, `gap_p99_ms`, `gap_max_ms` |
 //! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
 //! | `balancer_noticed` | warn | clients come through a balancer here, told once | `peer`, `set` |
@@ -45,7 +47,8 @@
 //! | `panic` | error | a defect of Holdfast, to be reported | `thread`, `place`, `cause` |
 //!
 //! One outage is few lines, however many sessions it hits: of each event the first in an outage of a node is
-//! told at its level and those that follow at debug, until `outage_summary` tells what came of all.
+//! told at its level and those that follow at debug, until `outage_summary` tells what came of all. A node that
+//! changes its state many times a second is told four times in four seconds, and then where it ended up.
 //!
 //! Lines about refused connections, which strangers can cause, are bounded per address and minute; what exceeds
 //! that is counted (`lines_untold`) and goes to debug.
@@ -113,15 +116,25 @@ pub(crate) fn session_ended_as(session: SessionId, cause: &dyn fmt::Display, liv
     line!(is_loud, info, event = "session_ended", %session, %cause, lived_ms = ms(lived), "session ended");
 }
 
-/// A node cannot be reached any more.
-pub fn node_down(node: &dyn fmt::Display, cause: &dyn fmt::Display) {
-    let cause = clean(&cause.to_string());
-    warn!(event = "node_down", %node, cause, "a server cannot be reached");
-}
-
-/// A node answers again.
-pub fn node_up(node: &dyn fmt::Display, down: Duration) {
-    info!(event = "node_up", %node, down_ms = ms(down), "the server answers again");
+/// A node has gone from one state into another, for this reason; `lasted` is how long it was in the first.
+pub(crate) fn node_state(
+    node: &dyn fmt::Display,
+    (from, to): (&'static str, &'static str),
+    reason: &str,
+    lasted: Duration,
+) {
+    let (cause, after_ms) = (clean(reason), ms(lasted));
+    match to {
+        "up" => {
+            info!(event = "node_up", %node, from, down_ms = after_ms, cause, "sessions may use the server")
+        }
+        "suspect" => warn!(event = "node_suspect", %node, from, after_ms, cause, "a server may not answer"),
+        "down" => warn!(event = "node_down", %node, from, after_ms, cause, "a server cannot be reached"),
+        "draining" => {
+            info!(event = "node_draining", %node, from, after_ms, cause, "a server is being emptied")
+        }
+        _ => info!(event = "node_maintenance", %node, from, after_ms, cause, "a server is out of use"),
+    }
 }
 
 /// What came of the sessions that lost a node.

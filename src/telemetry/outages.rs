@@ -12,7 +12,10 @@ use std::{
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-use crate::session::{Event, Outcome, SessionId, Timestamp};
+use crate::{
+    ids::NodeId,
+    session::{Event, Outcome, SessionId, Timestamp},
+};
 
 use super::events;
 
@@ -64,13 +67,13 @@ pub(crate) struct Outages {
 #[derive(Debug, Default)]
 struct Book {
     sessions: HashMap<SessionId, Owing>,
-    nodes: HashMap<usize, NodeOutage>,
+    nodes: HashMap<NodeId, NodeOutage>,
 }
 
 /// A session in an outage.
 #[derive(Debug)]
 struct Owing {
-    node: usize,
+    node: NodeId,
     is_down: bool,
     /// Streams without their outcome.
     streams: usize,
@@ -122,7 +125,7 @@ impl NodeOutage {
 impl Outages {
     /// Enters what a session reports. True if it is to be told at its level: it belongs to no outage, or is
     /// the first of its kind in it.
-    pub(crate) fn note(&self, session: SessionId, node: usize, event: &Event, now: Timestamp) -> bool {
+    pub(crate) fn note(&self, session: SessionId, node: NodeId, event: &Event, now: Timestamp) -> bool {
         let mut book = self.book.lock();
         if let Event::UpstreamLost { streams, .. } = event {
             book.lost(session, node, *streams, now);
@@ -144,30 +147,30 @@ impl Outages {
     }
 
     /// The outages that are over by now, by node.
-    pub(crate) fn over(&self, now: Timestamp) -> Vec<(usize, OutageSummary)> {
+    pub(crate) fn over(&self, now: Timestamp) -> Vec<(NodeId, OutageSummary)> {
         let mut book = self.book.lock();
         let book = &mut *book;
-        let down: BTreeSet<usize> =
+        let down: BTreeSet<NodeId> =
             book.sessions.values().filter(|owing| owing.is_down).map(|owing| owing.node).collect();
-        let is_over = |node: &usize, outage: &NodeOutage| {
+        let is_over = |node: &NodeId, outage: &NodeOutage| {
             let quiet = now.since(outage.last_news);
             (outage.open == 0 && quiet >= QUIET) || (!down.contains(node) && quiet >= OWING_MAX)
         };
-        let over: Vec<usize> =
+        let over: Vec<NodeId> =
             book.nodes.iter().filter(|(node, outage)| is_over(node, outage)).map(|(node, _)| *node).collect();
         book.take(&over)
     }
 
     /// What there is to say of those that go on, at the end of the process.
-    pub(crate) fn all(&self) -> Vec<(usize, OutageSummary)> {
+    pub(crate) fn all(&self) -> Vec<(NodeId, OutageSummary)> {
         let mut book = self.book.lock();
-        let all: Vec<usize> = book.nodes.keys().copied().collect();
+        let all: Vec<NodeId> = book.nodes.keys().copied().collect();
         book.take(&all)
     }
 }
 
 impl Book {
-    fn lost(&mut self, session: SessionId, node: usize, streams: usize, now: Timestamp) {
+    fn lost(&mut self, session: SessionId, node: NodeId, streams: usize, now: Timestamp) {
         if let Some(owing) = self.sessions.get_mut(&session) {
             // It falls again before it stood: the same outage.
             owing.is_down = true;
@@ -222,7 +225,7 @@ impl Book {
         outage.told.insert(events::facts(event).name)
     }
 
-    fn take(&mut self, nodes: &[usize]) -> Vec<(usize, OutageSummary)> {
+    fn take(&mut self, nodes: &[NodeId]) -> Vec<(NodeId, OutageSummary)> {
         self.sessions.retain(|_, owing| !nodes.contains(&owing.node));
         nodes.iter().filter_map(|node| Some((*node, self.nodes.remove(node)?.sum_up()))).collect()
     }
@@ -262,7 +265,7 @@ mod tests {
         let outages = Outages::default();
         let mut loud = 0;
         let mut note = |session, event: &Event, now| {
-            loud += usize::from(outages.note(SessionId(session), 0, event, at(now)));
+            loud += usize::from(outages.note(SessionId(session), NodeId(0), event, at(now)));
         };
         let restored = Event::SessionRestored { outage: Duration::from_secs(2), tries: 3 };
         for session in 0..300 {
@@ -279,7 +282,7 @@ mod tests {
         assert_eq!(loud, 4);
         assert!(outages.over(at(4_000)).is_empty(), "others may follow");
         let over = outages.over(at(6_000));
-        let [(0, sum)] = &over[..] else { panic!("{over:?}") };
+        let [(NodeId(0), sum)] = &over[..] else { panic!("{over:?}") };
         assert_eq!((sum.sessions, sum.sessions_restored, sum.attempts_failed), (300, 300, 300));
         assert_eq!((sum.streams_restored, sum.streams_reported), (290, 10));
         assert!((2_100..2_200).contains(&sum.gap_p50_ms) && sum.gap_p99_ms > 2_250, "{sum:?}");
@@ -291,15 +294,15 @@ mod tests {
     fn who_gives_up_and_who_is_given_up_are_told_apart() {
         let outages = Outages::default();
         for session in 0..3 {
-            outages.note(SessionId(session), 1, &lost(0), at(0));
+            outages.note(SessionId(session), NodeId(1), &lost(0), at(0));
         }
         assert!(outages.ended(SessionId(0), true, at(10)), "the first is told");
         assert!(!outages.ended(SessionId(1), true, at(20)));
         let gave_up = Event::GaveUp { reason: "no try succeeded".to_owned(), tries: 100 };
-        assert!(outages.note(SessionId(2), 1, &gave_up, at(30)));
+        assert!(outages.note(SessionId(2), NodeId(1), &gave_up, at(30)));
         outages.ended(SessionId(2), false, at(40));
         let (node, sum) = outages.over(at(10_000)).remove(0);
-        assert_eq!((node, sum.sessions, sum.clients_left, sum.sessions_given_up), (1, 3, 2, 1));
+        assert_eq!((node, sum.sessions, sum.clients_left, sum.sessions_given_up), (NodeId(1), 3, 2, 1));
         assert!(sum.hurt());
         assert!(outages.ended(SessionId(9), true, at(1)), "who was in no outage is told as ever");
     }
@@ -307,9 +310,9 @@ mod tests {
     #[test]
     fn streams_that_owe_their_outcome_for_ever_do_not_hold_the_sum() {
         let outages = Outages::default();
-        outages.note(SessionId(1), 0, &lost(2), at(0));
+        outages.note(SessionId(1), NodeId(0), &lost(2), at(0));
         let restored = Event::SessionRestored { outage: Duration::from_secs(1), tries: 1 };
-        outages.note(SessionId(1), 0, &restored, at(1_000));
+        outages.note(SessionId(1), NodeId(0), &restored, at(1_000));
         assert!(outages.over(at(60_000)).is_empty());
         assert_eq!(outages.over(at(122_000)).len(), 1);
         assert!(outages.book.lock().sessions.is_empty());

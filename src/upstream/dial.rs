@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::{
     config::{UpstreamSettings, UpstreamUrl},
+    ids::NodeId,
     limits::{Files, Use, is_shortage},
     session::DialError,
     wire::{keepalive, socket::Socket},
@@ -28,6 +29,7 @@ use crate::{
 
 use super::{
     names::Name,
+    node::Seat,
     race::{Pace, race},
     request::ClientRequest,
     response,
@@ -162,7 +164,9 @@ pub(crate) struct Dialed {
     /// The headers of its answer that are meant for the client.
     pub(crate) headers: Box<http::HeaderMap>,
     /// Which node it is.
-    pub(crate) node: usize,
+    pub(crate) node: NodeId,
+    /// A session's place on it; a media socket has none.
+    pub(crate) seat: Option<Seat>,
     /// Which of its addresses.
     pub(crate) address: SocketAddr,
 }
@@ -211,7 +215,7 @@ impl Address {
     /// Connects and shakes hands; with the address given first, if there is one.
     pub(super) async fn dial(
         &self,
-        node: usize,
+        node: NodeId,
         request: &ClientRequest,
         first: Option<SocketAddr>,
     ) -> Result<Dialed, DialFailure> {
@@ -228,7 +232,7 @@ impl Address {
 
     async fn dial_unbounded(
         &self,
-        node: usize,
+        node: NodeId,
         request: &ClientRequest,
         first: Option<SocketAddr>,
     ) -> Result<Dialed, DialFailure> {
@@ -245,7 +249,7 @@ impl Address {
 
     async fn shake_hands(
         &self,
-        node: usize,
+        node: NodeId,
         address: SocketAddr,
         request: &ClientRequest,
         connected: &Notify,
@@ -266,7 +270,7 @@ impl Address {
         socket.flush().await.map_err(DialFailure::from_io)?;
         let accepted = response::read(&mut socket, &key, request).await?;
         let response::Accepted { protocol, headers, leftover } = accepted;
-        Ok(Dialed { socket, leftover, protocol, headers, node, address })
+        Ok(Dialed { socket, leftover, protocol, headers, node, seat: None, address })
     }
 }
 
@@ -344,7 +348,7 @@ mod tests {
     }
 
     async fn dial(node: &Address) -> Result<Dialed, DialFailure> {
-        node.dial(0, &ClientRequest::probe("/wss"), None).await
+        node.dial(NodeId(0), &ClientRequest::probe("/wss"), None).await
     }
 
     #[tokio::test]
@@ -376,7 +380,7 @@ mod tests {
     async fn an_address_that_is_asked_for_comes_first() {
         let (one, two) = (server().await, server().await);
         let node = node_at(vec![one, two]);
-        let dialed = node.dial(0, &ClientRequest::probe("/"), Some(two)).await.unwrap();
+        let dialed = node.dial(NodeId(0), &ClientRequest::probe("/"), Some(two)).await.unwrap();
         assert_eq!(dialed.address, two);
     }
 }

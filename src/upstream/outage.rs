@@ -5,13 +5,12 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, futures::Notified};
 
-use super::pool::NodeIndex;
-use crate::session::SessionId;
+use crate::{ids::NodeId, session::SessionId};
 
 /// A session, as far as it is known to those it waits for.
 pub(crate) trait Waits: fmt::Debug + Send + Sync {
     /// The node it was connected to last.
-    fn node(&self) -> NodeIndex;
+    fn node(&self) -> NodeId;
 
     /// A node answers that could not be reached.
     fn node_up(&self);
@@ -55,9 +54,9 @@ struct State {
     sessions: HashMap<SessionId, Waiter>,
     handshakes: usize,
     /// Nodes that have a task which probes them.
-    probed: Vec<NodeIndex>,
+    probed: Vec<NodeId>,
     /// Nodes that closed a connection which had not lasted, and that no probe has looked at since.
-    lost: Vec<NodeIndex>,
+    lost: Vec<NodeId>,
 }
 
 impl State {
@@ -92,7 +91,7 @@ impl Outage {
     }
 
     /// A node cannot be reached: for those whose connection it was, its answer will be news.
-    pub(super) fn fell(&self, node: NodeIndex) {
+    pub(super) fn fell(&self, node: NodeId) {
         let mut state = self.state.lock();
         for waiter in state.sessions.values_mut() {
             if waiter.awaits == Awaits::Return && waiter.session.node() == node {
@@ -127,7 +126,7 @@ impl Outage {
 
     /// Whether a session has come to await the return of this node since this was asked last: only a
     /// look at once tells a node that restarts quickly from one that closes.
-    pub(super) fn take_lost(&self, node: NodeIndex) -> bool {
+    pub(super) fn take_lost(&self, node: NodeId) -> bool {
         let mut state = self.state.lock();
         let before = state.lost.len();
         state.lost.retain(|lost| *lost != node);
@@ -198,7 +197,7 @@ impl Outage {
     }
 
     /// True if the caller is to start a task that probes this node: none does.
-    pub(super) fn start_probe(&self, node: NodeIndex) -> bool {
+    pub(super) fn start_probe(&self, node: NodeId) -> bool {
         let mut state = self.state.lock();
         let start = !state.probed.contains(&node);
         if start {
@@ -208,7 +207,7 @@ impl Outage {
     }
 
     /// Whether the task that probes this node goes on; if not, it is counted out.
-    pub(super) fn probe_again(&self, node: NodeIndex, is_down: bool) -> bool {
+    pub(super) fn probe_again(&self, node: NodeId, is_down: bool) -> bool {
         let mut state = self.state.lock();
         let again = is_down || state.anybody_waits();
         if !again {
@@ -229,12 +228,12 @@ mod tests {
 
     #[derive(Debug)]
     struct Waiting {
-        node: NodeIndex,
+        node: NodeId,
         is_told: AtomicBool,
     }
 
     impl Waits for Waiting {
-        fn node(&self) -> NodeIndex {
+        fn node(&self) -> NodeId {
             self.node
         }
 
@@ -247,7 +246,7 @@ mod tests {
         }
     }
 
-    fn waiting(node: NodeIndex) -> Arc<Waiting> {
+    fn waiting(node: NodeId) -> Arc<Waiting> {
         Arc::new(Waiting { node, is_told: AtomicBool::new(false) })
     }
 
@@ -258,23 +257,23 @@ mod tests {
     #[test]
     fn a_node_that_only_closes_is_left_to_the_backoff() {
         let outage = Outage::default();
-        let (failed, flapped) = (waiting(0), waiting(0));
+        let (failed, flapped) = (waiting(NodeId(0)), waiting(NodeId(0)));
         outage.enter(SessionId(1), failed.clone(), Awaits::Node);
         outage.enter(SessionId(2), flapped.clone(), Awaits::Return);
         outage.announce();
         assert!(is_told(&failed) && !is_told(&flapped));
-        assert!(outage.probe_again(0, false), "it may still fall");
+        assert!(outage.probe_again(NodeId(0), false), "it may still fall");
         outage.leave(SessionId(2));
-        assert!(!outage.probe_again(0, false));
+        assert!(!outage.probe_again(NodeId(0), false));
     }
 
     #[test]
     fn a_node_that_was_away_ends_the_wait_of_its_own() {
         let outage = Outage::default();
-        let (own, other) = (waiting(0), waiting(1));
+        let (own, other) = (waiting(NodeId(0)), waiting(NodeId(1)));
         outage.enter(SessionId(1), own.clone(), Awaits::Return);
         outage.enter(SessionId(2), other.clone(), Awaits::Return);
-        outage.fell(0);
+        outage.fell(NodeId(0));
         outage.announce();
         assert!(is_told(&own) && !is_told(&other));
     }
@@ -282,7 +281,7 @@ mod tests {
     #[test]
     fn a_path_is_told_to_those_who_were_refused_on_it() {
         let outage = Outage::default();
-        let (here, there, node) = (waiting(0), waiting(0), waiting(0));
+        let (here, there, node) = (waiting(NodeId(0)), waiting(NodeId(0)), waiting(NodeId(0)));
         outage.enter(SessionId(1), here.clone(), Awaits::Path("/wss".into()));
         outage.enter(SessionId(2), there.clone(), Awaits::Path("/other".into()));
         outage.enter(SessionId(3), node.clone(), Awaits::Node);
@@ -296,12 +295,14 @@ mod tests {
     #[test]
     fn each_node_has_one_task_whatever_the_others_do() {
         let outage = Outage::default();
-        assert!(outage.start_probe(0) && outage.start_probe(1) && !outage.start_probe(1));
+        assert!(
+            outage.start_probe(NodeId(0)) && outage.start_probe(NodeId(1)) && !outage.start_probe(NodeId(1))
+        );
         // One finds that nobody waits while the other hangs; then somebody waits again.
-        assert!(!outage.probe_again(0, false));
-        outage.enter(SessionId(1), waiting(0), Awaits::Node);
-        assert!(outage.start_probe(0) && !outage.start_probe(1));
+        assert!(!outage.probe_again(NodeId(0), false));
+        outage.enter(SessionId(1), waiting(NodeId(0)), Awaits::Node);
+        assert!(outage.start_probe(NodeId(0)) && !outage.start_probe(NodeId(1)));
         outage.leave(SessionId(1));
-        assert!(outage.probe_again(1, true), "a node that is down is looked after");
+        assert!(outage.probe_again(NodeId(1), true), "a node that is down is looked after");
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::{Failure, args::CheckArgs, install_crypto_provider, media_reach, told};
 use crate::{
-    config::{Config, UpstreamUrl},
+    config::{Config, DEFAULT_POOL, NamedNode, UpstreamUrl},
     limits,
     net::tls,
 };
@@ -42,10 +42,10 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
         }
     }
     report.say("media", config.media.mode);
-    for url in &config.net.upstream.url {
-        let addresses = report.resolve(url);
+    for node in config.net.nodes() {
+        let addresses = report.resolve(&node);
         if args.connect && !addresses.is_empty() {
-            report.connect(url, &config)?;
+            report.connect(&node.settings.url, &config)?;
         }
     }
     for warning in config.warnings().into_iter().chain(media_reach::warning(&config)) {
@@ -145,16 +145,17 @@ impl<W: Write> Report<'_, W> {
         }
     }
 
-    fn resolve(&mut self, url: &UpstreamUrl) -> Vec<SocketAddr> {
+    fn resolve(&mut self, node: &NamedNode) -> Vec<SocketAddr> {
+        let url = &node.settings.url;
         match (url.host(), url.port()).to_socket_addrs() {
             Ok(addresses) => {
                 let addresses: Vec<_> = addresses.collect();
                 let list = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                self.say("upstream", format!("{url} at {list}"));
+                self.say("upstream", format!("{url} at {list}{}", about(node)));
                 addresses
             }
             Err(error) => {
-                self.say("upstream", format!("{url}: unknown host"));
+                self.say("upstream", format!("{url}: unknown host{}", about(node)));
                 self.unavailable.push(format!("{url}: the host cannot be resolved: {error}"));
                 Vec::new()
             }
@@ -190,6 +191,22 @@ impl<W: Write> Report<'_, W> {
             self.unavailable.join("\n")
         )))
     }
+}
+
+/// What is said of a node beside its address.
+fn about(node: &NamedNode) -> String {
+    let settings = &node.settings;
+    let mut text = settings.name.as_ref().map_or_else(String::new, |name| format!(", node {name}"));
+    if node.pool != DEFAULT_POOL {
+        text.push_str(&format!(", pool {}", node.pool));
+    }
+    if settings.weight != 1 {
+        text.push_str(&format!(", weight {}", settings.weight));
+    }
+    if settings.backup {
+        text.push_str(", backup");
+    }
+    text
 }
 
 fn certificates(count: usize) -> String {

@@ -96,7 +96,7 @@ impl Driver {
         let Beginning { client, client_leftover, upstream, request, place, newcomer } = beginning;
         let now = shared.clock.now();
         let registered = place.register();
-        registered.mailbox.set_place(upstream.node, upstream.address);
+        registered.mailbox.set_place(upstream.node, upstream.address, upstream.seat);
         let core = shared.new_session(registered.id, request.identity(), now);
         let patience = shared.settings.listen.idle_before_first_message;
         Self {

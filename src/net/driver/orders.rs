@@ -94,7 +94,7 @@ impl Driver {
 
     fn upstream_opened(&mut self, epoch: Epoch, dialed: Dialed, now: Timestamp) {
         self.stop_waiting();
-        self.registered.mailbox.set_place(dialed.node, dialed.address);
+        self.registered.mailbox.set_place(dialed.node, dialed.address, dialed.seat);
         self.epoch = epoch;
         self.upstream = Some(Side::new(dialed.socket, Role::Server, &dialed.leftover));
         self.tell(Input::UpstreamOpened(epoch), now);

@@ -14,6 +14,7 @@ mod timeline;
 use std::sync::Arc;
 
 use crate::{
+    ids::NodeId,
     session::SessionId,
     signaling::{peek, view::MediaTransport},
     upstream::ClientRequest,
@@ -33,7 +34,7 @@ pub(super) struct Start {
     /// The upstream connection that was made before the kind of socket was known.
     pub(super) upstream: Option<Side>,
     /// Its node.
-    pub(super) node: usize,
+    pub(super) node: NodeId,
     /// For the dials to come.
     pub(super) request: Arc<ClientRequest>,
     /// The name of the socket in the log.

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use crate::{
+    ids::NodeId,
     net::{
         admission::Newcomer,
         closing,
@@ -130,7 +131,7 @@ impl MediaSocket {
     }
 
     /// Takes the upstream that is there if it is the right one.
-    fn begin(&mut self, upstream: Option<Side>, node: usize) {
+    fn begin(&mut self, upstream: Option<Side>, node: NodeId) {
         // A message too large to keep cannot be presented again, whosever token is in it.
         let fits = self.message.len() <= self.shared.session_settings.bounds.stream_bytes_max;
         let token = if fits { token_in(&self.message) } else { None };
@@ -217,7 +218,7 @@ impl MediaSocket {
         self.wait();
         self.retry_at = None;
         let mailbox = self.shared.live.mailbox(route.session);
-        let place = mailbox.map_or((0, None), |mailbox| (mailbox.node(), mailbox.address()));
+        let place = mailbox.map_or((NodeId::default(), None), |mailbox| (mailbox.node(), mailbox.address()));
         let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
         let task = Box::pin(async move { pool.dial_node(place, &request).await });
         self.dialing = Some(Dialing { task, epoch: route.epoch, token: Arc::clone(token) });

@@ -1,0 +1,263 @@
+//! The nodes of all pools: dialling them one after the other, for clients in their handshake, for sessions
+//! that lost theirs, and for media sockets.
+//!
+//! What a failed dial means for a node is decided in `node/state.rs`, which node comes first in `choose`, who
+//! is probed and when in `probe`, who waits for what in `wait`.
+
+mod choose;
+mod operate;
+mod probe;
+mod wait;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use tokio_rustls::rustls::ClientConfig;
+
+use crate::{
+    config::{DEFAULT_POOL, NetSettings},
+    ids::NodeId,
+    limits::{Files, Use},
+    session::{Priority, Timestamp},
+};
+
+use super::{
+    dial::{DialFailure, Dialed, PoolError},
+    node::{Node, Nodes, state::Input},
+    outage::Outage,
+    race::{Pace, race},
+    request::ClientRequest,
+};
+
+pub use operate::WishRefused;
+
+/// How many restores within [`FALL_WINDOW`] make their sessions "fall together".
+const FALL_TOGETHER_MIN: u32 = 16;
+/// The window in which they are counted.
+const FALL_WINDOW: Duration = Duration::from_secs(1);
+/// Until a node has its turn in the budget, no other is tried beside it.
+const NOT_YET: Duration = Duration::from_secs(24 * 3600);
+
+#[derive(Debug)]
+struct Falls {
+    since: Instant,
+    count: u32,
+}
+
+/// All upstream nodes.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    nodes: Nodes,
+    outage: Outage,
+    probe_interval: Duration,
+    next_node_after: Duration,
+    fall_together_spread: Duration,
+    falls: Mutex<Falls>,
+    files: Arc<Files>,
+    began: Instant,
+}
+
+impl Pool {
+    /// The nodes of these settings.
+    ///
+    /// # Errors
+    /// There is none, or a name cannot be used with TLS.
+    pub(crate) fn new(
+        settings: &NetSettings,
+        tls: &Arc<ClientConfig>,
+        files: &Arc<Files>,
+    ) -> Result<Arc<Self>, PoolError> {
+        let upstream = &settings.upstream;
+        let nodes = Nodes::default();
+        for named in settings.nodes() {
+            nodes.add(|id| Node::new(id, &named, upstream, (tls, files), Timestamp::ZERO))?;
+        }
+        if nodes.of(DEFAULT_POOL).is_empty() {
+            return Err(PoolError::NoNode);
+        }
+        Ok(Arc::new(Self {
+            nodes,
+            outage: Outage::default(),
+            probe_interval: upstream.probe_interval,
+            next_node_after: upstream.next_node_after,
+            fall_together_spread: upstream.fall_together_spread,
+            files: Arc::clone(files),
+            falls: Mutex::new(Falls { since: Instant::now(), count: 0 }),
+            began: Instant::now(),
+        }))
+    }
+
+    /// The time as the nodes know it.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_ms(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Dials for a client that is in its handshake. Not limited by the budget: nothing is being
+    /// restored.
+    pub(crate) async fn connect(self: &Arc<Self>, request: &ClientRequest) -> Result<Dialed, DialFailure> {
+        self.try_in_turn(request, None).await
+    }
+
+    /// As [`Pool::connect`], for a client that was held while no node answered: all of these come
+    /// at once when one does, so the budget paces them.
+    async fn connect_held(self: &Arc<Self>, request: &ClientRequest) -> Result<Dialed, DialFailure> {
+        self.try_in_turn(request, Some(Priority::Other)).await
+    }
+
+    /// Dials for a session that lost its upstream, when the budget allows.
+    pub(crate) async fn redial(
+        self: &Arc<Self>,
+        request: &ClientRequest,
+        priority: Priority,
+    ) -> Result<Dialed, DialFailure> {
+        sleep(self.spread()).await;
+        self.try_in_turn(request, Some(priority)).await
+    }
+
+    /// Dials one node and no other, the given address of it first: media sockets belong where their
+    /// session is, and a session that moves knows where to.
+    pub(crate) async fn dial_node(
+        self: &Arc<Self>,
+        (node, address): (NodeId, Option<SocketAddr>),
+        request: &ClientRequest,
+    ) -> Result<Dialed, DialFailure> {
+        let target = self.nodes.get(node).ok_or_else(no_such_node)?;
+        target.budget.acquire(Priority::Other).await;
+        self.dial(&target, request, address).await
+    }
+
+    /// Each node once, the next when the one before failed or takes its time.
+    async fn try_in_turn(
+        self: &Arc<Self>,
+        request: &ClientRequest,
+        budget: Option<Priority>,
+    ) -> Result<Dialed, DialFailure> {
+        let dialling = Notify::new();
+        let under_way: Mutex<Vec<Arc<Node>>> = Mutex::new(Vec::new());
+        let attempt = |node: Arc<Node>| {
+            let (dialling, under_way) = (&dialling, &under_way);
+            async move {
+                let seat = node.seat();
+                if let Some(priority) = budget {
+                    node.budget.acquire(priority).await;
+                }
+                dialling.notify_one();
+                under_way.lock().push(Arc::clone(&node));
+                let result = self.dial(&node, request, None).await;
+                under_way.lock().retain(|one| one.id != node.id);
+                result.map(|dialed| Dialed { seat: Some(seat), ..dialed })
+            }
+        };
+        let room = || self.files.take(Use::Attempt, 1);
+        let pace = Pace { start: NOT_YET, alive: self.next_node_after };
+        let order = self.order(request.path());
+        if order.is_empty() {
+            return Err(DialFailure::Unreachable("every node is in maintenance".into()));
+        }
+        let result = race(order, pace, &dialling, room, attempt, |f| f.is_of_the_node()).await;
+        if result.is_ok() {
+            // A node that another one has overtaken is not tried first by the next client.
+            for node in under_way.into_inner() {
+                node.dials.note_overtaken();
+                node.paths.lock().missed(request.path());
+                self.doubt(&node, Input::Overtaken);
+            }
+        }
+        result
+    }
+
+    async fn dial(
+        self: &Arc<Self>,
+        node: &Arc<Node>,
+        request: &ClientRequest,
+        address: Option<SocketAddr>,
+    ) -> Result<Dialed, DialFailure> {
+        let begin = Instant::now();
+        let result = node.address.dial(node.id, request, address).await;
+        node.dials.note(result.as_ref().err(), begin.elapsed());
+        let path = request.path();
+        match &result {
+            Ok(_) => {
+                self.reached(node);
+                let opened = node.paths.lock().accepted(path);
+                if opened {
+                    self.outage.open(path);
+                }
+            }
+            Err(failure @ DialFailure::Unreachable(_)) => self.unreachable(node, path, failure),
+            Err(DialFailure::Local(_)) => {}
+            Err(failure) => {
+                self.reached(node);
+                if failure.is_of_the_node() {
+                    node.paths.lock().refused(path, Instant::now());
+                }
+            }
+        }
+        if let Err(failure) = &result {
+            tracing::debug!(node = %node.name, %failure, "upstream dial failed");
+        }
+        result
+    }
+
+    fn unreachable(self: &Arc<Self>, node: &Node, path: &str, failure: &DialFailure) {
+        node.paths.lock().missed(path);
+        self.doubt(node, Input::Unreachable(&failure.to_string()));
+        self.outage.fell(node.id);
+    }
+
+    /// Something speaks against a node: a probe looks into it.
+    fn doubt(self: &Arc<Self>, node: &Node, input: Input<'_>) {
+        node.tell(input, self.now());
+        self.start_probe(node.id);
+    }
+
+    fn reached(&self, node: &Node) {
+        if node.tell(Input::Answered, self.now()) {
+            self.outage.announce();
+        }
+    }
+
+    /// How long a restore waits before its dial, so that many of them do not come at once.
+    fn spread(&self) -> Duration {
+        let mut falls = self.falls.lock();
+        if falls.since.elapsed() > FALL_WINDOW {
+            *falls = Falls { since: Instant::now(), count: 0 };
+        }
+        falls.count = falls.count.saturating_add(1);
+        if falls.count <= FALL_TOGETHER_MIN {
+            return Duration::ZERO;
+        }
+        self.fall_together_spread.mul_f64(rand::random::<f64>())
+    }
+}
+
+fn no_such_node() -> DialFailure {
+    DialFailure::Unreachable("there is no such node".into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    /// A pool of these nodes, none of which is dialled.
+    pub(super) fn pool(settings: &NetSettings) -> Arc<Pool> {
+        try_pool(settings).unwrap()
+    }
+
+    fn try_pool(settings: &NetSettings) -> Result<Arc<Pool>, PoolError> {
+        let tls = ClientConfig::builder()
+            .with_root_certificates(tokio_rustls::rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        Pool::new(settings, &Arc::new(tls), &Files::new(crate::limits::Division::new(1_024, 0, 0)))
+    }
+
+    #[test]
+    fn there_has_to_be_a_node() {
+        assert!(matches!(try_pool(&NetSettings::default()), Err(PoolError::NoNode)));
+    }
+}
