@@ -1,6 +1,6 @@
 //! What Holdfast decides, apart from everything it does: how messages are read and edited
 //! ([`signaling`]), what a client's session makes of them ([`session`]), and what the sessions of a
-//! process know of each other ([`registry`]).
+//! process know of each other ([`registry`]), and how sessions are taken off a node ([`drain`]).
 //!
 //! Deterministic: no IO, no clock, no randomness but a seed, no threads. Time, bytes and facts come
 //! in as values, frames and orders go out as values. `clippy.toml` of this crate bans what would
@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod bans;
+pub mod drain;
 pub mod ids;
 pub mod media;
 pub mod registry;

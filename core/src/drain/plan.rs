@@ -1,0 +1,433 @@
+//! The plan of one drain: webs one after another, publishers before players, no faster than its rate.
+
+use std::{collections::VecDeque, time::Duration};
+
+use crate::{
+    ids::{NodeId, SessionId},
+    session::Timestamp,
+};
+
+use super::{
+    moving::{End, Moving, Next},
+    progress::{Progress, Reasons, Speed, Stage},
+    webs::{Belongings, Web, webs},
+};
+
+/// Moves under way at once, of all webs together; a web is begun whole.
+const UNDER_WAY_MAX: usize = 256;
+/// Until those that cannot move are looked at again, and who failed is tried again.
+const SURVEY_PAUSE: Duration = Duration::from_secs(1);
+/// How long a survey may take.
+const SURVEY_MAX: Duration = Duration::from_secs(10);
+/// What an operator wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Sessions per second, at most. A web whose publishers play each other is begun at once, and paid for
+    /// by the next.
+    pub rate: u32,
+    /// After so long those that are left are restored elsewhere as after an outage. None: they stay.
+    pub force_after: Option<Duration>,
+}
+
+/// What a session said of its move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is proven on the new node. It may still hold its old connection.
+    Done,
+    /// Nothing was tried: it cannot move now.
+    Refused(String),
+    /// It was tried, and it is where it was.
+    Returned(String),
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The sessions that are on the node.
+    Surveyed(Vec<Belongings>),
+    /// A session answers its move.
+    Told(SessionId, Answer),
+    /// A session has ended.
+    Ended(SessionId),
+    /// Time has passed.
+    Timeout,
+    /// It is called off: what is under way is seen through, nothing new begins.
+    Cancel,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Say who is on the node.
+    Survey,
+    /// A session is to move.
+    Move {
+        /// Which.
+        session: SessionId,
+        /// Where to.
+        to: NodeId,
+    },
+    /// A session that has moved lets its old connection go.
+    LetGo(SessionId),
+    /// A session that has moved and holds its old connection goes back to it.
+    Return(SessionId),
+    /// A session is to be restored elsewhere, as after an outage.
+    Force {
+        /// Which.
+        session: SessionId,
+        /// Where to.
+        to: NodeId,
+    },
+}
+
+/// Where sessions may go.
+pub trait Targets {
+    /// A node for so many sessions that belong together; none: there is no usable one.
+    fn choose(&mut self, sessions: usize) -> Option<NodeId>;
+}
+
+impl<F: FnMut(usize) -> Option<NodeId>> Targets for F {
+    fn choose(&mut self, sessions: usize) -> Option<NodeId> {
+        self(sessions)
+    }
+}
+
+/// What is known of who is on the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Survey {
+    /// It is asked for at this time.
+    Due(Timestamp),
+    /// It was asked for, and comes until this time.
+    Asked(Timestamp),
+    /// It is being worked off.
+    Here,
+}
+
+/// One drain, from the wish to the last session.
+#[derive(Debug)]
+pub struct Plan {
+    wish: Wish,
+    began: Timestamp,
+    stage: Stage,
+    survey: Survey,
+    webs: VecDeque<Web>,
+    moving: Vec<Moving>,
+    /// Sessions that may be told now; below zero for what was told ahead.
+    allowance: f64,
+    /// The time of the input being handled.
+    now: Timestamp,
+    /// Those of the last survey that wait, and why.
+    left: Reasons,
+    /// Those of them that are to be forced when the time comes.
+    waiting: VecDeque<SessionId>,
+    counts: Counts,
+    speed: Speed,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    seen: usize,
+    moved: usize,
+    forced: usize,
+    ended: usize,
+    failed: usize,
+}
+
+impl Plan {
+    /// A drain that begins now. Ask it for its first acts by [`Input::Timeout`].
+    #[must_use]
+    pub fn new(wish: Wish, now: Timestamp) -> Self {
+        Self {
+            wish,
+            began: now,
+            stage: Stage::Moving,
+            survey: Survey::Due(now),
+            webs: VecDeque::new(),
+            moving: Vec::new(),
+            allowance: 1.0,
+            now,
+            left: Reasons::default(),
+            waiting: VecDeque::new(),
+            counts: Counts::default(),
+            speed: Speed::default(),
+        }
+    }
+
+    /// Takes an input at the time `now`, which must not run backwards. What is to be done, in order.
+    pub fn handle(&mut self, input: Input, now: Timestamp, targets: &mut dyn Targets) -> Vec<Act> {
+        let mut acts = Vec::new();
+        if self.is_over() {
+            return acts;
+        }
+        self.pass_time(now);
+        match input {
+            Input::Surveyed(all) => self.surveyed(&all, now),
+            Input::Told(session, answer) => self.told(session, answer, now),
+            Input::Ended(session) => self.ended(session),
+            Input::Cancel => self.cancel(),
+            Input::Timeout => {}
+        }
+        self.go_on(now, targets, &mut acts);
+        acts
+    }
+
+    /// When to call [`Plan::handle`] with [`Input::Timeout`] if nothing happens before.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        if self.is_over() {
+            return None;
+        }
+        let survey = match self.survey {
+            Survey::Due(at) | Survey::Asked(at) => Some(at),
+            Survey::Here => None,
+        };
+        let webs = self.moving.iter().flat_map(|web| {
+            let next = match web.next(self.now) {
+                Next::Paced => Some(self.allowed_again_at()),
+                Next::NotBefore(at) => Some(at),
+                Next::AtOnce | Next::Nobody => None,
+            };
+            [next, web.deadline()]
+        });
+        let begin =
+            (!self.webs.is_empty() && self.under_way() < UNDER_WAY_MAX).then(|| self.allowed_again_at());
+        let force = self.force_at().filter(|_| !self.waiting.is_empty());
+        let force = force.map(|at| at.max(self.allowed_again_at()));
+        webs.flatten().chain(survey).chain(begin).chain(force).min()
+    }
+
+    /// Whether it has come to its end, one way or the other.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Done) || matches!(self.stage, Stage::Cancelled) && self.moving.is_empty()
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn progress(&self, now: Timestamp) -> Progress {
+        let in_webs: usize = self.webs.iter().map(Web::len).sum();
+        let under_way = self.under_way();
+        let to_come: usize = in_webs + self.moving.iter().map(Moving::left).sum::<usize>();
+        let left = self.left.list();
+        let rate = self.speed.per_second(now.since(self.began));
+        let remaining_s = (to_come > 0 && rate > 0.0).then(|| seconds(to_come, rate));
+        Progress {
+            stage: self.stage,
+            sessions: self.counts.seen,
+            moved: self.counts.moved,
+            forced: self.counts.forced,
+            ended: self.counts.ended,
+            failed: self.counts.failed,
+            under_way,
+            remaining: to_come + left.iter().map(|left| left.sessions).sum::<usize>(),
+            rate,
+            remaining_s,
+            left,
+        }
+    }
+}
+
+fn seconds(sessions: usize, per_second: f64) -> u64 {
+    let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+    Duration::try_from_secs_f64(f64::from(sessions) / per_second).map_or(u64::MAX, |time| time.as_secs())
+}
+
+// What came in.
+impl Plan {
+    fn surveyed(&mut self, all: &[Belongings], now: Timestamp) {
+        if !matches!(self.survey, Survey::Asked(_)) {
+            return;
+        }
+        self.left.clear();
+        self.waiting.clear();
+        self.counts.seen = self.counts.moved + self.counts.forced + self.counts.ended + all.len();
+        if all.is_empty() {
+            self.stage = Stage::Done;
+            return;
+        }
+        for web in webs(all) {
+            match web.bound_by {
+                Some(reason) => self.wait(web.members(), reason),
+                None => self.webs.push_back(web),
+            }
+        }
+        self.stage = if self.webs.is_empty() { Stage::Waiting } else { Stage::Moving };
+        self.survey = if self.webs.is_empty() { Survey::Due(now + SURVEY_PAUSE) } else { Survey::Here };
+    }
+
+    fn told(&mut self, session: SessionId, answer: Answer, now: Timestamp) {
+        match answer {
+            Answer::Done => {
+                if self.moving.iter_mut().any(|web| web.moved(session)) {
+                    self.counts.moved += 1;
+                    self.speed.count(now.since(self.began));
+                }
+            }
+            Answer::Refused(why) | Answer::Returned(why) => self.failed(session, &why, now),
+        }
+    }
+
+    fn failed(&mut self, session: SessionId, why: &str, now: Timestamp) {
+        if self.moving.iter_mut().any(|web| web.failed(session, why.to_owned(), now)) {
+            self.counts.failed += 1;
+        }
+    }
+
+    fn ended(&mut self, session: SessionId) {
+        let mut was_here = false;
+        for web in &mut self.moving {
+            was_here |= web.forget(session);
+        }
+        for web in &mut self.webs {
+            was_here |= web.forget(session);
+        }
+        self.webs.retain(|web| !web.is_empty());
+        let before = self.waiting.len();
+        self.waiting.retain(|one| *one != session);
+        if was_here || self.waiting.len() < before {
+            self.counts.ended += 1;
+        }
+    }
+
+    fn cancel(&mut self) {
+        self.stage = Stage::Cancelled;
+        self.webs.clear();
+        self.waiting.clear();
+        self.left.clear();
+        for web in &mut self.moving {
+            web.call_off();
+        }
+    }
+
+    /// Who does not answer in time has not moved.
+    fn pass_time(&mut self, now: Timestamp) {
+        let rate = f64::from(self.wish.rate.max(1));
+        let earned = now.since(self.now).as_secs_f64() * rate;
+        self.allowance = (self.allowance + earned).min(burst(self.wish.rate));
+        self.now = now;
+        let late: Vec<SessionId> = self.moving.iter().flat_map(|web| web.late(now)).collect();
+        for session in late {
+            self.failed(session, "no answer", now);
+        }
+        if matches!(self.survey, Survey::Asked(until) if until <= now) {
+            self.survey = Survey::Due(now);
+        }
+    }
+}
+
+/// What of its rate a drain may do at once.
+fn burst(rate: u32) -> f64 {
+    (f64::from(rate) / 10.0).max(1.0)
+}
+
+// What is done.
+impl Plan {
+    fn go_on(&mut self, now: Timestamp, targets: &mut dyn Targets, acts: &mut Vec<Act>) {
+        if self.is_over() {
+            return;
+        }
+        self.force_those_who_wait(targets, acts);
+        for place in 0..self.moving.len() {
+            self.tell_web(place, acts);
+        }
+        self.finish_webs(acts);
+        while self.allowance >= 1.0 && self.under_way() < UNDER_WAY_MAX {
+            let Some(web) = self.webs.pop_front() else { break };
+            let Some(to) = targets.choose(web.len()) else {
+                self.wait(web.members(), "no other node is usable");
+                continue;
+            };
+            self.moving.push(Moving::new(web, to, now));
+            self.tell_web(self.moving.len() - 1, acts);
+        }
+        if self.stage != Stage::Cancelled {
+            self.look_again(acts);
+        }
+    }
+
+    /// When all of a survey is worked off: those who are left, and whoever came meanwhile.
+    fn look_again(&mut self, acts: &mut Vec<Act>) {
+        if self.survey == Survey::Here && self.webs.is_empty() && self.moving.is_empty() {
+            let pause = if self.left.is_empty() { Duration::ZERO } else { SURVEY_PAUSE };
+            self.stage = if self.left.is_empty() { Stage::Moving } else { Stage::Waiting };
+            self.survey = Survey::Due(self.now + pause);
+        }
+        if matches!(self.survey, Survey::Due(at) if at <= self.now) {
+            self.survey = Survey::Asked(self.now + SURVEY_MAX);
+            acts.push(Act::Survey);
+        }
+    }
+
+    fn under_way(&self) -> usize {
+        self.moving.iter().map(Moving::under_way).sum()
+    }
+
+    /// Tells those of a web whose turn it is.
+    fn tell_web(&mut self, place: usize, acts: &mut Vec<Act>) {
+        let Some(web) = self.moving.get_mut(place) else { return };
+        loop {
+            let may = match web.next(self.now) {
+                Next::Paced => self.allowance >= 1.0,
+                Next::AtOnce => true,
+                Next::NotBefore(_) | Next::Nobody => false,
+            };
+            let Some(session) = may.then(|| web.tell(self.now)).flatten() else { return };
+            self.allowance -= 1.0;
+            acts.push(Act::Move { session, to: web.to });
+        }
+    }
+
+    /// Webs that have moved let go; those that stay go back.
+    fn finish_webs(&mut self, acts: &mut Vec<Act>) {
+        let (over, going) = std::mem::take(&mut self.moving).into_iter().partition(Moving::is_over);
+        self.moving = going;
+        for web in over {
+            let to = web.to;
+            match web.end() {
+                End::Moved { let_go, given_up } => {
+                    // Their publisher goes: they are restored beside it rather than left to die.
+                    self.counts.forced += given_up.len();
+                    acts.extend(given_up.into_iter().map(|session| Act::Force { session, to }));
+                    acts.extend(let_go.into_iter().map(Act::LetGo));
+                }
+                End::Stays { back, all, why } => {
+                    self.counts.moved = self.counts.moved.saturating_sub(back.len());
+                    acts.extend(back.into_iter().map(Act::Return));
+                    if self.stage != Stage::Cancelled {
+                        self.wait(all, &why);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A web waits: its members are named with the reason, and forced when the time for that comes.
+    fn wait(&mut self, members: Vec<SessionId>, reason: &str) {
+        self.left.add(reason, members.len());
+        self.waiting.extend(members);
+    }
+
+    fn force_at(&self) -> Option<Timestamp> {
+        self.wish.force_after.map(|after| self.began + after)
+    }
+
+    fn force_those_who_wait(&mut self, targets: &mut dyn Targets, acts: &mut Vec<Act>) {
+        if self.force_at().is_none_or(|at| at > self.now) {
+            return;
+        }
+        while self.allowance >= 1.0 {
+            let Some(session) = self.waiting.pop_front() else { return };
+            let Some(to) = targets.choose(1) else { return self.waiting.push_front(session) };
+            self.allowance -= 1.0;
+            self.counts.forced += 1;
+            self.speed.count(self.now.since(self.began));
+            acts.push(Act::Force { session, to });
+        }
+    }
+
+    fn allowed_again_at(&self) -> Timestamp {
+        let missing = (1.0 - self.allowance).max(0.0) / f64::from(self.wish.rate.max(1));
+        let wait = Duration::try_from_secs_f64(missing).unwrap_or(SURVEY_PAUSE);
+        self.now + wait + Duration::from_millis(1)
+    }
+}
