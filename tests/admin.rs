@@ -11,8 +11,8 @@ use std::{
 };
 
 use holdfast::{
-    admin,
-    config::{AdminSettings, HealthSettings},
+    admin::{self, Door, Setup},
+    config::AdminSettings,
     net::Proxy,
 };
 use net_support::*;
@@ -27,12 +27,13 @@ struct Desk {
 
 impl Desk {
     async fn open(change: impl FnOnce(&mut AdminSettings)) -> Self {
-        let listener = admin::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let door = Door::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = door.address().unwrap();
         let mut settings = AdminSettings::default();
         change(&mut settings);
         let (started, starting) = watch::channel(None);
-        tokio::spawn(admin::serve_from_start(listener, settings, HealthSettings::default(), starting));
+        let setup = Setup { settings, ..Setup::default() };
+        tokio::spawn(admin::serve_from_start(vec![door], setup, starting));
         Self { address, proxy: None, started }
     }
 

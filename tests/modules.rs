@@ -42,7 +42,8 @@ const PRODUCT: &[&[&str]] = &[
 ];
 
 /// Of `holdfast-core`: a session is lent what it knows of others and does not know where that is kept.
-const CORE: &[&[&str]] = &[&["ids", "settings", "signaling"], &["media"], &["session"], &["drain", "registry"]];
+const CORE: &[&[&str]] =
+    &[&["ids", "settings", "signaling"], &["media"], &["session"], &["drain", "registry"]];
 
 /// Of `holdfast-lab`: clients and the server stand-in share the lower half of WebRTC.
 const LAB: &[&[&str]] = &[&["simulator"], &["load"]];

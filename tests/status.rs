@@ -18,7 +18,7 @@ use holdfast::{
     simulator::{Simulator, SimulatorSettings},
 };
 use serde_json::Value;
-use tokio::{sync::watch, task::spawn_blocking};
+use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 
 fn status(arguments: Vec<String>) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_holdfast")).arg("status").args(arguments).output().unwrap();
@@ -36,7 +36,7 @@ async fn sessions_and_streams_are_shown() {
         ..Overrides::default()
     };
     let proxy = Arc::new(Proxy::launch(Config::load(None, &flags).unwrap()).await.unwrap());
-    let listener = admin::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(admin::serve(listener, Arc::clone(&proxy)));
 

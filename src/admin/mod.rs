@@ -1,34 +1,40 @@
-//! What a running proxy knows, as JSON over HTTP on loopback, for `holdfast status` and scripts.
+//! What a running proxy knows, and what can be asked of it, as JSON over HTTP: for `holdfast status`, `holdfast
+//! drain` and scripts.
 //!
-//! Reads only. It needs no password, so it never listens on anything but loopback, and answers no page of
-//! another site; names and ids appear in it, secrets do not.
+//! Whoever comes from loopback may read without a password; to change something takes the token or the Unix
+//! socket ([`access`]). Pages of other sites are not answered; names and ids appear in answers, secrets do not.
 
+mod access;
+mod door;
 mod status;
+mod v1;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use axum::{
     Json, Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use hyper_util::service::TowerToHyperService;
-use serde_json::json;
-use tokio::{net::TcpListener, sync::watch, time::Instant};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
 
 use crate::{
     config::{AdminSettings, HealthSettings},
-    local_http::{self, Bounds},
+    local_http::{self, Bounds, Peer},
     net::{
         Proxy,
         health::{self, Question},
     },
 };
 
+pub use access::{Access, TOKEN_VARIABLE, Token, TokenError};
+pub use door::{Door, socket_path};
 pub use status::Status;
 
 /// Sessions described in one answer; the counts are always of all.
@@ -37,61 +43,90 @@ pub const SESSIONS_SHOWN_MAX: usize = 1_000;
 /// A proxy that may still be starting.
 pub type Starting = watch::Receiver<Option<Arc<Proxy>>>;
 
-/// What the handlers share.
-struct Desk {
-    settings: AdminSettings,
-    health: HealthSettings,
-    proxy: Starting,
-    begun: Instant,
+/// What the admin side goes by.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// Its bounds and names.
+    pub settings: AdminSettings,
+    /// The paths that tell how the proxy is.
+    pub health: HealthSettings,
+    /// Who may do what.
+    pub access: Access,
+    /// Where its Unix socket is, for those who come to the port and may open it.
+    pub socket: Option<PathBuf>,
+    /// The whole configuration, in the shape of its file.
+    pub config: Value,
 }
 
-/// Binds the admin port.
-///
-/// # Errors
-/// The port is taken.
-pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await
+/// What the handlers share.
+struct Desk {
+    setup: Setup,
+    proxy: Starting,
+    begun: Instant,
 }
 
 /// Answers for a proxy until the task is aborted, with the settings of default.
 pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
     // The sender may go: its last word stays.
     let (_, proxy) = watch::channel(Some(proxy));
-    serve_from_start(listener, AdminSettings::default(), HealthSettings::default(), proxy).await;
+    serve_from_start(vec![Door::of(listener)], Setup::default(), proxy).await;
 }
 
 /// Answers until the task is aborted: for itself until the proxy has started, then for that.
-pub async fn serve_from_start(
-    listener: TcpListener,
-    settings: AdminSettings,
-    health: HealthSettings,
-    proxy: Starting,
-) {
+pub async fn serve_from_start(doors: Vec<Door>, setup: Setup, proxy: Starting) {
     let bounds = Bounds {
-        connections_max: settings.connections_max,
-        idle_max: settings.request_timeout,
-        life_max: Some(settings.request_timeout),
+        connections_max: setup.settings.connections_max,
+        idle_max: setup.settings.request_timeout,
+        life_max: Some(setup.settings.request_timeout),
     };
-    let desk = Arc::new(Desk { settings, health, proxy, begun: Instant::now() });
+    let desk = Arc::new(Desk { setup, proxy, begun: Instant::now() });
     let router = Router::new()
         .route("/status", get(status))
         .route("/health", get(live))
+        .nest("/v1", v1::router())
         .fallback(others)
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), own_only))
         .with_state(desk);
-    local_http::serve("admin", listener, bounds, TowerToHyperService::new(router)).await;
+    let mut served = JoinSet::new();
+    for Door(listener) in doors {
+        let service = TowerToHyperService::new(router.clone());
+        served.spawn(local_http::serve("admin", listener, bounds, service));
+    }
+    while served.join_next().await.is_some() {}
 }
 
-async fn own_only(State(desk): State<Arc<Desk>>, request: Request, next: Next) -> Response {
-    match local_http::stranger(request.uri(), request.headers(), &desk.settings.hosts) {
-        Some(why) => (StatusCode::FORBIDDEN, Json(json!({"error": why}))).into_response(),
-        None => next.run(request).await,
+async fn own_only(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Response {
+    if let Some(why) = local_http::stranger(request.uri(), request.headers(), &desk.setup.settings.hosts) {
+        return refuse(StatusCode::FORBIDDEN, why);
     }
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        return refuse(StatusCode::FORBIDDEN, "nobody knows who asks");
+    };
+    let changes = access::may_change(request.method(), request.uri().path());
+    match desk.setup.access.judge(peer, changes, request.headers()) {
+        Ok(allowed) => {
+            request.extensions_mut().insert(allowed);
+            next.run(request).await
+        }
+        Err(denied) => {
+            let mut response = refuse(denied.status, denied.why);
+            if denied.status == StatusCode::UNAUTHORIZED {
+                let scheme = HeaderValue::from_static("Bearer realm=\"holdfast\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            }
+            response
+        }
+    }
+}
+
+/// An error, for people, in the shape that all errors have here.
+fn refuse(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({"error": why}))).into_response()
 }
 
 async fn status(State(desk): State<Arc<Desk>>) -> Response {
     let Some(proxy) = desk.running() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": "starting"}))).into_response();
+        return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
     };
     Json(Status::of(&proxy, desk.begun).await).into_response()
 }
@@ -102,11 +137,12 @@ async fn live(State(desk): State<Arc<Desk>>, method: Method, headers: HeaderMap)
 
 /// The paths of `[health]` are settings; everything else there is not.
 async fn others(State(desk): State<Arc<Desk>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    match Question::of(uri.path(), &desk.health) {
+    match Question::of(uri.path(), &desk.setup.health) {
         Some(question) => desk.say(question, &method, &headers),
         None => {
-            let error = format!("there is /status {} {}", desk.health.live_path, desk.health.ready_path);
-            (StatusCode::NOT_FOUND, Json(json!({"error": error.trim_end()}))).into_response()
+            let health = &desk.setup.health;
+            let error = format!("there is /status /v1 {} {}", health.live_path, health.ready_path);
+            refuse(StatusCode::NOT_FOUND, error.trim_end())
         }
     }
 }

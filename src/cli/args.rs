@@ -117,7 +117,7 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "IP", value_delimiter = ',', help_heading = "Media")]
     pub media_advertise: Vec<IpAddr>,
 
-    /// Where `holdfast status` asks: IP:PORT of loopback, or off. [default: 127.0.0.1:8089]
+    /// Where `holdfast status` asks, and /v1 is: IP:PORT, or off. [default: 127.0.0.1:8089]
     #[arg(long, value_name = "IP:PORT", help_heading = "Admin")]
     pub admin: Option<AdminAddress>,
 

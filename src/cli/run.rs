@@ -1,6 +1,6 @@
 //! `holdfast run`: the proxy, from its configuration to the signal that ends it.
 
-use std::sync::Arc;
+use std::{env, path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -12,8 +12,8 @@ use super::{
     signals::{self, Signals},
 };
 use crate::{
-    admin,
-    config::Config,
+    admin::{self, Access, Door, Setup, Token},
+    config::{AdminSocket, Config},
     net::{Proxy, StartError},
     telemetry,
 };
@@ -35,7 +35,7 @@ pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
 async fn serve(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let (started, starting) = watch::channel(None);
-    admin_port(&config, starting).await?;
+    admin_side(&config, starting).await?;
     let proxy = Arc::new(Proxy::launch(config).await?);
     started.send_replace(Some(Arc::clone(&proxy)));
     let signal = signals.next().await;
@@ -48,14 +48,41 @@ async fn serve(config: Config) -> Result<(), Failure> {
 }
 
 /// From before the proxy itself: what asks how it is hears that it starts.
-async fn admin_port(config: &Config, proxy: admin::Starting) -> Result<(), Failure> {
-    let Some(address) = config.admin.listen.0 else { return Ok(()) };
-    match admin::bind(address).await {
-        Ok(listener) => {
-            let (settings, health) = (config.admin.clone(), config.net.health.clone());
-            tokio::spawn(admin::serve_from_start(listener, settings, health, proxy));
-            Ok(())
-        }
+async fn admin_side(config: &Config, proxy: admin::Starting) -> Result<(), Failure> {
+    let settings = &config.admin;
+    let token = Token::find(settings.token_file.as_deref(), env::var(admin::TOKEN_VARIABLE).ok())
+        .map_err(|error| Failure::Unreadable(error.to_string()))?;
+    if let Some(address) = settings.listen.0.filter(|address| !address.ip().is_loopback())
+        && token.is_none()
+    {
+        return Err(Failure::Usage(format!(
+            "admin.listen = {address} can be reached from elsewhere, and there is no token\nSet admin.token_file \
+             or {}, or listen on 127.0.0.1.",
+            admin::TOKEN_VARIABLE
+        )));
+    }
+    let mut doors: Vec<Door> = admin_port(config).await?.into_iter().collect();
+    let port = doors.first().and_then(Door::address).map(|address| address.port());
+    let socket = admin_socket(config, port)?;
+    let path = socket.map(|(door, path)| {
+        doors.push(door);
+        path
+    });
+    let setup = Setup {
+        settings: settings.clone(),
+        health: config.net.health.clone(),
+        access: Access::new(token),
+        socket: path,
+        config: config.to_json(),
+    };
+    tokio::spawn(admin::serve_from_start(doors, setup, proxy));
+    Ok(())
+}
+
+async fn admin_port(config: &Config) -> Result<Option<Door>, Failure> {
+    let Some(address) = config.admin.listen.0 else { return Ok(None) };
+    match Door::tcp(address).await {
+        Ok(door) => Ok(Some(door)),
         Err(error) if config.admin.required => Err(Failure::Unavailable(format!(
             "cannot listen on {address} for `holdfast status`: {error}\nIs another proxy running here? \
              Choose another port with --admin, or none with --admin off; with admin.required = false this is \
@@ -63,7 +90,26 @@ async fn admin_port(config: &Config, proxy: admin::Starting) -> Result<(), Failu
         ))),
         Err(error) => {
             warn!(%address, %error, "no admin port; `holdfast status` will not work");
-            Ok(())
+            Ok(None)
+        }
+    }
+}
+
+/// A file that the operator named has to work; the one of our own choice is a convenience.
+fn admin_socket(config: &Config, port: Option<u16>) -> Result<Option<(Door, PathBuf)>, Failure> {
+    let settings = &config.admin;
+    let opened = admin::socket_path(settings, port)
+        .and_then(|path| path.map(|path| Door::unix(&path, settings).map(|door| (door, path))).transpose());
+    match (opened, &settings.socket) {
+        (Ok(opened), _) => Ok(opened),
+        (Err(error), AdminSocket::Path(path)) if settings.required => Err(Failure::Unavailable(format!(
+            "cannot listen on {} for `holdfast drain`: {error}\nChoose another file with admin.socket, or \
+             \"off\"; with admin.required = false this is a warning.",
+            path.display()
+        ))),
+        (Err(error), _) => {
+            warn!(%error, "no admin socket; changes take a token (admin.token_file)");
+            Ok(None)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     str::FromStr,
     time::Duration,
 };
@@ -14,7 +15,7 @@ use super::{
     number::{Between, Ms},
 };
 
-/// An address of loopback, or nothing.
+/// An address, or nothing. One that is not of loopback takes a token for everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AdminAddress(pub Option<SocketAddr>);
@@ -26,11 +27,62 @@ impl FromStr for AdminAddress {
         if text == "off" {
             return Ok(Self(None));
         }
-        let expected =
-            || format!("`{text}`: expected IP:PORT of loopback, such as 127.0.0.1:8089, or \"off\"");
-        let address = loopback_address(text).map_err(|_| expected())?;
-        // It needs no password, so nobody else may reach it.
-        if address.ip().is_loopback() { Ok(Self(Some(address))) } else { Err(expected()) }
+        let expected = || format!("`{text}`: expected IP:PORT, such as 127.0.0.1:8089, or \"off\"");
+        Ok(Self(Some(loopback_address(text).map_err(|_| expected())?)))
+    }
+}
+
+/// Where the Unix socket of the admin side is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum AdminSocket {
+    /// A name of its own in the directory for such files, which is told on the admin port: of the user
+    /// (`$XDG_RUNTIME_DIR/holdfast`), or `/run/holdfast`.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// This file.
+    Path(PathBuf),
+}
+
+impl From<String> for AdminSocket {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "auto" => Self::Auto,
+            "off" | "" => Self::Off,
+            _ => Self::Path(text.into()),
+        }
+    }
+}
+
+impl From<AdminSocket> for String {
+    fn from(socket: AdminSocket) -> Self {
+        match socket {
+            AdminSocket::Auto => "auto".to_owned(),
+            AdminSocket::Off => "off".to_owned(),
+            AdminSocket::Path(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Permissions of a file, in octal digits such as `0660`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileMode(pub u32);
+
+impl TryFrom<String> for FileMode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.map(Self).ok_or_else(|| format!("`{text}`: expected octal digits, such as \"0660\""))
+    }
+}
+
+impl From<FileMode> for String {
+    fn from(mode: FileMode) -> Self {
+        format!("{:04o}", mode.0)
     }
 }
 
@@ -61,8 +113,16 @@ impl fmt::Display for AdminAddress {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Where `holdfast status` asks: an address of loopback, or `off`. Default `127.0.0.1:8089`.
+    /// Where `holdfast status` asks, or `off`. Default `127.0.0.1:8089`. Whoever comes from loopback may
+    /// read; from elsewhere, and to change something, it takes the token.
     pub listen: AdminAddress,
+    /// Where the same is served to whoever may open a file; they may change things without a token.
+    /// Default `auto`.
+    pub socket: AdminSocket,
+    /// Permissions of that file. Default `0600`.
+    pub socket_mode: FileMode,
+    /// File with the token; the environment variable `HOLDFAST_ADMIN_TOKEN` goes before it. Default none.
+    pub token_file: Option<PathBuf>,
     /// Whether the proxy does not start without that port; false: it warns and goes without. Default true.
     pub required: bool,
     /// Names, besides `localhost` and addresses of loopback, that may stand in `Host`. Default none.
@@ -79,6 +139,9 @@ impl Default for AdminSettings {
     fn default() -> Self {
         Self {
             listen: AdminAddress(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8089)))),
+            socket: AdminSocket::Auto,
+            socket_mode: FileMode(0o600),
+            token_file: None,
             required: true,
             hosts: Vec::new(),
             connections_max: 64,
@@ -92,15 +155,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_is_taken() {
-        assert!("0.0.0.0:8089".parse::<AdminAddress>().is_err());
+    fn short_forms_are_of_loopback() {
         assert!("8089".parse::<AdminAddress>().is_err());
         assert_eq!("off".parse(), Ok(AdminAddress(None)));
         for short in [":8089", "localhost:8089"] {
             let address = short.parse::<AdminAddress>().map(|address| address.to_string());
             assert_eq!(address, Ok("127.0.0.1:8089".to_owned()), "{short}");
         }
+        assert_eq!(
+            "0.0.0.0:1".parse::<AdminAddress>().map(|address| address.to_string()),
+            Ok("0.0.0.0:1".to_owned())
+        );
         let address = "[::1]:1".parse::<AdminAddress>();
         assert_eq!(address.map(|address| address.to_string()), Ok("[::1]:1".to_owned()));
+    }
+
+    #[test]
+    fn modes_are_octal_and_of_a_file() {
+        let mode = |text: &str| FileMode::try_from(text.to_owned());
+        assert_eq!(mode("0660").map(|mode| mode.0), Ok(0o660));
+        assert_eq!(mode("600").map(String::from), Ok("0600".to_owned()));
+        for wrong in ["", "8", "7777", "rw", "-1"] {
+            assert!(mode(wrong).is_err(), "{wrong}");
+        }
     }
 }

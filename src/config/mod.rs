@@ -30,7 +30,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 pub use address::{AddressRange, ListenAddress, UpstreamUrl, loopback_address, media_address};
-pub use admin::{AdminAddress, AdminSettings};
+pub use admin::{AdminAddress, AdminSettings, AdminSocket, FileMode};
 pub use error::ConfigError;
 pub use header::HeaderField;
 pub use health::HealthSettings;

@@ -18,10 +18,11 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
     task::AbortHandle,
     time::{sleep, timeout},
 };
+
+use super::listener::{Listener, Peer, Stream};
 
 /// How long accepting pauses when it fails (out of descriptors).
 const PAUSE: Duration = Duration::from_millis(100);
@@ -43,8 +44,9 @@ struct Open {
     is_busy: Arc<AtomicBool>,
 }
 
-/// Answers until the task is aborted; `name` is for the log.
-pub(crate) async fn serve<S, B>(name: &'static str, listener: TcpListener, bounds: Bounds, service: S)
+/// Answers until the task is aborted; `name` is for the log. Each request carries who asks ([`Peer`]) as an
+/// extension.
+pub(crate) async fn serve<S, B>(name: &'static str, listener: Listener, bounds: Bounds, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -55,8 +57,8 @@ where
     let mut open: Vec<Open> = Vec::new();
     let mut is_short = false;
     loop {
-        let socket = match listener.accept().await {
-            Ok((socket, _)) => socket,
+        let (socket, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if !std::mem::replace(&mut is_short, true) {
                     tracing::warn!(port = name, %error, "accepting pauses");
@@ -76,20 +78,25 @@ where
             open.remove(idle).task.abort();
         }
         let is_busy = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(connection(socket, bounds, Arc::clone(&is_busy), service.clone()));
+        let task = tokio::spawn(connection((socket, peer), bounds, Arc::clone(&is_busy), service.clone()));
         open.push(Open { task: task.abort_handle(), is_busy });
     }
 }
 
-async fn connection<S, B>(socket: TcpStream, bounds: Bounds, is_busy: Arc<AtomicBool>, service: S)
-where
+async fn connection<S, B>(
+    (socket, peer): (Stream, Peer),
+    bounds: Bounds,
+    is_busy: Arc<AtomicBool>,
+    service: S,
+) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let watched = service_fn(move |request| {
+    let watched = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         is_busy.store(true, Ordering::Release);
         let (answer, is_busy) = (service.call(request), Arc::clone(&is_busy));
         async move {

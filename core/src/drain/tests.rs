@@ -73,8 +73,10 @@ impl Farm {
         for n in 1..=(1 + dice.below(60)) {
             let session = SessionId(n);
             let names = |chance: u64, dice: &mut Dice| -> Vec<Box<str>> {
-                (0..2)
-                    .filter_map(|_| dice.percent(chance).then(|| format!("s{}", dice.below(20)).into()))
+                (0..dice.below(3))
+                    .map(|_| dice.below(100 * 20))
+                    .filter(|n| n % 100 < chance)
+                    .map(|n| format!("s{}", n / 100).into())
                     .collect()
             };
             let publishes = names(15, &mut dice);
