@@ -12,7 +12,7 @@ use divan::{Bencher, counter::ItemsCount};
 use holdfast::{
     config::SessionSettings,
     registry::{Member, Registry},
-    session::{Epoch, Input, LossCause, Mail, Output, Session, SessionId, Timestamp},
+    session::{Epoch, Input, LossCause, Mail, NodeId, Output, Session, SessionId, Timestamp},
 };
 
 const ID: &str = "0a0b0c0d-9a1c-11ef-8000-0242ac120002";
@@ -163,7 +163,7 @@ fn outage(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(plays).bench_local_values(|mut bed| {
         let before = bed.stated;
         bed.handle(Input::UpstreamLost(bed.epoch, LossCause::EndOfFile));
-        bed.handle(Input::UpstreamOpened(bed.epoch));
+        bed.handle(Input::UpstreamOpened(bed.epoch, NodeId(0)));
         bed.server(&established);
         bed.handle(Input::Mail(Mail::MediaSocketFlows(bed.epoch)));
         assert_eq!(bed.stated, before + 2, "connection and play are stated again");

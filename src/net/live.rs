@@ -18,7 +18,7 @@ use crate::{
     address::Counted,
     ids::NodeId,
     limits::FilesHeld,
-    session::{Mail, SessionId, SessionSnapshot},
+    session::{Belongings, Mail, MoveOutcome, SessionId, SessionSnapshot},
     upstream::{Seat, Waits},
 };
 
@@ -39,14 +39,54 @@ pub(crate) enum Note {
     PathUp,
     /// Say what you are.
     Describe(mpsc::Sender<SessionSnapshot>),
+    /// Say what you have, and whether you can move.
+    Survey(mpsc::Sender<Belongings>),
+    /// Go to another node while the old connection stands, if you can unseen.
+    Move(MoveOrder),
+    /// Those who needed the connection that you left have moved.
+    LetGo,
+    /// Leave your node now, seen or not.
+    ForceMove {
+        /// Where to, if it can be reached.
+        to: NodeId,
+    },
     /// The process ends.
     Shutdown,
+}
+
+/// A session is to go to another node.
+#[derive(Debug)]
+pub(crate) struct MoveOrder {
+    /// Where to.
+    pub(crate) to: NodeId,
+    /// Who hears the outcome, once; it is dropped unsaid by a session that is gone.
+    pub(crate) report: mpsc::Sender<MoveReport>,
+}
+
+/// What became of a move.
+#[derive(Debug)]
+pub(crate) struct MoveReport {
+    /// Whose.
+    pub(crate) session: SessionId,
+    /// What.
+    pub(crate) outcome: MoveOutcome,
 }
 
 #[derive(Debug, Default)]
 struct Notes {
     waiting: Vec<Note>,
     waker: Option<Waker>,
+}
+
+/// Where a connection of a session goes.
+#[derive(Debug)]
+pub(crate) struct At {
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Which of its addresses.
+    pub(crate) address: Option<SocketAddr>,
+    /// The session's place there.
+    pub(crate) seat: Option<Seat>,
 }
 
 /// How to reach a session. Small: every session has one.
@@ -116,6 +156,14 @@ impl Mailbox {
         self.node.store(node.0, Ordering::Relaxed);
         *self.address.lock() = Some(address);
         *self.seat.lock() = seat;
+    }
+
+    /// As [`Mailbox::set_place`], for a session that has two: where it was connected before.
+    pub(crate) fn swap_place(&self, at: At) -> At {
+        let node = self.node.swap(at.node.0, Ordering::Relaxed);
+        let address = std::mem::replace(&mut *self.address.lock(), at.address);
+        let seat = std::mem::replace(&mut *self.seat.lock(), at.seat);
+        At { node: NodeId(node), address, seat }
     }
 }
 

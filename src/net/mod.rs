@@ -11,6 +11,7 @@ mod listener;
 pub(crate) mod live;
 mod media_socket;
 mod memory;
+mod moves;
 mod proxy;
 mod request;
 mod shared;

@@ -315,6 +315,11 @@ impl Proxy {
         sessions
     }
 
+    /// Its sessions.
+    pub(super) fn live(&self) -> &Live {
+        &self.shared.live
+    }
+
     /// The media workers, if WebRTC streams are anchored.
     #[must_use]
     pub fn media(&self) -> Option<&MediaHandle> {

@@ -100,9 +100,15 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The core of a new session.
-    pub(crate) fn new_session(&self, id: SessionId, identity: Identity, now: Timestamp) -> Member {
+    pub(crate) fn new_session(
+        &self,
+        id: SessionId,
+        identity: Identity,
+        node: NodeId,
+        now: Timestamp,
+    ) -> Member {
         let settings = Arc::clone(&self.session_settings);
-        let session = Session::new(id, settings, rand::random(), now).with_identity(identity);
+        let session = Session::new(id, settings, rand::random(), now).with_identity(identity).with_node(node);
         let session = if self.media.is_some() { session.with_media() } else { session };
         Member::new(session, Arc::clone(&self.registry))
     }

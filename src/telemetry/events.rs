@@ -20,6 +20,7 @@
 //! | `attempt_failed` | debug | a dial of a restore failed | `upstream`, `attempt`, `cause` |
 //! | `replay_refused` | warn | the server answered the dial but not the session | `upstream`, `attempt`, `cause`, `retry` |
 //! | `restored` | debug | the session stands again | `upstream`, `attempts`, `outage_ms` |
+//! | `moved` | debug | a session moved to another node, or its move came to nothing (`cause`) | `upstream`, `to_node`, `took_ms` |
 //! | `stream_outcome` | debug, warn if `reported` | how one stream left an outage | `stream`, `id`, `kind`, `outcome`, `after_ms` |
 //! | `stream_retry` | debug | a refused stream is tried again | `stream`, `attempt`, `cause` |
 //! | `retried_without_h264` | info | a refused publish is tried without H264 | `stream` |

@@ -1,6 +1,6 @@
 //! The registry as a session sees it.
 
-use crate::session::{Directory, EndOfName, Identity, NameSnapshot, SessionId, Timestamp};
+use crate::session::{Directory, EndOfName, Holder, Identity, NameSnapshot, SessionId, Timestamp};
 
 use super::Registry;
 
@@ -9,8 +9,8 @@ impl Directory for &Registry {
         self.names.get(name)
     }
 
-    fn hold_name(&mut self, name: &str, session: SessionId, restoring: bool, now: Timestamp) {
-        self.names.hold(name, session, restoring, now);
+    fn hold_name(&mut self, name: &str, holder: Holder, now: Timestamp) {
+        self.names.hold(name, holder, now);
     }
 
     fn release_name(&mut self, name: &str, session: SessionId, end: EndOfName, now: Timestamp) {

@@ -55,14 +55,13 @@ impl Names {
             .unwrap_or_default()
     }
 
-    /// States that `session` publishes `name`, and whether it is still being restored. A holder
-    /// that is another session is replaced.
-    pub fn hold(&self, name: &str, session: SessionId, restoring: bool, now: Timestamp) {
+    /// States who publishes `name`. A holder that is another session is replaced.
+    pub fn hold(&self, name: &str, holder: Holder, now: Timestamp) {
         // A publish without a name shares none with anybody.
         if name.is_empty() || name.len() > self.limits.name_bytes_max {
             return;
         }
-        let holder = Some(Holder { session, restoring });
+        let holder = Some(holder);
         if let Some(mut entry) = self.entries.get_mut(name) {
             entry.holder = holder;
             entry.ended = None;
@@ -201,8 +200,10 @@ const fn bytes_of(name: &str) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::session::NodeId;
 
     const SESSION: SessionId = SessionId(1);
+    const HOLDER: Holder = Holder { session: SESSION, restoring: false, node: NodeId(0) };
 
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_ms(ms)
@@ -217,11 +218,11 @@ mod tests {
         let names = names(RegistryLimits::default());
         for n in 0..100 {
             let name = format!("name {n}");
-            names.hold(&name, SESSION, false, at(n));
+            names.hold(&name, HOLDER, at(n));
             names.release(&name, SESSION, EndOfName::Lost, at(n));
         }
         assert_eq!(names.len(), 100);
-        names.hold("last", SESSION, false, at(200_000));
+        names.hold("last", HOLDER, at(200_000));
         assert_eq!(names.len(), 1);
         assert_eq!(names.bytes(), bytes_of("last"));
     }
@@ -232,11 +233,11 @@ mod tests {
         let names = names(limits);
         for n in 0..20 {
             let name = format!("name {}", n % 10 + 10 * (n / 10));
-            names.hold(&name, SESSION, false, at(5_000));
+            names.hold(&name, HOLDER, at(5_000));
             names.release(&name, SESSION, EndOfName::Lost, at(5_000));
             assert!(names.bytes() <= limits.kept_bytes_max);
         }
-        names.hold("living", SESSION, false, at(7_000));
+        names.hold("living", HOLDER, at(7_000));
         assert!(names.get("living").holder.is_some(), "it is not kept out by those that are over");
         assert!(names.bytes() <= limits.kept_bytes_max);
     }
@@ -244,10 +245,10 @@ mod tests {
     #[test]
     fn names_too_long_and_no_names_are_not_remembered() {
         let names = names(RegistryLimits::default());
-        names.hold(&"n".repeat(1025), SESSION, false, at(0));
-        names.hold("", SESSION, false, at(0));
+        names.hold(&"n".repeat(1025), HOLDER, at(0));
+        names.hold("", HOLDER, at(0));
         assert!(names.is_empty());
-        names.hold(&"n".repeat(1024), SESSION, false, at(0));
+        names.hold(&"n".repeat(1024), HOLDER, at(0));
         assert_eq!(names.len(), 1);
     }
 }

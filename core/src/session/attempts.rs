@@ -3,7 +3,7 @@
 
 use crate::settings::RestoreSettings;
 
-use super::Timestamp;
+use super::{Timestamp, link::Link};
 
 /// The tries that count for the present outage, or for the next one.
 #[derive(Debug, Default)]
@@ -52,6 +52,11 @@ impl Attempts {
     /// A try begins.
     pub(super) const fn dial(&mut self) {
         self.tries = self.tries.saturating_add(1);
+    }
+
+    /// Dials that count for the present outage; none outside of one.
+    pub(super) const fn tries_of(&self, link: Link) -> u32 {
+        if link.outage().is_some() { self.tries } else { 0 }
     }
 
     pub(super) const fn are_used_up(&self, settings: &RestoreSettings) -> bool {

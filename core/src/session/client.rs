@@ -36,9 +36,12 @@ impl Session {
     /// What comes again and again changes nothing that is kept.
     fn client_says(&mut self, message: ClientMessage<'_>, text: &[u8], directory: &mut dyn Directory) {
         use ClientMessage as Said;
+        if !matches!(message, Said::Ping | Said::Pong) && self.waits_for_move(text, directory) {
+            return;
+        }
         match message {
             Said::Pong => return,
-            Said::Ping | Said::OneShot => return self.forward_or_drop(),
+            Said::Ping | Said::OneShot => return self.lend(directory).ctx.forward_or_drop(),
             Said::MetricsBatch(batch) => {
                 let Lent { streams, mut ctx, .. } = self.lend(directory);
                 let _ = streams.table.forward_for_stream(&mut ctx, batch.media_session_id());
@@ -75,12 +78,21 @@ impl Session {
                 self.with_streams(directory, |streams, ctx| streams.table.metrics_description(ctx, metrics));
             }
             Said::SendData(data) => self.send_data(data, directory),
-            Said::Call(call) => self.with_calls(directory, |calls, ctx| calls.call(ctx, call)),
-            Said::CallVerb(verb) => self.with_calls(directory, |calls, ctx| calls.call_verb(ctx, verb)),
-            Said::Hangup(hangup) => self.with_calls(directory, |calls, ctx| calls.hangup(ctx, hangup)),
+            Said::Call(call) => {
+                let Lent { calls, mut ctx, .. } = self.lend(directory);
+                calls.call(&mut ctx, call);
+            }
+            Said::CallVerb(verb) => {
+                let Lent { calls, mut ctx, .. } = self.lend(directory);
+                calls.call_verb(&mut ctx, verb);
+            }
+            Said::Hangup(hangup) => {
+                let Lent { calls, mut ctx, .. } = self.lend(directory);
+                calls.hangup(&mut ctx, hangup);
+            }
             Said::SessionDebug(debug) => {
                 self.debug = debug.starts();
-                self.forward_or_drop();
+                self.lend(directory).ctx.forward_or_drop();
             }
         }
         self.kept.touch();
@@ -99,18 +111,25 @@ impl Session {
     }
 
     pub(super) fn client_binary(&mut self, directory: &mut dyn Directory) {
+        if self.moving.holds_client() {
+            self.return_from_move("the client speaks something of its own", directory);
+            self.move_goes_on(directory);
+        }
         match self.link {
             Link::First => self.pass_through("the first message is binary"),
             // It speaks something of its own, and the upstream that might know it is gone.
             Link::Down(_) if self.client.connection.is_none() => {
                 self.end(Some(Close::Code(1001)), Close::NoCode, directory);
             }
-            _ => self.forward_or_drop(),
+            _ => self.lend(directory).ctx.forward_or_drop(),
         }
     }
 
     /// For what we do not know: it waits for the next upstream, within the bounds of the hold.
     fn forward_or_hold(&mut self, text: &[u8], directory: &mut dyn Directory) {
+        if self.waits_for_move(text, directory) {
+            return;
+        }
         if self.link.is_up() {
             self.out.forward_upstream();
             return;
@@ -150,13 +169,6 @@ impl Session {
             let before = self.out.len();
             self.client_text(&message, directory);
             self.out.forward_since(before, &message);
-        }
-    }
-
-    /// For what loses nothing when lost: one-shot notes that nobody waits for (protocol S4.2).
-    pub(super) fn forward_or_drop(&mut self) {
-        if self.link.is_up() {
-            self.out.forward_upstream();
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     Event, Output, SessionId, Timestamp,
-    directory::Directory,
+    directory::{Directory, Holder},
     held_back::{HeldBack, Subject},
     kept::Kept,
     left_behind::{LeftBehind, Retired},
@@ -64,6 +64,11 @@ impl Context<'_> {
     /// A moment after which a wait that may be switched off ends.
     pub(super) fn patience(&self, wait: Duration) -> Timestamp {
         after(self.now, wait).unwrap_or(self.now)
+    }
+
+    /// This session as the holder of a name.
+    pub(super) const fn as_holder(&self, restoring: bool) -> Holder {
+        Holder { session: self.id, restoring, node: self.upstream.node }
     }
 
     pub(super) fn restarts(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{media::Fact, settings::SessionSettings};
 
 use super::{
-    Close, Identity, Input, Mail, Output, SessionId, StreamKey, Timestamp,
+    Close, Identity, Input, Mail, NodeId, Output, SessionId, StreamKey, Timestamp,
     attempts::Attempts,
     calls::Calls,
     context::Context,
@@ -15,6 +15,7 @@ use super::{
     kept::Kept,
     left_behind::{LeftBehind, Retired},
     link::Link,
+    moving::{Moving, Order},
     outbox::Outbox,
     packed::Packed,
     random::Random,
@@ -51,6 +52,8 @@ pub struct Session {
     pub(super) left_behind: LeftBehind,
     pub(super) retired: Retired,
     pub(super) restart: Restart,
+    /// The move to another node, while it is at one.
+    pub(super) moving: Moving,
     /// What it keeps, in bytes.
     pub(super) kept: Kept,
     /// What is due when, as of the last input.
@@ -64,6 +67,20 @@ pub(super) struct Lent<'a> {
     pub(super) rooms: &'a mut Rooms,
     pub(super) calls: &'a mut Calls,
     pub(super) ctx: Context<'a>,
+}
+
+impl Lent<'_> {
+    /// The epoch lived on: what was held back is the server's word after all.
+    fn release_held_back(&mut self) {
+        let Self { streams, rooms, calls, ctx } = self;
+        while let Some(HeldEvent { subject, message, .. }) = ctx.held_back.take_due(ctx.now) {
+            match subject {
+                Subject::Stream(id) => streams.release(ctx, &id, message.into_vec()),
+                Subject::Call(id) => calls.release(ctx, &id, message.into_vec()),
+                Subject::Room(_) => rooms.release(ctx, &message, &|name| streams.plays(name)),
+            }
+        }
+    }
 }
 
 impl Session {
@@ -89,6 +106,7 @@ impl Session {
             left_behind: LeftBehind::default(),
             retired: Retired::default(),
             restart: Restart::default(),
+            moving: Moving::default(),
             kept: Kept::default(),
             timers: Timers::default(),
             out: Outbox::default(),
@@ -111,6 +129,13 @@ impl Session {
         self
     }
 
+    /// States at which node the connection stands that the client came with.
+    #[must_use]
+    pub const fn with_node(mut self, node: NodeId) -> Self {
+        self.upstream.node = node;
+        self
+    }
+
     /// Takes an input at the time `now`, which must not run backwards. `directory` is what is known of
     /// other sessions, the same for all of them.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp, directory: &mut dyn Directory) {
@@ -119,11 +144,13 @@ impl Session {
             return;
         }
         self.dispatch(input, directory);
+        self.move_goes_on(directory);
         if self.kept.is_touched() {
             self.set_timers();
         }
         if self.is_due(self.timers.first()) {
             self.run_timers(directory);
+            self.move_goes_on(directory);
             self.set_timers();
         }
         if self.kept.is_touched() {
@@ -151,7 +178,15 @@ impl Session {
             Input::ClientActivity => self.client_heard(directory),
             // A clean close upstream, whatever became of the client: no ghost may hold its names.
             Input::ClientClosed(code) => self.end(None, Close::frame(code), directory),
-            Input::UpstreamOpened(epoch) if epoch == self.upstream.epoch => self.upstream_opened(directory),
+            Input::UpstreamOpened(epoch, node) if epoch == self.upstream.epoch => {
+                self.upstream_opened(node, directory);
+            }
+            Input::UpstreamOpened(epoch, node) if self.moving.dialing() == Some(epoch) => {
+                self.beside_opened(node);
+            }
+            Input::DialFailed(epoch, error) if self.moving.dialing() == Some(epoch) => {
+                self.return_from_move(&format!("the dial failed: {error:?}"), directory);
+            }
             Input::DialFailed(epoch, error) if epoch == self.upstream.epoch => {
                 self.dial_failed(error, directory)
             }
@@ -167,13 +202,28 @@ impl Session {
             Input::UpstreamLost(epoch, cause) if epoch == self.upstream.epoch => {
                 self.upstream_lost(cause, directory)
             }
-            Input::NodeUp => self.node_up(),
-            Input::PathUp => self.path_up(),
+            Input::UpstreamText(epoch, text) if self.moving.left() == Some(epoch) => {
+                self.left_says(text, directory);
+            }
+            Input::UpstreamBinary(epoch, _) if self.moving.left() == Some(epoch) => {
+                self.out.forward_to_client();
+            }
+            Input::UpstreamActivity(epoch) if self.moving.left() == Some(epoch) => {
+                self.moving.left_heard(self.now);
+            }
+            Input::UpstreamLost(epoch, cause) if self.moving.left() == Some(epoch) => {
+                self.left_lost(cause, directory);
+            }
+            Input::Move { to } => self.begin_move(Order { to, reports: true }),
+            Input::LetGo => self.let_go(),
+            Input::ForceMove => self.force_move(directory),
+            Input::NodeUp => self.hear_news(|attempts, settings, now| attempts.believe_node(now, settings)),
+            Input::PathUp => self.hear_news(|attempts, _, _| attempts.believe_path()),
             Input::Media(key, fact) => self.media_fact(key, fact, directory),
             Input::Mail(mail) => self.mail(mail, directory),
             Input::Shutdown => self.end(Some(Close::Code(1012)), Close::Code(1001), directory),
             // Whatever arrives from an older epoch is dropped.
-            Input::UpstreamOpened(_)
+            Input::UpstreamOpened(..)
             | Input::DialFailed(..)
             | Input::UpstreamText(..)
             | Input::UpstreamBinary(..)
@@ -232,9 +282,10 @@ impl Session {
     /// Whatever a timer acts on has its time in the table: none runs before it. Traffic that changes nothing
     /// moves what is about being alive, and does so where that is heard.
     fn set_timers(&mut self) {
-        self.timers.set(Timer::Silence, self.silence_deadline());
+        let keepalive = &self.settings.keepalive;
+        self.timers.set(Timer::Silence, self.upstream.silence_deadline(self.link, keepalive));
         self.timers.set(Timer::Ping, self.ping_deadline());
-        self.timers.set(Timer::Patience, self.patience_deadline());
+        self.timers.set(Timer::Patience, self.client.life.patience_deadline(keepalive));
         self.timers.set(Timer::Proof, self.client.life.proof_deadline());
         self.timers.set(Timer::Stage, self.link.deadline());
         self.timers.set(Timer::HeldBack, self.held_back.deadline());
@@ -242,35 +293,26 @@ impl Session {
         let rooms = self.rooms.deadline(self.link.outage(), self.settings.hold.time_max);
         self.timers.set(Timer::Rooms, rooms);
         self.timers.set(Timer::Restart, self.restart.deadline());
+        self.timers.set(Timer::Move, self.moving.deadline());
     }
 
     fn run_timers(&mut self, directory: &mut dyn Directory) {
         self.kept.touch();
+        // Before that of its stage: what comes to nothing leaves nothing to be done for it.
+        self.run_move_timer(directory);
         self.run_stage_timer(directory);
         self.run_silence_timer(directory);
         self.run_client_timers(directory);
         if self.is_ended() {
             return;
         }
-        self.release_held_back(directory);
+        self.lend(directory).release_held_back();
         let Lent { streams, mut ctx, .. } = self.lend(directory);
         streams.run_timers(&mut ctx);
         self.run_room_timers(directory);
         let Lent { streams, mut ctx, .. } = self.lend(directory);
         streams.run_restart_timer(&mut ctx);
         self.run_held_timers(directory);
-    }
-
-    /// The epoch lived on: what was held back is the server's word after all.
-    fn release_held_back(&mut self, directory: &mut dyn Directory) {
-        while let Some(HeldEvent { subject, message, .. }) = self.held_back.take_due(self.now) {
-            let Lent { streams, rooms, calls, mut ctx } = self.lend(directory);
-            match subject {
-                Subject::Stream(id) => streams.release(&mut ctx, &id, message.into_vec()),
-                Subject::Call(id) => calls.release(&mut ctx, &id, message.into_vec()),
-                Subject::Room(_) => rooms.release(&mut ctx, &message, &|name| streams.plays(name)),
-            }
-        }
     }
 
     fn run_room_timers(&mut self, directory: &mut dyn Directory) {
@@ -324,30 +366,15 @@ impl Session {
         act(streams, &mut ctx);
     }
 
-    /// For the calls alone.
-    pub(super) fn with_calls(
-        &mut self,
-        directory: &mut dyn Directory,
-        act: impl FnOnce(&mut Calls, &mut Context<'_>),
-    ) {
-        let Lent { calls, mut ctx, .. } = self.lend(directory);
-        act(calls, &mut ctx);
-    }
-
     /// Ends both sockets. Names and tokens of the session are given up as lost, not chosen: the
     /// publisher may be back in a moment (rule R9).
     pub(super) fn end(&mut self, client: Option<Close>, upstream: Close, directory: &mut dyn Directory) {
         // First of all: nothing that is released now may start anything.
         self.link = Link::Ended;
         self.kept.touch();
-        self.release_everything(directory);
-        self.out.push(Output::CloseUpstream(self.upstream.epoch, upstream));
-        if let Some(close) = client {
-            self.out.push(Output::CloseClient(close));
+        if let Some(epoch) = self.moving.end_with_session(&mut self.out) {
+            self.out.push(Output::CloseUpstream(epoch, upstream));
         }
-    }
-
-    fn release_everything(&mut self, directory: &mut dyn Directory) {
         if let Some(token) = self.client.token.take() {
             self.out.push(Output::ForgetMediaSockets { token });
         }
@@ -365,6 +392,10 @@ impl Session {
         (self.requests, self.held_back) = (Requests::default(), HeldBack::default());
         (self.left_behind, self.retired) = (LeftBehind::default(), Retired::default());
         self.out.numeric_ids = NumericIds::default();
+        self.out.push(Output::CloseUpstream(self.upstream.epoch, upstream));
+        if let Some(close) = client {
+            self.out.push(Output::CloseClient(close));
+        }
     }
 
     /// What is kept for this session now, in bytes.
@@ -379,6 +410,7 @@ impl Session {
             + self.left_behind.bytes()
             + self.retired.bytes()
             + self.restart.bytes()
+            + self.moving.bytes()
             + self.out.numeric_ids.bytes();
         parts + keepers + connection + 2 * tokens.iter().sum::<usize>() + client.life.bytes()
     }

@@ -1,15 +1,18 @@
 //! What the sessions of a process know of each other, as a session sees it: a view that is lent with each
 //! input. Whoever implements it decides nothing; the session asks and acts.
 
-use super::{Identity, SessionId, Timestamp};
+use super::{Identity, NodeId, SessionId, Timestamp};
 
 /// The session that publishes a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// The publishing session.
     pub session: SessionId,
-    /// True from the loss of its upstream until the stream is proven or given up.
+    /// True from the loss of its upstream, or from the moment that it moves, until the stream is proven or
+    /// given up.
     pub restoring: bool,
+    /// Where it publishes, or did last.
+    pub node: NodeId,
 }
 
 /// How a name lost its publisher.
@@ -35,9 +38,8 @@ pub trait Directory {
     /// What is known of a stream name.
     fn name(&self, name: &str) -> NameSnapshot;
 
-    /// `session` publishes the name; `restoring` while that has still to be proven. Another holder is
-    /// replaced.
-    fn hold_name(&mut self, name: &str, session: SessionId, restoring: bool, now: Timestamp);
+    /// The name is published by this holder. Another one is replaced.
+    fn hold_name(&mut self, name: &str, holder: Holder, now: Timestamp);
 
     /// `session` publishes the name no more, if it did.
     fn release_name(&mut self, name: &str, session: SessionId, end: EndOfName, now: Timestamp);

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::media::StreamStats;
 
-use super::{DialError, LossCause};
+use super::{DialError, LossCause, MoveOutcome, NodeId};
 
 /// How a stream left an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,17 @@ pub enum Event {
         outage: Duration,
         /// Dials it took.
         tries: u32,
+    },
+    /// A move to another node ended.
+    Moved {
+        /// Where the session was.
+        from: NodeId,
+        /// Where it was to go.
+        to: NodeId,
+        /// How it ended.
+        outcome: MoveOutcome,
+        /// How long it took.
+        took: Duration,
     },
     /// A stream left the outage.
     StreamOutcome {

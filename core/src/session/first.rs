@@ -72,7 +72,7 @@ impl Session {
             self.pass_through(reason);
             return;
         }
-        self.take_connection(connection, mode);
+        self.client.takes(connection, mode, &self.settings);
         self.link = Link::Up;
         self.out.forward_upstream();
     }
@@ -91,7 +91,7 @@ impl Session {
             ctx.not_kept(Full::Session);
             return ctx.forward_or_drop();
         }
-        self.take_connection(connection, mode);
+        self.client.takes(connection, mode, &self.settings);
         // It waits for the answer to this one.
         self.client.established = false;
         self.client.refused = false;
@@ -106,14 +106,6 @@ impl Session {
                 self.out.forward_upstream();
             }
         }
-    }
-
-    fn take_connection(&mut self, connection: view::Connection<'_>, mode: RestoreMode) {
-        self.client.keep_alive = connection.keep_alive();
-        self.client.mode = mode;
-        self.client.check_bitrate = self.settings.check_bitrate(connection.app_key().as_deref());
-        self.client.identity = self.client.handshake.with_connection(connection);
-        self.client.connection = Some(Packed::new(connection.text()));
     }
 
     pub(super) fn pass_through(&mut self, reason: &'static str) {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    ids::{Epoch, SessionId},
+    ids::{Epoch, NodeId, SessionId},
     media::{Fact, MediaCommand, StreamKey},
 };
 
@@ -23,8 +23,8 @@ pub enum Input<'a> {
     ClientActivity,
     /// The client's socket ended, with the close code if there was a close frame.
     ClientClosed(Option<u16>),
-    /// The dial of this epoch succeeded: the upstream's 101 was verified.
-    UpstreamOpened(Epoch),
+    /// The dial of this epoch succeeded, at this node: the upstream's 101 was verified.
+    UpstreamOpened(Epoch, NodeId),
     /// The dial of this epoch failed.
     DialFailed(Epoch, DialError),
     /// A whole text message from the upstream, checked to be UTF-8.
@@ -39,6 +39,15 @@ pub enum Input<'a> {
     NodeUp,
     /// A node takes handshakes again on the path where it refused this session and probes alike.
     PathUp,
+    /// The session is to go to this node while its old connection stands, if it can unseen (rule R15).
+    Move {
+        /// Where to.
+        to: NodeId,
+    },
+    /// Those who needed the connection that was left have moved: it is let go.
+    LetGo,
+    /// The session has to leave its node now: an outage is begun on purpose.
+    ForceMove,
     /// The media workers report on an anchored stream.
     Media(StreamKey, Fact),
     /// Another session of this process has something to say.
@@ -79,6 +88,8 @@ pub enum LossCause {
     Stalled,
     /// No byte came for longer than `keepalive.upstream_silence_ms` (rule R12).
     Silent,
+    /// We left it: the session had to leave its node.
+    Left,
 }
 
 impl LossCause {
@@ -97,6 +108,7 @@ impl LossCause {
         match self {
             Self::Closed(NO_CODE) => Close::NoCode,
             Self::Closed(code) => Close::Code(code),
+            Self::Left => Close::Code(1001),
             _ => Close::Abort,
         }
     }
@@ -189,6 +201,20 @@ pub enum Output {
         /// Place in the queue for the budget.
         priority: Priority,
     },
+    /// Open a connection for this epoch to this node and no other, while the one that leads goes on.
+    DialBeside {
+        /// Comes back in `UpstreamOpened` or `DialFailed`.
+        epoch: Epoch,
+        /// The node.
+        node: NodeId,
+    },
+    /// From now on the connection of this epoch leads: it gets what is said upstream. The one that led stays
+    /// open beside it, and is read, until it is closed or leads again.
+    Lead(Epoch),
+    /// Send this text on the connection beside the one that leads.
+    SendLeft(Vec<u8>),
+    /// What became of `Input::Move`.
+    Moved(MoveOutcome),
     /// End the upstream connection (or the dial) of this epoch; nothing more is delivered
     /// from it.
     CloseUpstream(Epoch, Close),
@@ -216,6 +242,18 @@ pub enum Output {
     Event(Event),
     /// What the client's socket is, known from its first message on.
     Mode(Mode),
+}
+
+/// What became of a move that was ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MoveOutcome {
+    /// The session is on the other node, and all it has is proven there.
+    Done,
+    /// It cannot move unseen now, for this reason. Nothing was touched.
+    Refused(&'static str),
+    /// The move came to nothing, for this reason: the session is where it was, and as it was, unless it lost
+    /// the connection that it was leaving.
+    Returned(String),
 }
 
 /// What a client's socket is. Its first message says so; signs of life before that say nothing.

@@ -32,7 +32,8 @@ impl Session {
 
     pub(super) fn upstream_heard(&mut self, directory: &mut dyn Directory) {
         let silence = self.upstream.silence.heard(self.now);
-        self.timers.set(Timer::Silence, self.silence_deadline());
+        let deadline = self.upstream.silence_deadline(self.link, &self.settings.keepalive);
+        self.timers.set(Timer::Silence, deadline);
         if self.link.is_up() && silence > self.settings.restore.ice_patience {
             let Lent { streams, mut ctx, .. } = self.lend(directory);
             streams.report_what_outlived_ice(&mut ctx);
@@ -53,15 +54,10 @@ impl Session {
     pub(super) fn count_ping(&mut self, directory: &mut dyn Directory) {
         self.client.life.pinged(self.now);
         self.timers.set(Timer::Ping, self.ping_deadline());
-        self.timers.set(Timer::Patience, self.patience_deadline());
-        if self.is_due(self.patience_deadline()) {
+        self.timers.set(Timer::Patience, self.client.life.patience_deadline(&self.settings.keepalive));
+        if self.is_due(self.client.life.patience_deadline(&self.settings.keepalive)) {
             self.client_is_dead("pings unanswered", directory);
         }
-    }
-
-    /// When a client that goes on answering no ping is gone.
-    pub(super) fn patience_deadline(&self) -> Option<Timestamp> {
-        self.client.life.patience_deadline(&self.settings.keepalive)
     }
 
     pub(super) fn run_client_timers(&mut self, directory: &mut dyn Directory) {
@@ -69,7 +65,7 @@ impl Session {
             self.out.say_to_client(synthetic::ping());
             self.count_ping(directory);
         }
-        if self.is_due(self.patience_deadline()) {
+        if self.is_due(self.client.life.patience_deadline(&self.settings.keepalive)) {
             self.client_is_dead("pings unanswered", directory);
         }
         if self.is_due(self.client.life.proof_deadline()) {
@@ -90,15 +86,8 @@ impl Session {
         }
     }
 
-    pub(super) fn silence_deadline(&self) -> Option<Timestamp> {
-        if !self.link.hears_upstream() {
-            return None;
-        }
-        self.upstream.silence.deadline(&self.settings.keepalive)
-    }
-
     pub(super) fn run_silence_timer(&mut self, directory: &mut dyn Directory) {
-        if !self.is_due(self.silence_deadline()) {
+        if !self.is_due(self.upstream.silence_deadline(self.link, &self.settings.keepalive)) {
             return;
         }
         if self.is_due(self.upstream.silence.lost_at(&self.settings.keepalive)) {

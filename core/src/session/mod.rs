@@ -62,6 +62,8 @@ mod left_behind;
 mod leg;
 mod link;
 mod liveness;
+mod moves;
+mod moving;
 mod outbox;
 mod packed;
 mod participants;
@@ -84,13 +86,13 @@ pub use self::core::Session;
 pub use directory::{Directory, EndOfName, Holder, NameSnapshot};
 pub use event::{Event, Outcome};
 pub use identity::Identity;
-pub use io::{Close, DialError, Input, LossCause, Mail, Mode, Output, Priority};
-pub use snapshot::{SessionSnapshot, StreamSnapshot};
+pub use io::{Close, DialError, Input, LossCause, Mail, Mode, MoveOutcome, Output, Priority};
+pub use snapshot::{Belongings, SessionSnapshot, StreamSnapshot};
 pub use time::Timestamp;
 
 use crate::media::{Kind, MediaCommand, StreamKey};
 
-pub use crate::ids::{Epoch, SessionId};
+pub use crate::ids::{Epoch, NodeId, SessionId};
 
 #[cfg(test)]
 mod simulation;

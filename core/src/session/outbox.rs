@@ -16,6 +16,10 @@ impl Outbox {
         self.outputs.push(output);
     }
 
+    pub(super) fn push_some(&mut self, output: Option<Output>) {
+        self.outputs.extend(output);
+    }
+
     /// Something for the log and those who watch.
     pub(super) fn event(&mut self, event: Event) {
         self.push(Output::Event(event));
@@ -57,6 +61,15 @@ impl Outbox {
         for output in self.outputs.iter_mut().skip(len) {
             if matches!(output, Output::ForwardToUpstream) {
                 *output = Output::SendToUpstream(message.to_vec());
+            }
+        }
+    }
+
+    /// The same of what was to be forwarded to the client.
+    pub(super) fn forward_to_client_since(&mut self, len: usize, message: &[u8]) {
+        for output in self.outputs.iter_mut().skip(len) {
+            if matches!(output, Output::ForwardToClient) {
+                *output = Output::SendToClient(message.to_vec());
             }
         }
     }

@@ -12,7 +12,9 @@ use crate::{
 };
 
 use super::{
-    Close, DialError, Epoch, Event, LossCause, Output, backoff,
+    Close, DialError, Event, LossCause, NodeId, Output, Timestamp,
+    attempts::Attempts,
+    backoff,
     core::{Lent, Session},
     directory::Directory,
     link::{Link, Outage, Stage},
@@ -23,6 +25,13 @@ use super::{
 
 impl Session {
     pub(super) fn upstream_lost(&mut self, cause: LossCause, directory: &mut dyn Directory) {
+        let returns = self.moving.is_under_way();
+        self.return_from_move("a connection was lost meanwhile", directory);
+        if returns {
+            // It was the new one.
+            return;
+        }
+        self.let_go();
         // A server that refused the client and then closes means it; and restoring may be off.
         let closes = self.client.refused || !self.settings.restore.connection;
         match self.link {
@@ -57,7 +66,7 @@ impl Session {
         let Lent { calls, mut ctx, .. } = self.lend(directory);
         ctx.answer_all_lost();
         calls.finish(&mut ctx);
-        self.streams_lose_upstream(directory);
+        self.lend(directory).lose_upstream();
         let streams = self.streams.table.len();
         self.out.event(Event::UpstreamLost { cause, streams });
         if self.attempts.are_used_up(&self.settings.restore) {
@@ -72,27 +81,18 @@ impl Session {
         let Link::Down(outage) = &mut self.link else { return };
         outage.stage = Stage::Dialing;
         self.attempts.dial();
-        self.upstream.epoch = Epoch(self.upstream.epoch.0.wrapping_add(1));
+        self.upstream.epoch = self.moving.epoch_after(self.upstream.epoch);
         let priority = self.streams.priority();
         self.out.push(Output::Dial { epoch: self.upstream.epoch, priority });
     }
 
-    /// Dials that count for the present outage; none outside of one.
-    pub(super) const fn tries_of_outage(&self) -> u32 {
-        if self.link.outage().is_some() { self.attempts.tries } else { 0 }
-    }
-
-    /// Ends the wait of a session that could not reach its node; one that a node answered has its
-    /// backoff. If believing it came to nothing, it is believed again only after the longest backoff.
-    pub(super) fn node_up(&mut self) {
-        if self.link.is_waiting() && self.attempts.believe_node(self.now, &self.settings.restore) {
-            self.dial();
-        }
-    }
-
-    /// Ends the wait of a session that a node refused, once in an outage.
-    pub(super) fn path_up(&mut self) {
-        if self.link.is_waiting() && self.attempts.believe_path() {
+    /// Ends the wait of a session if the news is believed: of one that could not reach its node, that a node
+    /// answers; of one that was refused, that its path is open again.
+    pub(super) fn hear_news(
+        &mut self,
+        believe: impl FnOnce(&mut Attempts, &RestoreSettings, Timestamp) -> bool,
+    ) {
+        if self.link.is_waiting() && believe(&mut self.attempts, &self.settings.restore, self.now) {
             self.dial();
         }
     }
@@ -129,7 +129,7 @@ impl Session {
         let told = told.unwrap_or_default().min(self.settings.restore.retry_after_max);
         let until =
             self.now + told + wait_after(self.attempts.failures, &self.settings.restore, &mut self.random);
-        self.streams_lose_upstream(directory);
+        self.lend(directory).lose_upstream();
         self.link.set_stage(Stage::Waiting { until });
     }
 
@@ -154,17 +154,17 @@ impl Session {
 
     /// Rule R10: everything is reported, then the socket ends as a dying server ends it.
     pub(super) fn give_up(&mut self, reason: String, directory: &mut dyn Directory) {
-        let tries = self.tries_of_outage();
+        let tries = self.attempts.tries_of(self.link);
         self.out.event(Event::GaveUp { reason, tries });
-        self.report_everything(directory);
+        self.lend(directory).report_everything();
         self.end(Some(Close::Code(1001)), Close::NoCode, directory);
     }
 
-    pub(super) fn upstream_opened(&mut self, directory: &mut dyn Directory) {
+    pub(super) fn upstream_opened(&mut self, node: NodeId, directory: &mut dyn Directory) {
         if self.link.outage().is_none() {
             return;
         }
-        self.upstream = Upstream::opened(self.upstream.epoch, self.upstream.token.take(), self.now);
+        self.upstream = Upstream::opened((self.upstream.epoch, node), self.upstream.token.take(), self.now);
         let Some(connection) = self.client.connection.as_ref().map(Packed::unpack) else {
             // The first words of the client find this upstream.
             self.link = Link::First;
@@ -186,6 +186,9 @@ impl Session {
     pub(super) fn session_refused(&mut self, fail: Fail<'_>, directory: &mut dyn Directory) {
         let Some(outage) = self.link.outage() else { return };
         let info = fail.info().unwrap_or_default().into_owned();
+        if self.moving.is_under_way() {
+            return self.return_from_move(&info, directory);
+        }
         if matches!(outage.stage, Stage::Resuming { .. }) {
             return self.resume_came_to_nothing(&info, directory);
         }
@@ -193,7 +196,7 @@ impl Session {
             return self.abandon_try(&info, directory);
         }
         self.out.event(Event::ReplayRefused { tries: self.attempts.tries, info, retry: false });
-        self.report_everything(directory);
+        self.lend(directory).report_everything();
         self.out.forward_to_client();
         self.end(Some(Close::Code(1001)), Close::NoCode, directory);
     }
@@ -217,7 +220,7 @@ impl Session {
 
     /// `getUserData` came on the new upstream.
     pub(super) fn session_established(&mut self, directory: &mut dyn Directory) {
-        self.clear_kept_session(directory);
+        self.lend(directory).clear_kept_session();
         let Lent { streams, ctx, .. } = self.lend(directory);
         streams.put_on_probation(&ctx);
         if self.client.registered && !self.upstream.resumed && !self.upstream.registered {
@@ -226,21 +229,6 @@ impl Session {
         } else {
             self.join_rooms(directory);
         }
-    }
-
-    /// What the client is done with, or asks for anew, is taken back from a session that is resumed.
-    fn clear_kept_session(&mut self, directory: &mut dyn Directory) {
-        let left = std::mem::take(&mut self.left_behind);
-        let Lent { streams, rooms, mut ctx, .. } = self.lend(directory);
-        if !ctx.upstream.resumed {
-            return streams.doubt_left_behind(&mut ctx, left.streams);
-        }
-        ctx.stop_streams_left(left.streams);
-        for id in left.calls {
-            ctx.say_upstream(synthetic::hang_up(&id));
-        }
-        rooms.leave_kept(&mut ctx, left.rooms);
-        streams.stop_left_behind(&mut ctx);
     }
 
     /// Repeats every join, then goes on to the streams when all are answered.
@@ -264,12 +252,15 @@ impl Session {
     fn restore_streams(&mut self, directory: &mut dyn Directory) {
         let Some(outage) = self.link.outage() else { return };
         self.link = Link::Up;
-        let tries = self.attempts.tries;
-        self.out.event(Event::SessionRestored { outage: self.now.since(outage.since), tries });
         if self.debug {
             self.out.say_upstream(synthetic::session_debug_start());
         }
-        self.clear_kept_session(directory);
+        if self.moving.is_under_way() {
+            return;
+        }
+        let tries = self.attempts.tries;
+        self.out.event(Event::SessionRestored { outage: self.now.since(outage.since), tries });
+        self.lend(directory).clear_kept_session();
         let Lent { streams, mut ctx, .. } = self.lend(directory);
         streams.settle_lost(&mut ctx);
         streams.replay_held(&mut ctx, true);
@@ -279,22 +270,38 @@ impl Session {
             self.out.say_upstream(message.into_vec());
         }
     }
+}
 
+impl Lent<'_> {
     /// What each stream owes when its upstream is lost.
-    fn streams_lose_upstream(&mut self, directory: &mut dyn Directory) {
-        self.held_back.drop_events();
-        self.retired.clear();
-        let Lent { streams, mut ctx, .. } = self.lend(directory);
-        streams.lose_upstream(&mut ctx);
+    pub(super) fn lose_upstream(&mut self) {
+        self.ctx.held_back.drop_events();
+        self.ctx.retired.clear();
+        self.streams.lose_upstream(&mut self.ctx);
     }
 
     /// Everything that is owed goes out: no more tries (rule R10).
-    fn report_everything(&mut self, directory: &mut dyn Directory) {
-        let Lent { streams, rooms, calls, mut ctx } = self.lend(directory);
-        streams.report_all(&mut ctx);
+    fn report_everything(&mut self) {
+        let Self { streams, rooms, calls, ctx } = self;
+        streams.report_all(ctx);
         ctx.answer_all_lost();
-        rooms.answer_joins(&mut ctx);
-        calls.finish(&mut ctx);
+        rooms.answer_joins(ctx);
+        calls.finish(ctx);
+    }
+
+    /// What the client is done with, or asks for anew, is taken back from a session that is resumed.
+    fn clear_kept_session(&mut self) {
+        let Self { streams, rooms, ctx, .. } = self;
+        let left = std::mem::take(ctx.left_behind);
+        if !ctx.upstream.resumed {
+            return streams.doubt_left_behind(ctx, left.streams);
+        }
+        ctx.stop_streams_left(left.streams);
+        for id in left.calls {
+            ctx.say_upstream(synthetic::hang_up(&id));
+        }
+        rooms.leave_kept(ctx, left.rooms);
+        streams.stop_left_behind(ctx);
     }
 }
 

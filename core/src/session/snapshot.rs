@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{media::StreamStats, signaling::redact::without_credentials};
 
 use super::{
+    NodeId, SessionId,
     core::Session,
     link::{Link, Stage},
     stream::{Standing, Stream, Transport},
@@ -24,7 +25,7 @@ pub struct SessionSnapshot {
     pub number: u64,
     /// Its id, as in the log.
     pub id: String,
-    /// `first`, `up`, `waiting`, `dialing`, `connecting`, `joining`, `passed through` or `ended`.
+    /// `first`, `up`, `moving`, `waiting`, `dialing`, `connecting`, `joining`, `passed through` or `ended`.
     pub state: Cow<'static, str>,
     /// How long the present outage has lasted, in milliseconds.
     pub outage_ms: Option<u64>,
@@ -62,21 +63,53 @@ pub struct StreamSnapshot {
     pub state: Cow<'static, str>,
 }
 
+/// What a session has, for whoever plans moves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Belongings {
+    /// The session.
+    pub session: SessionId,
+    /// Where it is; in an outage, where it was.
+    pub node: NodeId,
+    /// Names it publishes.
+    pub publishes: Vec<Box<str>>,
+    /// Names it plays.
+    pub plays: Vec<Box<str>>,
+    /// Why it cannot move unseen now.
+    pub bound_by: Option<&'static str>,
+}
+
 impl Session {
+    /// What it has, and whether it can move. Costs a copy of its names.
+    #[must_use]
+    pub fn belongings(&self) -> Belongings {
+        let names = |publishes: bool| {
+            let streams = self.streams.table.iter();
+            let named = streams.filter(|stream| stream.kind().is_publish() == publishes);
+            named.map(|stream| stream.name().into()).collect()
+        };
+        Belongings {
+            session: self.id,
+            node: self.upstream.node,
+            publishes: names(true),
+            plays: names(false),
+            bound_by: if self.moving.is_idle() { self.bound_by() } else { Some("moving") },
+        }
+    }
+
     /// What it is now. Costs a copy of its names; nothing is kept for it.
     #[must_use]
     pub fn describe(&self) -> SessionSnapshot {
-        let outage = self.link.outage();
+        let outage = self.link.outage().filter(|_| !self.moving.is_under_way());
         let since = outage.map(|outage| self.now.since(outage.since));
         SessionSnapshot {
             number: self.id.0,
             id: self.id.to_string(),
-            state: link_word(self.link).into(),
+            state: if self.moving.is_under_way() { "moving" } else { link_word(self.link) }.into(),
             outage_ms: since
                 .as_ref()
                 .map(Duration::as_millis)
                 .map(|ms| u64::try_from(ms).unwrap_or(u64::MAX)),
-            tries: self.tries_of_outage(),
+            tries: self.attempts.tries_of(self.link),
             mode: self.client.mode.word().into(),
             rooms: self.rooms.len(),
             calls: self.calls.len(),

@@ -1,10 +1,14 @@
 //! What a session knows of both sides. Holds it; what follows from it is decided by others.
 
-use crate::settings::{CheckBitrate, RestoreMode};
+use crate::{
+    settings::{CheckBitrate, KeepaliveSettings, RestoreMode, SessionSettings},
+    signaling::view::Connection,
+};
 
 use super::{
-    Epoch, Identity, Timestamp,
+    Epoch, Identity, NodeId, Output, Timestamp,
     alive::{ClientLife, Silence},
+    link::Link,
     packed::Packed,
 };
 
@@ -41,6 +45,32 @@ impl Client {
         matches!(self.mode, RestoreMode::Auto | RestoreMode::Anchor | RestoreMode::Resume)
     }
 
+    /// It says who it is.
+    pub(super) fn takes(
+        &mut self,
+        connection: Connection<'_>,
+        mode: RestoreMode,
+        settings: &SessionSettings,
+    ) {
+        self.keep_alive = connection.keep_alive();
+        self.mode = mode;
+        self.check_bitrate = settings.check_bitrate(connection.app_key().as_deref());
+        self.identity = self.handshake.with_connection(connection);
+        self.connection = Some(Packed::new(connection.text()));
+    }
+
+    /// Media sockets come with its token; this upstream is where they belong.
+    pub(super) fn route(&self, upstream: &Upstream) -> Option<Output> {
+        let (token, upstream_token) = (self.token.clone()?, upstream.token.as_deref()?);
+        let upstream_token = Some(std::sync::Arc::from(upstream_token));
+        Some(Output::RouteMediaSockets { token, epoch: upstream.epoch, upstream_token })
+    }
+
+    /// A `getVersion` came: whether it is for the client. What a replay repeats is not.
+    pub(super) const fn hears_version(&mut self, epoch: Epoch) -> bool {
+        !std::mem::replace(&mut self.got_version, true) || epoch.is_first()
+    }
+
     pub(super) const fn new(now: Timestamp) -> Self {
         Self {
             handshake: Identity::NONE,
@@ -65,6 +95,8 @@ impl Client {
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) epoch: Epoch,
+    /// Where it goes, or the last one went.
+    pub(super) node: NodeId,
     /// The token of its `getUserData`; of the last one during an outage.
     pub(super) token: Option<Box<str>>,
     /// Since when the epoch is established.
@@ -79,15 +111,25 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
+    /// When its silence is to be looked at, where it is expected to say something.
+    pub(super) fn silence_deadline(&self, link: Link, keepalive: &KeepaliveSettings) -> Option<Timestamp> {
+        if link.hears_upstream() { self.silence.deadline(keepalive) } else { None }
+    }
+
     /// The connection that the client came with.
     pub(super) const fn first(now: Timestamp) -> Self {
-        Self::opened(Epoch(0), None, now)
+        Self::opened((Epoch(0), NodeId(0)), None, now)
     }
 
     /// A connection that stands, and has said nothing; `token` is that of the one before.
-    pub(super) const fn opened(epoch: Epoch, token: Option<Box<str>>, now: Timestamp) -> Self {
+    pub(super) const fn opened(
+        (epoch, node): (Epoch, NodeId),
+        token: Option<Box<str>>,
+        now: Timestamp,
+    ) -> Self {
         Self {
             epoch,
+            node,
             token,
             established_at: now,
             silence: Silence::new(now),

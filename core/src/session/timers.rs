@@ -24,9 +24,11 @@ pub(super) enum Timer {
     Rooms,
     /// The second `getUserData` of mode `restart`.
     Restart,
+    /// The end of a step of a move.
+    Move,
 }
 
-const TIMERS: usize = 9;
+const TIMERS: usize = 10;
 
 /// The table. A place without a time stands at the end of time.
 #[derive(Debug)]

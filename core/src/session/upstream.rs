@@ -30,7 +30,8 @@ impl Session {
             Said::Ping => return self.upstream_ping(directory),
             Said::Other => return self.out.forward_to_client(),
             Said::UserData(user_data) => self.user_data(user_data, directory),
-            Said::Version => self.version(),
+            Said::Version if self.client.hears_version(self.upstream.epoch) => self.out.forward_to_client(),
+            Said::Version => {}
             Said::Registered => self.registered(directory),
             Said::Fail(fail) => self.fail(fail, directory),
             Said::RemoteSdp(remote) => {
@@ -68,9 +69,13 @@ impl Session {
                 rooms.event(&mut ctx, event, false, &|name| streams.plays(name));
             }
             Said::IncomingCall(call) => {
-                self.with_calls(directory, |calls, ctx| calls.incoming_call(ctx, call));
+                let Lent { calls, mut ctx, .. } = self.lend(directory);
+                calls.incoming_call(&mut ctx, call);
             }
-            Said::CallStatus(call) => self.with_calls(directory, |calls, ctx| calls.call_status(ctx, call)),
+            Said::CallStatus(call) => {
+                let Lent { calls, mut ctx, .. } = self.lend(directory);
+                calls.call_status(&mut ctx, call);
+            }
         }
         self.kept.touch();
     }
@@ -87,7 +92,7 @@ impl Session {
         } else {
             self.first_user_data(user_data, directory);
         }
-        self.publish_token();
+        self.out.push_some(self.client.route(&self.upstream));
     }
 
     /// The client's first: it goes through as it is, also when a replay brought it.
@@ -127,23 +132,6 @@ impl Session {
                 Some(message) => self.out.say_to_client(message),
                 None => self.out.forward_to_client(),
             },
-        }
-    }
-
-    /// Media sockets come with the client's token; this is where they belong now.
-    pub(super) fn publish_token(&mut self) {
-        if let (Some(client), Some(upstream)) = (&self.client.token, &self.upstream.token) {
-            self.out.push(Output::RouteMediaSockets {
-                token: client.clone(),
-                epoch: self.upstream.epoch,
-                upstream_token: Some(std::sync::Arc::from(&**upstream)),
-            });
-        }
-    }
-
-    fn version(&mut self) {
-        if !std::mem::replace(&mut self.client.got_version, true) || self.upstream.epoch.is_first() {
-            self.out.forward_to_client();
         }
     }
 

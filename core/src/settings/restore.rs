@@ -154,6 +154,10 @@ pub struct RestoreSettings {
     /// silent for so long are reported as soon as the client is heard. Default 27 s.
     #[serde(rename = "firefox_ice_patience_ms", with = "Ms::<1_000, 600_000>")]
     pub firefox_ice_patience: Duration,
+    /// How long a move to another node may take until all is proven there (R15); one that takes longer comes
+    /// to nothing. Default 5 s.
+    #[serde(rename = "move_timeout_ms", with = "Ms::<100, 60_000>")]
+    pub move_timeout: Duration,
     /// Reasons of a `fail` that are no refusal but a backend in trouble (R8): the try counts as
     /// failed and is repeated. Compared without regard to case.
     pub transient_reasons: Vec<String>,
@@ -192,6 +196,7 @@ impl Default for RestoreSettings {
             proof_timeout: Duration::from_secs(10),
             ice_patience: Duration::from_secs(15),
             firefox_ice_patience: Duration::from_secs(27),
+            move_timeout: Duration::from_secs(5),
             transient_reasons: reasons.map(str::to_owned).to_vec(),
         }
     }

@@ -4,19 +4,27 @@ use std::sync::Arc;
 
 use crate::{
     net::closing,
-    session::{Close, Input, LossCause, Timestamp},
-    wire::{read::End, websocket::Role},
+    session::{Close, Epoch, Input, LossCause, Timestamp},
+    wire::read::End,
 };
 
-use super::{Driver, events::EndCause};
+use super::{Driver, events::EndCause, reading::From};
 
 impl Driver {
     /// One side ended its connection.
-    pub(super) fn ended(&mut self, side: Role, end: End, now: Timestamp) {
+    pub(super) fn ended(&mut self, side: From, end: End, now: Timestamp) {
         match side {
-            Role::Client => self.client_ended(end, now),
-            Role::Server => self.upstream_ended(end, now),
+            From::Client => self.client_ended(end, now),
+            From::Upstream(epoch) if epoch == self.epoch => self.upstream_ended(end, now),
+            From::Upstream(epoch) => self.beside_ended(epoch, end, now),
         }
+    }
+
+    /// The connection ended that is beside the one that leads.
+    fn beside_ended(&mut self, epoch: Epoch, end: End, now: Timestamp) {
+        let Some(beside) = self.beside.take() else { return };
+        closing::close(&self.shared, beside.side, end.answer());
+        self.tell(Input::UpstreamLost(epoch, end.loss()), now);
     }
 
     fn client_ended(&mut self, end: End, now: Timestamp) {
@@ -82,7 +90,7 @@ impl Driver {
             return;
         }
         self.tell(Input::UpstreamLost(self.epoch, cause), now);
-        if self.dial.is_none() && self.client.is_some() {
+        if self.dial.is_none() && self.upstream.is_none() && self.client.is_some() {
             // The core waits before its next dial: the last connection did not last.
             self.waits_for_node = true;
             let mailbox = Arc::clone(&self.registered.mailbox);

@@ -9,6 +9,7 @@ mod ends;
 mod events;
 mod media;
 mod mode;
+mod moves;
 mod orders;
 mod reading;
 mod timer;
@@ -20,9 +21,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio::sync::mpsc;
+
 use crate::{
     registry::Member,
-    session::{Close, Epoch, Input, LossCause, Mode, Timestamp},
+    session::{Close, Epoch, Input, LossCause, Mode, NodeId, Timestamp},
     upstream::{ClientRequest, DialFailure, Dialed},
     wire::{scratch, side::Side, socket::Socket, websocket::Role},
 };
@@ -30,18 +33,27 @@ use crate::{
 use super::{
     admission::Newcomer,
     closing,
-    live::{Note, Place, Registered},
+    live::{MoveReport, Note, Place, Registered},
     memory::{Account, Demand},
     shared::Shared,
 };
 
 use events::EndCause;
+use reading::From;
 use timer::Timer;
 
 /// Rounds over both sockets before other tasks get their turn.
 const ROUNDS_MAX: usize = 16;
 
 type DialTask = Pin<Box<dyn Future<Output = Result<Dialed, DialFailure>> + Send>>;
+
+/// A dial that is under way.
+struct Dialing {
+    epoch: Epoch,
+    /// It is made beside a connection that goes on.
+    is_beside: bool,
+    task: DialTask,
+}
 
 /// What a session begins with: a client that was answered 101 and its upstream connection.
 #[derive(Debug)]
@@ -69,7 +81,13 @@ pub(crate) struct Driver {
     client: Option<Side>,
     upstream: Option<Side>,
     epoch: Epoch,
-    dial: Option<(Epoch, DialTask)>,
+    /// The connection beside it: a new one that is to lead, or the one that is left.
+    beside: Option<Box<moves::Beside>>,
+    dial: Option<Dialing>,
+    /// Whoever waits for the outcome of a move.
+    mover: Option<mpsc::Sender<MoveReport>>,
+    /// Where the next dial goes first.
+    preferred: Option<NodeId>,
     /// Its anchored streams, from the first one on.
     media: Option<Box<media::Media>>,
     timer: Timer,
@@ -97,7 +115,7 @@ impl Driver {
         let now = shared.clock.now();
         let registered = place.register();
         registered.mailbox.set_place(upstream.node, upstream.address, upstream.seat);
-        let core = shared.new_session(registered.id, request.identity(), now);
+        let core = shared.new_session(registered.id, request.identity(), upstream.node, now);
         let patience = shared.settings.listen.idle_before_first_message;
         Self {
             core,
@@ -106,7 +124,10 @@ impl Driver {
             client: Some(Side::new(client, Role::Client, &client_leftover)),
             upstream: Some(Side::new(upstream.socket, Role::Server, &upstream.leftover)),
             epoch: Epoch(0),
+            beside: None,
             dial: None,
+            mover: None,
+            preferred: None,
             media: None,
             timer: Timer::default(),
             heard_by: (!patience.is_zero()).then(|| now + patience),
@@ -134,8 +155,11 @@ impl Driver {
             let mut progress = self.take_notes(cx, now);
             progress |= self.poll_dial(cx, now);
             progress |= self.poll_media(cx, now);
-            progress |= self.read(Role::Server, cx, scratch, now);
-            progress |= self.read(Role::Client, cx, scratch, now);
+            progress |= self.read(From::Upstream(self.epoch), cx, scratch, now);
+            if let Some(left) = self.left() {
+                progress |= self.read(From::Upstream(left), cx, scratch, now);
+            }
+            progress |= self.read(From::Client, cx, scratch, now);
             // Whoever was not read from because the other side lagged is looked at again.
             let paused = self.is_paused();
             progress |= self.write(cx, now);
@@ -178,6 +202,15 @@ impl Driver {
                     // Who asked made room for every answer, or went away.
                     let _ = asker.try_send(self.core.describe());
                 }
+                Note::Survey(asker) => {
+                    let _ = asker.try_send(self.core.belongings());
+                }
+                Note::Move(order) => self.order_move(order, now),
+                Note::LetGo => self.tell(Input::LetGo, now),
+                Note::ForceMove { to } => {
+                    self.preferred = Some(to);
+                    self.tell(Input::ForceMove, now);
+                }
                 Note::Shutdown => self.shut_down(now),
             }
         }
@@ -193,6 +226,9 @@ impl Driver {
                 return true;
             }
         }
+        if self.write_left(cx, now) {
+            return true;
+        }
         let Some(upstream) = &mut self.upstream else { return false };
         upstream.send(cx, &[], now);
         let failed = upstream.write_failed();
@@ -203,7 +239,8 @@ impl Driver {
     }
 
     fn state_buffers(&mut self, cx: &Context<'_>) -> Demand {
-        let sides = [&self.client, &self.upstream].into_iter().flatten();
+        let beside = self.beside.as_ref().map(|beside| &beside.side);
+        let sides = [&self.client, &self.upstream].into_iter().flatten().chain(beside);
         let bytes = sides.map(Side::buffered_bytes).sum();
         self.buffers.state(bytes, cx.waker())
     }
@@ -213,6 +250,9 @@ impl Driver {
         self.dial = None;
         if let Some(upstream) = self.upstream.take() {
             closing::close(&self.shared, upstream, Close::NoCode);
+        }
+        if let Some(beside) = self.beside.take() {
+            closing::close(&self.shared, beside.side, Close::NoCode);
         }
         events::ended(self);
     }

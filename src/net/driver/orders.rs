@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-use super::{Driver, events::EndCause};
+use super::{Dialing, Driver, events::EndCause};
 
 impl Driver {
     /// Gives the core an input that is no frame, and carries out what it orders.
@@ -45,6 +45,14 @@ impl Driver {
             Output::PingClient => with(&mut self.client, |side| side.queue_message(Opcode::Ping, &[])),
             Output::PingUpstream => with(&mut self.upstream, |side| side.queue_message(Opcode::Ping, &[])),
             Output::Dial { epoch, priority } => self.dial(epoch, priority),
+            Output::DialBeside { epoch, node } => self.dial_beside(epoch, node),
+            Output::Lead(epoch) => self.lead(epoch),
+            Output::SendLeft(text) => {
+                if let Some(left) = &mut self.beside {
+                    left.side.queue_message(Opcode::Text, &text);
+                }
+            }
+            Output::Moved(outcome) => self.report_move(outcome),
             Output::CloseUpstream(epoch, close) => self.close_upstream(epoch, close),
             Output::CloseClient(close) => self.close_client(close),
             Output::Post(to, mail) => {
@@ -75,17 +83,27 @@ impl Driver {
     fn dial(&mut self, epoch: Epoch, priority: Priority) {
         self.stop_waiting();
         let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
-        let task = Box::pin(async move { pool.redial(&request, priority).await });
-        self.dial = Some((epoch, task));
+        let preferred = self.preferred.take();
+        let task = Box::pin(async move {
+            if let Some(node) = preferred
+                && let Ok(dialed) = pool.move_to(node, &request).await
+            {
+                return Ok(dialed);
+            }
+            pool.redial(&request, priority).await
+        });
+        self.dial = Some(Dialing { epoch, is_beside: false, task });
     }
 
     /// True if a dial has ended.
     pub(super) fn poll_dial(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
-        let Some((epoch, task)) = &mut self.dial else { return false };
-        let epoch = *epoch;
+        let Some(Dialing { epoch, is_beside, task }) = &mut self.dial else { return false };
+        let (epoch, is_beside) = (*epoch, *is_beside);
         let Poll::Ready(result) = task.as_mut().poll(cx) else { return false };
         self.dial = None;
         match result {
+            Ok(dialed) if is_beside => self.beside_opened(epoch, dialed, now),
+            Err(failure) if is_beside => self.tell(Input::DialFailed(epoch, failure.into()), now),
             Ok(dialed) => self.upstream_opened(epoch, dialed, now),
             Err(failure) => self.dial_failed(epoch, failure, now),
         }
@@ -95,9 +113,10 @@ impl Driver {
     fn upstream_opened(&mut self, epoch: Epoch, dialed: Dialed, now: Timestamp) {
         self.stop_waiting();
         self.registered.mailbox.set_place(dialed.node, dialed.address, dialed.seat);
+        let node = dialed.node;
         self.epoch = epoch;
         self.upstream = Some(Side::new(dialed.socket, Role::Server, &dialed.leftover));
-        self.tell(Input::UpstreamOpened(epoch), now);
+        self.tell(Input::UpstreamOpened(epoch, node), now);
     }
 
     fn dial_failed(&mut self, epoch: Epoch, failure: DialFailure, now: Timestamp) {
@@ -108,8 +127,11 @@ impl Driver {
     }
 
     fn close_upstream(&mut self, epoch: Epoch, close: Close) {
-        if self.dial.as_ref().is_some_and(|(dialing, _)| *dialing == epoch) {
+        if self.dial.as_ref().is_some_and(|dialing| dialing.epoch == epoch) {
             self.dial = None;
+        }
+        if let Some(beside) = self.beside.take_if(|beside| beside.epoch == epoch) {
+            self.part(beside.side, close, ());
         }
         if self.epoch == epoch
             && let Some(side) = self.upstream.take()

@@ -4,22 +4,38 @@
 use std::task::{Context, Poll};
 
 use crate::{
-    session::{Input, Output, Timestamp},
+    session::{Epoch, Input, Output, Timestamp},
     wire::{
         read::{Batch, Came, Message, Next, read},
         side::Side,
-        websocket::Role,
     },
 };
 
 use super::Driver;
 
+/// Whom something comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum From {
+    Client,
+    /// The upstream connection of this epoch, whether it leads or is the one that is left.
+    Upstream(Epoch),
+}
+
 impl Driver {
-    /// The connection to one side, while there is one.
-    fn side(&mut self, of: Role) -> Option<&mut Side> {
+    /// The connection to it, while there is one.
+    fn side(&mut self, of: From) -> Option<&mut Side> {
         match of {
-            Role::Client => self.client.as_mut(),
-            Role::Server => self.upstream.as_mut(),
+            From::Client => self.client.as_mut(),
+            From::Upstream(epoch) if epoch == self.epoch => self.upstream.as_mut(),
+            From::Upstream(epoch) => self.beside.as_mut().filter(|b| b.epoch == epoch).map(|b| &mut b.side),
+        }
+    }
+
+    /// Where goes on what comes from there: to the client, or to the upstream that leads.
+    fn other_side(&mut self, from: From) -> Option<&mut Side> {
+        match from {
+            From::Client => self.upstream.as_mut(),
+            From::Upstream(_) => self.client.as_mut(),
         }
     }
 
@@ -41,20 +57,27 @@ impl Driver {
         self.upstream.as_ref().is_some_and(|upstream| upstream.is_full(mark))
     }
 
+    /// Whether the node that is left takes too little of what it is answered: it is not read either then.
+    fn is_full(&self, from: From) -> bool {
+        let mark = self.shared.settings.limits.upstream_buffer_bytes_max;
+        let beside = self.beside.as_ref().filter(|beside| from == From::Upstream(beside.epoch));
+        beside.is_some_and(|beside| beside.side.is_full(mark))
+    }
+
     /// Whether a large message of this side is not read on because memory is full.
-    fn waits_for_memory(&mut self, from: Role) -> bool {
+    fn waits_for_memory(&mut self, from: From) -> bool {
         self.side(from).is_some_and(|side| side.is_gathering()) && self.shared.memory.is_full()
     }
 
     /// Reads one side, once. True if something came.
     pub(super) fn read(
         &mut self,
-        from: Role,
+        from: From,
         cx: &mut Context<'_>,
         scratch: &mut [u8],
         now: Timestamp,
     ) -> bool {
-        if self.is_paused() || self.waits_for_memory(from) {
+        if self.is_paused() || self.waits_for_memory(from) || self.is_full(from) {
             return false;
         }
         let Some(side) = self.side(from) else { return false };
@@ -68,12 +91,10 @@ impl Driver {
         true
     }
 
-    fn deliver(&mut self, from: Role, cx: &mut Context<'_>, mut batch: Batch<'_>, now: Timestamp) {
+    fn deliver(&mut self, from: From, cx: &mut Context<'_>, mut batch: Batch<'_>, now: Timestamp) {
         let bytes_max = self.shared.settings.limits.message_bytes_max;
-        let epoch = self.epoch;
         // The core may end the client or this epoch with any message: what follows is not delivered then.
         while self.client.is_some()
-            && self.epoch == epoch
             && let Some(side) = self.side(from)
             && let Some(next) = batch.next(side, bytes_max)
         {
@@ -93,27 +114,27 @@ impl Driver {
     }
 
     /// Writes what goes on to the other side.
-    fn send(&mut self, from: Role, cx: &mut Context<'_>, batch: &mut Batch<'_>, now: Timestamp) {
-        if let Some(to) = self.side(from.other()) {
+    fn send(&mut self, from: From, cx: &mut Context<'_>, batch: &mut Batch<'_>, now: Timestamp) {
+        if let Some(to) = self.other_side(from) {
             batch.send(to, cx, now);
         }
     }
 
-    fn message(&mut self, from: Role, batch: &mut Batch<'_>, message: &Message, now: Timestamp) {
+    fn message(&mut self, from: From, batch: &mut Batch<'_>, message: &Message, now: Timestamp) {
         if self.is_passed_through() {
             return self.pass_on(from, batch, message);
         }
         let payload = batch.payload(message);
         let input = match (from, message.is_binary) {
-            (Role::Client, false) => Input::ClientText(payload),
-            (Role::Client, true) => Input::ClientBinary(payload),
-            (Role::Server, false) => Input::UpstreamText(self.epoch, payload),
-            (Role::Server, true) => Input::UpstreamBinary(self.epoch, payload),
+            (From::Client, false) => Input::ClientText(payload),
+            (From::Client, true) => Input::ClientBinary(payload),
+            (From::Upstream(epoch), false) => Input::UpstreamText(epoch, payload),
+            (From::Upstream(epoch), true) => Input::UpstreamBinary(epoch, payload),
         };
         self.core.handle(input, now);
         for order in self.core.take_outputs() {
             match (from, order) {
-                (Role::Client, Output::ForwardToUpstream) | (Role::Server, Output::ForwardToClient) => {
+                (From::Client, Output::ForwardToUpstream) | (From::Upstream(_), Output::ForwardToClient) => {
                     self.pass_on(from, batch, message);
                 }
                 (_, Output::Mode(mode)) => {
@@ -123,32 +144,32 @@ impl Driver {
                 }
                 (_, order) => {
                     // What it orders comes behind what went on before.
-                    if let Some(to) = self.side(from.other()) {
+                    if let Some(to) = self.other_side(from) {
                         batch.queue(to);
                     }
                     self.carry_out(order);
                 }
             }
         }
-        if from == Role::Client && self.mode.is_none() {
+        if from == From::Client && self.mode.is_none() {
             self.wait_for_first_message(now);
         }
     }
 
-    fn pass_on(&mut self, from: Role, batch: &mut Batch<'_>, message: &Message) {
-        if let Some(to) = self.side(from.other()) {
+    fn pass_on(&mut self, from: From, batch: &mut Batch<'_>, message: &Message) {
+        if let Some(to) = self.other_side(from) {
             batch.pass_on(message, to);
         }
     }
 
     /// Something came that is no message: a sign of life.
-    pub(super) fn heard(&mut self, from: Role, now: Timestamp) {
+    pub(super) fn heard(&mut self, from: From, now: Timestamp) {
         if self.is_passed_through() || self.side(from).is_none() {
             return;
         }
         let input = match from {
-            Role::Client => Input::ClientActivity,
-            Role::Server => Input::UpstreamActivity(self.epoch),
+            From::Client => Input::ClientActivity,
+            From::Upstream(epoch) => Input::UpstreamActivity(epoch),
         };
         self.tell(input, now);
     }

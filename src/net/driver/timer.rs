@@ -10,10 +10,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::{
     session::{Close, Input, LossCause, Timestamp},
-    wire::{side::Pace, websocket::Role},
+    wire::side::Pace,
 };
 
-use super::{Driver, events::EndCause};
+use super::{Driver, events::EndCause, reading::From};
 
 /// A timer that is moved to an earlier time at once and to a later one only when it has rung:
 /// most messages push a deadline further away, and that must not cost anything.
@@ -98,10 +98,10 @@ impl Driver {
         // for that, or is silent if it may take all the time it likes.
         let paced = !pace.time.is_zero();
         if self.is_paused() && (paced || !self.upstream_is_full()) {
-            self.heard(Role::Server, now);
+            self.heard(From::Upstream(self.epoch), now);
         }
         if self.is_paused() && (paced || !self.client_is_full()) {
-            self.heard(Role::Client, now);
+            self.heard(From::Client, now);
         }
         self.tell(Input::Timeout, now);
     }

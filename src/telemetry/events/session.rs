@@ -6,7 +6,7 @@ use std::fmt;
 use holdfast_core::media::{Kind, StreamStats};
 
 use super::{clean, ms};
-use crate::session::{DialError, Event, LossCause, Outcome, SessionId};
+use crate::session::{DialError, Event, LossCause, MoveOutcome, Outcome, SessionId};
 
 /// Where a filter finds these lines: with the sessions they are about, not with whoever writes them.
 const TARGET: &str = "holdfast::session";
@@ -29,6 +29,7 @@ pub(crate) fn facts(event: &Event) -> Facts<'_> {
         Event::AttemptFailed { .. } => ("attempt_failed", None),
         Event::ReplayRefused { .. } => ("replay_refused", None),
         Event::SessionRestored { .. } => ("restored", None),
+        Event::Moved { .. } => ("moved", None),
         Event::StreamOutcome { .. } => ("stream_outcome", None),
         Event::StreamRetry { .. } => ("stream_retry", None),
         Event::RetriedWithoutH264 { name } => ("retried_without_h264", Some(name)),
@@ -77,6 +78,19 @@ pub(crate) fn report_as(session: SessionId, upstream: &dyn fmt::Display, event: 
         }
         Event::SessionRestored { outage, tries } => {
             tell!(debug, %upstream, attempts = tries, outage_ms = ms(*outage), "session restored");
+        }
+        Event::Moved { from: _, to, outcome, took } => {
+            let (to_node, took_ms) = (to.0, ms(*took));
+            match outcome {
+                MoveOutcome::Done => tell!(debug, %upstream, to_node, took_ms, "session moved"),
+                MoveOutcome::Refused(reason) => {
+                    tell!(debug, %upstream, to_node, took_ms, cause = reason, "session cannot move");
+                }
+                MoveOutcome::Returned(reason) => {
+                    let cause = clean(reason);
+                    tell!(debug, %upstream, to_node, took_ms, cause, "a move came to nothing");
+                }
+            }
         }
         Event::StreamOutcome { name: stream, stream: id, kind, outcome, after } => {
             let (stream, id, after_ms) = (clean(stream), clean(id), ms(*after));
@@ -175,6 +189,7 @@ fn loss(cause: LossCause) -> String {
         LossCause::Protocol => "broke the WebSocket protocol".to_owned(),
         LossCause::Stalled => "did not read".to_owned(),
         LossCause::Silent => "silent for too long".to_owned(),
+        LossCause::Left => "left".to_owned(),
     }
 }
 
@@ -196,7 +211,7 @@ mod tests {
     use serde_json::Value;
 
     use super::{super::connection_refused, *};
-    use crate::telemetry::LogCapture;
+    use crate::{session::NodeId, telemetry::LogCapture};
 
     fn one_of_each() -> Vec<(&'static str, Event)> {
         let text = || "cam\n1".to_owned();
@@ -223,6 +238,15 @@ mod tests {
             ("attempt_failed", Event::AttemptFailed { tries: 1, error: DialError::Refused(502) }),
             ("replay_refused", Event::ReplayRefused { tries: 2, info: text(), retry: true }),
             ("restored", Event::SessionRestored { outage: second, tries: 3 }),
+            (
+                "moved",
+                Event::Moved {
+                    from: NodeId(0),
+                    to: NodeId(1),
+                    outcome: MoveOutcome::Returned(text()),
+                    took: second,
+                },
+            ),
             (
                 "stream_outcome",
                 Event::StreamOutcome {

@@ -130,6 +130,17 @@ impl Pool {
         self.dial(&target, request, address).await
     }
 
+    /// Dials one node and no other for a session that goes there on purpose.
+    pub(crate) async fn move_to(
+        self: &Arc<Self>,
+        node: NodeId,
+        request: &ClientRequest,
+    ) -> Result<Dialed, DialFailure> {
+        let seat = self.nodes.get(node).ok_or_else(no_such_node)?.seat();
+        let dialed = self.dial_node((node, None), request).await?;
+        Ok(Dialed { seat: Some(seat), ..dialed })
+    }
+
     /// Each node once, the next when the one before failed or takes its time.
     async fn try_in_turn(
         self: &Arc<Self>,

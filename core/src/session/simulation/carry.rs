@@ -7,8 +7,8 @@ use crate::media::Fact;
 
 use super::{
     super::{
-        Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, Mode, Outcome, Output, SessionId,
-        StreamKey, Timestamp, stream::Standing,
+        Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, Mode, MoveOutcome, NodeId, Outcome,
+        Output, SessionId, StreamKey, Timestamp, stream::Standing,
     },
     kit::{message, word},
     rules::Rule,
@@ -79,6 +79,10 @@ impl World {
             }
             Output::PingUpstream => self.ping_upstream(slot),
             Output::Dial { epoch, .. } => self.dial(slot, epoch.0),
+            Output::DialBeside { epoch, node } => self.dial_beside(slot, epoch.0, node.0 as usize),
+            Output::Lead(epoch) => self.lead(slot, epoch.0),
+            Output::SendLeft(text) => self.tell_left(slot, text),
+            Output::Moved(outcome) => self.moved(slot, &outcome),
             Output::CloseUpstream(epoch, close) => self.close_upstream(slot, epoch.0, close),
             Output::CloseClient(_) => {
                 if let Some(member) = self.slots[slot].as_mut() {
@@ -131,8 +135,14 @@ impl World {
         if value["data"][0]["late"] == true {
             return self.breach(Rule::OldEpochSilent, format!("{value}"));
         }
+        // What nobody knows passes, from either node.
+        let unknown = value["message"] == "somethingNew";
+        if member.is_unseen() && value["message"] != "ping" && !unknown {
+            return self.breach(Rule::MoveUnseen, format!("heard while a move is under way: {value}"));
+        }
         let tag = value["data"][0]["tag"].as_u64();
-        if !terminal && tag.is_some() && tag != member.conn.map(|conn| conn as u64) {
+        let left = member.beside.filter(|_| unknown).map(|conn| conn as u64);
+        if !terminal && tag.is_some() && tag != member.conn.map(|conn| conn as u64) && tag != left {
             let what = format!("said on connection {tag:?}, heard on {:?}: {value}", member.conn);
             return self.breach(Rule::OldEpochSilent, what);
         }
@@ -257,6 +267,8 @@ impl World {
                 self.tally.count(if *retry { "session retried" } else { "session refused" });
             }
             Event::GaveUp { .. } => self.tally.count("gave up"),
+            Event::Moved { outcome: MoveOutcome::Done, .. } => self.tally.count("moved"),
+            Event::Moved { .. } => self.tally.count("moved back"),
             _ => {}
         }
     }
@@ -342,7 +354,7 @@ impl World {
             }
             None => {
                 self.connect(slot, id, epoch, node);
-                self.feed(slot, Input::UpstreamOpened(Epoch(epoch)));
+                self.feed(slot, Input::UpstreamOpened(Epoch(epoch), NodeId(node as u32)));
                 if !self.healing && self.dice.percent(5) {
                     self.close_soon(slot, id);
                 }
@@ -372,8 +384,16 @@ impl World {
         if member.dialing == Some(epoch) {
             member.dialing = None;
         }
-        let Some(conn) = member.conn.filter(|conn| self.conns[*conn].epoch == epoch) else { return };
-        member.conn = None;
+        let keeps_left = self.keeps_left();
+        let Some(member) = self.slots[slot].as_mut() else { return };
+        let conns = &self.conns;
+        let is_left = member.beside.is_some_and(|conn| conns[conn].epoch == epoch);
+        if keeps_left && is_left && !member.client_gone {
+            return;
+        }
+        let is_meant = |conn: &Option<usize>| conn.is_some_and(|conn| conns[conn].epoch == epoch);
+        let places = [&mut member.conn, &mut member.beside].into_iter();
+        let Some(conn) = places.filter(|place| is_meant(place)).find_map(Option::take) else { return };
         self.conns[conn].proxy_open = false;
         if !self.conns[conn].black {
             // An abort may never get there.
@@ -409,7 +429,9 @@ impl World {
         }
         self.conns[conn].proxy_open = false;
         let Some(member) = self.member(slot, id) else { return };
-        member.conn = None;
+        for place in [&mut member.conn, &mut member.beside] {
+            place.take_if(|there| *there == conn);
+        }
         if member.passed_through {
             member.client_gone = true;
             self.slots[slot] = None;
@@ -429,9 +451,14 @@ impl World {
         let stream = member.client.streams.iter().find(|(_, stream)| !stream.is_over());
         let current = member.epoch;
         let Some((media, stream)) = stream else { return };
+        let (media, name) = (media.clone(), stream.name.clone());
+        if member.beside.is_some_and(|conn| self.conns[conn].epoch == epoch) {
+            // That connection stands.
+            return;
+        }
         let late = message(
             "notifyStreamStatusEvent",
-            serde_json::json!({"mediaSessionId": media, "name": stream.name, "status": "FAILED", "late": true}),
+            serde_json::json!({"mediaSessionId": media, "name": name, "status": "FAILED", "late": true}),
         );
         let epoch = self.tamper_epoch(epoch, current);
         let text = late.to_string().into_bytes();

@@ -13,6 +13,7 @@ mod client;
 mod faults;
 mod kit;
 mod life;
+mod moves;
 mod record;
 mod rules;
 mod sabotage;
@@ -182,6 +183,10 @@ fn every_rule_holds_whatever_happens() {
         "reported",
         "cancelled",
         "lost",
+        "moved",
+        "moved back",
+        "a move was refused",
+        "forced to move",
         "session restored",
         "retry",
         "without H264",

@@ -104,6 +104,12 @@ fn canonical(output: &Output, frame: &[u8]) -> Option<(Sink, Vec<u8>)> {
         Output::Dial { epoch, priority } => {
             (Sink::Upstream, format!("dial {} {priority:?}", epoch.0).into_bytes())
         }
+        Output::DialBeside { epoch, node } => {
+            (Sink::Upstream, format!("dial {} beside, at {}", epoch.0, node.0).into_bytes())
+        }
+        Output::Lead(epoch) => (Sink::Upstream, format!("{} leads", epoch.0).into_bytes()),
+        Output::SendLeft(text) => (Sink::Upstream, with("left", text)),
+        Output::Moved(outcome) => (Sink::Events, format!("outcome {outcome:?}").into_bytes()),
         Output::CloseUpstream(epoch, close) => {
             (Sink::Upstream, format!("close {} {}", epoch.0, closing(*close)).into_bytes())
         }

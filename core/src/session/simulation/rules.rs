@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What must hold at every step (rules R1 to R14, seen from outside the core).
+/// What must hold at every step (rules R1 to R15, seen from outside the core).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rule {
     /// A WebRTC stream gets one answer in its life (protocol S0.2).
@@ -71,6 +71,10 @@ pub(super) enum Rule {
     RoomDifferences,
     /// What is sent has somebody to go to.
     Addressed,
+    /// The client hears nothing of a move (R15).
+    MoveUnseen,
+    /// In quiet times no move is half made (R15).
+    HalfMoved,
     /// The registry remembers no session that is gone.
     RegistryClean,
 }

@@ -49,6 +49,8 @@ pub(super) enum Sabotage {
     PlayEarly,
     RepeatState,
     SpeakToNobody,
+    TellOfMoves,
+    KeepLeft,
     LeakToken,
 }
 
@@ -87,6 +89,8 @@ pub(super) const ALL: &[(Sabotage, Rule)] = &[
     (Sabotage::PlayEarly, Rule::PublisherFirst),
     (Sabotage::RepeatState, Rule::RoomDifferences),
     (Sabotage::SpeakToNobody, Rule::Addressed),
+    (Sabotage::TellOfMoves, Rule::MoveUnseen),
+    (Sabotage::KeepLeft, Rule::HalfMoved),
     (Sabotage::LeakToken, Rule::RegistryClean),
 ];
 
@@ -225,6 +229,16 @@ impl World {
 
     pub(super) fn tamper_epoch(&self, epoch: u32, current: u32) -> u32 {
         if self.is(Sabotage::TakeOldEpochForNew) { current } else { epoch }
+    }
+
+    /// A broken core tells the client that its session has another server.
+    pub(super) fn tells_of_moves(&self) -> bool {
+        self.is(Sabotage::TellOfMoves)
+    }
+
+    /// A broken driver does not close what is left.
+    pub(super) fn keeps_left(&self) -> bool {
+        self.is(Sabotage::KeepLeft)
     }
 
     pub(super) fn dials_again(&self) -> bool {

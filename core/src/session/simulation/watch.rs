@@ -33,7 +33,7 @@ impl World {
         if member.session.is_ended() || member.passed_through {
             return;
         }
-        let up = member.session.link.is_up();
+        let up = member.session.link.is_up() || member.session.moving.is_under_way();
         if up {
             member.up_since.get_or_insert(now);
             self.while_up(slot);
@@ -72,11 +72,11 @@ impl World {
         if !over {
             return;
         }
-        if member.session.is_ended() && member.conn.is_some() {
+        if member.session.is_ended() && (member.conn.is_some() || member.beside.is_some()) {
             self.breach(Rule::SilentAfterEnd, "the upstream is left open".to_owned());
         }
-        let open = self.slots[slot].as_ref().and_then(|member| member.conn);
-        if let Some(conn) = open {
+        let open = self.slots[slot].as_ref().map(|member| [member.conn, member.beside]);
+        for conn in open.into_iter().flatten().flatten() {
             self.conns[conn].proxy_open = false;
             self.later(5, Happening::ServerLearns(conn));
         }
@@ -246,6 +246,9 @@ impl World {
         let member = self.slots[slot].as_ref()?;
         let client = &member.client;
         let session = &member.session;
+        if !session.moving.is_idle() || member.beside.is_some() {
+            return Some((Rule::HalfMoved, format!("{:?} beside {:?}", member.beside, member.conn)));
+        }
         if !session.link.is_up() || client.established == 0 {
             return Some((Rule::Agreement, "not up again".to_owned()));
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{registry::Registry, settings::SessionSettings};
 
 use super::{
-    super::{Epoch, Input, LossCause, Mail, Session, SessionId, StreamKey, Timestamp},
+    super::{Epoch, Input, LossCause, Mail, NodeId, Session, SessionId, StreamKey, Timestamp},
     client::Client,
     kit::{Dice, settings},
     record::Record,
@@ -53,6 +53,8 @@ pub(super) enum Happening {
     MediaConnected(usize, SessionId, StreamKey),
     MediaNever(usize, SessionId, StreamKey),
     DialDone(usize, SessionId, u32),
+    BesideDone(usize, SessionId, u32, usize),
+    Mover,
     Letter(SessionId, Mail),
     Late(usize, SessionId, u32),
     UpstreamPongs(usize),
@@ -73,6 +75,10 @@ pub(super) struct Member {
     pub(super) session: Session,
     pub(super) client: Client,
     pub(super) conn: Option<usize>,
+    /// The connection beside it: a new one that is to lead, or the one that is left.
+    pub(super) beside: Option<usize>,
+    /// A move is under way: the new connection leads, and is to be proven.
+    pub(super) under_way: bool,
     pub(super) epoch: u32,
     pub(super) dialing: Option<u32>,
     /// Its `connection` reached the proxy.
@@ -98,6 +104,13 @@ pub(super) struct Member {
     pub(super) wire_at: u64,
     /// A bound was reached: what exceeds it is not promised.
     pub(super) limited: bool,
+}
+
+impl Member {
+    /// Its client must not hear of what goes on.
+    pub(super) fn is_unseen(&self) -> bool {
+        self.under_way && !self.client_gone
+    }
 }
 
 /// A stream at the media workers.
@@ -195,7 +208,7 @@ impl World {
             let real = sabotage.unsettle(&mut settings);
             promised = Arc::new(std::mem::replace(&mut settings, real));
         }
-        let nodes = if dice.percent(25) { 2 } else { 1 };
+        let nodes = dice.pick(&[1, 1, 2, 2, 3]);
         let slots = dice.between(2, 5) as usize;
         let mut world = Self {
             now: 1_000,
@@ -234,6 +247,7 @@ impl World {
         }
         world.later(5_000, Happening::Fault);
         world.later(2_000, Happening::Incident);
+        world.later(3_000, Happening::Mover);
         world
     }
 
@@ -349,6 +363,8 @@ impl World {
             }
             Happening::UpstreamPongs(conn) => self.upstream_pongs(conn),
             Happening::DialDone(slot, id, epoch) => self.dial_done(slot, id, epoch),
+            Happening::BesideDone(slot, id, epoch, node) => self.beside_done(slot, id, epoch, node),
+            Happening::Mover => self.mover_acts(),
             Happening::Letter(id, mail) => {
                 let slot = self.slots.iter().position(|m| m.as_ref().is_some_and(|member| member.id == id));
                 if let Some(slot) = slot {
@@ -413,7 +429,8 @@ impl World {
         let id = SessionId(number);
         let seed = self.dice.seed();
         let now = Timestamp::from_ms(self.now);
-        let mut session = Session::new(id, Arc::clone(&self.settings), seed, now);
+        let mut session =
+            Session::new(id, Arc::clone(&self.settings), seed, now).with_node(NodeId(node as u32));
         let anchored = self.anchors;
         if anchored {
             session = session.with_media();
@@ -426,6 +443,8 @@ impl World {
             session,
             client,
             conn: None,
+            beside: None,
+            under_way: false,
             epoch: 0,
             dialing: None,
             spoke: false,
@@ -453,6 +472,17 @@ impl World {
 
     /// The epoch's connection stands.
     pub(super) fn connect(&mut self, slot: usize, session: SessionId, epoch: u32, node: usize) {
+        let conn = self.open(slot, session, epoch, node);
+        let now = self.now;
+        if let Some(member) = self.member(slot, session) {
+            member.conn = Some(conn);
+            member.epoch = epoch;
+            member.connected_at = now;
+        }
+    }
+
+    /// A connection of this session to this node.
+    pub(super) fn open(&mut self, slot: usize, session: SessionId, epoch: u32, node: usize) -> usize {
         self.conns.push(Conn {
             slot,
             session,
@@ -467,11 +497,6 @@ impl World {
             to_server_at: 0,
             to_proxy_at: 0,
         });
-        let (conn, now) = (self.conns.len() - 1, self.now);
-        if let Some(member) = self.member(slot, session) {
-            member.conn = Some(conn);
-            member.epoch = epoch;
-            member.connected_at = now;
-        }
+        self.conns.len() - 1
     }
 }

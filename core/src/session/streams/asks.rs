@@ -66,7 +66,7 @@ impl Streams {
         if up {
             self.first_request(ctx, stream_id);
         } else if kind.is_publish() && ctx.directory.name(&name).holder.is_none() {
-            ctx.directory.hold_name(&name, ctx.id, true, ctx.now);
+            ctx.directory.hold_name(&name, ctx.as_holder(true), ctx.now);
         }
     }
 

@@ -24,7 +24,7 @@ use super::{
     context::Context,
     directory::EndOfName,
     leg::ClientLeg,
-    stream::{Loss, Standing, Stream, StreamId},
+    stream::{Loss, Standing, Stream, StreamId, Transport},
 };
 
 use self::{
@@ -57,6 +57,16 @@ impl Streams {
                 && play.name() == name
                 && !matches!(play.standing(), Standing::Stopping | Standing::Lost)
         })
+    }
+
+    /// Why they cannot move unseen.
+    pub(super) fn bound_by(&self) -> Option<&'static str> {
+        let bound = |stream: &Stream| match stream.transport() {
+            Transport::Direct => "direct media",
+            Transport::Socket => "media socket",
+            Transport::Anchored(_) => "anchored media",
+        };
+        self.table.iter().map(bound).next()
     }
 
     /// When something is due for one of them.

@@ -44,7 +44,7 @@ impl Streams {
     /// The publish runs: plays that wait for it may go on.
     pub(super) fn hold_name(&mut self, ctx: &mut Context<'_>, stream_id: StreamId) {
         if let Some(name) = self.table.published_name(stream_id) {
-            ctx.directory.hold_name(&name, ctx.id, false, ctx.now);
+            ctx.directory.hold_name(&name, ctx.as_holder(false), ctx.now);
             self.settle_name(ctx, &name);
         }
     }
@@ -86,7 +86,7 @@ impl Context<'_> {
         }
         let holder = self.directory.name(stream.name()).holder;
         if holder.is_none_or(|holder| holder.session == self.id) {
-            self.directory.hold_name(stream.name(), self.id, restoring, self.now);
+            self.directory.hold_name(stream.name(), self.as_holder(restoring), self.now);
         }
     }
 

@@ -188,7 +188,7 @@ fn nothing_that_is_said_is_kept_without_bound() {
         }
         assert_bounded(&bed, "held");
         let epoch = *bed.dials.last().unwrap();
-        bed.feed(Input::UpstreamOpened(epoch));
+        bed.feed(Input::UpstreamOpened(epoch, NodeId(0)));
         bed.server("getUserData", json!({"authToken": "T", "status": "ESTABLISHED", "x": long(2 * SESSION)}));
         assert_bounded(&bed, "after an outage");
         bed.pass(3_000);

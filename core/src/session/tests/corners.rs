@@ -29,7 +29,7 @@ impl Bed {
 
     fn opened(&mut self) {
         let epoch = *self.dials.last().unwrap();
-        self.feed(Input::UpstreamOpened(epoch));
+        self.feed(Input::UpstreamOpened(epoch, NodeId(0)));
     }
 
     fn operations(&self) -> Vec<String> {

@@ -37,7 +37,7 @@ fn what_was_said_before_the_upstream_came_is_all_heard() {
         bed.client(name, Value::Null);
     }
     assert!(bed.to_upstream.is_empty());
-    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
     let names: Vec<_> = bed.to_upstream.iter().map(|message| message["message"].clone()).collect();
     assert_eq!(names, ["ping", "hello", "world"]);
     assert!(bed.passthrough);
@@ -71,7 +71,7 @@ fn connected_again() -> Bed {
 fn the_second_connection_is_what_is_replayed() {
     let mut bed = connected_again();
     bed.lose();
-    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
     assert_eq!(bed.upstream_got("connection").len(), 1);
     assert_eq!(bed.upstream_got("connection")[0]["data"][0], second());
     bed.server("getUserData", json!({"authToken": "T2", "status": "ESTABLISHED", "appKey": "defaultApp"}));
@@ -84,13 +84,13 @@ fn a_second_connection_in_an_outage_is_the_one_the_next_upstream_gets() {
         let mut bed = Bed::new().established();
         bed.lose();
         if stage == "connecting" {
-            bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+            bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
         }
         bed.client("connection", second());
         if stage == "connecting" {
             bed.pass(3_000);
         }
-        bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+        bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
         let told: Vec<_> =
             bed.upstream_got("connection").iter().map(|message| message["data"][0].clone()).collect();
         assert_eq!(told.last(), Some(&second()), "{stage}");

@@ -5,7 +5,7 @@ use super::*;
 impl Bed {
     /// The dial under way succeeds; the server says nothing yet.
     fn opens(&mut self) {
-        self.feed(Input::UpstreamOpened(*self.dials.last().unwrap()));
+        self.feed(Input::UpstreamOpened(*self.dials.last().unwrap(), NodeId(0)));
     }
 
     /// The server takes a session on the connection that stands, under this token.

@@ -10,6 +10,7 @@ mod first;
 mod lifecycle;
 mod limits;
 mod media_verdicts;
+mod moving;
 mod outage;
 mod refusals;
 mod rooms;
@@ -22,8 +23,8 @@ use serde_json::{Value, json};
 use crate::{registry::Registry, settings::SessionSettings};
 
 use super::{
-    Close, DialError, Epoch, Event, Input, LossCause, Mail, MediaCommand, Mode, Outcome, Output, Session,
-    SessionId, StreamKey, Timestamp,
+    Close, DialError, Epoch, Event, Input, LossCause, Mail, MediaCommand, Mode, MoveOutcome, NodeId, Outcome,
+    Output, Session, SessionId, StreamKey, Timestamp,
 };
 
 /// A session with everything it said, sorted by addressee.
@@ -34,6 +35,14 @@ pub(super) struct Bed {
     pub(super) to_client: Vec<Value>,
     pub(super) to_upstream: Vec<Value>,
     pub(super) dials: Vec<Epoch>,
+    /// Dials beside the connection that leads.
+    pub(super) beside: Vec<(Epoch, NodeId)>,
+    /// Which connection leads, where it was said.
+    pub(super) leads: Epoch,
+    /// What was said on the connection beside it.
+    pub(super) to_left: Vec<Value>,
+    /// Outcomes of moves.
+    pub(super) moved: Vec<MoveOutcome>,
     pub(super) events: Vec<Event>,
     pub(super) posts: Vec<(SessionId, Mail)>,
     pub(super) client_close: Option<Close>,
@@ -70,6 +79,10 @@ impl Bed {
             to_client: Vec::new(),
             to_upstream: Vec::new(),
             dials: Vec::new(),
+            beside: Vec::new(),
+            leads: Epoch(0),
+            to_left: Vec::new(),
+            moved: Vec::new(),
             events: Vec::new(),
             posts: Vec::new(),
             client_close: None,
@@ -93,7 +106,14 @@ impl Bed {
                 Output::ForwardToClient => self.to_client.push(parse(&text.clone().unwrap_or_default())),
                 Output::SendToClient(message) => self.to_client.push(parse(&message)),
                 Output::SendToUpstream(message) => self.to_upstream.push(parse(&message)),
-                Output::Dial { epoch, .. } => self.dials.push(epoch),
+                Output::Dial { epoch, .. } => {
+                    self.dials.push(epoch);
+                    self.leads = epoch;
+                }
+                Output::DialBeside { epoch, node } => self.beside.push((epoch, node)),
+                Output::Lead(epoch) => self.leads = epoch,
+                Output::SendLeft(message) => self.to_left.push(parse(&message)),
+                Output::Moved(outcome) => self.moved.push(outcome),
                 Output::CloseClient(close) => self.client_close = Some(close),
                 Output::CloseUpstream(epoch, close) => self.upstream_close.push((epoch, close)),
                 Output::Post(to, mail) => self.posts.push((to, mail)),
@@ -117,7 +137,11 @@ impl Bed {
     }
 
     pub(super) fn server_all(&mut self, name: &str, data: Value) {
-        let epoch = self.dials.last().copied().unwrap_or_default();
+        self.says_on(self.leads, name, data);
+    }
+
+    /// A message of the server on the connection of this epoch.
+    pub(super) fn says_on(&mut self, epoch: Epoch, name: &str, data: Value) {
         let text = json!({"message": name, "data": data}).to_string();
         self.feed(Input::UpstreamText(epoch, text.as_bytes()));
     }
@@ -191,8 +215,7 @@ impl Bed {
     }
 
     pub(super) fn lose(&mut self) {
-        let epoch = self.dials.last().copied().unwrap_or_default();
-        self.feed(Input::UpstreamLost(epoch, LossCause::EndOfFile));
+        self.feed(Input::UpstreamLost(self.leads, LossCause::EndOfFile));
     }
 
     pub(super) fn dial_fails(&mut self) {
@@ -203,7 +226,7 @@ impl Bed {
     /// The dial succeeds and the server establishes the session under a new token.
     pub(super) fn reconnect(&mut self) {
         let epoch = *self.dials.last().expect("a dial");
-        self.feed(Input::UpstreamOpened(epoch));
+        self.feed(Input::UpstreamOpened(epoch, NodeId(0)));
         let sent = self.to_upstream.last().unwrap();
         assert_eq!(sent["message"], "connection");
         // A server that knows a token resumes its session, and keeps it.

@@ -244,7 +244,7 @@ fn a_stale_token_falls_back_to_the_clients_own_connection_on_a_new_socket() {
     bed.clear();
     bed.lose();
     let first = bed.dials.len();
-    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
     bed.server(
         "fail",
         json!({"status": "FAILED", "info": "Wrong token", "apiMethod": "ConnectionStatusEvent"}),
@@ -308,7 +308,7 @@ fn a_kept_session_that_is_not_there_any_more_is_not_told_of_old_streams() {
     bed.server("getUserData", json!({"authToken": "T0", "status": "ESTABLISHED"}));
     let mut bed = bed.publishing("a", "cam");
     bed.lose();
-    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
     bed.server("getUserData", json!({"authToken": "another", "status": "ESTABLISHED"}));
     bed.pass_in_health(5_000);
     assert_eq!(bed.statuses(), ["a FAILED Stopped by session disconnect"]);
@@ -336,7 +336,7 @@ fn a_sip_client_whose_kept_session_is_gone_registers_anew() {
     bed.server("registered", json!({}));
     bed.clear();
     bed.lose();
-    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
     bed.server("getUserData", json!({"authToken": "another", "status": "ESTABLISHED"}));
     bed.pass(1_000);
     assert_eq!(bed.dials.len(), 2);
@@ -356,7 +356,7 @@ fn the_last_word_of_a_kept_session_is_not_the_clients_concern() {
         bed.server("getUserData", json!({"authToken": "T0", "status": "ESTABLISHED"}));
         bed.client("publishStream", publish("a", "cam"));
         bed.lose();
-        bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+        bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
         bed.server("getUserData", json!({"authToken": "another", "status": "ESTABLISHED"}));
         let replayed = bed.last_upstream_id("publishStream");
         assert_ne!(replayed, "a");

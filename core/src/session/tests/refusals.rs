@@ -100,7 +100,7 @@ fn the_holder_of_a_wanted_name_must_prove_its_client_alive() {
 fn refused_credentials_are_reported_and_the_client_closed() {
     let mut bed = Bed::new().established().publishing("a", "cam");
     bed.lose();
-    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
     bed.server(
         "fail",
         json!({"status": "FAILED", "info": "Forbidden", "apiMethod": "ConnectionStatusEvent"}),
@@ -116,7 +116,7 @@ fn refused_credentials_are_reported_and_the_client_closed() {
 fn a_backend_in_trouble_is_no_refusal() {
     let mut bed = Bed::new().established();
     bed.lose();
-    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap()));
+    bed.feed(Input::UpstreamOpened(*bed.dials.last().unwrap(), NodeId(0)));
     bed.server(
         "fail",
         json!({"status": "FAILED", "info": "Bad Gateway", "apiMethod": "ConnectionStatusEvent"}),

@@ -1,0 +1,219 @@
+//! A session moves to another node: it makes before it breaks (rule R15). The new connection is made while
+//! all goes on, then it leads and is proven as after an outage; until then the old one is untouched and leads
+//! again whatever goes wrong. The client hears nothing of either, and what it says meanwhile waits for the
+//! outcome.
+
+use crate::signaling::{ServerMessage, peek_into, synthetic};
+
+use super::{
+    Close, Event, LossCause, MoveOutcome, NodeId, Output,
+    core::Session,
+    directory::Directory,
+    link::{Link, Outage, Stage},
+    moving::{Ended, Order},
+    packed::Packed,
+    state::Upstream,
+};
+
+/// Why a move comes to nothing whose time is over.
+const TIME_IS_OVER: &str = "restore.move_timeout_ms is over";
+
+impl Session {
+    /// Why it cannot move unseen now.
+    pub(super) fn bound_by(&self) -> Option<&'static str> {
+        let client = &self.client;
+        let silent_requests = self.requests.len() + self.held_back.events() + self.held_back.messages();
+        match self.link {
+            Link::Up if client.connection.is_none() || !client.established => Some("not established"),
+            Link::Up if client.keep_alive => Some("keepAlive"),
+            // Two registrations of one login at a SIP server undo each other.
+            Link::Up if client.registered => Some("registration"),
+            Link::Up if self.rooms.len() > 0 => Some("room"),
+            Link::Up if self.calls.len() > 0 => Some("call"),
+            Link::Up if silent_requests > 0 => Some("request"),
+            Link::Up if self.restart.deadline().is_some() => Some("restart"),
+            Link::Up => self.streams.bound_by(),
+            Link::First => Some("not established"),
+            Link::Down(_) => Some("outage"),
+            Link::PassedThrough | Link::Ended => Some("passed through"),
+        }
+    }
+
+    /// It is to go to another node, if it can unseen.
+    pub(super) fn begin_move(&mut self, order: Order) {
+        let reason = if !self.moving.is_idle() {
+            Some("moving")
+        } else if self.upstream.node == order.to {
+            Some("there already")
+        } else {
+            self.bound_by()
+        };
+        if let Some(reason) = reason {
+            return order.report(&mut self.out, MoveOutcome::Refused(reason));
+        }
+        let until = self.now + self.settings.restore.move_timeout;
+        let epoch = self.moving.begin(order, self.upstream.epoch, self.now, until);
+        self.out.push(Output::DialBeside { epoch, node: order.to });
+    }
+
+    /// The connection beside the leading one stands: from now on it leads, unless something binds the
+    /// session by now.
+    pub(super) fn beside_opened(&mut self, node: NodeId) {
+        let bound = self.bound_by();
+        let connection = self.client.connection.as_ref().map(Packed::unpack);
+        let (None, Some(connection)) = (bound, connection) else {
+            if let Some(Ended { order, epoch, .. }) = self.moving.end() {
+                self.out.push(Output::CloseUpstream(epoch, Close::NoCode));
+                order.report(&mut self.out, MoveOutcome::Refused(bound.unwrap_or("not established")));
+            }
+            return;
+        };
+        let (Some(epoch), Some(until)) = (self.moving.dialing(), self.moving.deadline()) else { return };
+        let before = std::mem::replace(&mut self.upstream, Upstream::opened((epoch, node), None, self.now));
+        self.moving.sets_out(before, std::mem::take(&mut self.retired));
+        self.link = Link::Down(Outage { since: self.now, stage: Stage::Connecting { until } });
+        self.out.push(Output::Lead(epoch));
+        self.out.say_upstream(connection);
+    }
+
+    /// What follows from an input for a move whose outcome was open: when all is proven it is made, and when
+    /// the outcome is known the client's words are heard.
+    pub(super) fn move_goes_on(&mut self, directory: &mut dyn Directory) {
+        if self.moving.is_under_way() && self.link.is_up() {
+            self.move_is_made();
+        }
+        if self.moving.frees_words() {
+            self.hear_first_words(directory);
+        }
+    }
+
+    fn move_is_made(&mut self) {
+        let Some(ended) = self.moving.end() else { return };
+        let Some(left) = &ended.left else { return };
+        ended.conclude((left.upstream.node, self.now), MoveOutcome::Done, &mut self.out);
+        self.moving.linger(&ended, self.now);
+        self.let_go();
+    }
+
+    /// The connection that led before the move is let go, as a client lets go that leaves.
+    pub(super) fn let_go(&mut self) {
+        if let Some(epoch) = self.moving.let_go() {
+            self.kept.touch();
+            self.out.push(Output::CloseUpstream(epoch, Close::NoCode));
+        }
+    }
+
+    /// A move whose outcome is open comes to nothing: what led before leads again, as if nothing had been.
+    pub(super) fn return_from_move(&mut self, reason: &str, directory: &mut dyn Directory) {
+        if !self.moving.is_open() {
+            return;
+        }
+        let Some(mut ended) = self.moving.end() else { return };
+        self.kept.touch();
+        let mut words = Vec::new();
+        if let Some(left) = ended.left.take() {
+            self.held_back.drop_events();
+            (self.upstream, self.retired, words) = (left.upstream, left.retired, left.words);
+            self.link = Link::Up;
+            self.out.push(Output::Lead(self.upstream.epoch));
+            self.out.push_some(self.client.route(&self.upstream));
+        }
+        self.out.push(Output::CloseUpstream(ended.epoch, Close::NoCode));
+        let outcome = MoveOutcome::Returned(reason.to_owned());
+        ended.conclude((self.upstream.node, self.now), outcome, &mut self.out);
+        // What its server said meanwhile is heard as if said now.
+        for word in words {
+            if self.link.is_over() {
+                return;
+            }
+            let before = self.out.len();
+            self.upstream_text(&word, directory);
+            self.out.forward_to_client_since(before, &word);
+        }
+    }
+
+    /// What the server of the connection says that led before. Its pings are answered; what it says of
+    /// streams or of the session waits for the outcome, and concerns nobody once the move is made; the rest
+    /// is for the client in any case.
+    pub(super) fn left_says(&mut self, text: &[u8], directory: &mut dyn Directory) {
+        self.moving.left_heard(self.now);
+        let Ok(peek) = peek_into(text, ServerMessage::is_looked_into) else {
+            return self.out.forward_to_client();
+        };
+        match ServerMessage::of(&peek) {
+            ServerMessage::Ping => return self.out.push(Output::SendLeft(synthetic::pong())),
+            ServerMessage::Other | ServerMessage::DataEvent(_) | ServerMessage::DataStatus(_) => {
+                return self.out.forward_to_client();
+            }
+            _ if !self.moving.is_under_way() => return,
+            // It can be taken on this connection alone.
+            ServerMessage::IncomingCall(_) => {}
+            _ if self.moving.words() < self.settings.bounds.pending_requests_max => {
+                if let Some(word) = self.lend(directory).ctx.kept_message(0, text) {
+                    return self.moving.keep_word(word);
+                }
+            }
+            _ => {}
+        }
+        self.return_from_move("the node that is left has too much to say", directory);
+        self.upstream_text(text, directory);
+    }
+
+    /// The connection that led before is gone. What is not proven yet is an ordinary way back from now on.
+    pub(super) fn left_lost(&mut self, cause: LossCause, directory: &mut dyn Directory) {
+        self.kept.touch();
+        let Some(ended) = self.moving.end() else { return };
+        let Some(left) = &ended.left else { return };
+        let outcome = MoveOutcome::Returned(format!("the connection that was left ended: {cause:?}"));
+        ended.conclude((left.upstream.node, self.now), outcome, &mut self.out);
+        let stayed = self.now.since(left.upstream.established_at) >= self.settings.restore.stable_after;
+        self.attempts.lost(stayed);
+        self.attempts.dial();
+        self.out.event(Event::UpstreamLost { cause, streams: self.streams.table.len() });
+        let until = self.now + self.settings.restore.answer_timeout;
+        self.link = Link::Down(Outage { since: self.now, stage: Stage::Connecting { until } });
+        self.lend(directory).lose_upstream();
+    }
+
+    /// What the client says while a move is under way waits for its outcome, within the bounds of what is
+    /// held in an outage; past them the move is given up. False: it does not wait.
+    pub(super) fn waits_for_move(&mut self, text: &[u8], directory: &mut dyn Directory) -> bool {
+        if !self.moving.holds_client() {
+            return false;
+        }
+        let fits = self.held_back.full(text.len(), &self.settings.hold).is_none();
+        let message = if fits { self.lend(directory).ctx.kept_message(0, text) } else { None };
+        let Some(message) = message else {
+            self.return_from_move("the client has too much to say", directory);
+            self.move_goes_on(directory);
+            return false;
+        };
+        let until = self.moving.deadline().unwrap_or(self.now) + self.settings.hold.time_max;
+        self.held_back.hold_message(until, message);
+        self.moving.owe_words();
+        true
+    }
+
+    /// The time of the present step is over.
+    pub(super) fn run_move_timer(&mut self, directory: &mut dyn Directory) {
+        if !self.is_due(self.moving.deadline()) {
+            return;
+        }
+        if self.moving.is_open() {
+            self.return_from_move(TIME_IS_OVER, directory);
+        } else {
+            self.let_go();
+        }
+    }
+
+    /// It has to leave its node, seen or not: an outage is begun on purpose.
+    pub(super) fn force_move(&mut self, directory: &mut dyn Directory) {
+        if !matches!(self.link, Link::Up | Link::First) && !self.moving.is_under_way() {
+            return;
+        }
+        self.return_from_move("it has to leave at once", directory);
+        self.let_go();
+        self.out.push(Output::CloseUpstream(self.upstream.epoch, Close::NoCode));
+        self.upstream_lost(LossCause::Left, directory);
+    }
+}
