@@ -175,6 +175,7 @@ async fn authentic_packets_of_any_length_harm_nobody() {
         epoch: Epoch(1),
         narrow: true,
         refuse_h264: false,
+        beside: false,
     });
     hostile.epoch = Epoch(1);
     hostile.attach_to(&server, "h2").await;
@@ -361,7 +362,13 @@ impl Publisher {
         self.handle.order(MediaCommand::Detach { key: self.key });
         self.epoch = Epoch(self.epoch.0 + 1);
         let (stream, epoch) = (self.key, self.epoch);
-        self.handle.order(MediaCommand::Attach { key: stream, epoch, narrow: true, refuse_h264: false });
+        self.handle.order(MediaCommand::Attach {
+            key: stream,
+            epoch,
+            narrow: true,
+            refuse_h264: false,
+            beside: false,
+        });
         self.attach_to(server, name).await;
         let asked = self.asked(3);
         assert!(asked.iter().all(|ssrc| *ssrc == VIDEO), "{asked:?}");

@@ -93,7 +93,7 @@ pub enum MediaCommand<C = ()> {
         client: C,
     },
     /// Make a new upstream leg: a new epoch, or another try in the same one. The old one, if
-    /// any, is dropped. Answered by [`Fact::UpstreamOffer`].
+    /// any, is dropped, unless the new one begins beside it. Answered by [`Fact::UpstreamOffer`].
     Attach {
         /// The stream.
         key: StreamKey,
@@ -104,6 +104,23 @@ pub enum MediaCommand<C = ()> {
         narrow: bool,
         /// Leave H264 out of the offer and of the client's answer, if that was not given yet.
         refuse_h264: bool,
+        /// Keep the leg there is as the one that is left, and let media go on through it: a player
+        /// is sent its media until a key frame has come through the new leg, a publisher's media
+        /// goes to both. It ends by [`MediaCommand::LetGo`], [`MediaCommand::Return`], or with the
+        /// stream. A leg that is left already stays that; the one in the making is dropped for
+        /// the new one.
+        beside: bool,
+    },
+    /// The move is made: drop the leg that is left, if there is one.
+    LetGo {
+        /// The stream.
+        key: StreamKey,
+    },
+    /// The move came to nothing: drop the new leg, whatever became of it, and lead with the one
+    /// that is left. Ignored if none is.
+    Return {
+        /// The stream.
+        key: StreamKey,
     },
     /// The `sdp` of the upstream's `setRemoteSDP` for the offer of this epoch. The first one
     /// is answered by [`Fact::ClientAnswer`]. Ignored if another epoch was attached since, or
@@ -116,7 +133,7 @@ pub enum MediaCommand<C = ()> {
         /// The answer.
         sdp: String,
     },
-    /// The upstream is lost: drop its leg, keep the client's.
+    /// The upstream is lost: drop its leg, and one that is left, keep the client's.
     Detach {
         /// The stream.
         key: StreamKey,
@@ -149,9 +166,11 @@ impl MediaCommand {
             Self::Open { key, kind, epoch, client_offer, refuse_h264, client: () } => {
                 MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264, client: client() }
             }
-            Self::Attach { key, epoch, narrow, refuse_h264 } => {
-                MediaCommand::Attach { key, epoch, narrow, refuse_h264 }
+            Self::Attach { key, epoch, narrow, refuse_h264, beside } => {
+                MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside }
             }
+            Self::LetGo { key } => MediaCommand::LetGo { key },
+            Self::Return { key } => MediaCommand::Return { key },
             Self::UpstreamAnswer { key, epoch, sdp } => MediaCommand::UpstreamAnswer { key, epoch, sdp },
             Self::Detach { key } => MediaCommand::Detach { key },
             Self::Muted { key, video } => MediaCommand::Muted { key, video },
@@ -170,6 +189,8 @@ impl<C> MediaCommand<C> {
             | Self::Attach { key, .. }
             | Self::UpstreamAnswer { key, .. }
             | Self::Detach { key }
+            | Self::LetGo { key }
+            | Self::Return { key }
             | Self::Muted { key, .. }
             | Self::Revive { key }
             | Self::Close { key } => *key,

@@ -442,12 +442,13 @@ impl Core {
             MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264, client } => {
                 self.open(Opening { key, kind, epoch, client_offer, refuse_h264, client }, now);
             }
-            MediaCommand::Attach { key, epoch, narrow, refuse_h264 } => {
+            MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside: _ } => {
                 self.with(key, now, |s, ctx| s.attach(epoch, narrow, refuse_h264, ctx));
             }
             MediaCommand::UpstreamAnswer { key, epoch, sdp } => {
                 self.with(key, now, |s, ctx| s.upstream_answer(epoch, sdp, ctx));
             }
+            MediaCommand::LetGo { .. } | MediaCommand::Return { .. } => {}
             MediaCommand::Detach { key } => self.with(key, now, Stream::detach),
             MediaCommand::Muted { key, video } => self.with(key, now, |s, ctx| s.mute(video, ctx.now)),
             MediaCommand::Revive { key } => self.with(key, now, Stream::revive),

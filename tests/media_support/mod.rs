@@ -267,7 +267,13 @@ impl Anchored {
 
     pub fn attach(&mut self, narrow: bool) {
         self.epoch = Epoch(self.epoch.0 + 1);
-        self.order(MediaCommand::Attach { key: self.key, epoch: self.epoch, narrow, refuse_h264: false });
+        self.order(MediaCommand::Attach {
+            key: self.key,
+            epoch: self.epoch,
+            narrow,
+            refuse_h264: false,
+            beside: false,
+        });
     }
 
     pub fn order(&self, command: MediaCommand<Client>) {

@@ -314,7 +314,7 @@ impl World {
                 self.lose_server(line);
                 self.lines[line].epoch += 1;
                 let epoch = Epoch(self.lines[line].epoch);
-                self.order(MediaCommand::Attach { key, epoch, narrow, refuse_h264: false });
+                self.order(MediaCommand::Attach { key, epoch, narrow, refuse_h264: false, beside: false });
             }
             Happening::Reopen { line } => {
                 let stream = self.open(line);

@@ -500,7 +500,10 @@ impl World {
                     leg.generation += 1;
                 }
             }
-            MediaCommand::Muted { .. } | MediaCommand::Revive { .. } => {}
+            MediaCommand::Muted { .. }
+            | MediaCommand::Revive { .. }
+            | MediaCommand::LetGo { .. }
+            | MediaCommand::Return { .. } => {}
         }
     }
 

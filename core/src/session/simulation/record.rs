@@ -138,9 +138,12 @@ fn order(command: &MediaCommand) -> String {
         MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264, client: () } => {
             format!("open {} {kind:?} {} {refuse_h264} {client_offer}", key.number, epoch.0)
         }
-        MediaCommand::Attach { key, epoch, narrow, refuse_h264 } => {
-            format!("attach {} {} {narrow} {refuse_h264}", key.number, epoch.0)
+        MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside } => {
+            let beside = if *beside { " beside" } else { "" };
+            format!("attach {} {} {narrow} {refuse_h264}{beside}", key.number, epoch.0)
         }
+        MediaCommand::LetGo { key } => format!("let go {}", key.number),
+        MediaCommand::Return { key } => format!("return {}", key.number),
         MediaCommand::UpstreamAnswer { key, epoch, sdp } => {
             format!("answer {} {} {sdp}", key.number, epoch.0)
         }

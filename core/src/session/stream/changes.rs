@@ -36,7 +36,7 @@ impl Stream {
         self.state = State::Offering { until, replay };
         let key = leg.key();
         if leg.is_opened() {
-            return Some(MediaCommand::Attach { key, epoch, narrow, refuse_h264 });
+            return Some(MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside: false });
         }
         let client_offer = offer_in(&request.map(Packed::unpack).unwrap_or_default());
         leg.open(sdp::is_of_firefox(&client_offer));
