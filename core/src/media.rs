@@ -66,7 +66,8 @@ impl Kind {
     }
 
     /// It goes from the client to the upstream.
-    pub(crate) const fn is_publish(self) -> bool {
+    #[must_use]
+    pub const fn is_publish(self) -> bool {
         matches!(self, Self::Publish)
     }
 }
@@ -106,9 +107,16 @@ pub enum MediaCommand<C = ()> {
         refuse_h264: bool,
         /// Keep the leg there is as the one that is left, and let media go on through it: a player
         /// is sent its media until a key frame has come through the new leg, a publisher's media
-        /// goes to both. It ends by [`MediaCommand::LetGo`], [`MediaCommand::Return`], or with the
-        /// stream. A leg that is left already stays that; the one in the making is dropped for
-        /// the new one.
+        /// goes to both. It ends by [`MediaCommand::LetGo`], [`MediaCommand::Return`],
+        /// [`MediaCommand::Detach`], an `Attach` that is not beside, or with the stream. A leg that is
+        /// left already stays that; the one in the making is dropped for the new one. Where no leg
+        /// stands there is nothing to leave, and this is an `Attach` like any other.
+        ///
+        /// [`Fact::Flowing`], complete, says that a player has been switched to the new leg, or that the
+        /// new upstream has a publisher's key frame. While the leg that is left shows a picture, sound
+        /// alone proves nothing. If the new leg fails ([`Fact::UpstreamFailed`] of its epoch) the one that
+        /// is left goes on, also for a player that had been switched. If the one that is left
+        /// fails, nothing is said: see [`MediaCommand::Return`].
         beside: bool,
     },
     /// The move is made: drop the leg that is left, if there is one.
@@ -117,7 +125,9 @@ pub enum MediaCommand<C = ()> {
         key: StreamKey,
     },
     /// The move came to nothing: drop the new leg, whatever became of it, and lead with the one
-    /// that is left. Ignored if none is.
+    /// that is left; a player that had been switched goes back to it at its next key frame. Answered
+    /// only if that leg was lost in the meantime: by [`Fact::UpstreamFailed`] of its epoch. Ignored if
+    /// none is left.
     Return {
         /// The stream.
         key: StreamKey,
@@ -338,11 +348,14 @@ pub struct StreamStats {
     pub dropped: u64,
     /// Those of them that were too long: no payload over 1,700 bytes is forwarded.
     pub oversized: u64,
-    /// Gaps that restores left in the forwarded video, or audio where there is no video.
+    /// Gaps that restores and moves left in the forwarded video, or audio where there is no video: from
+    /// the last packet through the leg before to the first through the next. A publisher's move
+    /// leaves none, for its media goes to both.
     pub gaps: u64,
-    /// Lengths of the gaps that restores left in the forwarded media, in milliseconds, newest
-    /// last, at most 16.
+    /// Their lengths in milliseconds, newest last, at most 16.
     pub gaps_ms: Vec<u64>,
+    /// Legs that began beside another and took over from it.
+    pub moves: u32,
     /// Times the client leg was given new credentials.
     pub revivals: u32,
 }

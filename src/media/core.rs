@@ -442,13 +442,15 @@ impl Core {
             MediaCommand::Open { key, kind, epoch, client_offer, refuse_h264, client } => {
                 self.open(Opening { key, kind, epoch, client_offer, refuse_h264, client }, now);
             }
-            MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside: _ } => {
-                self.with(key, now, |s, ctx| s.attach(epoch, narrow, refuse_h264, ctx));
+            MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside } => {
+                let attach = if beside { Stream::attach_beside } else { Stream::attach };
+                self.with(key, now, |s, ctx| attach(s, epoch, narrow, refuse_h264, ctx));
             }
             MediaCommand::UpstreamAnswer { key, epoch, sdp } => {
                 self.with(key, now, |s, ctx| s.upstream_answer(epoch, sdp, ctx));
             }
-            MediaCommand::LetGo { .. } | MediaCommand::Return { .. } => {}
+            MediaCommand::LetGo { key } => self.with(key, now, Stream::let_go),
+            MediaCommand::Return { key } => self.with(key, now, Stream::come_back),
             MediaCommand::Detach { key } => self.with(key, now, Stream::detach),
             MediaCommand::Muted { key, video } => self.with(key, now, |s, ctx| s.mute(video, ctx.now)),
             MediaCommand::Revive { key } => self.with(key, now, Stream::revive),

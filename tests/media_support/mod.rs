@@ -89,7 +89,10 @@ pub struct Anchored {
     pub key: StreamKey,
     pub kind: Kind,
     pub name: String,
+    /// Of the newest leg, and of the one that is left.
     pub epoch: Epoch,
+    left: Option<Epoch>,
+    epochs: u32,
     pub facts: Receiver<MediaFact>,
     handle: MediaHandle,
 }
@@ -168,7 +171,17 @@ impl Anchored {
             refuse_h264,
             client: Client { local_ip, facts: sender },
         });
-        Self { client, key, kind, name: name.to_owned(), epoch: Epoch(0), facts, handle: handle.clone() }
+        Self {
+            client,
+            key,
+            kind,
+            name: name.to_owned(),
+            epoch: Epoch(0),
+            left: None,
+            epochs: 0,
+            facts,
+            handle: handle.clone(),
+        }
     }
 
     /// Opens, publishes or plays at the server, and connects the client.
@@ -266,14 +279,44 @@ impl Anchored {
     }
 
     pub fn attach(&mut self, narrow: bool) {
-        self.epoch = Epoch(self.epoch.0 + 1);
-        self.order(MediaCommand::Attach {
-            key: self.key,
-            epoch: self.epoch,
-            narrow,
-            refuse_h264: false,
-            beside: false,
-        });
+        self.left = None;
+        self.attach_with(narrow, false);
+    }
+
+    /// A new epoch begins beside the one there is.
+    pub fn attach_beside(&mut self) {
+        self.left = self.left.or(Some(self.epoch));
+        self.attach_with(true, true);
+    }
+
+    fn attach_with(&mut self, narrow: bool, beside: bool) {
+        self.epochs += 1;
+        self.epoch = Epoch(self.epochs);
+        let (key, epoch) = (self.key, self.epoch);
+        self.order(MediaCommand::Attach { key, epoch, narrow, refuse_h264: false, beside });
+    }
+
+    /// The move is made.
+    pub fn let_go(&mut self) {
+        self.left = None;
+        self.order(MediaCommand::LetGo { key: self.key });
+    }
+
+    /// The move came to nothing.
+    pub fn come_back(&mut self) {
+        self.epoch = self.left.take().expect("a leg is left");
+        self.order(MediaCommand::Return { key: self.key });
+    }
+
+    /// A leg at this server takes over from the one there is, as a planned move does it. Returns the id
+    /// that the one before had at its server.
+    pub async fn move_to(&mut self, server: &Media, answer: AnswerOptions) -> String {
+        let before = self.id();
+        self.attach_beside();
+        self.attach_to(server, answer).await;
+        self.proof().await;
+        self.let_go();
+        before
     }
 
     pub fn order(&self, command: MediaCommand<Client>) {

@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    Asker, Context, Stream,
+    Asker, Context, Side, Stream,
     candidates::{Candidates, candidates},
     error::{AnswerError, Declined},
     leg::{Offered, Reaching, UpstreamLeg},
@@ -47,7 +47,9 @@ impl Stream {
             return;
         }
         let Upstream::Offered(offered) = std::mem::take(&mut self.legs.upstream) else { return };
-        let mut reaching = Reaching { offered: *offered, answer, links: Vec::new() };
+        self.generation += 1;
+        let generation = self.generation;
+        let mut reaching = Reaching { offered: *offered, generation, answer, links: Vec::new() };
         match self.reach(&mut reaching, ctx) {
             Ok(()) => {
                 self.legs.upstream = Upstream::Reaching(Box::new(reaching));
@@ -58,21 +60,18 @@ impl Stream {
     }
 
     /// Finds the ways to the upstream by its answer.
-    fn reach(&mut self, reaching: &mut Reaching, ctx: &mut Context<'_>) -> Result<(), AnswerError> {
-        let Reaching { offered, answer, links } = reaching;
+    fn reach(&self, reaching: &mut Reaching, ctx: &mut Context<'_>) -> Result<(), AnswerError> {
+        let Reaching { offered, generation, answer, links } = reaching;
         let answer = sdp::parse(answer)?;
         let accepted = self.accepted(offered, &answer)?;
-        if self.loses_what_it_sends(&accepted) {
-            return Err(AnswerError::LosesMedia);
-        }
-        self.generation += 1;
+        self.keeps_all(&accepted)?;
         let (groups, _) = self.upstream_groups(&answer, &accepted);
         for (number, group) in groups.iter().enumerate() {
             let first = group.first().copied().unwrap_or_default();
             let section = offered.sections.get(first).and_then(Option::as_ref);
             let remote = accepted.get(first).and_then(Option::as_ref).map(|a| a.media);
             let (section, remote) = section.zip(remote).ok_or(AnswerError::NoSection)?;
-            let route = UpstreamRoute { stream: self.key, generation: self.generation, transport: number };
+            let route = UpstreamRoute { stream: self.key, generation: *generation, transport: number };
             links.push(Link::new(route, &section.credentials.ufrag, ctx));
             if let Some(link) = links.last_mut() {
                 find_ways(link, route, remote, ctx)?;
@@ -118,11 +117,11 @@ impl Stream {
         for link in &reaching.links {
             leads_anywhere(link)?;
         }
-        let Reaching { offered, answer, links } = reaching;
+        let Reaching { offered, generation, answer, links } = reaching;
         let answer = sdp::parse(answer)?;
         let accepted = self.accepted(offered, &answer)?;
         // An answer that is of no use is no reason to answer the client: it may get this one.
-        let mut leg = self.make_upstream_leg(offered, &answer, &accepted, links, ctx)?;
+        let mut leg = self.make_upstream_leg((offered, *generation), &answer, &accepted, links, ctx)?;
         if self.legs.client.is_none() {
             self.make_client_leg(&accepted, ctx)?;
         }
@@ -195,12 +194,16 @@ impl Stream {
         reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
     }
 
-    /// Does this upstream reject a section that the one before took, and that the publisher fills?
-    /// A stream without it would be half restored.
-    fn loses_what_it_sends(&self, accepted: &[Option<Accepted<'_>>]) -> bool {
+    /// No section is rejected that the upstream before took, and that the publisher fills; and none that
+    /// the upstream that is left sends to the player. A stream without it would be half restored.
+    fn keeps_all(&self, accepted: &[Option<Accepted<'_>>]) -> Result<(), AnswerError> {
         let filled = |path: &Option<Path>| path.as_ref().is_some_and(|path| path.ever_flowed);
-        self.kind == Kind::Publish
-            && self.paths.iter().zip(accepted).any(|(path, taken)| filled(path) && taken.is_none())
+        let loses = self.paths.iter().zip(accepted).any(|(path, taken)| filled(path) && taken.is_none());
+        match self.kind {
+            Kind::Publish if loses => Err(AnswerError::LosesMedia),
+            Kind::Play if loses && self.legs.leg(Side::Left).is_some() => Err(AnswerError::LacksMedia),
+            _ => Ok(()),
+        }
     }
 
     /// The sections that the upstream takes, by transport, and whether it bundles them.
@@ -217,7 +220,7 @@ impl Stream {
     /// Without its links: they stay with the caller until nothing can fail any more.
     fn make_upstream_leg(
         &self,
-        offered: &Offered,
+        (offered, generation): (&Offered, u32),
         answer: &Description,
         accepted: &[Option<Accepted<'_>>],
         links: &mut [Link],
@@ -231,7 +234,7 @@ impl Stream {
         }
         Ok(UpstreamLeg {
             epoch: offered.epoch,
-            generation: self.generation,
+            generation,
             transports,
             links: Vec::new(),
             created: ctx.now,

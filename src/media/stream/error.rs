@@ -51,6 +51,9 @@ pub(super) enum AnswerError {
     /// A stream without it would be half restored.
     #[error("the upstream does not take all that the client sends")]
     LosesMedia,
+    /// A player that moved there would see less than now.
+    #[error("the upstream does not send all that the player is sent")]
+    LacksMedia,
     /// It says nowhere where the upstream is.
     #[error("the answer has no candidate to send to")]
     NoCandidate,

@@ -1,6 +1,9 @@
-//! Packets from one leg to the other, and the feedback that goes the other way.
+//! Packets from one leg to the other. The feedback that goes the other way is in `feedback`.
 
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use str0m::net::Transmit;
 
@@ -13,7 +16,7 @@ use crate::media::{
     transport::{PAYLOAD_BYTES_MAX, TransportEvent},
 };
 
-use super::{Context, Side, Stream, error::LegEnd, leg::send_to_client, path::Path};
+use super::{Context, Side, Stream, error::LegEnd, leg::send_to_client, path::Path, proof::flowed};
 
 /// How often the legs may wake each other before the worker turns to other streams.
 const ROUNDS_MAX: usize = 4;
@@ -33,8 +36,8 @@ impl Stream {
                     transport.drive(now, &mut send, &mut events, number);
                 }
             }
-            Side::Upstream => {
-                if let Some(leg) = self.legs.live_mut()
+            Side::Upstream | Side::Left => {
+                if let Some(leg) = self.legs.leg_mut(side)
                     && let (Some(transport), Some(link)) =
                         (leg.transports.all.get_mut(number), leg.links.get_mut(number))
                 {
@@ -58,7 +61,7 @@ impl Stream {
     pub(crate) fn drive_all(&mut self, ctx: &mut Context<'_>) {
         for _ in 0..ROUNDS_MAX {
             let mut busy = false;
-            for side in [Side::Client, Side::Upstream] {
+            for side in Side::ALL {
                 for number in 0..self.legs.of(side).map_or(0, |t| t.all.len()) {
                     if self.is_due(side, number, ctx.now) {
                         busy = true;
@@ -92,11 +95,14 @@ impl Stream {
             }
             EngineEvent::Connected => self.on_connected(side, ctx),
             EngineEvent::Closed => self.on_failed(side, LegEnd::PeerClosed, ctx),
-            EngineEvent::Disconnected if side == Side::Upstream => {
+            EngineEvent::Disconnected if side != Side::Client => {
                 self.on_failed(side, LegEnd::Disconnected, ctx);
             }
             // Clients come back; what is asked for again the transport has sent.
             EngineEvent::Disconnected | EngineEvent::Again { .. } => {}
+            // Of the upstream's legs the numbers are those of the one that counts.
+            EngineEvent::Egress(_) | EngineEvent::Ingress(_)
+                if side != Side::Client && side != self.leading() => {}
             EngineEvent::Egress(Fares { loss, round_trip }) => {
                 let leg = self.leg_stats(side);
                 leg.loss_sent = loss.or(leg.loss_sent);
@@ -113,11 +119,11 @@ impl Stream {
     const fn leg_stats(&mut self, side: Side) -> &mut crate::media::LegStats {
         match side {
             Side::Client => &mut self.stats.client,
-            Side::Upstream => &mut self.stats.upstream,
+            Side::Upstream | Side::Left => &mut self.stats.upstream,
         }
     }
 
-    fn index_of(&self, side: Side, number: usize, mid: str0m::media::Mid) -> Option<usize> {
+    pub(super) fn index_of(&self, side: Side, number: usize, mid: str0m::media::Mid) -> Option<usize> {
         self.legs.of(side)?.all.get(number)?.index_of(mid)
     }
 
@@ -131,7 +137,7 @@ impl Stream {
             client.said_connected = true;
             self.reporter.say(Fact::ClientConnected);
         } else {
-            let Some(leg) = self.legs.live_mut() else { return };
+            let Some(leg) = self.legs.leg_mut(side) else { return };
             if !leg.transports.connected() || leg.connected_at.is_some() {
                 return;
             }
@@ -145,18 +151,18 @@ impl Stream {
 
     /// A leg ended.
     pub(super) fn on_failed(&mut self, side: Side, end: LegEnd, ctx: &mut Context<'_>) {
-        let reason = end.to_string();
         match side {
             Side::Upstream => {
                 if let Some(epoch) = self.legs.epoch() {
-                    self.drop_upstream(ctx);
-                    self.reporter.say(Fact::UpstreamFailed { epoch, reason });
+                    self.drop_newest(ctx);
+                    self.reporter.say(Fact::UpstreamFailed { epoch, reason: end.to_string() });
                 }
             }
+            Side::Left => self.left_lost(end, ctx),
             Side::Client => {
                 if let Some(client) = self.legs.client.take() {
                     client.release(self.key, ctx);
-                    self.reporter.say(Fact::ClientGone { reason });
+                    self.reporter.say(Fact::ClientGone { reason: end.to_string() });
                 }
             }
         }
@@ -168,11 +174,11 @@ impl Stream {
         leg.packets_received += 1;
         leg.bytes_received += bytes;
         ctx.tally.packets_received += 1;
-        let passed = side == Side::source(self.kind) && self.pass(number, packet, ctx);
-        if passed {
-            let leg = self.leg_stats(side.other());
-            leg.packets_sent += 1;
-            leg.bytes_sent += bytes;
+        let sent = self.pass_on(side, number, packet, ctx);
+        let leg = self.leg_stats(if side == Side::Client { Side::Upstream } else { Side::Client });
+        leg.packets_sent += sent;
+        leg.bytes_sent += sent * bytes;
+        if sent > 0 {
             ctx.tally.packets_forwarded += 1;
         } else {
             self.stats.dropped += 1;
@@ -180,17 +186,33 @@ impl Stream {
         }
     }
 
-    /// Takes a packet of the sending side to the other. False: it was dropped.
-    fn pass(&mut self, number: usize, mut packet: Media, ctx: &Context<'_>) -> bool {
-        let now = ctx.now;
-        let ssrc = packet.ssrc;
-        let source = self.legs.transport(Side::source(self.kind), number);
-        let Some(index) = source.and_then(|t| t.section_of(ssrc)) else { return false };
-        let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
+    /// Takes a packet of the sending side to the other, a publisher's to both upstreams while it moves.
+    /// Returns how often it was sent.
+    fn pass_on(&mut self, side: Side, number: usize, packet: Media, ctx: &Context<'_>) -> u64 {
+        if (side == Side::Client) != self.kind.is_publish() {
+            return 0;
+        }
         if packet.payload.len() > PAYLOAD_BYTES_MAX {
             self.stats.oversized += 1;
-            return false;
+            return 0;
         }
+        match self.kind {
+            Kind::Play => u64::from(self.pass(side, number, packet, ctx)),
+            Kind::Publish if self.legs.left.is_some() => {
+                let left = self.pass(Side::Left, number, packet.clone(), ctx);
+                u64::from(left) + u64::from(self.pass(Side::Upstream, number, packet, ctx))
+            }
+            Kind::Publish => u64::from(self.pass(Side::Upstream, number, packet, ctx)),
+        }
+    }
+
+    /// Takes a packet through this leg of the upstream. False: it was dropped.
+    fn pass(&mut self, leg: Side, number: usize, mut packet: Media, ctx: &Context<'_>) -> bool {
+        let now = ctx.now;
+        let ssrc = packet.ssrc;
+        let source = self.legs.transport(leg.source(self.kind), number);
+        let Some(index) = source.and_then(|t| t.section_of(ssrc)) else { return false };
+        let Some((path, _)) = self.legs.way(&mut self.paths, self.kind, leg, index) else { return false };
         if path.over_limit(packet.payload.len(), ctx.settings.bitrate_max, now) {
             return false;
         }
@@ -214,17 +236,21 @@ impl Stream {
             path.last_type = Some(payload_type);
         }
         if !path.allowed.contains(&payload_type) {
-            self.on_foreign_type(index, payload_type, ctx);
+            if leg == Side::Upstream {
+                self.on_foreign_type(index, payload_type, ctx);
+            }
             return false;
         }
-        self.write(index, packet, ctx)
+        self.goes_on(leg, index, &packet, now) && self.write(leg, index, packet, ctx)
     }
 
-    fn write(&mut self, index: usize, packet: Media, ctx: &Context<'_>) -> bool {
+    fn write(&mut self, leg: Side, index: usize, packet: Media, ctx: &Context<'_>) -> bool {
         let now = ctx.now;
-        let all_reported = self.paths.iter().flatten().all(|p| p.report.is_some() || p.last_in.is_none());
-        let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) else { return false };
-        let target = self.legs.carrying(Side::source(self.kind).other(), index);
+        let reported = |p: &Path| p.report.is_some() || p.last_in.is_none();
+        let all_reported = self.paths_of(leg).iter().flatten().all(reported);
+        let Some((path, target)) = self.legs.way(&mut self.paths, self.kind, leg, index) else {
+            return false;
+        };
         let Some(target) = target.filter(|t| t.connected) else { return false };
         let payload_type = packet.payload_type;
         let Some(format) = path.format(payload_type).map(|f| f.handling) else { return false };
@@ -236,11 +262,12 @@ impl Stream {
             path.key_frame_seen();
         }
         let timestamp = packet.timestamp;
-        let Some(numbers) = path.continuity.map(packet.sequence, timestamp, format.clock_rate, now) else {
+        let sent = &mut path.sent;
+        let Some(numbers) = sent.continuity.map(packet.sequence, timestamp, format.clock_rate, now) else {
             return false;
         };
-        if key_frame && path.key_timestamp != Some(numbers.timestamp) {
-            path.key_timestamp = Some(numbers.timestamp);
+        if key_frame && sent.key_timestamp != Some(numbers.timestamp) {
+            sent.key_timestamp = Some(numbers.timestamp);
             self.stats.key_frames += 1;
         }
         let report = path.report.filter(|_| all_reported);
@@ -253,7 +280,7 @@ impl Stream {
         extensions.abs_send_time = None;
         let vp8 = if format.kind == CodecKind::Vp8 { vp8_numbers(&packet.payload) } else { None };
         let vp8_patch =
-            vp8.and_then(|(descriptor, numbers)| vp8_patch(&descriptor, path.continuity.map_vp8(numbers)));
+            vp8.and_then(|(descriptor, numbers)| vp8_patch(&descriptor, sent.continuity.map_vp8(numbers)));
         let write = Packet {
             payload_type: match self.kind {
                 Kind::Publish => path.payload_type_out(payload_type).into(),
@@ -271,23 +298,35 @@ impl Stream {
         if !target.write(index, write) {
             return false;
         }
-        let gap =
-            path.last_out.replace(now).filter(|_| !path.flowed && path.ever_flowed).map(|last| now - last);
-        if !path.flowed {
-            path.flowed = true;
-            path.ever_flowed = true;
+        self.went(leg, index, now);
+        true
+    }
+
+    /// A packet went out: was it the first one through this leg, or after a gap?
+    fn went(&mut self, leg: Side, index: usize, now: Instant) {
+        let Some((path, _)) = self.legs.way(&mut self.paths, self.kind, leg, index) else { return };
+        let last = path.sent.last_out.replace(now);
+        let is_after_gap = std::mem::take(&mut path.sent.interrupted);
+        let is_first = !std::mem::replace(&mut path.flowed, true);
+        path.ever_flowed = true;
+        let is_picture = path.media == MediaType::Video;
+        if let Some(last) = last.filter(|_| is_after_gap)
             // The picture's gap is the one that is seen; without a picture it is that of the sound.
-            let leads = path.media == MediaType::Video || flowed(&self.paths, MediaType::Video).is_empty();
-            if let Some(gap) = gap.filter(|_| leads) {
-                self.stats.gaps += 1;
-                self.stats.gaps_ms.push(u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
-                if self.stats.gaps_ms.len() > GAPS_MAX {
-                    self.stats.gaps_ms.remove(0);
-                }
-            }
+            && (is_picture || flowed(self.paths_of(leg), MediaType::Video).is_empty())
+        {
+            self.note_gap(now.saturating_duration_since(last));
+        }
+        if is_first && leg == Side::Upstream {
             self.say_flowing(now);
         }
-        true
+    }
+
+    fn note_gap(&mut self, gap: Duration) {
+        self.stats.gaps += 1;
+        self.stats.gaps_ms.push(u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
+        if self.stats.gaps_ms.len() > GAPS_MAX {
+            self.stats.gaps_ms.remove(0);
+        }
     }
 
     /// A payload type that the receiving leg does not take.
@@ -306,62 +345,4 @@ impl Stream {
             self.reporter.say(Fact::CodecChanged { epoch, codec });
         }
     }
-
-    /// Says what has flowed through the upstream leg, as soon as there is more to say.
-    pub(super) fn say_flowing(&mut self, now: Instant) {
-        if self.legs.live().is_some_and(|leg| leg.said_complete) {
-            return;
-        }
-        let without_picture = self.is_proof_without_picture(now);
-        let life = self.shows_life(now);
-        let video: Vec<bool> = flowed(&self.paths, MediaType::Video);
-        let audio: Vec<bool> = flowed(&self.paths, MediaType::Audio);
-        let key_frame = video.iter().any(|f| *f);
-        let complete = if video.is_empty() { audio.iter().any(|f| *f) } else { key_frame } || without_picture;
-        let Some(leg) = self.legs.live_mut() else { return };
-        if !complete && !life {
-            return;
-        }
-        leg.said_life_at = Some(now);
-        leg.said_complete = complete;
-        let epoch = leg.epoch;
-        self.reporter.say(Fact::Flowing { epoch, key_frame, complete });
-    }
-
-    fn pass_key_frame_request(&mut self, from: Side, index: usize, ctx: &Context<'_>) {
-        if from == Side::source(self.kind) {
-            return;
-        }
-        let may = self.paths.get(index).and_then(Option::as_ref).is_some_and(|p| p.may_pass_request(ctx.now));
-        if may {
-            self.request_key_frame(index, ctx);
-        }
-    }
-
-    /// Asks the sending side for a key frame.
-    pub(super) fn request_key_frame(&mut self, index: usize, ctx: &Context<'_>) {
-        let source = self.legs.carrying(Side::source(self.kind), index);
-        let asked = source.filter(|t| t.connected).is_some_and(|t| t.request_key_frame(index));
-        if let Some(path) = self.paths.get_mut(index).and_then(Option::as_mut) {
-            path.requested(ctx.settings.key_frame_retry, ctx.now);
-        }
-        if asked {
-            self.stats.key_frame_requests += 1;
-        }
-    }
-
-    fn pass_estimate(&mut self, from: Side, index: usize, estimate: str0m::bwe::Bitrate) {
-        if from == Side::source(self.kind) {
-            return;
-        }
-        let source = self.legs.carrying(Side::source(self.kind), index);
-        if let Some(source) = source {
-            source.request_bitrate(index, estimate);
-        }
-    }
-}
-
-/// For each section of a kind that the upstream takes or sends: has it flowed?
-fn flowed(paths: &[Option<Path>], media: MediaType) -> Vec<bool> {
-    paths.iter().flatten().filter(|p| p.media == media && !p.allowed.is_empty()).map(|p| p.flowed).collect()
 }

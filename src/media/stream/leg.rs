@@ -139,6 +139,8 @@ pub(super) fn send_to_client(transmit: Transmit, local: Option<IpAddr>, ctx: &mu
 #[derive(Debug)]
 pub(super) struct Reaching {
     pub(super) offered: Offered,
+    /// What the leg is to have.
+    pub(super) generation: u32,
     pub(super) answer: String,
     /// By transport.
     pub(super) links: Vec<Link>,

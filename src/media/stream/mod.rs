@@ -4,15 +4,18 @@
 //! follows orders and reports.
 
 mod answer;
+mod beside;
 mod candidates;
 mod client;
 mod error;
+mod feedback;
 mod forward;
 mod leg;
 mod legs;
 mod link;
 mod offer;
 mod path;
+mod proof;
 mod report;
 #[cfg(test)]
 #[allow(clippy::expect_used)]
@@ -89,27 +92,24 @@ pub(crate) struct Asker {
     named: candidates::Named,
 }
 
-/// A side of a stream.
+/// A side of a stream: whose the leg there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Client,
+    /// The newest leg of the upstream.
     Upstream,
+    /// The one that is left while a stream moves.
+    Left,
 }
 
 impl Side {
-    /// The one across the stream.
-    const fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Upstream,
-            Self::Upstream => Self::Client,
-        }
-    }
+    const ALL: [Self; 3] = [Self::Client, Self::Upstream, Self::Left];
 
-    /// The one that sends the media of such a stream.
-    const fn source(kind: Kind) -> Self {
+    /// The one that sends the media that goes this way of the upstream's.
+    const fn source(self, kind: Kind) -> Self {
         match kind {
             Kind::Publish => Self::Client,
-            Kind::Play => Self::Upstream,
+            Kind::Play => self,
         }
     }
 }
@@ -130,7 +130,7 @@ pub(crate) struct Stream {
     legs: Legs,
     /// Numbers the upstream legs.
     generation: u32,
-    /// One per section of the client's offer; None: not live.
+    /// The ways through the newest leg: one per section of the client's offer; None: not live.
     paths: Vec<Option<Path>>,
     watchdog: Option<Watchdog>,
     video_muted: bool,
@@ -167,8 +167,9 @@ impl Stream {
         (reporter, (legs, paths))
     }
 
-    /// The upstream is lost: its leg goes, the client's stays.
+    /// The upstream is lost: its leg goes, and one that is left; the client's stays.
     pub(crate) fn detach(&mut self, ctx: &mut Context<'_>) {
+        self.let_go(ctx);
         self.drop_upstream(ctx);
     }
 
@@ -203,9 +204,9 @@ impl Stream {
         }
     }
 
-    /// The stream is over: both legs say goodbye.
+    /// The stream is over: all legs say goodbye.
     pub(crate) fn close(&mut self, ctx: &mut Context<'_>) {
-        self.drop_upstream(ctx);
+        self.detach(ctx);
         if let Some(client) = self.legs.client.take() {
             client.release(self.key, ctx);
         }
@@ -275,10 +276,10 @@ impl Stream {
         ctx: &mut Context<'_>,
     ) {
         let UpstreamRoute { generation, transport, .. } = route;
-        let Some(leg) = self.legs.live_mut().filter(|leg| leg.generation == generation) else { return };
-        let Some(found) = leg.transports.all.get_mut(transport) else { return };
+        let Some(side) = self.legs.side_of(generation) else { return };
+        let Some(found) = self.legs.transport(side, transport) else { return };
         let received = found.receive(from, bytes, ctx.now);
-        self.received(Side::Upstream, transport, received, ctx);
+        self.received(side, transport, received, ctx);
     }
 
     /// A check with our name came in on a shared socket, from an address that is not this leg's. False: it
@@ -291,10 +292,8 @@ impl Stream {
         bytes: &[u8],
         ctx: &mut Context<'_>,
     ) -> bool {
-        let generation = route.generation;
-        let Some(leg) = self.legs.live_mut().filter(|leg| leg.generation == generation) else {
-            return false;
-        };
+        let side = self.legs.side_of(route.generation);
+        let Some(leg) = side.and_then(|side| self.legs.leg_mut(side)) else { return false };
         let link = leg.links.get_mut(route.transport).filter(|link| link.is_on(socket));
         let (Some(transport), Some(link)) = (leg.transports.all.get_mut(route.transport), link) else {
             return false;
@@ -333,10 +332,11 @@ impl Stream {
         let Some(link) = self.link(route) else { return };
         link.closed(connection, ctx);
         let is_dead = link.is_dead();
-        if matches!(self.legs.upstream, Upstream::Reaching(_)) {
+        let Some(side) = self.legs.side_of(route.generation) else { return };
+        if self.legs.leg(side).is_none() {
             self.way_changed(route, Ok(()), ctx);
         } else if is_dead {
-            self.connection_ended(ctx);
+            self.connection_ended(side, ctx);
         }
     }
 
@@ -378,15 +378,10 @@ impl Stream {
         }
     }
 
-    /// The link of a transport of the upstream leg that is there, or in the making.
+    /// The link of a transport of an upstream leg that is there, or in the making.
     fn link(&mut self, route: UpstreamRoute) -> Option<&mut Link> {
-        let current = self.generation == route.generation;
-        let links = match &mut self.legs.upstream {
-            Upstream::Reaching(reaching) => &mut reaching.links,
-            Upstream::Live(leg) => &mut leg.links,
-            Upstream::Absent | Upstream::Offered(_) => return None,
-        };
-        links.get_mut(route.transport).filter(|_| current)
+        let side = self.legs.side_of(route.generation)?;
+        self.legs.links_mut(side)?.get_mut(route.transport)
     }
 
     /// There is news of the ways of a link: the leg is made of them, or its transport told.
@@ -396,10 +391,8 @@ impl Stream {
         outcome: Result<(), NoSocketLeft>,
         ctx: &mut Context<'_>,
     ) {
-        if matches!(self.legs.upstream, Upstream::Reaching(_)) {
-            return self.reached(outcome, ctx);
-        }
-        let Some(leg) = self.legs.live_mut() else { return };
+        let Some(side) = self.legs.side_of(route.generation) else { return };
+        let Some(leg) = self.legs.leg_mut(side) else { return self.reached(outcome, ctx) };
         let link = leg.links.get_mut(route.transport);
         let (Some(transport), Some(link)) = (leg.transports.all.get_mut(route.transport), link) else {
             return;
@@ -407,13 +400,13 @@ impl Stream {
         let told = transport.add_ways(link.take_ways());
         let is_dead = link.is_dead();
         if let Err(error) = outcome {
-            self.on_failed(Side::Upstream, LegEnd::NoSocket(error), ctx);
+            self.on_failed(side, LegEnd::NoSocket(error), ctx);
         } else if let Err(error) = told {
-            self.on_failed(Side::Upstream, LegEnd::Transport(error), ctx);
+            self.on_failed(side, LegEnd::Transport(error), ctx);
         } else if is_dead {
-            self.on_failed(Side::Upstream, LegEnd::NoName, ctx);
+            self.on_failed(side, LegEnd::NoName, ctx);
         } else {
-            self.drive(Side::Upstream, route.transport, ctx);
+            self.drive(side, route.transport, ctx);
         }
     }
 }

@@ -92,9 +92,25 @@ impl Stream {
         Some(stream)
     }
 
-    /// Makes a new upstream leg.
+    /// Makes a new upstream leg, in place of what there is.
     pub(crate) fn attach(&mut self, epoch: Epoch, narrow: bool, refuse_h264: bool, ctx: &mut Context<'_>) {
-        self.drop_upstream(ctx);
+        self.detach(ctx);
+        self.begin(epoch, narrow, refuse_h264, ctx);
+    }
+
+    /// The same beside the leg there is.
+    pub(crate) fn attach_beside(
+        &mut self,
+        epoch: Epoch,
+        narrow: bool,
+        refuse_h264: bool,
+        ctx: &mut Context<'_>,
+    ) {
+        self.leave(ctx);
+        self.begin(epoch, narrow, refuse_h264, ctx);
+    }
+
+    fn begin(&mut self, epoch: Epoch, narrow: bool, refuse_h264: bool, ctx: &mut Context<'_>) {
         if self.legs.client.is_none() {
             self.refuse_h264 |= refuse_h264;
         }

@@ -56,7 +56,8 @@ pub(super) struct Path {
     pub(super) allowed: Vec<u8>,
     /// Payload types as they come in and as they go out, where the upstream has its own.
     pub(super) renumbered: Vec<(u8, u8)>,
-    pub(super) continuity: Continuity,
+    /// Where the receiver is.
+    pub(super) sent: Sent,
     /// The SSRC that packets come from.
     source: Option<u32>,
     /// Packets are dropped until a key frame starts.
@@ -68,16 +69,32 @@ pub(super) struct Path {
     pub(super) report: Option<Report>,
     /// When a packet last came in, allowed or not.
     pub(super) last_in: Option<Instant>,
-    /// When a packet last went out, over all legs.
-    pub(super) last_out: Option<Instant>,
     /// A packet (for video: a key frame) went through the upstream leg of now.
     pub(super) flowed: bool,
     /// It did so through any leg.
     pub(super) ever_flowed: bool,
     /// Payload bytes taken in the second that began then.
     window: (Instant, u64),
+}
+
+/// What a receiver was sent: what goes on for it where another leg takes over.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) continuity: Continuity,
+    /// When a packet last went out, over all legs.
+    pub(super) last_out: Option<Instant>,
+    /// The next packet that goes out ends a gap.
+    pub(super) interrupted: bool,
     /// The timestamp of the key frame last counted.
     pub(super) key_timestamp: Option<u32>,
+}
+
+impl Sent {
+    /// Numbers start at `random`.
+    fn new(random: u16) -> Self {
+        let continuity = Continuity::new(random);
+        Self { continuity, last_out: None, interrupted: false, key_timestamp: None }
+    }
 }
 
 impl Path {
@@ -88,7 +105,7 @@ impl Path {
             formats: Vec::new(),
             allowed: Vec::new(),
             renumbered: Vec::new(),
-            continuity: Continuity::new(random),
+            sent: Sent::new(random),
             source: None,
             waiting: media == MediaType::Video,
             next_request: now,
@@ -96,17 +113,57 @@ impl Path {
             last_type: None,
             report: None,
             last_in: None,
-            last_out: None,
             flowed: false,
             ever_flowed: false,
             window: (now, 0),
-            key_timestamp: None,
         }
+    }
+
+    /// The same way through a leg that begins beside this one's: a publisher's packets come in as they
+    /// do here, and nothing has come of another upstream. Its receiver has had nothing yet.
+    pub(super) fn beside(&self, kind: Kind, now: Instant) -> Self {
+        let publishes = kind.is_publish();
+        Self {
+            formats: self.formats.clone(),
+            source: self.source.filter(|_| publishes),
+            last_type: self.last_type,
+            report: self.report.filter(|_| publishes),
+            last_in: self.last_in.filter(|_| publishes),
+            ever_flowed: self.ever_flowed,
+            window: if publishes { self.window } else { (now, 0) },
+            ..Self::new(self.media, 0, now)
+        }
+    }
+
+    /// What the receiver of another way has had is gone on with here, from a key frame on.
+    pub(super) fn take_over(&mut self, kind: Kind, other: &mut Self, now: Instant) {
+        match kind {
+            // Each upstream has numbers of its own, and this one may have had packets all the while.
+            Kind::Publish if self.flowed => {}
+            Kind::Publish => {
+                self.sent.last_out = other.sent.last_out;
+                self.sent.interrupted = true;
+            }
+            Kind::Play => {
+                std::mem::swap(&mut self.sent, &mut other.sent);
+                self.sent.continuity.rebase();
+                self.sent.interrupted = true;
+                self.wait();
+                self.next_request = now;
+                self.requests = 0;
+            }
+        }
+    }
+
+    /// The upstream takes it, or sends it.
+    pub(super) fn is_taken(&self) -> bool {
+        !self.allowed.is_empty()
     }
 
     /// The upstream leg is gone. A player's source went with it; a publisher's receiver did.
     pub(super) fn source_lost(&mut self, kind: Kind) {
         self.flowed = false;
+        self.sent.interrupted = true;
         match kind {
             Kind::Publish => self.allowed.clear(),
             Kind::Play => {
@@ -122,8 +179,8 @@ impl Path {
         self.flowed = false;
         match kind {
             // A new receiver, with a new SRTP session: numbered from its own start.
-            Kind::Publish => self.continuity = Continuity::new(random),
-            Kind::Play => self.continuity.rebase(),
+            Kind::Publish => self.sent.continuity = Continuity::new(random),
+            Kind::Play => self.sent.continuity.rebase(),
         }
         self.wait();
         self.next_request = now;
@@ -136,7 +193,7 @@ impl Path {
             return;
         }
         if self.source.is_some() {
-            self.continuity.rebase();
+            self.sent.continuity.rebase();
             self.wait();
         }
         self.source = Some(ssrc);

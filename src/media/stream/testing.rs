@@ -83,7 +83,7 @@ impl Stream {
     /// Names, sizes and bounds of all that grows with what peers do.
     pub(crate) fn sizes(&self, promised: &MediaSettings, sizes: &mut Vec<(&'static str, usize, usize)>) {
         let rtx_packets = offer::rtx_packets(promised);
-        for transport in [Side::Client, Side::Upstream].iter().filter_map(|side| self.legs.of(*side)) {
+        for transport in Side::ALL.into_iter().filter_map(|side| self.legs.of(side)) {
             for transport in &transport.all {
                 transport.sizes(promised.addresses_per_transport_max, rtx_packets, sizes);
             }

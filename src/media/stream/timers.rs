@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::media::{Fact, Kind, sdp::MediaType, watchdog::Verdict};
+use crate::media::{Fact, sdp::MediaType, watchdog::Verdict};
 
 use super::{Context, Side, Stream, error::LegEnd, path::Path, transports::Transports};
 
@@ -12,9 +12,6 @@ const PACE: Duration = Duration::from_millis(50);
 /// How long the loss of a connection is kept back. A server that dies takes its signaling with it,
 /// and whoever hears of both wants to hear of that first.
 const CONNECTION_END_GRACE: Duration = Duration::from_millis(500);
-
-/// How often a sign of life is given while the proof of a leg is not complete.
-const LIFE_PACE: Duration = Duration::from_secs(1);
 
 impl Stream {
     /// When [`Self::tick`] has something to do.
@@ -37,47 +34,37 @@ impl Stream {
             return;
         }
         self.request_key_frames(ctx);
-        self.watch_upstream(ctx);
+        self.watch_upstream(Side::Upstream, ctx);
+        self.watch_upstream(Side::Left, ctx);
         self.watch_client(ctx);
         self.watch_video(ctx.now);
         self.say_flowing(ctx.now);
         self.say_stats(ctx);
     }
 
-    /// Asks for a key frame wherever one is waited for and could pass.
-    pub(super) fn request_key_frames(&mut self, ctx: &Context<'_>) {
-        for index in 0..self.paths.len() {
-            let wants =
-                self.paths.get(index).and_then(Option::as_ref).is_some_and(|p| p.wants_request(ctx.now));
-            if wants && self.legs.stands(Side::Client) && self.legs.stands(Side::Upstream) {
-                self.request_key_frame(index, ctx);
-            }
-        }
-    }
-
-    /// A transport of the upstream leg has no connection any more.
-    pub(super) fn connection_ended(&mut self, ctx: &mut Context<'_>) {
+    /// A transport of an upstream leg has no connection any more.
+    pub(super) fn connection_ended(&mut self, side: Side, ctx: &mut Context<'_>) {
         let now = ctx.now;
-        let Some(leg) = self.legs.live_mut() else { return };
+        let Some(leg) = self.legs.leg_mut(side) else { return };
         if leg.connected_at.is_none() {
-            self.on_failed(Side::Upstream, LegEnd::ConnectionEnded, ctx);
+            self.on_failed(side, LegEnd::ConnectionEnded, ctx);
         } else {
             leg.ended_at.get_or_insert(now);
         }
     }
 
-    fn watch_upstream(&mut self, ctx: &mut Context<'_>) {
+    fn watch_upstream(&mut self, side: Side, ctx: &mut Context<'_>) {
         let now = ctx.now;
-        let Some(leg) = self.legs.live_mut() else { return };
+        let Some(leg) = self.legs.leg_mut(side) else { return };
         let epoch = leg.epoch;
         if leg.ended_at.is_some_and(|at| now.saturating_duration_since(at) >= CONNECTION_END_GRACE) {
-            self.on_failed(Side::Upstream, LegEnd::ConnectionEnded, ctx);
+            self.on_failed(side, LegEnd::ConnectionEnded, ctx);
             return;
         }
         if leg.connected_at.is_none()
             && now.saturating_duration_since(leg.created) > ctx.settings.upstream_connect_max
         {
-            self.on_failed(Side::Upstream, LegEnd::NotConnected, ctx);
+            self.on_failed(side, LegEnd::NotConnected, ctx);
             return;
         }
         let Some(heard) = leg.transports.heard().filter(|_| leg.connected_at.is_some()) else { return };
@@ -152,45 +139,6 @@ impl Stream {
             Some(Verdict::Back) => self.reporter.say(Fact::VideoBack),
             None => {}
         }
-    }
-
-    /// Is there proof without a key frame, because the sender sends none, or nothing at all?
-    pub(super) fn is_proof_without_picture(&self, now: Instant) -> bool {
-        let Some(leg) = self.legs.live() else { return false };
-        let Some(connected) = leg.connected_at else { return false };
-        let stood = now.saturating_duration_since(connected);
-        if stood < self.idle_proof || !self.legs.stands(Side::Client) {
-            return false;
-        }
-        let paths = || self.paths.iter().flatten().filter(|p| !p.allowed.is_empty());
-        let video = || paths().filter(|p| p.media == MediaType::Video);
-        let is_quiet = |path: &Path| path.last_in.is_none_or(|at| at < connected);
-        let audio_flowed = paths().any(|p| p.media == MediaType::Audio && p.flowed);
-        // There is sound: the leg works, whatever the picture does. A picture that comes soon is
-        // waited for.
-        if audio_flowed && stood >= self.idle_proof * 2 {
-            return true;
-        }
-        match self.kind {
-            // No picture came from the client since the leg stands: there is nothing to pass on.
-            Kind::Publish => video().all(is_quiet),
-            // There is sound, and there never was a picture; or the sender was quiet before the
-            // outage, and still is.
-            Kind::Play if self.was_quiet => paths().all(is_quiet),
-            Kind::Play => audio_flowed && video().all(|p| !p.ever_flowed && p.last_in.is_none()),
-        }
-    }
-
-    /// Has more come from the sending side since the last sign of life of this leg?
-    pub(super) fn shows_life(&self, now: Instant) -> bool {
-        let Some(leg) = self.legs.live() else { return false };
-        let Some(connected) = leg.connected_at else { return false };
-        let since = match leg.said_life_at {
-            Some(at) if now.saturating_duration_since(at) < LIFE_PACE => return false,
-            Some(at) => at,
-            None => connected,
-        };
-        self.paths.iter().flatten().any(|p| !p.allowed.is_empty() && p.last_in.is_some_and(|at| at > since))
     }
 
     fn say_stats(&mut self, ctx: &Context<'_>) {
