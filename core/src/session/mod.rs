@@ -78,6 +78,7 @@ mod snapshot;
 mod state;
 mod stream;
 mod streams;
+mod tally;
 mod time;
 mod timers;
 mod upstream;
@@ -88,6 +89,7 @@ pub use event::{Event, Outcome};
 pub use identity::Identity;
 pub use io::{Close, DialError, Input, LossCause, Mail, Mode, MoveOutcome, Output, Priority};
 pub use snapshot::{Belongings, SessionSnapshot, StreamSnapshot};
+pub use tally::{STREAM_KINDS, STREAM_MEDIA, STREAM_STATES, Tally};
 pub use time::Timestamp;
 
 use crate::media::{Kind, MediaCommand, StreamKey};
