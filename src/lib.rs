@@ -15,6 +15,7 @@ pub mod limits;
 mod local_http;
 pub mod media;
 pub mod memory;
+mod metrics;
 pub mod net;
 pub mod telemetry;
 mod upstream;

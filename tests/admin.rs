@@ -78,7 +78,7 @@ async fn it_tells_of_a_proxy_that_starts_runs_and_drains() {
 async fn pages_of_other_sites_are_turned_away() {
     let mut desk = Desk::open(|settings| settings.hosts = vec!["admin.internal".to_owned()]).await;
     desk.start().await;
-    for path in ["/status", "/healthz", "/health", "/nothing"] {
+    for path in ["/status", "/metrics", "/healthz", "/health", "/nothing"] {
         for strange in [
             "Host: evil.example:8089",
             "Host: 127.0.0.1\r\nOrigin: http://evil.example",

@@ -34,7 +34,7 @@ const PRODUCT: &[&[&str]] = &[
     &["media"],
     &["upstream"],
     &["net"],
-    &["http", "local_http"],
+    &["http", "local_http", "metrics"],
     &["admin", "simulator"],
     &["load"],
     &["demo"],

@@ -1,5 +1,5 @@
-//! What a running proxy knows, and what can be asked of it, as JSON over HTTP: for `holdfast status`, `holdfast
-//! drain` and scripts.
+//! What a running proxy knows, and what can be asked of it, over HTTP: as JSON for `holdfast status`, `holdfast
+//! drain` and scripts, as `/metrics` for Prometheus.
 //!
 //! Whoever comes from loopback may read without a password; to change something takes the token or the Unix
 //! socket ([`access`]). Pages of other sites are not answered; names and ids appear in answers, secrets do not.
@@ -27,6 +27,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
 use crate::{
     config::{AdminSettings, HealthSettings},
     local_http::{self, Bounds, Peer},
+    metrics,
     net::{
         Proxy,
         health::{self, Question},
@@ -84,6 +85,7 @@ pub async fn serve_from_start(doors: Vec<Door>, setup: Setup, proxy: Starting) {
         .route("/status", get(status))
         .route("/health", get(live))
         .nest("/v1", v1::router())
+        .route("/metrics", get(metrics))
         .fallback(others)
         .layer(middleware::from_fn_with_state(Arc::clone(&desk), own_only))
         .with_state(desk);
@@ -131,6 +133,19 @@ async fn status(State(desk): State<Arc<Desk>>) -> Response {
     Json(Status::of(&proxy, desk.begun).await).into_response()
 }
 
+async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
+    let Some(proxy) = desk.running() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
+    };
+    match metrics::scrape(&proxy).await {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
 async fn live(State(desk): State<Arc<Desk>>, method: Method, headers: HeaderMap) -> Response {
     desk.say(Question::Live, &method, &headers)
 }
@@ -141,7 +156,7 @@ async fn others(State(desk): State<Arc<Desk>>, method: Method, uri: Uri, headers
         Some(question) => desk.say(question, &method, &headers),
         None => {
             let health = &desk.setup.health;
-            let error = format!("there is /status /v1 {} {}", health.live_path, health.ready_path);
+            let error = format!("there is /status /metrics /v1 {} {}", health.live_path, health.ready_path);
             refuse(StatusCode::NOT_FOUND, error.trim_end())
         }
     }

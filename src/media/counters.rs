@@ -62,6 +62,14 @@ counters! {
     packets_forwarded,
     /// RTP packets not passed on.
     packets_dropped,
+    /// Bytes of RTP payload that were authentic.
+    bytes_received,
+    /// Bytes of RTP payload passed to the other leg.
+    bytes_forwarded,
+    /// Key frames passed on.
+    key_frames,
+    /// Client legs that were given new credentials after a silence.
+    revivals,
     /// Datagrams received on all sockets.
     datagrams_received,
     /// Datagrams sent.

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::{
     address::Counted,
     limits::{FILES_PER_SESSION, FilesHeld, Use},
-    telemetry::{Told, events},
+    telemetry::{Told, counts::Refusal, events},
 };
 
 use super::{
@@ -87,8 +87,23 @@ impl Default for RefusalLog {
     }
 }
 
-/// Tells a refusal, unless it was told of others like it a moment ago.
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Places => Self::Places,
+            Refused::Files => Self::Descriptors,
+            Refused::Memory => Self::Memory,
+            Refused::Address(TooMany::Sessions) => Self::AddressSessions,
+            Refused::Address(TooMany::Connections) => Self::AddressConnections,
+            Refused::Address(TooMany::Handshakes) => Self::AddressHandshakes,
+            Refused::Address(TooMany::FirstMessages) => Self::AddressFirstMessages,
+        }
+    }
+}
+
+/// Counts a refusal, and tells it unless it was told of others like it a moment ago.
 pub(super) fn tell(shared: &Shared, client: IpAddr, refused: Refused) {
+    shared.counts.refusals.inc(refused.into());
     let may_tell = shared.refusals.0.lock().may_tell(refused, Instant::now());
     match may_tell {
         Some(0) => events::connection_refused(&client, &refused),

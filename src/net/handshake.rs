@@ -28,12 +28,15 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    telemetry::events,
+    telemetry::{
+        counts::{Refusal, TlsOutcome},
+        events,
+    },
     upstream::{ClientRequest, CookieBounds, DialFailure, Dialed},
     wire::{
         forwarded::{self, Client, LastHop},
@@ -97,11 +100,9 @@ pub(super) async fn serve(
     let port = stream.local_addr().map_or(0, |address| address.port());
     let mut socket = match tls {
         None => Socket::Plain(stream),
-        Some(config) => match timeout_at(deadline, TlsAcceptor::from(config).accept(stream)).await {
-            Ok(Ok(stream)) => Socket::TlsServer(Box::new(stream)),
-            Ok(Err(error)) if is_gone(error.kind()) => return went_away(peer),
-            Ok(Err(error)) => return events::connection_refused(&peer, &format_args!("TLS: {error}")),
-            Err(_) => return events::connection_refused(&peer, &"no TLS handshake in time"),
+        Some(config) => match shake_hands(&shared, peer, stream, config, deadline).await {
+            Some(stream) => Socket::TlsServer(Box::new(stream)),
+            None => return,
         },
     };
     let request_seen = Arc::new(AtomicBool::new(false));
@@ -122,11 +123,49 @@ pub(super) async fn serve(
         (Ok(read), Some(admitted)) => begin(&shared, admitted, socket, read),
         (Ok(_), None) => closing::close_http(&shared, socket, (counted, of_address)),
         (Err(None), _) => went_away(peer),
-        (Err(Some(cause)), _) => {
+        (Err(Some(Unserved { refusal, cause })), _) => {
+            shared.counts.refusals.inc(refusal);
             events::connection_refused(&peer, &cause);
             closing::close_http(&shared, socket, (counted, of_address));
         }
     }
+}
+
+/// The TLS handshake of a client; `None` if there is nobody to talk to after it.
+async fn shake_hands(
+    shared: &Shared,
+    peer: SocketAddr,
+    stream: TcpStream,
+    config: Arc<ServerConfig>,
+    deadline: Instant,
+) -> Option<TlsStream<TcpStream>> {
+    let result = timeout_at(deadline, TlsAcceptor::from(config).accept(stream)).await;
+    let counts = &shared.counts;
+    counts.tls_handshakes.inc(match &result {
+        Ok(Ok(_)) => TlsOutcome::Ok,
+        Ok(Err(error)) if is_gone(error.kind()) => TlsOutcome::ClientLeft,
+        Ok(Err(_)) => TlsOutcome::Failed,
+        Err(_) => TlsOutcome::Timeout,
+    });
+    match result {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) if is_gone(error.kind()) => went_away(peer),
+        Ok(Err(error)) => {
+            counts.refusals.inc(Refusal::Tls);
+            events::connection_refused(&peer, &format_args!("TLS: {error}"));
+        }
+        Err(_) => {
+            counts.refusals.inc(Refusal::Timeout);
+            events::connection_refused(&peer, &"no TLS handshake in time");
+        }
+    }
+    None
+}
+
+/// Why a connection got no answer from us.
+struct Unserved {
+    refusal: Refusal,
+    cause: String,
 }
 
 /// Lets hyper read the request and write the answer; what was read behind the request, or why there
@@ -137,7 +176,7 @@ async fn converse(
     service: Handshake,
     deadline: Instant,
     request_seen: &AtomicBool,
-) -> Result<Vec<u8>, Option<String>> {
+) -> Result<Vec<u8>, Option<Unserved>> {
     let peer = service.peer;
     let head_bytes_max = shared.settings.listen.header_bytes_max.max(HYPER_BUFFER_BYTES_MIN);
     let connection = http1::Builder::new()
@@ -148,7 +187,10 @@ async fn converse(
     let result = match timeout_at(deadline, &mut connection).await {
         Ok(result) => result,
         Err(_) if request_seen.load(Ordering::Acquire) => connection.await,
-        Err(_) => return Err(Some("no complete request in time".to_owned())),
+        Err(_) => {
+            let cause = "no complete request in time".to_owned();
+            return Err(Some(Unserved { refusal: Refusal::Timeout, cause }));
+        }
     };
     match result {
         Ok(Parts { read_buf, .. }) => Ok(read_buf.to_vec()),
@@ -157,7 +199,10 @@ async fn converse(
             Err(None)
         }
         Err(error) if io_kind(&error).is_some_and(is_gone) => Err(None),
-        Err(error) => Err(Some(format!("no usable request: {error}"))),
+        Err(error) => {
+            let cause = format!("no usable request: {error}");
+            Err(Some(Unserved { refusal: Refusal::BadRequest, cause }))
+        }
     }
 }
 
@@ -239,23 +284,24 @@ async fn answer(
         // A second request on a connection: it is answered one.
         None => return request::unavailable("one request per connection"),
     };
-    let refuse = |answer: Answer| {
+    let refuse = |refusal: Refusal, answer: Answer| {
+        shared.counts.refusals.inc(refusal);
         events::connection_refused(&client, &format_args!("answered {}", answer.status()));
         answer
     };
     if let Err(answer) = request::check_host(request) {
-        return refuse(answer);
+        return refuse(Refusal::BadRequest, answer);
     }
     let key = match request::check(request) {
         Ok(key) => key,
-        Err(answer) => return refuse(answer),
+        Err(answer) => return refuse(Refusal::BadRequest, answer),
     };
     if request::head_bytes(request) > shared.settings.listen.header_bytes_max {
         let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return refuse(request::text(status, "the request is too large"));
+        return refuse(Refusal::BadRequest, request::text(status, "the request is too large"));
     }
     if shared.stopping.is_cancelled() {
-        return refuse(request::unavailable("shutting down"));
+        return refuse(Refusal::Stopping, request::unavailable("shutting down"));
     }
     notice_balancer(shared, hop);
     let (place, newcomer) = match admission::admit(shared, entry, client.ip) {
@@ -270,7 +316,9 @@ async fn answer(
     let mut client_request = ClientRequest::new(hop, cookies);
     let dialed = tokio::select! {
         dialed = dial(shared, &client_request, client) => dialed,
-        () = shared.stopping.cancelled() => return refuse(request::unavailable("shutting down")),
+        () = shared.stopping.cancelled() => {
+            return refuse(Refusal::Stopping, request::unavailable("shutting down"));
+        }
     };
     match dialed {
         Ok(upstream) => {
@@ -281,6 +329,7 @@ async fn answer(
             answer
         }
         Err(failure) => {
+            shared.counts.refusals.inc(Refusal::Upstream);
             events::connection_refused(&client, &failure);
             request::dial_failed(&failure)
         }

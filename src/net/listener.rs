@@ -61,6 +61,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, tls: 
 }
 
 fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+    shared.counts.connections.inc();
     // Silent connections must not take what sessions need.
     let entry = admission::enter(shared, peer.ip());
     if let Err(refused) = entry {

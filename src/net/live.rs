@@ -22,7 +22,7 @@ use crate::{
     upstream::{Seat, Waits},
 };
 
-use super::shared::empty;
+use super::{census::Counting, shared::empty};
 
 /// Most notes that wait for one session. It takes them as soon as it is polled, so only one that
 /// is stuck gets there; what exceeds it is dropped.
@@ -50,6 +50,8 @@ pub(crate) enum Note {
         /// Where to, if it can be reached.
         to: NodeId,
     },
+    /// Say what you have.
+    Count(Arc<Counting>),
     /// The process ends.
     Shutdown,
 }

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admission;
+mod census;
 mod closing;
 mod driver;
 mod handshake;
@@ -16,8 +17,10 @@ mod proxy;
 mod request;
 mod shared;
 pub(crate) mod tls;
+mod view;
 
 pub use crate::upstream::{
     DIAL_BUCKETS_MS, DialCounts, NodeState, NodeStatus, PoolError, StepCount, Wish, WishRefused,
 };
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};
+pub(crate) use view::View;

@@ -25,7 +25,7 @@ use crate::{
     media::{MediaHandle, MediaSettings},
     registry::{Registry, RegistryLimits},
     session::SessionSnapshot,
-    telemetry::outages::Outages,
+    telemetry::{counts::Counts, outages::Outages},
     upstream::{NodeStatus, Pool, PoolError, Wish, WishRefused},
 };
 
@@ -212,6 +212,7 @@ impl Proxy {
         let client_tls = Arc::new(tls::client(settings.upstream.ca.as_deref())?);
         let pool = Pool::new(&settings, &client_tls, &files)?;
         let server_tls = server_tls(&settings)?;
+        let certificate_ends = settings.listen.tls_cert.as_deref().and_then(tls::certificate_ends);
         let listeners = settings
             .listen
             .listeners()
@@ -250,6 +251,8 @@ impl Proxy {
             held: TaskTracker::new(),
             stopping: CancellationToken::new(),
             outages: Outages::default(),
+            counts: Counts::default(),
+            certificate_ends,
             heart: Heart::default(),
         });
         tokio::spawn(health::beat(Arc::downgrade(&shared)));
@@ -274,6 +277,11 @@ impl Proxy {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What its tasks share.
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// What its sessions know of each other.

@@ -16,6 +16,7 @@ use crate::{
     registry::{Member, Registry},
     session::{Identity, Session, SessionId, Timestamp},
     telemetry::{
+        counts::Counts,
         events,
         outages::{OutageSummary, Outages},
     },
@@ -94,6 +95,10 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Who lost which node.
     pub(crate) outages: Outages,
+    /// What happened, in numbers.
+    pub(crate) counts: Counts,
+    /// When the certificate that clients are shown ends, in seconds of Unix time.
+    pub(crate) certificate_ends: Option<i64>,
     /// Shows that the runtime lives.
     pub(crate) heart: Heart,
 }
@@ -116,6 +121,7 @@ impl Shared {
     /// Tells what came of outages.
     pub(crate) fn sum_up(&self, over: Vec<(NodeId, OutageSummary)>) {
         for (node, sum) in over {
+            self.counts.outage_over(&sum);
             events::outage_summary(&self.pool.node_name(node), &sum);
         }
     }

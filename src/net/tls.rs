@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use openssl::{asn1::Asn1Time, x509::X509};
 use tokio_rustls::rustls::{
     CipherSuite, ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -63,6 +64,14 @@ pub(crate) fn identity(cert: &Path, key: &Path) -> Result<CertifiedKey, StartErr
     CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
         bad(cert, format!("it and {} do not belong together or cannot be used: {error}", key.display()))
     })
+}
+
+/// When the first certificate of a file ends, in seconds of Unix time; `None` where that cannot be read.
+pub(crate) fn certificate_ends(path: &Path) -> Option<i64> {
+    let certificate = certificates(path).ok()?.into_iter().next()?;
+    let certificate = X509::from_der(&certificate).ok()?;
+    let since = Asn1Time::from_unix(0).ok()?.diff(certificate.not_after()).ok()?;
+    Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
 }
 
 /// Certificates to trust.

@@ -6,6 +6,7 @@
 //! hold names, ids, lengths and durations only.
 
 mod capture;
+pub(crate) mod counts;
 pub mod events;
 mod filter;
 mod flood;
@@ -110,4 +111,12 @@ pub fn flush() {
 #[must_use]
 pub fn lines_dropped() -> u64 {
     LINES.get().map_or(0, |(queue, _)| queue.dropped())
+}
+
+/// Log lines written since the start of the process, by level; dropped ones among them.
+pub(crate) fn lines_logged() -> Vec<(counts::Level, u64)> {
+    match LINES.get() {
+        Some((queue, _)) => queue.logged().iter().collect(),
+        None => counts::By::<counts::Level>::default().iter().collect(),
+    }
 }

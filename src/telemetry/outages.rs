@@ -68,6 +68,17 @@ pub(crate) struct Outages {
 struct Book {
     sessions: HashMap<SessionId, Owing>,
     nodes: HashMap<NodeId, NodeOutage>,
+    /// Outages of each node since the process began.
+    begun: HashMap<NodeId, u64>,
+}
+
+/// The outages of one node at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeOutages {
+    /// Since the process began.
+    pub(crate) begun: u64,
+    /// One goes on.
+    pub(crate) is_running: bool,
 }
 
 /// A session in an outage.
@@ -146,6 +157,13 @@ impl Outages {
         outage.told.insert(if client_left { "client_left" } else { "session_ended" })
     }
 
+    /// What there was and is of a node.
+    pub(crate) fn of(&self, node: NodeId) -> NodeOutages {
+        let book = self.book.lock();
+        let begun = book.begun.get(&node).copied().unwrap_or_default();
+        NodeOutages { begun, is_running: book.nodes.contains_key(&node) }
+    }
+
     /// The outages that are over by now, by node.
     pub(crate) fn over(&self, now: Timestamp) -> Vec<(NodeId, OutageSummary)> {
         let mut book = self.book.lock();
@@ -178,7 +196,11 @@ impl Book {
             return;
         }
         self.sessions.insert(session, Owing { node, is_down: true, streams });
-        let outage = self.nodes.entry(node).or_insert_with(|| NodeOutage::new(now));
+        let begun = &mut self.begun;
+        let outage = self.nodes.entry(node).or_insert_with(|| {
+            *begun.entry(node).or_default() += 1;
+            NodeOutage::new(now)
+        });
         outage.open += 1;
         outage.counts.sessions += 1;
     }
@@ -273,6 +295,7 @@ mod tests {
             note(session, &Event::AttemptFailed { tries: 1, error: DialError::Refused(502) }, 1_100);
         }
         assert!(outages.over(at(60_000)).is_empty(), "they are still down");
+        assert_eq!(outages.of(NodeId(0)), NodeOutages { begun: 1, is_running: true }, "of all sessions one");
         for session in 0..300 {
             note(session, &restored, 3_000);
             let how = if session < 290 { Outcome::Restored } else { Outcome::Reported };
@@ -288,6 +311,7 @@ mod tests {
         assert!((2_100..2_200).contains(&sum.gap_p50_ms) && sum.gap_p99_ms > 2_250, "{sum:?}");
         assert!(sum.gap_max_ms >= 2_289 && sum.lasted_ms == 2_500, "{sum:?}");
         assert!(outages.over(at(100_000)).is_empty());
+        assert_eq!(outages.of(NodeId(0)), NodeOutages { begun: 1, is_running: false });
     }
 
     #[test]

@@ -11,9 +11,12 @@ use std::{
 };
 
 use parking_lot::{Condvar, Mutex};
+use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::signaling::redact::line_without_credentials;
+
+use super::counts::{By, Level};
 
 /// How long the thread lets lines gather before it writes them: one write for many lines.
 const GATHER: Duration = Duration::from_millis(2);
@@ -34,6 +37,8 @@ pub(super) struct Queue {
     filled: Condvar,
     /// Told to those who flush: there are none, and none is being written.
     emptied: Condvar,
+    /// Lines that were to be written, those among them that were dropped.
+    logged: By<Level>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +55,13 @@ struct State {
 
 impl Queue {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, state: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() }
+        Self {
+            bytes_max,
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            logged: By::default(),
+        }
     }
 
     /// Takes a line, or drops and counts it if there is no room. Never waits for the reader.
@@ -67,6 +78,11 @@ impl Queue {
         if mem::take(&mut state.idle) {
             self.filled.notify_one();
         }
+    }
+
+    /// Lines since the process began, by level.
+    pub(super) const fn logged(&self) -> &By<Level> {
+        &self.logged
     }
 
     /// Lines dropped since the process began.
@@ -179,6 +195,11 @@ impl MakeWriter<'_> for QueueWriter {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
+        *self
+    }
+
+    fn make_writer_for(&self, line: &Metadata<'_>) -> Self {
+        self.0.logged.inc(Level::from(*line.level()));
         *self
     }
 }

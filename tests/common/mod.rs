@@ -14,6 +14,7 @@ pub mod checks;
 pub mod outage;
 pub mod page;
 pub mod ports;
+pub mod scrape;
 pub mod server;
 pub mod subject;
 

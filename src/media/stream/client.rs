@@ -226,6 +226,7 @@ impl Stream {
             }
         }
         self.stats.revivals += 1;
+        ctx.tally.revivals += 1;
         let sdp = self.describe(&mut leg, true, ctx);
         self.legs.client = Some(leg);
         self.reporter.say(Fact::NewClientCredentials { sdp });

@@ -174,12 +174,16 @@ impl Stream {
         leg.packets_received += 1;
         leg.bytes_received += bytes;
         ctx.tally.packets_received += 1;
+        ctx.tally.bytes_received += bytes;
+        let key_frames = self.stats.key_frames;
         let sent = self.pass_on(side, number, packet, ctx);
+        ctx.tally.key_frames += self.stats.key_frames - key_frames;
         let leg = self.leg_stats(if side == Side::Client { Side::Upstream } else { Side::Client });
         leg.packets_sent += sent;
         leg.bytes_sent += sent * bytes;
         if sent > 0 {
             ctx.tally.packets_forwarded += 1;
+            ctx.tally.bytes_forwarded += bytes;
         } else {
             self.stats.dropped += 1;
             ctx.tally.packets_dropped += 1;

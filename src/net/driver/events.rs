@@ -4,7 +4,7 @@ use std::{fmt, time::Instant};
 
 use crate::{
     session::Event,
-    telemetry::{Told, events},
+    telemetry::{Told, counts::SessionEnd, events},
 };
 
 use super::Driver;
@@ -43,6 +43,20 @@ impl fmt::Display for EndCause {
     }
 }
 
+impl From<EndCause> for SessionEnd {
+    fn from(cause: EndCause) -> Self {
+        match cause {
+            EndCause::Closed => Self::Closed,
+            EndCause::Client(_) => Self::ClientClosed,
+            EndCause::ClientLost => Self::ClientLost,
+            EndCause::Rejected(_) => Self::Rejected,
+            EndCause::Idle => Self::Idle,
+            EndCause::Shutdown => Self::Shutdown,
+            EndCause::MediaSocket => Self::MediaSocket,
+        }
+    }
+}
+
 /// Lines about media that a session may cause per minute; each of them once.
 const MEDIA_LINES_MAX: usize = 32;
 
@@ -58,6 +72,11 @@ pub(super) fn ended(driver: &Driver) {
     let now = driver.shared.clock.now();
     let in_outage = driver.registered.mailbox.is_in_outage();
     let client_left = matches!(driver.end_cause, EndCause::Client(_) | EndCause::ClientLost);
+    let counts = &driver.shared.counts;
+    counts.sessions_ended.inc(driver.end_cause.into());
+    if in_outage && client_left {
+        counts.client_left_in_outage();
+    }
     let is_loud = driver.shared.outages.ended(driver.id(), client_left, now);
     let cause = if in_outage && client_left {
         format!("{}: it gave up while its upstream was down", driver.end_cause)
@@ -76,6 +95,7 @@ impl Driver {
             Event::SessionRestored { .. } | Event::GaveUp { .. } => mailbox.set_in_outage(false),
             _ => {}
         }
+        self.shared.counts.event(event);
         let node = mailbox.node();
         let is_loud = self.shared.outages.note(self.id(), node, event, self.shared.clock.now());
         let facts = events::facts(event);

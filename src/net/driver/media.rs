@@ -4,16 +4,19 @@
 //! Made with the first anchored stream: a session without one pays a pointer.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     net::IpAddr,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use tokio::sync::mpsc;
 
 use crate::{
-    media::{Client, MediaCommand, MediaFact, MediaHandle, StreamKey},
+    media::{Client, Fact, MediaCommand, MediaFact, MediaHandle, StreamKey},
+    net::shared::Shared,
     session::{Input, Timestamp},
+    telemetry::counts::Counted,
     wire::side::Side,
 };
 
@@ -26,29 +29,40 @@ const FACTS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Media {
     handle: MediaHandle,
+    shared: Arc<Shared>,
     client: Client,
-    /// Streams that were opened and not closed.
-    open: BTreeSet<StreamKey>,
+    /// Streams that were opened and not closed, and what they are counted with.
+    open: BTreeMap<StreamKey, Counted>,
     facts: mpsc::Receiver<MediaFact>,
 }
 
 impl Media {
-    fn new(handle: MediaHandle, local_ip: IpAddr) -> Self {
+    fn new(handle: MediaHandle, shared: Arc<Shared>, local_ip: IpAddr) -> Self {
         let (sender, facts) = mpsc::channel(FACTS_MAX);
-        Self { handle, client: Client { local_ip, facts: sender }, open: BTreeSet::new(), facts }
+        Self { handle, shared, client: Client { local_ip, facts: sender }, open: BTreeMap::new(), facts }
     }
 
     fn command(&mut self, command: MediaCommand) {
         match &command {
             MediaCommand::Open { key, .. } => {
-                self.open.insert(*key);
+                self.open.insert(*key, Counted::default());
             }
             MediaCommand::Close { key } => {
-                self.open.remove(key);
+                if let Some(counted) = self.open.remove(key) {
+                    self.shared.counts.media.over(counted);
+                }
             }
             _ => {}
         }
         self.handle.order(command.of(|| self.client.clone()));
+    }
+
+    fn count(&mut self, stream: StreamKey, fact: &Fact) {
+        if let Fact::Stats(stats) = fact
+            && let Some(counted) = self.open.get_mut(&stream)
+        {
+            self.shared.counts.media.stats(counted, stats);
+        }
     }
 }
 
@@ -59,7 +73,7 @@ impl Driver {
             // The candidate for the client's media is the address it reached us at. A client whose
             // socket is gone opens nothing.
             let Some(local_ip) = self.client.as_ref().and_then(Side::local_ip) else { return };
-            self.media = Some(Box::new(Media::new(handle.clone(), local_ip)));
+            self.media = Some(Box::new(Media::new(handle.clone(), Arc::clone(&self.shared), local_ip)));
         }
         if let Some(media) = &mut self.media {
             media.command(command);
@@ -73,6 +87,7 @@ impl Driver {
             && let Poll::Ready(Some(MediaFact { stream, fact })) = media.facts.poll_recv(cx)
         {
             any = true;
+            media.count(stream, &fact);
             self.tell(Input::Media(stream, fact), now);
         }
         any
@@ -81,7 +96,8 @@ impl Driver {
 
 impl Drop for Media {
     fn drop(&mut self) {
-        for key in std::mem::take(&mut self.open) {
+        for (key, counted) in std::mem::take(&mut self.open) {
+            self.shared.counts.media.over(counted);
             self.handle.order(MediaCommand::Close { key });
         }
     }

@@ -115,6 +115,7 @@ impl Driver {
         let now = shared.clock.now();
         let registered = place.register();
         registered.mailbox.set_place(upstream.node, upstream.address, upstream.seat);
+        shared.counts.sessions_begun.inc();
         let core = shared.new_session(registered.id, request.identity(), upstream.node, now);
         let patience = shared.settings.listen.idle_before_first_message;
         Self {
@@ -211,6 +212,7 @@ impl Driver {
                     self.preferred = Some(to);
                     self.tell(Input::ForceMove, now);
                 }
+                Note::Count(counting) => counting.answer(&self.core.tally()),
                 Note::Shutdown => self.shut_down(now),
             }
         }

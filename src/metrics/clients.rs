@@ -1,0 +1,54 @@
+//! The clients' side: connections, sessions, what they have.
+
+use std::fmt;
+
+use crate::{net::View, session::Tally};
+
+use super::page::Page;
+
+pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
+    connections(page, view)?;
+    sessions(page, view)?;
+    streams(page, &view.census.tally)
+}
+
+fn connections(page: &mut Page<'_>, view: &View) -> fmt::Result {
+    let (facts, counts) = (&view.facts, view.counts());
+    page.count("connections_accepted", "Connections of clients that were accepted.", &counts.connections)?;
+    page.gauge("connections_closing", "Connections whose close frame is on its way.", facts.closing)?;
+    page.gauge("handshakes", "Connections that have not become a session yet.", facts.handshakes)?;
+    page.gauge("handshakes_held", "Handshakes held because no node answers.", facts.held)?;
+    page.gauge("handshakes_held_limit", "Handshakes that may be held at once.", view.held_max())?;
+    page.counts("refusals", "Connections that never became a session, by why.", &counts.refusals)?;
+    page.counts("tls_handshakes", "TLS handshakes of clients, by how they ended.", &counts.tls_handshakes)?;
+    if let Some(seconds) = view.certificate_ends() {
+        let help = "When the certificate that clients are shown expires, in Unix time.";
+        page.gauge("tls_certificate_expiry_timestamp_seconds", help, seconds)?;
+    }
+    Ok(())
+}
+
+fn sessions(page: &mut Page<'_>, view: &View) -> fmt::Result {
+    let (facts, counts) = (&view.facts, view.counts());
+    page.gauge("sessions", "Signaling sessions.", facts.sessions)?;
+    page.gauge("sessions_in_outage", "Signaling sessions without their server.", facts.outages)?;
+    page.count("sessions_begun", "Sessions that began, media sockets among them.", &counts.sessions_begun)?;
+    page.counts("sessions_ended", "Sessions that ended, by how.", &counts.sessions_ended)?;
+    let help = "Sessions relayed without being understood: nothing of them is restored.";
+    page.count("sessions_passed_through", help, &counts.passed_through)?;
+    page.counts("limits_reached", "Times that a setting bounded a client, by setting.", &counts.limits)?;
+    let help = "Sessions that did not answer in time for this scrape: their streams, rooms, calls and held messages are not counted.";
+    page.gauge("sessions_uncounted", help, view.census.silent)
+}
+
+fn streams(page: &mut Page<'_>, tally: &Tally) -> fmt::Result {
+    let streams = tally.streams().map(|([kind, media, state], count)| {
+        (vec![("kind", kind), ("media", media), ("state", state)], count)
+    });
+    page.gauges("streams", "Streams by direction, way of their media, and where they stand.", streams)?;
+    page.gauge("rooms", "Rooms that clients have joined.", tally.rooms)?;
+    page.gauge("calls", "Calls that are not over.", tally.calls)?;
+    page.gauge("messages_held", "Messages of clients that wait for a server.", tally.messages_held)?;
+    let help = "Ends said by servers, kept back until it is clear whether their connection dies as well.";
+    page.gauge("events_held", help, tally.events_held)
+}

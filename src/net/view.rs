@@ -1,0 +1,77 @@
+//! What a running proxy shows of itself to `metrics`, at one moment. Reads only; what is counted is lent, not
+//! copied.
+
+use std::sync::Arc;
+
+use crate::{
+    media::{MediaHandle, MediaStatus},
+    telemetry::{counts::Counts, outages::NodeOutages},
+    upstream::NodeStatus,
+};
+
+use super::{
+    census::{self, Census},
+    proxy::{Facts, MemoryFacts, Proxy},
+    shared::Shared,
+};
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct View {
+    shared: Arc<Shared>,
+    pub(crate) facts: Facts,
+    pub(crate) memory: MemoryFacts,
+    pub(crate) census: Census,
+    pub(crate) media: Option<MediaStatus>,
+    nodes: Vec<(NodeOutages, NodeStatus)>,
+}
+
+/// One node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeView<'a> {
+    pub(crate) status: &'a NodeStatus,
+    pub(crate) outages: NodeOutages,
+}
+
+impl View {
+    /// What this proxy is now.
+    pub(crate) async fn of(proxy: &Proxy) -> Self {
+        let shared = Arc::clone(proxy.shared());
+        let census = census::take(&shared.live).await;
+        let nodes = proxy.nodes().into_iter();
+        Self {
+            facts: proxy.facts(),
+            memory: proxy.memory(),
+            census,
+            media: proxy.media().map(MediaHandle::status),
+            nodes: nodes.map(|status| (shared.outages.of(status.id), status)).collect(),
+            shared,
+        }
+    }
+
+    /// What happened.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.shared.counts
+    }
+
+    /// Bytes that all sessions keep to restore their clients, and the most of them.
+    pub(crate) fn kept_bytes(&self) -> (usize, usize) {
+        let kept = self.shared.registry.kept();
+        (kept.bytes(), kept.bytes_max())
+    }
+
+    /// When the certificate that clients are shown ends, in seconds of Unix time.
+    pub(crate) fn certificate_ends(&self) -> Option<i64> {
+        self.shared.certificate_ends
+    }
+
+    /// Handshakes that may be held at once.
+    pub(crate) fn held_max(&self) -> usize {
+        self.shared.settings.listen.connect_hold_sessions_max
+    }
+
+    /// The nodes, in the order of the settings.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
+        self.nodes.iter().map(|(outages, status)| NodeView { status, outages: *outages })
+    }
+}
