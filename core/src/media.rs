@@ -109,8 +109,8 @@ pub enum MediaCommand<C = ()> {
         /// is sent its media until a key frame has come through the new leg, a publisher's media
         /// goes to both. It ends by [`MediaCommand::LetGo`], [`MediaCommand::Return`],
         /// [`MediaCommand::Detach`], an `Attach` that is not beside, or with the stream. A leg that is
-        /// left already stays that; the one in the making is dropped for the new one. Where no leg
-        /// stands there is nothing to leave, and this is an `Attach` like any other.
+        /// left already stays that; the one in the making is dropped for the new one. Where no leg is
+        /// any more there is nothing to keep: the new one begins like any other.
         ///
         /// [`Fact::Flowing`], complete, says that a player has been switched to the new leg, or that the
         /// new upstream has a publisher's key frame. While the leg that is left shows a picture, sound
@@ -126,8 +126,8 @@ pub enum MediaCommand<C = ()> {
     },
     /// The move came to nothing: drop the new leg, whatever became of it, and lead with the one
     /// that is left; a player that had been switched goes back to it at its next key frame. Answered
-    /// only if that leg was lost in the meantime: by [`Fact::UpstreamFailed`] of its epoch. Ignored if
-    /// none is left.
+    /// only if that leg was lost in the meantime, or was none when the new one began: by
+    /// [`Fact::UpstreamFailed`] of its epoch. Ignored if no leg began beside another.
     Return {
         /// The stream.
         key: StreamKey,

@@ -149,7 +149,7 @@ impl World {
         let mut transports = Vec::new();
         for transport in 0..count {
             let (ours, active) = (credentials(&mut self.dice), self.dice.random());
-            self.owns(ours.ufrag.clone(), line);
+            self.owns(ours.ufrag.clone(), line, Some(number));
             let proxy = offer.media[transport].credentials.clone().unwrap();
             self.watch.given.insert(proxy.ufrag.clone(), (proxy.clone(), ours.clone()));
             let key = self.fresh();
@@ -178,6 +178,7 @@ impl World {
             tracks,
             silent_until: 0,
             lost: None,
+            dropped: false,
             hears: None,
             last_video: 0,
         });

@@ -21,7 +21,7 @@ impl World {
         if !self.lines[line].is_open {
             return;
         }
-        match self.dice.random_range(0..18) {
+        match self.dice.random_range(0..22) {
             0 => self.server_restarts(line),
             1 => {
                 let at = self.fresh_address();
@@ -64,6 +64,8 @@ impl World {
             }
             8 => self.connection_breaks(),
             9 | 10 => self.stranger_connects(),
+            11 | 12 => self.moves(line),
+            13 => self.server_dies(line),
             _ => self.attack(line),
         }
     }
@@ -72,10 +74,10 @@ impl World {
     fn server_restarts(&mut self, line: usize) {
         let key = self.lines[line].key;
         self.count("server restarted");
-        self.lose_server(line);
+        self.lose_servers(line);
         self.order(MediaCommand::Detach { key });
         let wait = self.dice.random_range(0..2_000);
-        self.later(wait, Happening::Attach { line, key, narrow: self.now.is_multiple_of(2) });
+        self.later(wait, Happening::Attach { line, key, narrow: self.now.is_multiple_of(2), beside: false });
     }
 
     fn server_checks(&mut self, server: usize, place: usize) {

@@ -12,6 +12,7 @@
 mod acts;
 mod engine;
 mod faults;
+mod moves;
 mod names;
 mod peer;
 mod rules;
@@ -130,6 +131,17 @@ fn every_rule_holds_whatever_happens_to_packets() {
         "server restarted",
         "server moved",
         "client moved",
+        "move begun",
+        "move begun beside nothing",
+        "move begun again",
+        "moved",
+        "moved back",
+        "move given up",
+        "move failed",
+        "answer lost",
+        "server died",
+        "server that is left died",
+        "seamless move",
         "socket opened",
         "socket not opened",
         "closed",

@@ -148,6 +148,8 @@ pub(super) struct Server {
     pub(super) silent_until: u64,
     /// It was lost at this time; it sends a while longer, and hears nothing.
     pub(super) lost: Option<u64>,
+    /// The proxy has no leg to it any more.
+    pub(super) dropped: bool,
     pub(super) hears: Option<u32>,
     pub(super) last_video: u64,
 }

@@ -27,6 +27,11 @@ pub(super) enum Rule {
     Told,
     /// Nothing passes but what the sender of this stream sent to the leg of now.
     OwnMediaOnly,
+    /// Once a player has been shown the newest leg of a stream that moves, nothing passes of the one that
+    /// is left, until it is gone back to.
+    SwitchedOnce,
+    /// A move on a network that is well leaves no gap in the picture, and sound changes over with it.
+    Seamless,
     /// The first picture through a leg is one that a decoder can start with.
     Decodable,
     /// All that is kept is bounded.

@@ -2,12 +2,12 @@
 //! that each rule bites; the core knows nothing of them.
 
 use crate::media::{
-    MediaSettings,
+    Client, MediaCommand, MediaSettings,
     output::{Output, Via},
     routes::Origin,
 };
 
-use super::{rules::Rule, wire::Rtp, world::World};
+use super::{peer::Content, rules::Rule, wire::Rtp, world::World};
 
 /// A way to break a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,10 @@ pub(super) enum Sabotage {
     RepeatNumbers,
     PassForgeries,
     PassOldEpochs,
+    PassWhatIsLeft,
+    KeepWhatIsLeft,
+    StayAtTheNew,
+    BreakBeforeMake,
     StartAnywhere,
     LooseBounds,
     LoseEverything,
@@ -48,6 +52,10 @@ pub(super) const ALL: &[(Sabotage, Rule)] = &[
     (Sabotage::RepeatNumbers, Rule::KeyOnce),
     (Sabotage::PassForgeries, Rule::OwnMediaOnly),
     (Sabotage::PassOldEpochs, Rule::OwnMediaOnly),
+    (Sabotage::PassWhatIsLeft, Rule::SwitchedOnce),
+    (Sabotage::KeepWhatIsLeft, Rule::OwnMediaOnly),
+    (Sabotage::StayAtTheNew, Rule::OwnMediaOnly),
+    (Sabotage::BreakBeforeMake, Rule::Seamless),
     (Sabotage::StartAnywhere, Rule::Decodable),
     (Sabotage::TearFrames, Rule::Frames),
     (Sabotage::SwallowBytes, Rule::Frames),
@@ -101,6 +109,21 @@ impl World {
         outputs.into_iter().flat_map(|output| self.tamper(sabotage, output)).collect()
     }
 
+    /// What the core really hears of what its session says.
+    pub(super) fn tampered_with(&self, command: MediaCommand<Client>) -> Option<MediaCommand<Client>> {
+        match (self.sabotage, command) {
+            (Some(Sabotage::KeepWhatIsLeft), MediaCommand::LetGo { .. })
+            | (Some(Sabotage::StayAtTheNew), MediaCommand::Return { .. }) => None,
+            (
+                Some(Sabotage::BreakBeforeMake),
+                MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside: true },
+            ) if self.healing => {
+                Some(MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside: false })
+            }
+            (_, command) => Some(command),
+        }
+    }
+
     fn tamper_with_ways(&self, sabotage: Sabotage, output: Output) -> Vec<Output> {
         match (sabotage, &output) {
             (Sabotage::KeepSockets, Output::CloseSocket(_)) => Vec::new(),
@@ -152,6 +175,13 @@ impl World {
                     .map(|(id, _)| *id);
                 if let Some(old) = old {
                     rtp.payload[2..10].copy_from_slice(&old.to_be_bytes());
+                }
+            }
+            Sabotage::PassWhatIsLeft if turn && is_client => {
+                let left = self.line_of(rtp.key).and_then(|line| self.lines[line].moving.from());
+                let of_left = |(_, content): &(&u64, &Content)| Some(content.leg) == left;
+                if let Some((id, _)) = self.contents.iter().rev().find(of_left) {
+                    rtp.payload[2..10].copy_from_slice(&id.to_be_bytes());
                 }
             }
             _ if turn => sabotage.distort(&mut rtp),

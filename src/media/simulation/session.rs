@@ -6,6 +6,7 @@ use rand::RngExt as _;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::{
+    moves::Moving,
     peer::{Client, Peer, offer},
     world::{Happening, World},
 };
@@ -27,8 +28,13 @@ pub(super) struct Line {
     pub(super) kind: Kind,
     pub(super) client: Client,
     pub(super) epoch: u32,
+    /// Epochs so far.
+    pub(super) epochs: u32,
     /// The server that the leg of now was answered by.
     pub(super) server: Option<usize>,
+    /// The leg of now was proven.
+    pub(super) proven: bool,
+    pub(super) moving: Moving,
     facts: Receiver<MediaFact>,
     /// The last facts.
     pub(super) told: Vec<String>,
@@ -48,7 +54,7 @@ impl World {
         let kind = if self.percent(50) { Kind::Publish } else { Kind::Play };
         let (ours, at) = (credentials(&mut self.dice), self.fresh_address());
         let offer = offer(kind, &ours, self.dice.random());
-        self.owns(ours.ufrag.clone(), line);
+        self.owns(ours.ufrag.clone(), line, None);
         let (sender, facts) = channel(FACTS_MAX);
         let peer = Peer { key: self.fresh(), theirs: None, proxy: ours.clone(), ours, active: true };
         let client = Client {
@@ -79,12 +85,14 @@ impl World {
         };
         let now = self.time();
         self.core.order(Order::Command(command), now);
-        let (epoch, told) = (1, Vec::new());
-        Line { key, kind, client, epoch, server: None, facts, told, is_open: true }
+        let (told, moving) = (Vec::new(), Moving::default());
+        let (epoch, epochs, server, proven, is_open) = (1, 1, None, false, true);
+        Line { key, kind, client, epoch, epochs, server, proven, moving, facts, told, is_open }
     }
 
     pub(super) fn order(&mut self, command: MediaCommand<ClientParts>) {
         self.note(|| format!("order for {}", command.key()));
+        let Some(command) = self.tampered_with(command) else { return };
         let now = self.time();
         self.core.order(Order::Command(command), now);
     }
@@ -93,16 +101,24 @@ impl World {
     pub(super) fn close(&mut self, line: usize) {
         let key = self.lines[line].key;
         self.lines[line].is_open = false;
-        self.lose_server(line);
+        self.lose_servers(line);
         self.order(MediaCommand::Close { key });
         self.later(200, Happening::Reopen { line });
     }
 
-    /// The server of a line is lost: it sends a while longer.
+    /// The server of a line is lost, and its leg is dropped: it sends a while longer.
     pub(super) fn lose_server(&mut self, line: usize) {
+        self.lines[line].proven = false;
         if let Some(server) = self.lines[line].server.take() {
-            self.servers[server].lost = Some(self.now);
+            self.servers[server].lost.get_or_insert(self.now);
+            self.servers[server].dropped = true;
         }
+    }
+
+    /// The same with the one that it moves from.
+    pub(super) fn lose_servers(&mut self, line: usize) {
+        self.lose_server(line);
+        self.lose_left(line);
     }
 
     /// Does what a session would do about facts.
@@ -134,11 +150,16 @@ impl World {
                 if let Some(server) = self.lines[line].server {
                     self.servers[server].told = true;
                 }
-                self.later(wait * 5, Happening::Attach { line, key, narrow: true });
+                self.lines[line].proven = false;
+                if self.lines[line].moving.is_on() {
+                    return self.move_failed(line, epoch.0);
+                }
+                self.later(wait * 5, Happening::Attach { line, key, narrow: true, beside: false });
             }
             Fact::CodecChanged { .. } => {
                 self.count("codec changed");
-                self.later(wait, Happening::Attach { line, key, narrow: true });
+                let beside = self.lines[line].moving.is_on();
+                self.later(wait, Happening::Attach { line, key, narrow: true, beside });
             }
             Fact::ClientSilent { .. } => {
                 self.count("client silent");
@@ -151,12 +172,22 @@ impl World {
                 self.count("client gone");
                 self.close(line);
             }
-            Fact::UpstreamSilent { .. } => {
+            Fact::UpstreamSilent { epoch } if epoch.0 != self.lines[line].epoch => {
+                self.count("the leg that is left is silent");
+            }
+            Fact::UpstreamSilent { epoch } => {
                 self.count("upstream silent");
-                self.later(wait, Happening::Attach { line, key, narrow: true });
+                if self.lines[line].moving.is_on() {
+                    return self.move_failed(line, epoch.0);
+                }
+                self.later(wait, Happening::Attach { line, key, narrow: true, beside: false });
             }
             Fact::ClientRevived { .. } => self.count("client revived"),
-            Fact::Flowing { complete: true, .. } => self.count("proven"),
+            Fact::Flowing { complete: true, epoch, .. } if epoch.0 == self.lines[line].epoch => {
+                self.count("proven");
+                self.lines[line].proven = true;
+                self.move_proven(line);
+            }
             Fact::Unanchorable { reason } | Fact::Broken { reason } => panic!("{reason}"),
             _ => {}
         }

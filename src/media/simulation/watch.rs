@@ -33,9 +33,21 @@ const LOOKED_BACK: usize = 256;
 pub(super) struct Receiver {
     ssrc: Option<u32>,
     /// By number: time, and where in the life of its source the packet was.
-    numbers: BTreeMap<u64, (u32, usize, u32, u64)>,
+    numbers: BTreeMap<u64, Here>,
+    /// Whose packets it is sent, and how often that changed.
+    leg: usize,
+    turns: usize,
     /// The source whose pictures went through last.
     source: Option<(usize, u32)>,
+}
+
+/// Where a packet was in the life of its source.
+#[derive(Clone, Copy, Debug)]
+struct Here {
+    timestamp: u32,
+    turn: usize,
+    source: (usize, u32),
+    sequence: u64,
 }
 
 /// All that is remembered to judge by.
@@ -125,11 +137,10 @@ impl World {
             self.breach(Rule::OwnMediaOnly, format!("nobody sent {rtp:?}"));
             return None;
         };
-        let current = self.lines[line].server;
-        let is_old = content.leg != 0 && Some(content.leg) != current;
-        if content.stream != self.lines[line].key || is_old {
-            let what = format!("{content:?} goes to line {line}, whose leg is {current:?}");
-            self.breach(Rule::OwnMediaOnly, what);
+        if let Err(rule) = self.may_pass(&content, rtp.key) {
+            let (current, moving) = (self.lines[line].server, &self.lines[line].moving);
+            let what = format!("{content:?} goes to line {line}, whose leg is {current:?}, {moving:?}");
+            self.breach(rule, what);
             return None;
         }
         if content.video {
@@ -146,17 +157,19 @@ impl World {
         if is_first && !content.starts && !follows_a_loss {
             wrong.get_or_insert((Rule::Decodable, format!("{content:?} is the first of its source")));
         }
-        let here = (rtp.timestamp, content.leg, content.ssrc, content.sequence);
+        receiver.turns += usize::from(receiver.leg != content.leg);
+        receiver.leg = content.leg;
+        let (timestamp, turn, sequence) = (rtp.timestamp, receiver.turns, content.sequence);
+        let here = Here { timestamp, turn, source, sequence };
         let below = receiver.numbers.range(..rtp.sequence).next_back();
         let above = receiver.numbers.range(rtp.sequence..).next();
         for (low, high) in [(below.map(|(_, v)| *v), Some(here)), (Some(here), above.map(|(_, v)| *v))] {
             let (Some(low), Some(high)) = (low, high) else { continue };
-            let same_source = (low.1, low.2) == (high.1, high.2);
-            if low.1 > high.1 || same_source && low.3 >= high.3 {
+            if low.turn > high.turn || low.source == high.source && low.sequence >= high.sequence {
                 wrong.get_or_insert((Rule::Sequence, format!("{low:?} is numbered before {high:?}")));
             }
-            if high.0.wrapping_sub(low.0).cast_signed() < 0 {
-                wrong.get_or_insert((Rule::Time, format!("{} comes before {}", high.0, low.0)));
+            if high.timestamp.wrapping_sub(low.timestamp).cast_signed() < 0 {
+                wrong.get_or_insert((Rule::Time, format!("{low:?} is later than {high:?}")));
             }
         }
         receiver.numbers.insert(rtp.sequence, here);
@@ -210,6 +223,7 @@ impl World {
 
     /// Was this sent by a server that a line has no more?
     pub(super) fn is_of_old_epoch(&self, content: &Content) -> bool {
-        content.leg != 0 && self.lines.iter().all(|line| line.server != Some(content.leg))
+        let leg = Some(content.leg);
+        content.leg != 0 && self.lines.iter().all(|line| line.server != leg && line.moving.from() != leg)
     }
 }

@@ -13,6 +13,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     engine::{FIRST_KEY, Made, SimEngines},
+    moves::ALL_MOVE_MS,
     names::Name,
     peer::{Content, Server, Way},
     rules::Breach,
@@ -98,7 +99,17 @@ pub(super) enum Happening {
         line: usize,
         key: StreamKey,
         narrow: bool,
+        beside: bool,
     },
+    /// A move is made, or comes to nothing, unless its epoch is another by then.
+    MoveEnds {
+        line: usize,
+        key: StreamKey,
+        epoch: u32,
+        is_made: bool,
+    },
+    /// Every stream that flows moves, on a network that is well.
+    MoveAll,
     Reopen {
         line: usize,
     },
@@ -130,8 +141,8 @@ pub(super) struct World {
     pub(super) lines: Vec<Line>,
     pub(super) servers: Vec<Server>,
     pub(super) contents: BTreeMap<u64, Content>,
-    /// By the name of a page's or a server's transport: its line.
-    owners: HashMap<String, usize>,
+    /// By the name of a page's or a server's transport: its line, and which server it is.
+    owners: HashMap<String, (usize, Option<usize>)>,
     pub(super) sockets: BTreeSet<SocketId>,
     pub(super) pipes: BTreeMap<ConnectionId, Pipe>,
     pub(super) names: BTreeMap<Arc<str>, Name>,
@@ -271,13 +282,18 @@ impl World {
 
     /// The line that an engine works for.
     pub(super) fn line_of(&self, key: u64) -> Option<usize> {
+        self.owner_of(key).map(|(line, _)| line)
+    }
+
+    /// The line, and the server that is at the far end if it is not the page.
+    pub(super) fn owner_of(&self, key: u64) -> Option<(usize, Option<usize>)> {
         let made = self.made.lock();
         let peer = &made.get(usize::try_from(key.checked_sub(FIRST_KEY)?).ok()?)?.peer;
         self.owners.get(peer).copied()
     }
 
-    pub(super) fn owns(&mut self, name: String, line: usize) {
-        self.owners.insert(name, line);
+    pub(super) fn owns(&mut self, name: String, line: usize, server: Option<usize>) {
+        self.owners.insert(name, (line, server));
     }
 
     /// The next thing that happens.
@@ -306,16 +322,21 @@ impl World {
             Happening::FarReads { connection } => self.far_reads(connection),
             Happening::LookedUp { name } => self.looked_up(name),
             Happening::Answers { line, key, epoch, sdp } if self.is_now(line, key) => {
-                self.answers(line, epoch, &sdp);
+                if self.lines[line].moving.is_on() && !self.healing && self.percent(15) {
+                    self.count("answer lost");
+                } else {
+                    self.answers(line, epoch, &sdp);
+                }
             }
             Happening::Answered { line, key, sdp } if self.is_now(line, key) => self.answered(line, &sdp),
             Happening::Revived { line, key, sdp } if self.is_now(line, key) => self.revived(line, &sdp),
-            Happening::Attach { line, key, narrow } if self.is_now(line, key) => {
-                self.lose_server(line);
-                self.lines[line].epoch += 1;
-                let epoch = Epoch(self.lines[line].epoch);
-                self.order(MediaCommand::Attach { key, epoch, narrow, refuse_h264: false, beside: false });
+            Happening::Attach { line, key, narrow, beside } if self.is_now(line, key) => {
+                self.attaches(line, narrow, beside);
             }
+            Happening::MoveEnds { line, key, epoch, is_made } if self.is_now(line, key) => {
+                self.move_ends(line, epoch, is_made);
+            }
+            Happening::MoveAll => self.move_all(),
             Happening::Reopen { line } => {
                 let stream = self.open(line);
                 self.lines[line] = stream;
@@ -336,6 +357,7 @@ impl World {
                 self.look_at_bounds();
                 self.look_at_strangers();
                 self.look_at_ways();
+                self.look_at_moves();
                 self.later(10, Happening::Tick);
             }
             // Of a stream that is over.
@@ -343,6 +365,7 @@ impl World {
             | Happening::Answered { .. }
             | Happening::Revived { .. }
             | Happening::Attach { .. }
+            | Happening::MoveEnds { .. }
             | Happening::ClientBeat { .. } => {}
         }
     }
@@ -446,6 +469,7 @@ impl World {
         for server in &mut self.servers {
             server.silent_until = 0;
         }
+        self.later(ALL_MOVE_MS, Happening::MoveAll);
     }
 
     /// Every stream is closed, and nothing may be left.
@@ -472,6 +496,7 @@ fn nobody() -> Server {
         tracks: Vec::new(),
         silent_until: u64::MAX,
         lost: Some(0),
+        dropped: true,
         hears: None,
         last_video: 0,
     }

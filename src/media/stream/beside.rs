@@ -40,15 +40,20 @@ impl Stream {
         if self.legs.left.is_some() {
             return self.drop_newest(ctx);
         }
+        let epoch = self.epoch;
         if self.legs.live().is_none() {
-            return self.drop_upstream(ctx);
+            self.drop_upstream(ctx);
+            // Lost while whoever moves the stream did not know it yet: there is nothing to go back to.
+            let left = Left { epoch, leg: None, end: None, paths: Vec::new(), switched: true };
+            self.legs.left = Some(Box::new(left));
+            return;
         }
         let Upstream::Live(leg) = std::mem::take(&mut self.legs.upstream) else { return };
         self.was_quiet = self.is_quiet(&leg, ctx.settings.upstream_silence);
         let beside = |path: &Option<Path>| path.as_ref().map(|path| path.beside(self.kind, ctx.now));
         let newest = self.paths.iter().map(beside).collect();
         let paths = std::mem::replace(&mut self.paths, newest);
-        let left = Left { epoch: leg.epoch, leg: Some(leg), end: None, paths, switched: false };
+        let left = Left { epoch, leg: Some(leg), end: None, paths, switched: false };
         self.legs.left = Some(Box::new(left));
     }
 
@@ -72,11 +77,12 @@ impl Stream {
         let Left { epoch, leg, end, paths, .. } = *left;
         if let Some(leg) = leg {
             self.paths = paths;
+            self.epoch = epoch;
             self.legs.upstream = Upstream::Live(leg);
             self.request_key_frames(ctx);
         } else {
-            // It was lost in the meantime, which was of no interest then.
-            let reason = end.map(|end| end.to_string()).unwrap_or_default();
+            // It was lost in the meantime, which was of no interest then, or before.
+            let reason = end.map_or_else(|| "no leg stood".to_owned(), |end| end.to_string());
             self.reporter.say(Fact::UpstreamFailed { epoch, reason });
         }
         self.timers_at = ctx.now;

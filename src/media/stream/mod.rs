@@ -30,6 +30,8 @@ use std::{
 
 use rand::rngs::StdRng;
 
+use crate::session::Epoch;
+
 use super::{
     Kind, MediaSettings, StreamKey, StreamStats,
     certificate::Identity,
@@ -128,6 +130,8 @@ pub(crate) struct Stream {
     /// Numbers the session in `o=` lines.
     session_id: u64,
     legs: Legs,
+    /// Of the newest leg, also when it is gone.
+    epoch: Epoch,
     /// Numbers the upstream legs.
     generation: u32,
     /// The ways through the newest leg: one per section of the client's offer; None: not live.

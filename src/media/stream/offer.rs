@@ -72,6 +72,7 @@ impl Stream {
             refuse_h264,
             session_id: ctx.random.random::<u64>() >> 2,
             legs: Legs::default(),
+            epoch,
             generation: 0,
             paths,
             watchdog: None,
@@ -120,6 +121,7 @@ impl Stream {
     }
 
     fn offer(&mut self, epoch: Epoch, narrow: bool, ctx: &mut Context<'_>) -> Result<(), OfferError> {
+        self.epoch = epoch;
         let mut offered = Offered { epoch, sections: Vec::new() };
         let mut sections: Vec<Option<OfferedSection>> = Vec::new();
         for index in 0..self.client_offer.media.len() {
