@@ -17,6 +17,8 @@ use super::{
 const UNDER_WAY_MAX: usize = 256;
 /// Until those that cannot move are looked at again, and who failed is tried again.
 const SURVEY_PAUSE: Duration = Duration::from_secs(1);
+/// How often a node that is only to be relieved is looked at.
+const RELIEF_ROUNDS_MAX: u8 = 5;
 /// How long a survey may take.
 const SURVEY_MAX: Duration = Duration::from_secs(10);
 /// What an operator wants.
@@ -27,6 +29,9 @@ pub struct Wish {
     pub rate: u32,
     /// After so long those that are left are restored elsewhere as after an outage. None: they stay.
     pub force_after: Option<Duration>,
+    /// So many sessions may stay: the node is relieved, not emptied. Then nobody is waited for who cannot
+    /// move. None: all are to leave.
+    pub keep: Option<usize>,
 }
 
 /// What a session said of its move.
@@ -110,6 +115,8 @@ pub struct Plan {
     began: Timestamp,
     stage: Stage,
     survey: Survey,
+    /// Surveys so far.
+    rounds: u8,
     webs: VecDeque<Web>,
     moving: Vec<Moving>,
     /// Sessions that may be told now; below zero for what was told ahead.
@@ -142,6 +149,7 @@ impl Plan {
             began: now,
             stage: Stage::Moving,
             survey: Survey::Due(now),
+            rounds: 0,
             webs: VecDeque::new(),
             moving: Vec::new(),
             allowance: 1.0,
@@ -241,9 +249,14 @@ impl Plan {
         self.left.clear();
         self.waiting.clear();
         self.counts.seen = self.counts.moved + self.counts.forced + self.counts.ended + all.len();
-        if all.is_empty() {
+        self.rounds = self.rounds.saturating_add(1);
+        let surplus = all.len().saturating_sub(self.wish.keep.unwrap_or_default());
+        if surplus == 0 {
             self.stage = Stage::Done;
             return;
+        }
+        if self.wish.keep.is_some() {
+            return self.relieve(all, surplus);
         }
         for web in webs(all) {
             match web.bound_by {
@@ -253,6 +266,22 @@ impl Plan {
         }
         self.stage = if self.webs.is_empty() { Stage::Waiting } else { Stage::Moving };
         self.survey = if self.webs.is_empty() { Survey::Due(now + SURVEY_PAUSE) } else { Survey::Here };
+    }
+
+    /// Webs that can move, as many as are too many.
+    fn relieve(&mut self, all: &[Belongings], surplus: usize) {
+        let mut room = surplus;
+        for web in webs(all).into_iter().filter(|web| web.bound_by.is_none()) {
+            if web.len() <= room {
+                room -= web.len();
+                self.webs.push_back(web);
+            }
+        }
+        if self.webs.is_empty() || self.rounds > RELIEF_ROUNDS_MAX {
+            self.webs.clear();
+            self.stage = Stage::Done;
+        }
+        self.survey = Survey::Here;
     }
 
     fn told(&mut self, session: SessionId, answer: Answer, now: Timestamp) {
@@ -384,6 +413,11 @@ impl Plan {
         for web in over {
             let to = web.to;
             match web.end() {
+                // Nobody is torn from a publisher only to relieve a node.
+                End::Moved { let_go, given_up } if self.wish.keep.is_some() && !given_up.is_empty() => {
+                    self.counts.moved = self.counts.moved.saturating_sub(let_go.len());
+                    acts.extend(let_go.into_iter().map(Act::Return));
+                }
                 End::Moved { let_go, given_up } => {
                     // Their publisher goes: they are restored beside it rather than left to die.
                     self.counts.forced += given_up.len();

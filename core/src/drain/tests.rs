@@ -204,7 +204,7 @@ impl Farm {
         let progress = self.plan.progress(self.now);
         assert!(progress.left.len() <= 17, "reasons are bounded");
         assert!(progress.moved + progress.forced <= self.belongings.len() + progress.ended + progress.forced);
-        if progress.stage == Stage::Done {
+        if progress.stage == Stage::Done && self.wish.keep.is_none() {
             let left: Vec<_> = self.place.iter().filter(|(_, place)| **place == Where::Old).collect();
             assert!(left.is_empty(), "done, and {left:?} are on the node");
         }
@@ -256,7 +256,7 @@ impl Farm {
 }
 
 const fn wish(rate: u32) -> Wish {
-    Wish { rate, force_after: None }
+    Wish { rate, force_after: None, keep: None }
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn drains_end_and_break_no_rule_on_the_way() {
 fn what_cannot_move_is_forced_when_the_time_for_that_comes() {
     for seed in 0..100 {
         let force_after = Duration::from_secs(20);
-        let mut farm = Farm::new(seed, Wish { rate: 20, force_after: Some(force_after) });
+        let mut farm = Farm::new(seed, Wish { rate: 20, force_after: Some(force_after), keep: None });
         farm.is_calm = true;
         farm.stubborn.clear();
         let began = farm.now;
@@ -335,6 +335,25 @@ fn one_that_is_called_off_leaves_nobody_between_two_nodes() {
             assert!(between <= late, "seed {seed}: {between} between two nodes");
         }
     }
+}
+
+#[test]
+fn a_node_that_is_relieved_keeps_what_it_may_and_waits_for_nobody() {
+    let mut relieved = 0;
+    for seed in 0..100 {
+        let keep = 10;
+        let mut farm = Farm::new(seed, Wish { rate: 1_000, force_after: None, keep: Some(keep) });
+        farm.is_calm = true;
+        let before = farm.belongings.len();
+        farm.run(2_000);
+        let progress = farm.plan.progress(farm.now);
+        assert_eq!(progress.stage, Stage::Done, "seed {seed}");
+        let there = farm.place.values().filter(|place| **place == Where::Old).count();
+        assert!(there >= keep.min(before), "seed {seed}: {there} of {before} are left");
+        assert_eq!(progress.forced, 0, "seed {seed}");
+        relieved += usize::from(there == keep);
+    }
+    assert!(relieved > 20, "{relieved}");
 }
 
 #[test]
