@@ -1,31 +1,112 @@
-//! One HTTP request to a port of our own kind: the admin port of a running proxy. Must not be used
+//! One HTTP request to a port of our own kind: the admin side of a running proxy. Must not be used
 //! towards anybody else: it knows neither TLS nor redirects.
 
-use std::io;
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Request, body::Bytes};
+use hyper::{Method, Request, StatusCode, body::Bytes, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+};
 
-/// Largest answer to [`get`] that is read: many times what the admin port tells of its thousand sessions.
-const STATUS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest answer that is read: many times what the admin port tells of its thousand sessions.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Where the admin side of a proxy is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// `HOST:PORT`.
+    Tcp(String),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(authority) => f.write_str(authority),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Question<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    /// `Authorization`, if there is a token.
+    pub(crate) authorization: Option<&'a str>,
+    pub(crate) body: Option<&'a Value>,
+}
+
+impl<'a> Question<'a> {
+    /// What is at this path.
+    pub(crate) const fn get(path: &'a str) -> Self {
+        Self { method: Method::GET, path, authorization: None, body: None }
+    }
+}
 
 /// Gets the JSON at `path` of `authority` (`HOST:PORT`), however long that takes.
 ///
 /// # Errors
 /// Nobody answers, or not with JSON.
 pub(crate) async fn get(authority: &str, path: &str) -> io::Result<Value> {
-    let request = Request::get(path).header("host", authority).body(Full::<Bytes>::default());
-    let request = request.map_err(io::Error::other)?;
-    let stream = TokioIo::new(TcpStream::connect(authority).await?);
+    let (_, answer) = ask(&Place::Tcp(authority.to_owned()), &Question::get(path)).await?;
+    Ok(answer)
+}
+
+/// Asks, however long the answer takes; an empty answer is null.
+///
+/// # Errors
+/// Nobody answers, or not with JSON.
+pub(crate) async fn ask(place: &Place, question: &Question<'_>) -> io::Result<(StatusCode, Value)> {
+    match place {
+        Place::Tcp(authority) => {
+            exchange(TcpStream::connect(authority.as_str()).await?, authority, question).await
+        }
+        Place::Unix(path) => exchange(connect(path).await?, "localhost", question).await,
+    }
+}
+
+async fn connect(path: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(path).await
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    question: &Question<'_>,
+) -> io::Result<(StatusCode, Value)> {
+    let mut request =
+        Request::builder().method(&question.method).uri(question.path).header(header::HOST, host);
+    if let Some(authorization) = question.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    let mut body = Bytes::new();
+    if let Some(value) = question.body {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+        body = value.to_string().into();
+    }
+    let request = request.body(Full::new(body)).map_err(io::Error::other)?;
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(stream).await.map_err(io::Error::other)?;
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let text = Limited::new(response.into_body(), STATUS_BYTES_MAX).collect().await;
+    let status = response.status();
+    let text = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     connection.abort();
     let text = text.map_err(io::Error::other)?.to_bytes();
-    serde_json::from_slice(&text).map_err(io::Error::other)
+    let value = if text.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&text).map_err(io::Error::other)?
+    };
+    Ok((status, value))
 }

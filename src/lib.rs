@@ -21,6 +21,6 @@ pub mod telemetry;
 mod upstream;
 pub mod wire;
 
-pub use holdfast_core::{ids, registry, session, signaling};
+pub use holdfast_core::{drain, ids, registry, session, signaling};
 /// What the commands `simulate` and `load` run; nothing of the proxy uses it.
 pub use holdfast_lab::{load, simulator};

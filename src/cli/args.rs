@@ -8,6 +8,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
+use super::admin::AdminArgs;
 use crate::config::{
     AdminAddress, Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, NodeUrl, Overrides,
     RestoreMode, loopback_address, media_address,
@@ -57,6 +58,14 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what a running proxy knows: sessions, streams, outages, nodes.
     Status(StatusArgs),
+    /// Take a node out of use: its sessions move to other nodes, unseen by their clients.
+    Drain(EmptyArgs),
+    /// Use a node again, and call off a drain of it.
+    Undrain(UndrainArgs),
+    /// As drain, and then let nothing go to the node any more, not even probes.
+    Maintenance(EmptyArgs),
+    /// Even out sessions among the nodes, as after the return of one.
+    Rebalance(RebalanceArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
     Simulate(SimulateArgs),
 }
@@ -156,12 +165,79 @@ impl SettingsArgs {
     }
 }
 
+/// `holdfast drain` and `holdfast maintenance`.
+#[derive(Args, Debug)]
+pub struct EmptyArgs {
+    /// Name of the node, as `holdfast status` shows it.
+    pub node: String,
+
+    /// Sessions that move per second, at most. [default: 20]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<u32>,
+
+    /// Show how far it is until the node is empty. Ctrl-C ends the looking, not the drain.
+    #[arg(long)]
+    pub wait: bool,
+
+    /// After so long (such as 30s or 10m) restore those that cannot move unseen elsewhere, as after an outage.
+    /// [default: they stay until they end]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub force_after: Option<std::time::Duration>,
+
+    /// Also if no other node of its pool is up.
+    #[arg(long)]
+    pub force: bool,
+
+    /// One line of JSON in place of words.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the proxy is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// `holdfast undrain`.
+#[derive(Args, Debug)]
+pub struct UndrainArgs {
+    /// Name of the node.
+    pub node: String,
+
+    /// One line of JSON in place of words.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the proxy is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// `holdfast rebalance`.
+#[derive(Args, Debug)]
+pub struct RebalanceArgs {
+    /// Sessions that move per second, at most, all nodes together. [default: 20]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<u32>,
+
+    /// Show how far it is until it is done.
+    #[arg(long)]
+    pub wait: bool,
+
+    /// One line of JSON in place of words.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the proxy is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
 /// `holdfast status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// The proxy's admin.listen.
-    #[arg(long, value_name = "IP:PORT", value_parser = loopback_address, default_value = "127.0.0.1:8089")]
-    pub admin: SocketAddr,
+    /// Where the proxy is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
 
     /// One line of JSON with everything.
     #[arg(long, conflicts_with = "watch")]

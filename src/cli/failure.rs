@@ -26,6 +26,20 @@ pub enum Failure {
     /// A server does not answer, a name is unknown, an address cannot be used.
     #[error("{0}")]
     Unavailable(String),
+    /// A running proxy refuses what it was asked to do.
+    #[error("{0}")]
+    Refused(String),
+    /// Whoever looked at a drain looks no more.
+    #[error(
+        "ended by {signal}; the drain of {node} goes on: `holdfast drain {node} --wait` shows how far it is, \
+             `holdfast undrain {node}` calls it off"
+    )]
+    StillDraining {
+        /// The node.
+        node: String,
+        /// What ended the looking.
+        signal: Signal,
+    },
     /// A load was survived by too little.
     #[error("{0}")]
     NotSurvived(String),
@@ -58,8 +72,8 @@ impl Failure {
             Self::Unreadable(_) => 66,
             Self::Unavailable(_) => 69,
             Self::Unwritable(_) => 73,
-            Self::Interrupted(signal) => signal.exit_code(),
-            Self::NotSurvived(_) | Self::Internal(_) => 1,
+            Self::Interrupted(signal) | Self::StillDraining { signal, .. } => signal.exit_code(),
+            Self::NotSurvived(_) | Self::Refused(_) | Self::Internal(_) => 1,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: from what was typed to an exit code. Parses, starts the parts in their
 //! order and tells how it went; it decides nothing about sessions.
 
+mod admin;
 mod args;
 mod certificate;
 mod check;
@@ -8,6 +9,7 @@ mod demo;
 mod failure;
 mod load;
 mod media_reach;
+mod operate;
 mod run;
 mod signals;
 mod simulate;
@@ -71,6 +73,10 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Check(args) => check::run(args, out),
         Command::Certificate(args) => certificate::run(args, out),
         Command::Demo(args) => demo::run(args, out),
+        Command::Drain(args) => operate::drain(args, out),
+        Command::Undrain(args) => operate::undrain(args, out),
+        Command::Maintenance(args) => operate::maintenance(args, out),
+        Command::Rebalance(args) => operate::rebalance(args, out),
         Command::Status(args) => status::run(args, out),
         Command::Load(args) => load::run(args, out),
         Command::Run(args) => run::run(args),

@@ -1,15 +1,14 @@
 //! `holdfast status`: what a running proxy knows, for people or as JSON.
 
-use std::{fmt::Write as _, io::Write, net::SocketAddr, time::Duration};
+use std::{fmt::Write as _, io::Write, time::Duration};
 
 use serde_json::Value;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Failure, args::StatusArgs, signals::Signals, told};
+use super::{Failure, admin::Admin, args::StatusArgs, signals::Signals, told};
 use crate::{
     admin::Status,
     config::DEFAULT_POOL,
-    http,
     limits::FilesUsed,
     media::{MediaHealth, MediaStatus, StreamStats},
     net::{MemoryFacts, NodeStatus},
@@ -17,8 +16,6 @@ use crate::{
     telemetry::events::clean,
 };
 
-/// How long the proxy may take to answer.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Sessions in one screen.
 const LINES_MAX: usize = 20;
 const MIB: usize = 1024 * 1024;
@@ -28,7 +25,7 @@ pub(super) fn run(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure
 }
 
 async fn once(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let status = ask(args.admin).await?;
+    let status = ask(&Admin::new(&args.admin)?).await?;
     if args.json {
         told(writeln!(out, "{status}"));
     } else {
@@ -40,6 +37,7 @@ async fn once(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
 /// A new screen every second until Ctrl-C.
 async fn watch(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
+    let admin = Admin::new(&args.admin)?;
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut has_answered = false;
@@ -50,7 +48,7 @@ async fn watch(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
         }
         let answer = tokio::select! {
             _ = signals.next() => return Ok(()),
-            answer = ask(args.admin) => answer,
+            answer = ask(&admin) => answer,
         };
         let screen = match answer.and_then(read) {
             Ok(status) => screen(&status),
@@ -68,14 +66,8 @@ async fn watch(args: &StatusArgs, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-async fn ask(admin: SocketAddr) -> Result<Value, Failure> {
-    match timeout(ANSWER_TIME_MAX, http::get(&admin.to_string(), "/status")).await {
-        Ok(Ok(answer)) => accept(answer),
-        Ok(Err(error)) => Err(Failure::Unavailable(format!(
-            "no status from {admin}: {error}\nIs holdfast running, with admin.listen at this address?"
-        ))),
-        Err(_) => Err(Failure::Unavailable(format!("{admin} does not answer"))),
-    }
+async fn ask(admin: &Admin) -> Result<Value, Failure> {
+    admin.get("/status").await.and_then(accept)
 }
 
 /// Takes an answer unless it says why there is no status: the proxy starts, or does not answer under this

@@ -224,6 +224,17 @@ impl Live {
         self.taken() >= self.places
     }
 
+    /// How many sessions are on a node, those included that were there when they lost it.
+    pub(crate) fn on_node(&self, node: NodeId) -> usize {
+        self.mailboxes.iter().filter(|mailbox| mailbox.node() == node).count()
+    }
+
+    /// How to reach each of them.
+    pub(crate) fn all_on_node(&self, node: NodeId) -> Vec<Arc<Mailbox>> {
+        let there = self.mailboxes.iter().filter(|mailbox| mailbox.node() == node);
+        there.map(|mailbox| Arc::clone(&mailbox)).collect()
+    }
+
     /// Number of signaling sessions.
     pub(crate) fn sessions(&self) -> usize {
         self.mailboxes.len()

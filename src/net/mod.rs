@@ -12,7 +12,9 @@ mod listener;
 pub(crate) mod live;
 mod media_socket;
 mod memory;
+mod mover;
 mod moves;
+mod operate;
 mod proxy;
 mod request;
 mod shared;
@@ -22,5 +24,6 @@ mod view;
 pub use crate::upstream::{
     DIAL_BUCKETS_MS, DialCounts, NodeState, NodeStatus, PoolError, StepCount, Wish, WishRefused,
 };
+pub use mover::{DRAIN_RATE, DrainOrder, DrainStatus, Purpose};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};
 pub(crate) use view::View;

@@ -37,6 +37,7 @@ use super::{
     live::{Live, Note},
     media_socket::MediaRoutes,
     memory::{self, Memory},
+    mover::Movers,
     shared::{Clock, Shared, empty},
     tls,
 };
@@ -253,6 +254,7 @@ impl Proxy {
             outages: Outages::default(),
             counts: Counts::default(),
             certificate_ends,
+            movers: Movers::default(),
             heart: Heart::default(),
         });
         tokio::spawn(health::beat(Arc::downgrade(&shared)));

@@ -25,7 +25,7 @@ use crate::{
 
 use super::{
     addresses::Addresses, admission::RefusalLog, health::Heart, live::Live, media_socket::MediaRoutes,
-    memory::Memory,
+    memory::Memory, mover::Movers,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -99,6 +99,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// When the certificate that clients are shown ends, in seconds of Unix time.
     pub(crate) certificate_ends: Option<i64>,
+    /// Sessions that are taken off nodes.
+    pub(crate) movers: Movers,
     /// Shows that the runtime lives.
     pub(crate) heart: Heart,
 }

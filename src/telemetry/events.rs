@@ -11,6 +11,9 @@
 //! | `node_up` | info | it answers, or is in use again | `node`, `from`, `down_ms`, `cause` |
 //! | `node_draining`, `node_maintenance` | info | an operator wants sessions elsewhere, or it out of use | `node`, `from`, `after_ms`, `cause` |
 //! | `outage_summary` | info, warn if somebody was told bad news | what came of the sessions that lost a node | `node`, `lasted_ms`, `sessions`, `sessions_restored`, `sessions_given_up`, `clients_left`, `attempts_failed`, `replays_refused`, `streams_restored`, `streams_reported`, `streams_cancelled`, `rooms_lost`, and where something was restored `gap_p50_ms`, `gap_p99_ms`, `gap_max_ms` |
+//! | `drain_began` | info | sessions begin to leave a node | `node`, `rate` |
+//! | `drain_ended` | info, warn if somebody noticed | a node is empty, or its drain was called off | `node`, `done`, `lasted_ms`, `moved`, `forced`, `ended`, `failed`, `remaining` |
+//! | `admin_action` | info, warn if refused | somebody changed something on the admin side | `action`, `node`, `by`, `done` |
 //! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
 //! | `balancer_noticed` | warn | clients come through a balancer here, told once | `peer`, `set` |
 //! | `client_gave_up` | info | it went away while it waited for an upstream | `client` |
@@ -62,7 +65,7 @@ use std::{fmt, net::IpAddr, time::Duration};
 use tracing::{info, warn};
 
 use super::{flood, outages::OutageSummary};
-use crate::{session::SessionId, signaling::redact::without_credentials};
+use crate::{drain::Progress, session::SessionId, signaling::redact::without_credentials};
 
 /// Longest text of a client or server that gets into a line, in characters.
 const TEXT_CHARS_MAX: usize = 128;
@@ -76,6 +79,37 @@ macro_rules! line {
 
 mod session;
 pub(crate) use session::{facts, report_as};
+
+/// Sessions begin to leave a node, so many per second at most.
+pub fn drain_began(node: &str, rate: u32) {
+    info!(event = "drain_began", node, rate, "sessions leave a node");
+}
+
+/// A node is empty, or its drain was called off.
+pub fn drain_ended(node: &str, progress: &Progress, done: bool, lasted_ms: u64) {
+    let Progress { moved, forced, ended, failed, remaining, .. } = *progress;
+    let was_noticed = forced > 0;
+    if was_noticed {
+        warn!(
+            event = "drain_ended",
+            node, done, lasted_ms, moved, forced, ended, failed, remaining, "drain ended"
+        );
+    } else {
+        info!(
+            event = "drain_ended",
+            node, done, lasted_ms, moved, forced, ended, failed, remaining, "drain ended"
+        );
+    }
+}
+
+/// Somebody changed something on the admin side, or was refused by the state of things.
+pub fn admin_action(action: &str, node: &str, by: &dyn fmt::Display, done: bool) {
+    if done {
+        info!(event = "admin_action", action, node, %by, done, "an operator's order");
+    } else {
+        warn!(event = "admin_action", action, node, %by, done, "an operator's order was refused");
+    }
+}
 
 /// The upstream took a client's handshake: both sockets stand.
 pub fn connected(session: SessionId, client: &dyn fmt::Display, upstream: &dyn fmt::Display) {

@@ -10,7 +10,7 @@ mod webs;
 
 pub use plan::{Act, Answer, Input, Plan, Targets, Wish};
 pub use progress::{Left, Progress, Stage};
-pub use webs::{Belongings, Web, webs};
+pub use webs::{Web, webs};
 
 #[cfg(test)]
 mod tests;

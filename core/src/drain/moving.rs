@@ -12,23 +12,27 @@ use super::webs::Web;
 /// How long a session may take to say what came of its move. It bounds its moves itself and earlier: this is
 /// for one that is stuck.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// Moves of a player that may fail until its web goes on without it.
-const PLAYER_TRIES_MAX: u8 = 3;
+/// Moves of a session that may fail until its web goes on without it.
+const TRIES_MAX: u8 = 3;
 /// Between two of them.
-const PLAYER_PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(500);
 
+/// A session that is to be told.
 #[derive(Clone, Copy, Debug)]
-struct Player {
+struct Member {
     session: SessionId,
+    role: Role,
     /// Moves that failed.
     failed: u8,
     not_before: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Told {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
     Publisher,
-    Player { failed: u8 },
+    /// It publishes, and plays what others of these publish.
+    Entangled,
+    Player,
 }
 
 /// Who is told next.
@@ -49,38 +53,37 @@ pub(super) enum Next {
 pub(super) enum End {
     /// Those who moved let go; those who could not are restored beside them.
     Moved { let_go: Vec<SessionId>, given_up: Vec<SessionId> },
-    /// A publisher could not move: those who did go back, and all of them stay.
-    Stays { back: Vec<SessionId>, all: Vec<SessionId>, why: String },
+    /// Nobody has moved, because the first who should could not.
+    Stays { all: Vec<SessionId>, why: String },
 }
 
 #[derive(Debug)]
 pub(super) struct Moving {
     pub(super) to: NodeId,
-    publishers: VecDeque<SessionId>,
-    entangled: VecDeque<SessionId>,
-    players: VecDeque<Player>,
-    /// Who was told, as what, and until when it may take.
-    told: BTreeMap<SessionId, (Told, Timestamp)>,
+    /// Who is still to be told: publishers, then the entangled, then players.
+    to_come: VecDeque<Member>,
+    /// Who was told, and until when it may take.
+    told: BTreeMap<SessionId, (Member, Timestamp)>,
     /// Who has moved and is still to let go.
     holding: Vec<SessionId>,
     given_up: Vec<SessionId>,
-    /// Publishers that could not move, and why the first of them could not.
-    stays: Vec<SessionId>,
+    /// Why the first publisher that was given up could not: no others are told.
     why: Option<String>,
 }
 
 impl Moving {
     pub(super) fn new(web: Web, to: NodeId, now: Timestamp) -> Self {
-        let player = |session| Player { session, failed: 0, not_before: now };
+        let as_role = |list: Vec<SessionId>, role| {
+            list.into_iter().map(move |session| Member { session, role, failed: 0, not_before: now })
+        };
+        let publishers =
+            as_role(web.publishers, Role::Publisher).chain(as_role(web.entangled, Role::Entangled));
         Self {
             to,
-            publishers: web.publishers.into(),
-            entangled: web.entangled.into(),
-            players: web.others.into_iter().map(player).collect(),
+            to_come: publishers.chain(as_role(web.others, Role::Player)).collect(),
             told: BTreeMap::new(),
             holding: Vec::new(),
             given_up: Vec::new(),
-            stays: Vec::new(),
             why: None,
         }
     }
@@ -91,41 +94,36 @@ impl Moving {
 
     /// Those who are still on the old node, as far as anybody knows.
     pub(super) fn left(&self) -> usize {
-        let to_come = self.publishers.len() + self.entangled.len() + self.players.len();
-        to_come + self.told.len() + self.stays.len() + self.given_up.len()
+        self.to_come.len() + self.told.len() + self.given_up.len()
+    }
+
+    /// The place of the one that is next, of the first role that is not through.
+    fn place(&self) -> Option<usize> {
+        let first = |role| self.to_come.iter().any(|member| member.role == role).then_some(role);
+        let role = first(Role::Publisher).or(first(Role::Entangled)).or(first(Role::Player))?;
+        let of_role = self.to_come.iter().enumerate().filter(|(_, member)| member.role == role);
+        of_role.min_by_key(|(_, member)| member.not_before).map(|(place, _)| place)
     }
 
     pub(super) fn next(&self, now: Timestamp) -> Next {
-        let publishers_move = self.told.values().any(|(told, _)| matches!(told, Told::Publisher));
-        if self.why.is_some() {
+        let Some(next) = self.place().and_then(|place| self.to_come.get(place)) else { return Next::Nobody };
+        let publishers_move = self.told.values().any(|(member, _)| member.role != Role::Player);
+        if self.why.is_some() || (next.role == Role::Player && publishers_move) {
             Next::Nobody
-        } else if !self.publishers.is_empty() {
-            Next::Paced
-        } else if !self.entangled.is_empty() {
+        } else if next.not_before > now {
+            Next::NotBefore(next.not_before)
+        } else if next.role == Role::Entangled {
             Next::AtOnce
-        } else if publishers_move {
-            Next::Nobody
         } else {
-            match self.players.iter().map(|player| player.not_before).min() {
-                Some(at) if at <= now => Next::Paced,
-                Some(at) => Next::NotBefore(at),
-                None => Next::Nobody,
-            }
+            Next::Paced
         }
     }
 
     /// Whoever is next: it is told by the caller.
     pub(super) fn tell(&mut self, now: Timestamp) -> Option<SessionId> {
-        let until = now + ANSWER_MAX;
-        let publisher = self.publishers.pop_front().or_else(|| self.entangled.pop_front());
-        if let Some(session) = publisher {
-            self.told.insert(session, (Told::Publisher, until));
-            return Some(session);
-        }
-        let place = self.players.iter().position(|player| player.not_before <= now)?;
-        let player = self.players.remove(place)?;
-        self.told.insert(player.session, (Told::Player { failed: player.failed }, until));
-        Some(player.session)
+        let member = self.place().and_then(|place| self.to_come.remove(place))?;
+        self.told.insert(member.session, (member, now + ANSWER_MAX));
+        Some(member.session)
     }
 
     /// A session has moved. False: it was not told to.
@@ -137,20 +135,18 @@ impl Moving {
         was_told
     }
 
-    /// A session has not: a publisher that stays keeps its web, a player is told again for a while. False:
-    /// it was not told to.
+    /// A session has not, and is told again for a while. False: it was not told to.
     pub(super) fn failed(&mut self, session: SessionId, why: String, now: Timestamp) -> bool {
-        let Some((told, _)) = self.told.remove(&session) else { return false };
-        match told {
-            Told::Publisher => {
-                self.stays.push(session);
-                self.why.get_or_insert(why);
-            }
-            Told::Player { failed } if failed.saturating_add(1) < PLAYER_TRIES_MAX => {
-                let failed = failed.saturating_add(1);
-                self.players.push_back(Player { session, failed, not_before: now + PLAYER_PAUSE });
-            }
-            Told::Player { .. } => self.given_up.push(session),
+        let Some((mut member, _)) = self.told.remove(&session) else { return false };
+        member.failed = member.failed.saturating_add(1);
+        if member.failed < TRIES_MAX {
+            member.not_before = now + PAUSE;
+            self.to_come.push_back(member);
+            return true;
+        }
+        self.given_up.push(session);
+        if member.role != Role::Player {
+            self.why.get_or_insert(why);
         }
         true
     }
@@ -169,37 +165,29 @@ impl Moving {
     pub(super) fn forget(&mut self, session: SessionId) -> bool {
         let before = self.left();
         self.told.remove(&session);
-        self.players.retain(|player| player.session != session);
-        self.publishers.retain(|one| *one != session);
-        self.entangled.retain(|one| *one != session);
-        for list in [&mut self.stays, &mut self.given_up, &mut self.holding] {
+        self.to_come.retain(|member| member.session != session);
+        for list in [&mut self.given_up, &mut self.holding] {
             list.retain(|one| *one != session);
         }
         self.left() < before
     }
 
-    /// Nothing new of it begins; what is begun goes back, unless all of it is.
-    pub(super) fn call_off(&mut self) {
-        if !(self.publishers.is_empty() && self.entangled.is_empty() && self.players.is_empty()) {
-            self.why.get_or_insert_with(|| "called off".to_owned());
-        }
+    /// Whether nobody was told yet. What has begun is seen through.
+    pub(super) fn has_not_begun(&self) -> bool {
+        self.told.is_empty() && self.holding.is_empty()
     }
 
     /// Whether there is nothing to wait for any more.
     pub(super) fn is_over(&self) -> bool {
-        self.told.is_empty() && (self.why.is_some() || self.left() == self.given_up.len())
+        self.told.is_empty() && (self.why.is_some() || self.to_come.is_empty())
     }
 
+    /// A web that has moved by half is not torn: the rest follows as after an outage.
     pub(super) fn end(self) -> End {
-        let Some(why) = self.why else {
-            return End::Moved { let_go: self.holding, given_up: self.given_up };
-        };
-        let players = self.players.into_iter().map(|player| player.session);
-        let mut all: Vec<SessionId> =
-            self.publishers.into_iter().chain(self.entangled).chain(players).collect();
-        all.extend(self.stays);
-        all.extend(self.given_up);
-        all.extend(&self.holding);
-        End::Stays { back: self.holding, all, why }
+        let rest = self.given_up.into_iter().chain(self.to_come.into_iter().map(|member| member.session));
+        match self.why {
+            Some(why) if self.holding.is_empty() => End::Stays { all: rest.collect(), why },
+            _ => End::Moved { let_go: self.holding, given_up: rest.collect() },
+        }
     }
 }

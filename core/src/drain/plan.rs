@@ -4,13 +4,13 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     ids::{NodeId, SessionId},
-    session::Timestamp,
+    session::{Belongings, Timestamp},
 };
 
 use super::{
     moving::{End, Moving, Next},
     progress::{Progress, Reasons, Speed, Stage},
-    webs::{Belongings, Web, webs},
+    webs::{Web, webs},
 };
 
 /// Moves under way at once, of all webs together; a web is begun whole.
@@ -74,8 +74,6 @@ pub enum Act {
     },
     /// A session that has moved lets its old connection go.
     LetGo(SessionId),
-    /// A session that has moved and holds its old connection goes back to it.
-    Return(SessionId),
     /// A session is to be restored elsewhere, as after an outage.
     Force {
         /// Which.
@@ -323,9 +321,8 @@ impl Plan {
         self.webs.clear();
         self.waiting.clear();
         self.left.clear();
-        for web in &mut self.moving {
-            web.call_off();
-        }
+        // What has begun is seen through, so that nobody is torn from its publisher.
+        self.moving.retain(|web| !web.has_not_begun());
     }
 
     /// Who does not answer in time has not moved.
@@ -406,31 +403,21 @@ impl Plan {
         }
     }
 
-    /// Webs that have moved let go; those that stay go back.
+    /// Webs that have moved let go.
     fn finish_webs(&mut self, acts: &mut Vec<Act>) {
         let (over, going) = std::mem::take(&mut self.moving).into_iter().partition(Moving::is_over);
         self.moving = going;
         for web in over {
             let to = web.to;
             match web.end() {
-                // Nobody is torn from a publisher only to relieve a node.
-                End::Moved { let_go, given_up } if self.wish.keep.is_some() && !given_up.is_empty() => {
-                    self.counts.moved = self.counts.moved.saturating_sub(let_go.len());
-                    acts.extend(let_go.into_iter().map(Act::Return));
-                }
                 End::Moved { let_go, given_up } => {
-                    // Their publisher goes: they are restored beside it rather than left to die.
+                    // Whom they belong to goes: they are restored beside it rather than torn from it.
                     self.counts.forced += given_up.len();
                     acts.extend(given_up.into_iter().map(|session| Act::Force { session, to }));
                     acts.extend(let_go.into_iter().map(Act::LetGo));
                 }
-                End::Stays { back, all, why } => {
-                    self.counts.moved = self.counts.moved.saturating_sub(back.len());
-                    acts.extend(back.into_iter().map(Act::Return));
-                    if self.stage != Stage::Cancelled {
-                        self.wait(all, &why);
-                    }
-                }
+                End::Stays { all, why } if self.stage != Stage::Cancelled => self.wait(all, &why),
+                End::Stays { .. } => {}
             }
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use super::*;
 use crate::{
     ids::{NodeId, SessionId},
-    session::Timestamp,
+    session::{Belongings, Timestamp},
 };
 
 const OLD: NodeId = NodeId(1);
@@ -82,7 +82,7 @@ impl Farm {
             let publishes = names(15, &mut dice);
             let plays = names(35, &mut dice);
             let bound_by = dice.percent(4).then_some("direct media");
-            belongings.insert(session, Belongings { session, publishes, plays, bound_by });
+            belongings.insert(session, Belongings { session, node: OLD, publishes, plays, bound_by });
         }
         let place = belongings.keys().map(|session| (*session, Where::Old)).collect();
         let stubborn = belongings.keys().copied().filter(|_| dice.percent(3)).collect();
@@ -145,11 +145,6 @@ impl Farm {
                 if self.place[&session] == Where::Both {
                     self.nobody_left_behind(session);
                     self.place.insert(session, Where::New);
-                }
-            }
-            Act::Return(session) => {
-                if self.place[&session] == Where::Both {
-                    self.place.insert(session, Where::Old);
                 }
             }
             Act::Force { session, .. } => {
@@ -344,6 +339,7 @@ fn a_node_that_is_relieved_keeps_what_it_may_and_waits_for_nobody() {
         let keep = 10;
         let mut farm = Farm::new(seed, Wish { rate: 1_000, force_after: None, keep: Some(keep) });
         farm.is_calm = true;
+        farm.stubborn.clear();
         let before = farm.belongings.len();
         farm.run(2_000);
         let progress = farm.plan.progress(farm.now);
@@ -383,7 +379,13 @@ fn a_player_that_never_moves_is_restored_beside_its_publisher() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect::<Vec<Box<str>>>();
     let one = |n: u64, publishes: &[&str], plays: &[&str]| {
         let session = SessionId(n);
-        let one = Belongings { session, publishes: names(publishes), plays: names(plays), bound_by: None };
+        let one = Belongings {
+            session,
+            node: OLD,
+            publishes: names(publishes),
+            plays: names(plays),
+            bound_by: None,
+        };
         (session, one)
     };
     farm.belongings = BTreeMap::from([one(1, &["cam"], &[]), one(2, &[], &["cam"]), one(3, &[], &["cam"])]);

@@ -3,20 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::SessionId;
-
-/// What a session has, as far as a move is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Belongings {
-    /// Whose they are.
-    pub session: SessionId,
-    /// Names of the streams that it publishes.
-    pub publishes: Vec<Box<str>>,
-    /// Names of the streams that it plays.
-    pub plays: Vec<Box<str>>,
-    /// Why it cannot move unseen at the moment, if it cannot.
-    pub bound_by: Option<&'static str>,
-}
+use crate::session::{Belongings, SessionId};
 
 /// Sessions that share streams, and move together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,11 +106,13 @@ impl Roots {
 #[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::session::NodeId;
 
     fn one(session: u64, publishes: &[&str], plays: &[&str]) -> Belongings {
         let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
         Belongings {
             session: SessionId(session),
+            node: NodeId(1),
             publishes: names(publishes),
             plays: names(plays),
             bound_by: None,

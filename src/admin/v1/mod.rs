@@ -5,16 +5,24 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Desk, refuse};
+use super::{Desk, Proxy, refuse};
 
 mod build;
+mod nodes;
+
+/// What an answer is: JSON, or why there is none.
+type Answer<T> = Result<Json<T>, Refused>;
+
+/// Largest body of a request.
+const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Why there is no answer.
 struct Refused(StatusCode, String);
@@ -26,9 +34,31 @@ impl IntoResponse for Refused {
 }
 
 impl Refused {
+    fn bad_request(why: impl Into<String>) -> Self {
+        Self(StatusCode::BAD_REQUEST, why.into())
+    }
+
+    fn conflict(why: impl Into<String>) -> Self {
+        Self(StatusCode::CONFLICT, why.into())
+    }
+
     fn not_found(what: impl Into<String>) -> Self {
         Self(StatusCode::NOT_FOUND, what.into())
     }
+}
+
+impl Desk {
+    fn proxy(&self) -> Result<Arc<Proxy>, Refused> {
+        self.running().ok_or_else(|| Refused(StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned()))
+    }
+}
+
+/// What a request asks for; nothing is the same as `{}`.
+fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Refused> {
+    if body.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|error| Refused::bad_request(error.to_string()))
 }
 
 pub(super) fn router() -> Router<Arc<Desk>> {
@@ -36,6 +66,13 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/", get(index))
         .route("/build", get(build::build))
         .route("/config", get(config))
+        .route("/nodes", get(nodes::all))
+        .route("/nodes/{name}", get(nodes::one))
+        .route("/nodes/{name}/drain", get(nodes::drain_status).post(nodes::drain))
+        .route("/nodes/{name}/maintenance", post(nodes::maintenance))
+        .route("/nodes/{name}/undrain", post(nodes::undrain))
+        .route("/rebalance", post(nodes::rebalance))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .fallback(async || Refused::not_found("there is no such path in /v1; GET /v1 lists them"))
 }
 
@@ -44,7 +81,7 @@ async fn index(State(desk): State<Arc<Desk>>) -> Json<Value> {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "socket": desk.setup.socket,
-        "paths": ["/v1/build", "/v1/config"],
+        "paths": ["/v1/build", "/v1/config", "/v1/nodes"],
     }))
 }
 

@@ -1,0 +1,191 @@
+//! Taking sessions off nodes: which drains run, and how far each is. What goes when is decided by
+//! [`crate::drain`]; here it is carried out.
+
+mod task;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    drain::{self, Progress, Stage},
+    session::NodeId,
+    upstream::{Wish, WishRefused},
+};
+
+use super::shared::Shared;
+
+/// Drains that are over and still told of.
+const OVER_KEPT_MAX: usize = 64;
+
+/// What an operator orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainOrder {
+    /// Sessions per second.
+    pub rate: u32,
+    /// After so long those that cannot move unseen are restored elsewhere as after an outage.
+    pub force_after: Option<Duration>,
+    /// Nothing goes to the node when it is empty, probes included.
+    pub then_maintenance: bool,
+    /// Also where no other node of its pool is up.
+    pub is_forced: bool,
+}
+
+/// Sessions per second where nobody says how many.
+pub const DRAIN_RATE: u32 = 20;
+
+impl Default for DrainOrder {
+    fn default() -> Self {
+        Self { rate: DRAIN_RATE, force_after: None, then_maintenance: false, is_forced: false }
+    }
+}
+
+/// Why sessions leave a node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// An operator wants it empty.
+    #[default]
+    Drain,
+    /// An operator wants it empty, and out of use then.
+    Maintenance,
+    /// It has more than its share.
+    Rebalance,
+}
+
+/// A drain at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DrainStatus {
+    /// The node.
+    pub node: String,
+    /// Why sessions leave it.
+    pub purpose: Purpose,
+    /// How long it has gone on, or went on, in milliseconds.
+    pub lasted_ms: u64,
+    /// Sessions per second, at most.
+    pub rate_max: u32,
+    /// How far it is.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+#[derive(Debug)]
+struct Running {
+    status: watch::Receiver<DrainStatus>,
+    cancel: CancellationToken,
+}
+
+impl Running {
+    fn is_over(&self) -> bool {
+        matches!(self.status.borrow().progress.stage, Stage::Done | Stage::Cancelled)
+    }
+}
+
+/// The drains of a proxy, one per node at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Movers {
+    running: Mutex<BTreeMap<NodeId, Running>>,
+}
+
+impl Movers {
+    /// Begins to take all sessions off a node; a drain of it that runs goes on by the new order.
+    ///
+    /// # Errors
+    /// There is no such node, or no other one of its pool is up.
+    pub(crate) fn drain(
+        &self,
+        shared: &Arc<Shared>,
+        node: NodeId,
+        order: DrainOrder,
+    ) -> Result<DrainStatus, WishRefused> {
+        let wish = if order.then_maintenance && shared.live.on_node(node) == 0 {
+            Wish::Maintenance
+        } else {
+            Wish::Drain
+        };
+        shared.pool.wish(node, wish, order.is_forced)?;
+        let purpose = if order.then_maintenance { Purpose::Maintenance } else { Purpose::Drain };
+        let plan = drain::Wish { rate: order.rate.max(1), force_after: order.force_after, keep: None };
+        Ok(self.begin(shared, node, purpose, plan))
+    }
+
+    /// Uses a node again; a drain of it is called off.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub(crate) fn undrain(&self, shared: &Arc<Shared>, node: NodeId) -> Result<(), WishRefused> {
+        shared.pool.wish(node, Wish::InUse, false)?;
+        if let Some(running) = self.running.lock().get(&node) {
+            running.cancel.cancel();
+        }
+        Ok(())
+    }
+
+    /// Begins to take sessions off the nodes that have more than their share, by their weights. Those nodes.
+    pub(crate) fn rebalance(&self, shared: &Arc<Shared>, rate: u32) -> Vec<DrainStatus> {
+        let shares = shares(shared);
+        let over = shares.into_iter().filter(|(node, _)| {
+            // One that is being drained is left to that.
+            self.running.lock().get(node).is_none_or(Running::is_over)
+        });
+        let over: Vec<(NodeId, usize)> = over.collect();
+        let each = rate.max(1).div_ceil(u32::try_from(over.len().max(1)).unwrap_or(1));
+        let begin = |(node, keep): (NodeId, usize)| {
+            let plan = drain::Wish { rate: each, force_after: None, keep: Some(keep) };
+            self.begin(shared, node, Purpose::Rebalance, plan)
+        };
+        over.into_iter().map(begin).collect()
+    }
+
+    /// How far the drain of a node is, or came; none if there was none of late.
+    pub(crate) fn status(&self, node: NodeId) -> Option<DrainStatus> {
+        self.running.lock().get(&node).map(|running| running.status.borrow().clone())
+    }
+
+    fn begin(&self, shared: &Arc<Shared>, node: NodeId, purpose: Purpose, plan: drain::Wish) -> DrainStatus {
+        let status = DrainStatus {
+            node: shared.pool.node_name(node),
+            purpose,
+            rate_max: plan.rate,
+            ..DrainStatus::default()
+        };
+        let (told, watched) = watch::channel(status.clone());
+        let cancel = shared.stopping.child_token();
+        let running = Running { status: watched, cancel: cancel.clone() };
+        let mut all = self.running.lock();
+        if let Some(before) = all.insert(node, running) {
+            before.cancel.cancel();
+        }
+        while all.len() > OVER_KEPT_MAX
+            && let Some(over) = all.iter().find(|(_, running)| running.is_over()).map(|(node, _)| *node)
+        {
+            all.remove(&over);
+        }
+        drop(all);
+        tokio::spawn(task::run(Arc::clone(shared), node, plan, (told, cancel)));
+        status
+    }
+}
+
+/// Nodes that have more than their share of the sessions, and that share. One session more is no reason to
+/// move anybody.
+fn shares(shared: &Shared) -> Vec<(NodeId, usize)> {
+    let nodes = shared.pool.nodes();
+    let usable: Vec<_> = nodes.iter().filter(|node| node.state == "up" && !node.backup).collect();
+    let mut over = Vec::new();
+    for node in &usable {
+        let of_pool = usable.iter().filter(|other| other.pool == node.pool);
+        let (sessions, weights) = of_pool.fold((0_usize, 0_usize), |(sessions, weights), other| {
+            (sessions + shared.live.on_node(other.id), weights + usize::from(other.weight))
+        });
+        let share = (sessions * usize::from(node.weight)).div_ceil(weights.max(1));
+        if shared.live.on_node(node.id) > share {
+            over.push((node.id, share));
+        }
+    }
+    over
+}
