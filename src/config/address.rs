@@ -118,9 +118,21 @@ impl UpstreamUrl {
     /// port if it is the scheme's own.
     #[must_use]
     pub fn authority(&self) -> String {
-        let host = &self.host;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-        if self.port == default_port(self.tls) { host } else { format!("{host}:{}", self.port) }
+        if self.port == default_port(self.tls) {
+            self.bracketed_host()
+        } else {
+            self.authority_of_port(self.port)
+        }
+    }
+
+    /// `HOST:PORT` for another port of the same host.
+    #[must_use]
+    pub fn authority_of_port(&self, port: u16) -> String {
+        format!("{}:{port}", self.bracketed_host())
+    }
+
+    fn bracketed_host(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() }
     }
 }
 

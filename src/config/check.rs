@@ -117,10 +117,28 @@ fn check_upstream(file: &ConfigFile) -> Result<(), Conflict> {
             return conflict(&key, format!("has no node, expected at least one [[pool.{pool}.node]]"));
         }
     }
+    let upstream = &file.upstream;
+    if upstream.eject > upstream.eject_max {
+        let most = upstream.eject_max.as_millis();
+        let message =
+            format!("{} is more than upstream.eject_ms_max, which is {most}", upstream.eject.as_millis());
+        return conflict("upstream.eject_ms", message);
+    }
+    if let Some(place) = nodes.iter().find_map(wrong_path) {
+        return conflict_in(place, "health.path is no path, expected one such as /?action=stat");
+    }
     if nodes.len() > NODES_MAX {
         return conflict("upstream.url", format!("there are more than {NODES_MAX} nodes"));
     }
     check_unique(&nodes)
+}
+
+/// Where a path that a check asks for is none.
+fn wrong_path(node: &NamedNode) -> Option<(&str, usize)> {
+    let is_path =
+        |path: &String| path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    let is_wrong = node.checks.iter().filter_map(|check| check.path.as_ref()).any(|path| !is_path(path));
+    is_wrong.then_some((node.place.0.as_str(), node.place.1))
 }
 
 /// No name and no URL twice.

@@ -8,6 +8,7 @@
 mod address;
 mod admin;
 mod check;
+mod checks;
 mod error;
 mod file;
 mod header;
@@ -31,6 +32,7 @@ use serde_json::Value;
 
 pub use address::{AddressRange, ListenAddress, UpstreamUrl, loopback_address, media_address};
 pub use admin::{AdminAddress, AdminSettings, AdminSocket, FileMode};
+pub use checks::{CHECKS_MAX, CheckKind, CheckSettings, Checks};
 pub use error::ConfigError;
 pub use header::HeaderField;
 pub use health::HealthSettings;

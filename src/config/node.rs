@@ -5,7 +5,12 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{address::UpstreamUrl, number::Between, upstream::UpstreamSettings};
+use super::{
+    address::UpstreamUrl,
+    checks::{CheckKind, CheckSettings, Checks},
+    number::Between,
+    upstream::UpstreamSettings,
+};
 
 /// The pool of `[upstream]`, which sessions use.
 pub const DEFAULT_POOL: &str = "default";
@@ -108,6 +113,9 @@ pub struct NodeSettings {
     /// Whether it is used only where no other node is usable. Default false.
     #[serde(default)]
     pub backup: bool,
+    /// How it is asked how it is: one check, or several in a list. Default: `upstream.health`.
+    #[serde(default)]
+    pub health: Option<Checks>,
 }
 
 const fn one() -> u16 {
@@ -118,7 +126,7 @@ impl NodeSettings {
     /// A node of which only this was said.
     #[must_use]
     pub fn of(short: &NodeUrl) -> Self {
-        Self { name: short.name.clone(), url: short.url.clone(), weight: 1, backup: false }
+        Self { name: short.name.clone(), url: short.url.clone(), weight: 1, backup: false, health: None }
     }
 }
 
@@ -139,6 +147,8 @@ pub struct NamedNode {
     pub pool: String,
     /// What was said of it.
     pub settings: NodeSettings,
+    /// How it is asked how it is.
+    pub checks: Vec<CheckSettings>,
     /// The list it stands in, and where there.
     pub(super) place: (String, usize),
 }
@@ -156,15 +166,28 @@ pub(super) fn all(upstream: &UpstreamSettings, pools: &BTreeMap<Name, PoolSettin
     let mut all: Vec<NamedNode> = Vec::new();
     for (pool, place, settings) in short.chain(long).chain(others) {
         let name = settings.name.as_ref().map_or_else(|| free_name(&settings.url, &all), Name::to_string);
-        all.push(NamedNode { name, pool, settings, place });
+        all.push(NamedNode { name, pool, settings, checks: Vec::new(), place });
+    }
+    let sizes = all.iter().fold(BTreeMap::<String, usize>::new(), |mut sizes, node| {
+        *sizes.entry(node.pool.clone()).or_default() += 1;
+        sizes
+    });
+    for node in &mut all {
+        let said = node.settings.health.as_ref().or(upstream.health.as_ref());
+        // A lone node is asked by those who come, and there is nowhere else to go.
+        let is_alone = node.pool == DEFAULT_POOL && sizes.get(&node.pool) == Some(&1);
+        node.checks = match said {
+            Some(checks) => checks.active().cloned().collect(),
+            None if is_alone => Vec::new(),
+            None => vec![CheckSettings::of(CheckKind::Websocket)],
+        };
     }
     all
 }
 
 /// Host and port; no name that was given has a colon, so that only another one without a name can have it.
 fn free_name(url: &UpstreamUrl, taken: &[NamedNode]) -> String {
-    let host = if url.host().contains(':') { format!("[{}]", url.host()) } else { url.host().to_owned() };
-    let name = format!("{host}:{}", url.port());
+    let name = url.authority_of_port(url.port());
     let again = (2..).map(|n: usize| format!("{name}-{n}"));
     let mut names = std::iter::once(name.clone()).chain(again);
     names.find(|name| taken.iter().all(|node| node.name != *name)).unwrap_or_default()
@@ -188,6 +211,23 @@ mod tests {
         {
             assert!(wrong.parse::<NodeUrl>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn several_nodes_are_asked_and_a_lone_one_is_not_unless_that_is_said() {
+        let kinds = |urls: &[&str], said: Option<CheckKind>| -> Vec<CheckKind> {
+            let upstream = UpstreamSettings {
+                url: urls.iter().map(|url| url.parse().unwrap()).collect(),
+                health: said.map(|kind| Checks(vec![CheckSettings::of(kind)])),
+                ..UpstreamSettings::default()
+            };
+            let all = all(&upstream, &BTreeMap::new());
+            all.iter().flat_map(|node| node.checks.iter().map(|check| check.kind)).collect()
+        };
+        assert_eq!(kinds(&["ws://a"], None), []);
+        assert_eq!(kinds(&["ws://a", "ws://b"], None), [CheckKind::Websocket; 2]);
+        assert_eq!(kinds(&["ws://a"], Some(CheckKind::Http)), [CheckKind::Http]);
+        assert_eq!(kinds(&["ws://a", "ws://b"], Some(CheckKind::Off)), []);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    checks::Checks,
     node::{NodeSettings, NodeUrl},
     number::{Between, Ms},
 };
@@ -38,9 +39,38 @@ pub struct UpstreamSettings {
     /// Default 30 s.
     #[serde(rename = "dns_cache_ms", with = "Ms::<0, 86_400_000>")]
     pub dns_cache: Duration,
-    /// How long a node has to answer before the next one is dialled beside it. Default 2 s.
+    /// How long a node has to answer at most before the next one is dialled beside it. Default 2 s.
     #[serde(rename = "next_node_after_ms", with = "Ms::<100, 600_000>")]
     pub next_node_after: Duration,
+    /// How long it has at least: where its last dials were answered quickly, three times what they took is
+    /// enough. Default 25 ms.
+    #[serde(rename = "next_node_after_ms_min", with = "Ms::<1, 600_000>")]
+    pub next_node_after_min: Duration,
+    /// How nodes are asked how they are that say nothing of it themselves. `None`: by a WebSocket handshake
+    /// every 5 s where there are several nodes, and not at all where there is one.
+    pub health: Option<Checks>,
+    /// Refusals of clients in a row for which a node is put behind the others for a while; so is one that
+    /// goes down three times within a minute. Default 5; 0 = never.
+    #[serde(with = "Between::<0, 1_000>")]
+    pub eject_after: u32,
+    /// For how long, the first time; twice as long each further time. Default 10 s.
+    #[serde(rename = "eject_ms", with = "Ms::<100, 3_600_000>")]
+    pub eject: Duration,
+    /// For how long at most. Default 5 min.
+    #[serde(rename = "eject_ms_max", with = "Ms::<100, 86_400_000>")]
+    pub eject_max: Duration,
+    /// Most nodes of a pool that are out for that at once, in percent, rounded down. Default 50.
+    #[serde(with = "Between::<0, 100>")]
+    pub eject_percent_max: usize,
+    /// How long it takes until a node that was down has its full weight again. Default 30 s; zero = none.
+    #[serde(rename = "slow_start_ms", with = "Ms::<0, 3_600_000>")]
+    pub slow_start: Duration,
+    /// So many legs of media that are silent at once mean that a node passes none. Default 2.
+    #[serde(with = "Between::<1, 1_000>")]
+    pub media_silent_legs: usize,
+    /// After this time such a node is tried again, up to 16 times as long where that fails. Default 30 s.
+    #[serde(rename = "media_retry_ms", with = "Ms::<100, 3_600_000>")]
+    pub media_retry: Duration,
     /// While a node is down and somebody waits: time between two probes. It is ten times as long while
     /// nobody waits, and for a node that answers but refused those who wait. Default 100 ms.
     #[serde(rename = "probe_interval_ms", with = "Ms::<50, 60_000>")]
@@ -77,6 +107,15 @@ impl Default for UpstreamSettings {
             addresses_max: 8,
             dns_cache: Duration::from_secs(30),
             next_node_after: Duration::from_secs(2),
+            next_node_after_min: Duration::from_millis(25),
+            health: None,
+            eject_after: 5,
+            eject: Duration::from_secs(10),
+            eject_max: Duration::from_secs(300),
+            eject_percent_max: 50,
+            slow_start: Duration::from_secs(30),
+            media_silent_legs: 2,
+            media_retry: Duration::from_secs(30),
             probe_interval: Duration::from_millis(100),
             probe_paths_max: 8,
             cookies_max: 16,

@@ -54,7 +54,7 @@ pub(super) async fn beat(shared: std::sync::Weak<Shared>) {
         let now = shared.clock.now();
         shared.heart.last_ms.store(now.as_ms(), Ordering::Relaxed);
         shared.sum_up(shared.outages.over(now));
-        shared.pool.catch_up();
+        shared.pool.tick();
         drop(shared);
         sleep(BEAT).await;
     }

@@ -22,7 +22,8 @@ pub(crate) mod tls;
 mod view;
 
 pub use crate::upstream::{
-    DIAL_BUCKETS_MS, DialCounts, NodeState, NodeStatus, PoolError, StepCount, Wish, WishRefused,
+    DIAL_BUCKETS_MS, DialCounts, Figures, MediaState, NodeState, NodeStatus, PoolError, StepCount, Wish,
+    WishRefused,
 };
 pub use mover::{DRAIN_RATE, DrainOrder, DrainStatus, Purpose};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};

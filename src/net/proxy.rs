@@ -20,7 +20,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{Config, MediaMode, NetSettings, SessionSettings},
+    config::{Config, MediaMode, NamedNode, NetSettings, SessionSettings},
     limits::{self, Division, Files, FilesUsed},
     media::{MediaHandle, MediaSettings},
     registry::{Registry, RegistryLimits},
@@ -118,7 +118,9 @@ fn divide_files(settings: &NetSettings, has_media: bool) -> Division {
     let open_files = limits::raise_open_files();
     let media = if has_media { limits::media_share(open_files) } else { 0 };
     let upstream = &settings.upstream;
-    let probes = settings.nodes().len().saturating_mul(upstream.probe_paths_max.saturating_add(2));
+    let one = upstream.probe_paths_max.saturating_add(2);
+    let of_node = |node: &NamedNode| node.checks.len().saturating_add(one);
+    let probes = settings.nodes().iter().map(of_node).fold(0, usize::saturating_add);
     Division::new(open_files, media, probes)
 }
 

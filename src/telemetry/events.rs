@@ -10,6 +10,7 @@
 //! | `node_suspect` | warn | there is reason to doubt that it answers | the same |
 //! | `node_up` | info | it answers, or is in use again | `node`, `from`, `down_ms`, `cause` |
 //! | `node_draining`, `node_maintenance` | info | an operator wants sessions elsewhere, or it out of use | `node`, `from`, `after_ms`, `cause` |
+//! | `node_media_lost`, `node_media_back` | warn, info | several legs of media were silent at once; they are not, or it is tried again | `node`, `after_ms` |
 //! | `outage_summary` | info, warn if somebody was told bad news | what came of the sessions that lost a node | `node`, `lasted_ms`, `sessions`, `sessions_restored`, `sessions_given_up`, `clients_left`, `attempts_failed`, `replays_refused`, `streams_restored`, `streams_reported`, `streams_cancelled`, `rooms_lost`, and where something was restored `gap_p50_ms`, `gap_p99_ms`, `gap_max_ms` |
 //! | `drain_began` | info | sessions begin to leave a node | `node`, `rate` |
 //! | `drain_ended` | info, warn if somebody noticed | a node is empty, or its drain was called off | `node`, `done`, `lasted_ms`, `moved`, `forced`, `ended`, `failed`, `remaining` |
@@ -169,6 +170,16 @@ pub(crate) fn node_state(
             info!(event = "node_draining", %node, from, after_ms, cause, "a server is being emptied")
         }
         _ => info!(event = "node_maintenance", %node, from, after_ms, cause, "a server is out of use"),
+    }
+}
+
+/// Media passes through a node again, or does not any more; `lasted` is how long it was the other way.
+pub(crate) fn node_media(node: &dyn fmt::Display, passes: bool, lasted: Duration) {
+    let after_ms = ms(lasted);
+    if passes {
+        info!(event = "node_media_back", %node, after_ms, "media passes through the server, or is tried again");
+    } else {
+        warn!(event = "node_media_lost", %node, after_ms, "the server answers and passes no media");
     }
 }
 

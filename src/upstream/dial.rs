@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::io::Errno;
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify, time::timeout};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
@@ -30,7 +30,7 @@ use crate::{
 use super::{
     names::Name,
     node::Seat,
-    race::{Pace, race},
+    race::{Alive, race},
     request::ClientRequest,
     response,
 };
@@ -178,7 +178,8 @@ pub(super) struct Address {
     authority: String,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     name: Arc<Name>,
-    pace: Pace,
+    attempt_delay: Duration,
+    address_timeout: Duration,
     dial_timeout: Duration,
     files: Arc<Files>,
 }
@@ -202,14 +203,29 @@ impl Address {
             None
         };
         let name = Name::new(url.host(), url.port(), settings.dns_cache, settings.addresses_max);
-        let pace = Pace { start: settings.connect_attempt_delay, alive: settings.address_timeout };
-        let dial_timeout = settings.dial_timeout;
-        Ok(Self { authority: url.authority(), url, tls, name, pace, dial_timeout, files: Arc::clone(files) })
+        Ok(Self {
+            authority: url.authority(),
+            url,
+            tls,
+            name,
+            attempt_delay: settings.connect_attempt_delay,
+            address_timeout: settings.address_timeout,
+            dial_timeout: settings.dial_timeout,
+            files: Arc::clone(files),
+        })
     }
 
     /// The address as an operator wrote it.
     pub(super) const fn url(&self) -> &UpstreamUrl {
         &self.url
+    }
+
+    /// Its addresses, in the order in which they are tried.
+    ///
+    /// # Errors
+    /// The name has none, or so the system says.
+    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        self.name.addresses().await
     }
 
     /// Connects and shakes hands; with the address given first, if there is one.
@@ -238,13 +254,13 @@ impl Address {
     ) -> Result<Dialed, DialFailure> {
         let addresses = self.name.addresses().await.map_err(DialFailure::Unreachable)?;
         let others = addresses.into_iter().filter(|address| Some(*address) != first);
-        let connected = Notify::new();
+        let connected = Alive::default();
         let attempt = |address| self.shake_hands(node, address, request, &connected);
         let room = || self.files.take(Use::Attempt, 1);
         // An address that answers speaks for the node: others are for those that do not.
         let goes_on =
             |failure: &DialFailure| matches!(failure, DialFailure::Unreachable(_) | DialFailure::Local(_));
-        race(first.into_iter().chain(others), self.pace, &connected, room, attempt, goes_on).await
+        race(first.into_iter().chain(others), self.attempt_delay, &connected, room, attempt, goes_on).await
     }
 
     async fn shake_hands(
@@ -252,10 +268,10 @@ impl Address {
         node: NodeId,
         address: SocketAddr,
         request: &ClientRequest,
-        connected: &Notify,
+        connected: &Alive,
     ) -> Result<Dialed, DialFailure> {
         let stream = TcpStream::connect(address).await.map_err(DialFailure::from_io)?;
-        connected.notify_one();
+        connected.give(self.address_timeout);
         keepalive::configure(&stream);
         let mut socket = match &self.tls {
             None => Socket::Plain(stream),

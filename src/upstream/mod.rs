@@ -5,6 +5,7 @@
 //! dial means is decided elsewhere.
 
 mod budget;
+mod check;
 mod cookies;
 mod dial;
 mod names;
@@ -15,11 +16,12 @@ mod race;
 mod request;
 mod response;
 
+pub use check::Figures;
 pub(crate) use cookies::CookieBounds;
 pub use dial::PoolError;
 pub(crate) use dial::{DialFailure, Dialed, Refusal};
 pub(crate) use node::Seat;
-pub use node::{DIAL_BUCKETS_MS, DialCounts, NodeState, NodeStatus, StepCount, Wish};
+pub use node::{DIAL_BUCKETS_MS, DialCounts, MediaState, NodeState, NodeStatus, StepCount, Wish};
 pub(crate) use outage::Waits;
 pub(crate) use pool::Pool;
 pub use pool::WishRefused;

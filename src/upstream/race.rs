@@ -4,6 +4,7 @@
 use std::{future::Future, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -11,22 +12,29 @@ use tokio::{
 
 use super::dial::DialFailure;
 
-/// When the next candidate gets its chance while the one before has neither succeeded nor failed.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    /// After its start.
-    pub(super) start: Duration,
-    /// After it has shown a sign of life.
-    pub(super) alive: Duration,
+/// A sign of life of an attempt, with the time that it has from then on.
+#[derive(Debug, Default)]
+pub(super) struct Alive {
+    sign: Notify,
+    time: Mutex<Duration>,
+}
+
+impl Alive {
+    /// It got somewhere: the next candidate gets its chance after this time.
+    pub(super) fn give(&self, time: Duration) {
+        *self.time.lock() = time;
+        self.sign.notify_one();
+    }
 }
 
 /// Tries the candidates until one succeeds, or fails in a way that is no reason to go on. The others
-/// are dropped. `alive` is notified by attempts that get anywhere; an attempt beside another one needs
+/// are dropped. The next candidate gets its chance so long after the `start` of the one before while that has
+/// neither succeeded nor failed, or when it says with a sign of life; an attempt beside another one needs
 /// `room`.
 pub(super) async fn race<C, T, F, R>(
     candidates: impl IntoIterator<Item = C>,
-    pace: Pace,
-    alive: &Notify,
+    start: Duration,
+    alive: &Alive,
     room: impl Fn() -> Option<R>,
     attempt: impl Fn(C) -> F,
     goes_on: impl Fn(&DialFailure) -> bool,
@@ -50,7 +58,7 @@ where
                 running.extend(next.take().map(|candidate| with(held, attempt(candidate))));
                 next = candidates.next();
             }
-            next_at = Instant::now() + pace.start;
+            next_at = Instant::now() + start;
         }
         tokio::select! {
             biased;
@@ -61,7 +69,7 @@ where
                 }
                 result => return result,
             },
-            () = alive.notified(), if next.is_some() => next_at = Instant::now() + pace.alive,
+            () = alive.sign.notified(), if next.is_some() => next_at = Instant::now() + *alive.time.lock(),
             () = sleep_until(next_at), if next.is_some() => {}
         }
     }
@@ -81,7 +89,8 @@ mod tests {
 
     use super::*;
 
-    const PACE: Pace = Pace { start: Duration::from_millis(250), alive: Duration::from_secs(2) };
+    const START: Duration = Duration::from_millis(250);
+    const ALIVE: Duration = Duration::from_secs(2);
 
     /// Candidates are: (milliseconds until it connects, until it ends, whether it succeeds).
     type Candidate = (u64, u64, bool);
@@ -91,19 +100,19 @@ mod tests {
     }
 
     async fn run_with(candidates: &[Candidate], may_run_beside: bool) -> (Result<usize, DialFailure>, u128) {
-        let (alive, begin) = (Notify::new(), Instant::now());
+        let (alive, begin) = (Alive::default(), Instant::now());
         let attempt = |(index, (connects, ends, succeeds)): (usize, Candidate)| {
             let alive = &alive;
             async move {
                 sleep(Duration::from_millis(connects)).await;
-                alive.notify_one();
+                alive.give(ALIVE);
                 sleep(Duration::from_millis(ends.saturating_sub(connects))).await;
                 if succeeds { Ok(index) } else { Err(DialFailure::Unreachable("it failed".into())) }
             }
         };
         let candidates = candidates.iter().copied().enumerate();
         let room = || may_run_beside.then_some(());
-        let result = race(candidates, PACE, &alive, room, attempt, |failure| failure.is_of_the_node()).await;
+        let result = race(candidates, START, &alive, room, attempt, |failure| failure.is_of_the_node()).await;
         (result, begin.elapsed().as_millis())
     }
 

@@ -18,6 +18,8 @@ use crate::upstream::dial::DialFailure;
 pub const DIAL_BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000];
 /// So many dials are looked at for what is usual.
 const RECENT_MAX: usize = 128;
+/// Fewer say nothing of it.
+const USUAL_MIN: usize = 4;
 
 /// How the dials to a node ended, since the start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub struct DialCounts {
     pub accepted: u64,
     /// It answered with another HTTP status.
     pub refused: u64,
+    /// Of these, with one of 5xx: it, or a gateway before it, was in trouble.
+    pub refused_5xx: u64,
     /// It answered with a 101 that is wrong.
     pub bad_handshake: u64,
     /// It was not reached, or did not answer in time.
@@ -50,6 +54,7 @@ pub struct DialCounts {
 pub(in crate::upstream) struct Dials {
     accepted: AtomicU64,
     refused: AtomicU64,
+    refused_5xx: AtomicU64,
     bad_handshake: AtomicU64,
     unreachable: AtomicU64,
     local: AtomicU64,
@@ -91,7 +96,12 @@ impl Dials {
     pub(in crate::upstream) fn note(&self, failure: Option<&DialFailure>, took: Duration) {
         let is_answer = match failure {
             None => (more(&self.accepted), true).1,
-            Some(DialFailure::Refused(_)) => (more(&self.refused), true).1,
+            Some(DialFailure::Refused(refusal)) => {
+                if refusal.status >= 500 {
+                    more(&self.refused_5xx);
+                }
+                (more(&self.refused), true).1
+            }
             Some(DialFailure::BadHandshake(_)) => (more(&self.bad_handshake), true).1,
             Some(DialFailure::Unreachable(_)) => (more(&self.unreachable), false).1,
             Some(DialFailure::Local(_)) => (more(&self.local), false).1,
@@ -104,6 +114,18 @@ impl Dials {
             self.sum_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
             self.recent.lock().note(took);
         }
+    }
+
+    /// A probe was answered after this time: no dial that is counted, but what is usual shows in it.
+    pub(in crate::upstream) fn observe(&self, took: Duration) {
+        self.recent.lock().note(took);
+    }
+
+    /// What an answer usually takes: of the last dials and probes all but one in twenty were as quick. `None`
+    /// as long as there are too few.
+    pub(in crate::upstream) fn usual(&self) -> Option<Duration> {
+        let recent = self.recent.lock();
+        (recent.times.len() >= USUAL_MIN).then(|| recent.at(95)).flatten()
     }
 
     /// A dial was dropped because another node answered first.
@@ -119,6 +141,7 @@ impl Dials {
         DialCounts {
             accepted: read(&self.accepted),
             refused: read(&self.refused),
+            refused_5xx: read(&self.refused_5xx),
             bad_handshake: read(&self.bad_handshake),
             unreachable: read(&self.unreachable),
             local: read(&self.local),
@@ -178,6 +201,10 @@ mod tests {
         (0..RECENT_MAX).for_each(|_| dials.note(None, Duration::from_millis(3)));
         assert_eq!(dials.counts().p99_ms, Some(3.0));
         assert_eq!(dials.recent.lock().times.len(), RECENT_MAX);
+        assert_eq!(dials.usual(), Some(Duration::from_millis(3)));
+        (0..6).for_each(|_| dials.observe(Duration::from_secs(2)));
+        assert_eq!(dials.usual(), Some(Duration::from_millis(3)), "a few that were slow change nothing");
+        assert_eq!(Dials::default().usual(), None);
     }
 
     #[test]

@@ -10,15 +10,18 @@ mod registry;
 pub(super) mod state;
 mod status;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
 use crate::{
-    config::{NamedNode, UpstreamSettings},
+    config::{CheckKind, CheckSettings, NamedNode, UpstreamSettings},
     ids::NodeId,
     limits::Files,
     session::Timestamp,
@@ -30,15 +33,16 @@ pub(crate) use counts::Seat;
 pub use counts::{DIAL_BUCKETS_MS, DialCounts};
 pub(super) use paths::Paths;
 pub(super) use registry::Nodes;
-pub use state::{NodeState, Wish};
+pub use state::{MediaState, NodeState, Wish};
 pub use status::{NodeStatus, StepCount};
 
 use super::{
     budget::Budget,
+    check::{Figures, Heard},
     dial::{Address, PoolError},
 };
 use news::News;
-use state::{Input, Machine, Verdict};
+use state::{Input, Machine, Rules, Verdict};
 
 /// A node of a pool.
 #[derive(Debug)]
@@ -48,10 +52,12 @@ pub(super) struct Node {
     pub(super) pool: Box<str>,
     pub(super) weight: u16,
     pub(super) is_backup: bool,
+    pub(super) checks: Vec<CheckSettings>,
     pub(super) address: Address,
     pub(super) budget: Arc<Budget>,
     pub(super) paths: Mutex<Paths>,
     pub(super) dials: Dials,
+    heard: Mutex<Option<Heard>>,
     sessions: Arc<AtomicUsize>,
     health: Mutex<Health>,
 }
@@ -59,7 +65,26 @@ pub(super) struct Node {
 #[derive(Debug)]
 struct Health {
     machine: Machine,
-    news: News,
+    state_news: News<NodeState>,
+    media_news: News<MediaState>,
+}
+
+/// Lines of the log that are due.
+type Lines = (Option<(NodeState, NodeState, Box<str>, Duration)>, Option<(MediaState, Duration)>);
+
+/// What the states of a node go by.
+fn rules(named: &NamedNode, settings: &UpstreamSettings) -> Rules {
+    let by_websocket = named.checks.iter().filter(|check| check.kind == CheckKind::Websocket);
+    Rules {
+        rise: by_websocket.map(CheckSettings::rise).max().unwrap_or(1),
+        checks: named.checks.iter().map(|check| (check.rise(), check.fall())).collect(),
+        eject_after: settings.eject_after,
+        eject: settings.eject,
+        eject_max: settings.eject_max,
+        slow_start: settings.slow_start,
+        media_legs_min: settings.media_silent_legs,
+        media_retry: settings.media_retry,
+    }
 }
 
 impl Node {
@@ -74,43 +99,47 @@ impl Node {
         (tls, files): (&Arc<tokio_rustls::rustls::ClientConfig>, &Arc<Files>),
         now: Timestamp,
     ) -> Result<Self, PoolError> {
+        let health = Health {
+            machine: Machine::new(rules(named, settings), now),
+            state_news: News::new(now),
+            media_news: News::new(now),
+        };
         Ok(Self {
             id,
             name: named.name.as_str().into(),
             pool: named.pool.as_str().into(),
             weight: named.settings.weight,
             is_backup: named.settings.backup,
+            checks: named.checks.clone(),
             address: Address::new(named.settings.url.clone(), tls, settings, files)?,
             budget: Budget::new(settings.restore_rate),
             paths: Mutex::new(Paths::new(settings.probe_paths_max)),
             dials: Dials::default(),
+            heard: Mutex::default(),
             sessions: Arc::default(),
-            health: Mutex::new(Health { machine: Machine::new(now), news: News::new(now) }),
+            health: Mutex::new(health),
         })
     }
 
-    /// Takes in what happened to it, and writes the line that is due. True if it answers now and did not
+    /// Takes in what happened to it, and writes the lines that are due. True if it answers now and did not
     /// before.
     pub(super) fn tell(&self, input: Input<'_>, now: Timestamp) -> bool {
         let mut health = self.health.lock();
-        let could_be_used = health.can_be_used();
+        let could_be_reached = health.can_be_reached();
         health.machine.handle(input, now);
-        let line = health.line(now);
-        let is_back = !could_be_used && health.can_be_used();
+        let lines = health.lines(now);
+        let is_back = !could_be_reached && health.can_be_reached();
         drop(health);
-        self.write(line);
+        self.write(lines);
         is_back
     }
 
-    /// Writes the line that was kept back, if there is room for it now.
-    pub(super) fn catch_up(&self, now: Timestamp) {
-        let line = self.health.lock().line(now);
-        self.write(line);
-    }
-
-    fn write(&self, line: Option<(NodeState, NodeState, Box<str>, std::time::Duration)>) {
-        if let Some((from, to, reason, lasted)) = line {
+    fn write(&self, (state, media): Lines) {
+        if let Some((from, to, reason, lasted)) = state {
             events::node_state(&self.name, (from.as_str(), to.as_str()), &reason, lasted);
+        }
+        if let Some((media, lasted)) = media {
+            events::node_media(&self.name, media == MediaState::Healthy, lasted);
         }
     }
 
@@ -124,15 +153,25 @@ impl Node {
         self.health.lock().machine.wish()
     }
 
+    /// Whether media passes.
+    pub(super) fn media(&self) -> MediaState {
+        self.health.lock().machine.media()
+    }
+
     /// Whether the last dial or probe did not reach it.
     pub(super) fn is_gone(&self) -> bool {
-        self.health.lock().machine.verdict() == Verdict::Gone
+        self.health.lock().machine.reach() == Verdict::Gone
     }
 
     /// Whether a probe has something to find out.
     pub(super) fn is_in_question(&self) -> bool {
         let health = self.health.lock();
-        health.machine.verdict() != Verdict::Well && health.machine.wish() != Wish::Maintenance
+        health.machine.reach() != Verdict::Well && health.machine.wish() != Wish::Maintenance
+    }
+
+    /// Whether there is doubt that a probe has to decide.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.health.lock().machine.reach() == Verdict::Doubtful
     }
 
     /// Whether probes may go there.
@@ -140,19 +179,21 @@ impl Node {
         self.wish() != Wish::Maintenance
     }
 
-    /// What health says, whatever is wished.
-    pub(super) fn verdict(&self) -> Verdict {
-        self.health.lock().machine.verdict()
-    }
-
-    /// Whether there is doubt that a probe has to decide.
-    pub(super) fn is_doubtful(&self) -> bool {
-        self.health.lock().machine.verdict() == Verdict::Doubtful
+    /// Whether it behaves so that it should be out of the first row, and whether it is.
+    pub(super) fn ejection(&self, now: Timestamp) -> (bool, bool) {
+        let health = self.health.lock();
+        (health.machine.wants_ejection(), health.machine.is_ejected(now))
     }
 
     /// Whether sessions may go there, and nothing speaks against it.
     pub(super) fn is_usable(&self) -> bool {
-        self.state() == NodeState::Up
+        let health = self.health.lock();
+        health.machine.state() == NodeState::Up && health.machine.media() == MediaState::Healthy
+    }
+
+    /// It told of its load.
+    pub(super) fn heard(&self, figures: Figures) {
+        *self.heard.lock() = Some(Heard { figures, at: Instant::now() });
     }
 
     /// A place for one more session.
@@ -174,13 +215,14 @@ impl Node {
 
 impl Health {
     /// It answers, and nobody has taken it out.
-    fn can_be_used(&self) -> bool {
-        self.machine.verdict() != Verdict::Gone && self.machine.wish() != Wish::Maintenance
+    fn can_be_reached(&self) -> bool {
+        self.machine.reach() != Verdict::Gone && self.machine.wish() != Wish::Maintenance
     }
 
-    fn line(&mut self, now: Timestamp) -> Option<(NodeState, NodeState, Box<str>, std::time::Duration)> {
-        let state = self.machine.state();
-        let line = self.news.line(state, now)?;
-        Some((line.from, state, self.machine.reason().text.clone(), line.lasted))
+    fn lines(&mut self, now: Timestamp) -> Lines {
+        let (state, media) = (self.machine.state(), self.machine.media());
+        let reason = || self.machine.reason().text.clone();
+        let of_state = self.state_news.line(state, now).map(|line| (line.from, state, reason(), line.lasted));
+        (of_state, self.media_news.line(media, now).map(|line| (media, line.lasted)))
     }
 }

@@ -1,9 +1,8 @@
-//! What the log knows of a node's state: one line per change, and no flood where it changes many times a
+//! What the log knows of a node's state, or of its media: one line per change, and no flood where it changes many times a
 //! second. What was kept back is told as soon as there is room, so that the log ends up right.
 
 use std::time::Duration;
 
-use super::state::NodeState;
 use crate::session::Timestamp;
 
 /// So many lines of one node in a window are told; more are kept back.
@@ -12,8 +11,8 @@ const WINDOW: Duration = Duration::from_secs(4);
 
 /// What was told of one node.
 #[derive(Debug)]
-pub(super) struct News {
-    told: NodeState,
+pub(super) struct News<S> {
+    told: S,
     told_at: Timestamp,
     window_from: Timestamp,
     lines: u32,
@@ -21,19 +20,19 @@ pub(super) struct News {
 
 /// A line to be written: where it comes from, and how long it was that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) from: NodeState,
+pub(super) struct Line<S> {
+    pub(super) from: S,
     pub(super) lasted: Duration,
 }
 
-impl News {
-    /// Nothing was told; the log takes it to be up.
-    pub(super) const fn new(now: Timestamp) -> Self {
-        Self { told: NodeState::Up, told_at: now, window_from: now, lines: 0 }
+impl<S: Copy + Default + PartialEq> News<S> {
+    /// Nothing was told; the log takes it to be as it should.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { told: S::default(), told_at: now, window_from: now, lines: 0 }
     }
 
     /// The line that is due where it is in this state now.
-    pub(super) fn line(&mut self, state: NodeState, now: Timestamp) -> Option<Line> {
+    pub(super) fn line(&mut self, state: S, now: Timestamp) -> Option<Line<S>> {
         if state == self.told {
             return None;
         }
@@ -54,6 +53,7 @@ impl News {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::upstream::node::NodeState;
 
     #[test]
     fn a_node_that_flaps_is_told_a_few_times_and_where_it_ends_up() {

@@ -13,7 +13,7 @@ const REFUSED_AVOIDED: Duration = Duration::from_secs(10);
 /// The paths of a node.
 #[derive(Debug)]
 pub(in crate::upstream) struct Paths {
-    /// The path of the last dial that did not reach it.
+    /// The path of the last dial.
     path: Arc<str>,
     refused: Vec<RefusedPath>,
     paths_max: usize,
@@ -47,11 +47,16 @@ impl Paths {
         self.refused.iter().any(|one| &*one.path == path && one.avoided_until > now)
     }
 
-    /// It could not be reached on the way to this path.
-    pub(in crate::upstream) fn missed(&mut self, path: &str) {
+    /// It was dialled for this path.
+    pub(in crate::upstream) fn dialled(&mut self, path: &str) {
         if &*self.path != path {
             self.path = path.into();
         }
+    }
+
+    /// The path of the last dial.
+    pub(in crate::upstream) fn last(&self) -> Arc<str> {
+        Arc::clone(&self.path)
     }
 
     /// A client was refused on this path. The oldest is forgotten for it where there are too many.

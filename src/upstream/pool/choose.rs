@@ -9,7 +9,7 @@ use crate::{
     config::DEFAULT_POOL,
     ids::NodeId,
     upstream::{
-        node::{Node, NodeState, state::Verdict},
+        node::{MediaState, Node, NodeState},
         request::ClientRequest,
     },
 };
@@ -23,6 +23,8 @@ enum Rank {
     Backup,
     /// It is up and refused clients on this path a moment ago.
     Refusing,
+    /// It is up and passes no media.
+    NoMedia,
     Suspect,
     Draining,
     Down,
@@ -59,9 +61,10 @@ fn rank(node: &Node, path: &str, now: Instant) -> Option<Rank> {
     let rank = match node.state() {
         NodeState::Maintenance => return None,
         NodeState::Down => Rank::Down,
-        NodeState::Draining if node.verdict() == Verdict::Gone => Rank::Down,
+        NodeState::Draining if node.is_gone() => Rank::Down,
         NodeState::Draining => Rank::Draining,
         NodeState::Suspect => Rank::Suspect,
+        NodeState::Up if node.media() == MediaState::NoMedia => Rank::NoMedia,
         NodeState::Up if node.paths.lock().refuses(path, now) => Rank::Refusing,
         NodeState::Up if node.is_backup => Rank::Backup,
         NodeState::Up => Rank::Up,
@@ -88,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn a_better_node_is_always_tried_before_a_worse_one() {
         let mut settings = NetSettings::default();
-        let urls = ["down", "maintenance", "draining", "suspect", "refuses", "up", "up2"];
+        let urls = ["down", "maintenance", "draining", "suspect", "silent", "refuses", "up", "up2"];
         settings.upstream.url =
             urls.iter().map(|name| format!("{name}=ws://{name}:1").parse().unwrap()).collect();
         let pool = pool(&settings);
@@ -98,12 +101,22 @@ mod tests {
         node("maintenance").tell(Input::Wish(Wish::Maintenance), now);
         node("draining").tell(Input::Wish(Wish::Drain), now);
         node("suspect").tell(Input::Overtaken, now);
+        node("silent").tell(Input::MediaSilent(2), now);
         node("refuses").paths.lock().refused("/wss", Instant::now());
-        assert_eq!(names(&pool.order("/wss")), ["up", "up2", "refuses", "suspect", "draining", "down"]);
-        assert_eq!(names(&pool.order("/")), ["refuses", "up", "up2", "suspect", "draining", "down"]);
+        assert_eq!(
+            names(&pool.order("/wss")),
+            ["up", "up2", "refuses", "silent", "suspect", "draining", "down"]
+        );
+        assert_eq!(
+            names(&pool.order("/")),
+            ["refuses", "up", "up2", "silent", "suspect", "draining", "down"]
+        );
         // One that is drained and gone is no better than one that is gone.
         node("draining").tell(Input::Unreachable("refused"), now);
-        assert_eq!(names(&pool.order("/")), ["refuses", "up", "up2", "suspect", "down", "draining"]);
+        assert_eq!(
+            names(&pool.order("/")),
+            ["refuses", "up", "up2", "silent", "suspect", "down", "draining"]
+        );
     }
 
     #[tokio::test]

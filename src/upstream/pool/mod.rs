@@ -12,10 +12,7 @@ mod wait;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::{
@@ -26,10 +23,11 @@ use crate::{
 };
 
 use super::{
+    check,
     dial::{DialFailure, Dialed, PoolError},
     node::{Node, Nodes, state::Input},
     outage::Outage,
-    race::{Pace, race},
+    race::{Alive, race},
     request::ClientRequest,
 };
 
@@ -54,7 +52,9 @@ pub(crate) struct Pool {
     nodes: Nodes,
     outage: Outage,
     probe_interval: Duration,
-    next_node_after: Duration,
+    /// How long a node has to answer before the next one is dialled beside it: at least, at most.
+    next_node_after: (Duration, Duration),
+    eject_percent_max: usize,
     fall_together_spread: Duration,
     falls: Mutex<Falls>,
     files: Arc<Files>,
@@ -79,16 +79,24 @@ impl Pool {
         if nodes.of(DEFAULT_POOL).is_empty() {
             return Err(PoolError::NoNode);
         }
-        Ok(Arc::new(Self {
+        let pool = Arc::new(Self {
             nodes,
             outage: Outage::default(),
             probe_interval: upstream.probe_interval,
-            next_node_after: upstream.next_node_after,
+            next_node_after: (upstream.next_node_after_min, upstream.next_node_after),
+            eject_percent_max: upstream.eject_percent_max,
             fall_together_spread: upstream.fall_together_spread,
             files: Arc::clone(files),
             falls: Mutex::new(Falls { since: Instant::now(), count: 0 }),
             began: Instant::now(),
-        }))
+        });
+        pool.nodes.all().iter().for_each(|node| check::start(&pool, node));
+        Ok(pool)
+    }
+
+    /// The node of this id, as long as it is there.
+    pub(super) fn node(&self, id: NodeId) -> Option<Arc<Node>> {
+        self.nodes.get(id)
     }
 
     /// The time as the nodes know it.
@@ -147,7 +155,7 @@ impl Pool {
         request: &ClientRequest,
         budget: Option<Priority>,
     ) -> Result<Dialed, DialFailure> {
-        let dialling = Notify::new();
+        let dialling = Alive::default();
         let under_way: Mutex<Vec<Arc<Node>>> = Mutex::new(Vec::new());
         let attempt = |node: Arc<Node>| {
             let (dialling, under_way) = (&dialling, &under_way);
@@ -156,7 +164,7 @@ impl Pool {
                 if let Some(priority) = budget {
                     node.budget.acquire(priority).await;
                 }
-                dialling.notify_one();
+                dialling.give(self.patience(&node));
                 under_way.lock().push(Arc::clone(&node));
                 let result = self.dial(&node, request, None).await;
                 under_way.lock().retain(|one| one.id != node.id);
@@ -164,18 +172,16 @@ impl Pool {
             }
         };
         let room = || self.files.take(Use::Attempt, 1);
-        let pace = Pace { start: NOT_YET, alive: self.next_node_after };
         let order = self.order(request.path());
         if order.is_empty() {
             return Err(DialFailure::Unreachable("every node is in maintenance".into()));
         }
-        let result = race(order, pace, &dialling, room, attempt, |f| f.is_of_the_node()).await;
+        let result = race(order, NOT_YET, &dialling, room, attempt, |f| f.is_of_the_node()).await;
         if result.is_ok() {
             // A node that another one has overtaken is not tried first by the next client.
             for node in under_way.into_inner() {
                 node.dials.note_overtaken();
-                node.paths.lock().missed(request.path());
-                self.doubt(&node, Input::Overtaken);
+                self.tell(&node, Input::Overtaken);
             }
         }
         result
@@ -188,22 +194,24 @@ impl Pool {
         address: Option<SocketAddr>,
     ) -> Result<Dialed, DialFailure> {
         let begin = Instant::now();
+        node.paths.lock().dialled(request.path());
         let result = node.address.dial(node.id, request, address).await;
         node.dials.note(result.as_ref().err(), begin.elapsed());
         let path = request.path();
         match &result {
             Ok(_) => {
-                self.reached(node);
+                self.tell(node, Input::Accepted);
                 let opened = node.paths.lock().accepted(path);
                 if opened {
                     self.outage.open(path);
                 }
             }
-            Err(failure @ DialFailure::Unreachable(_)) => self.unreachable(node, path, failure),
+            Err(failure @ DialFailure::Unreachable(_)) => self.unreachable(node, failure),
             Err(DialFailure::Local(_)) => {}
             Err(failure) => {
-                self.reached(node);
-                if failure.is_of_the_node() {
+                let is_of_the_node = failure.is_of_the_node();
+                self.tell(node, if is_of_the_node { Input::Refused } else { Input::Answered });
+                if is_of_the_node {
                     node.paths.lock().refused(path, Instant::now());
                 }
             }
@@ -214,22 +222,39 @@ impl Pool {
         result
     }
 
-    fn unreachable(self: &Arc<Self>, node: &Node, path: &str, failure: &DialFailure) {
-        node.paths.lock().missed(path);
-        self.doubt(node, Input::Unreachable(&failure.to_string()));
+    fn unreachable(self: &Arc<Self>, node: &Node, failure: &DialFailure) {
+        self.tell(node, Input::Unreachable(&failure.to_string()));
         self.outage.fell(node.id);
     }
 
-    /// Something speaks against a node: a probe looks into it.
-    fn doubt(self: &Arc<Self>, node: &Node, input: Input<'_>) {
-        node.tell(input, self.now());
-        self.start_probe(node.id);
-    }
-
-    fn reached(&self, node: &Node) {
-        if node.tell(Input::Answered, self.now()) {
+    /// Something happened to a node: who waits for one is told if it is back, and a probe looks into what is
+    /// in question.
+    pub(super) fn tell(self: &Arc<Self>, node: &Node, input: Input<'_>) {
+        let now = self.now();
+        if node.tell(input, now) {
             self.outage.announce();
         }
+        let (is_wanted, is_out) = node.ejection(now);
+        if is_wanted && !is_out && self.may_eject_another(&node.pool, now) {
+            node.tell(Input::Eject, now);
+        }
+        if node.is_in_question() {
+            self.start_probe(node.id);
+        }
+    }
+
+    /// Whether one more node of a pool may be put behind the others for what it does.
+    fn may_eject_another(&self, pool: &str, now: Timestamp) -> bool {
+        let nodes = self.nodes.of(pool);
+        let out = nodes.iter().filter(|node| node.ejection(now).1).count();
+        out < nodes.len().saturating_mul(self.eject_percent_max) / 100
+    }
+
+    /// How long a node has to answer before the next one is dialled beside it: what is usual for it, with
+    /// room.
+    fn patience(&self, node: &Node) -> Duration {
+        let (least, most) = self.next_node_after;
+        node.dials.usual().map_or(most, |usual| usual.saturating_mul(3).max(least).min(most))
     }
 
     /// How long a restore waits before its dial, so that many of them do not come at once.

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::Pool;
 use crate::{
-    config::DEFAULT_POOL,
     ids::NodeId,
-    upstream::node::{Node, NodeStatus, Wish, state::Input},
+    upstream::node::{NodeStatus, Wish, state::Input},
 };
 
 /// Why a wish for a node is not fulfilled.
@@ -54,22 +53,90 @@ impl Pool {
         if leaves && !is_forced && !self.usable_elsewhere(id) {
             return Err(WishRefused::LastUsable);
         }
-        self.wishes(&node, wish);
+        self.tell(&node, Input::Wish(wish));
         Ok(())
     }
 
-    fn wishes(self: &Arc<Self>, node: &Node, wish: Wish) {
-        if node.tell(Input::Wish(wish), self.now()) {
-            self.outage.announce();
-        }
-        if node.is_in_question() && node.pool.as_ref() == DEFAULT_POOL {
-            self.start_probe(node.id);
+    /// A session has asked its node for a sign of life and heard nothing for a while: a probe decides.
+    // Sessions that find their upstream silent will say so.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(crate) fn silent(self: &Arc<Self>, node: NodeId) {
+        if let Some(node) = self.nodes.get(node) {
+            self.tell(&node, Input::Silent);
         }
     }
 
-    /// Writes lines of the log that were kept back; to be called once in a while.
-    pub(crate) fn catch_up(&self) {
-        let now = self.now();
-        self.nodes.all().iter().for_each(|node| node.catch_up(now));
+    /// So many legs of media that should hear of this node hear nothing: to be told once for each silence of
+    /// a leg. Where several are silent at once, the node gets no new sessions while another is usable.
+    // Sessions whose media is silent will say so.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(crate) fn media_silent(self: &Arc<Self>, node: NodeId, legs: usize) {
+        if let Some(node) = self.nodes.get(node) {
+            self.tell(&node, Input::MediaSilent(legs));
+        }
+    }
+
+    /// Media of this node flows again through a leg that was reported silent, or through a new one.
+    #[cfg_attr(not(test), allow(dead_code))]
+    pub(crate) fn media_flows(self: &Arc<Self>, node: NodeId) {
+        if let Some(node) = self.nodes.get(node) {
+            self.tell(&node, Input::MediaFlows);
+        }
+    }
+
+    /// Time goes on: what ends by itself ends, and lines of the log that were kept back are written. To be
+    /// called about once a second.
+    pub(crate) fn tick(self: &Arc<Self>) {
+        self.nodes.all().iter().for_each(|node| self.tell(node, Input::Tick));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::{config::NetSettings, upstream::pool::tests::pool};
+
+    /// A pool of two nodes that nobody asks how they are.
+    fn two_nodes() -> (Arc<Pool>, NodeId, NodeId) {
+        let mut settings = NetSettings::default();
+        settings.upstream.url =
+            vec!["a=ws://192.0.2.1:1".parse().unwrap(), "b=ws://192.0.2.2:1".parse().unwrap()];
+        settings.upstream.health = Some(Default::default());
+        let pool = pool(&settings);
+        let (a, b) = (pool.by_name("a").unwrap(), pool.by_name("b").unwrap());
+        (pool, a, b)
+    }
+
+    #[tokio::test]
+    async fn what_sessions_report_is_in_the_status() {
+        let (pool, a, b) = two_nodes();
+        let shown = |nth: usize| pool.nodes().swap_remove(nth);
+        pool.silent(a);
+        assert_eq!((&*shown(0).state, &*shown(0).reason_kind), ("suspect", "silent"));
+        pool.media_silent(b, 1);
+        assert_eq!(&*shown(1).media, "healthy");
+        assert!(pool.usable_elsewhere(a) && !pool.usable_elsewhere(b));
+        pool.media_silent(b, 1);
+        assert_eq!((&*shown(1).media, &*shown(1).state), ("no_media", "up"));
+        assert!(!pool.usable_elsewhere(a), "it would get nothing to see there");
+        pool.media_flows(b);
+        assert!(pool.usable_elsewhere(a));
+        pool.silent(NodeId(99));
+        pool.media_silent(NodeId(99), 9);
+        assert_eq!(pool.node_name(NodeId(99)), "");
+    }
+
+    #[tokio::test]
+    async fn no_more_than_their_share_of_the_nodes_is_ejected_at_once() {
+        let (pool, a, b) = two_nodes();
+        for node in [a, b] {
+            let node = pool.node(node).unwrap();
+            for _ in 0..10 {
+                pool.tell(&node, Input::Refused);
+            }
+        }
+        let states: Vec<_> = pool.nodes().into_iter().map(|node| node.state).collect();
+        assert_eq!(states, ["suspect", "up"], "half of two");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     session::{Close, Priority, Timestamp},
     upstream::{
         dial::{DialFailure, Dialed},
-        node::Node,
+        node::{Node, state::Input},
         request::ClientRequest,
     },
     wire::{side::Side, websocket::Role},
@@ -51,7 +51,7 @@ impl Pool {
                 continue;
             }
             let targets = node.paths.lock().targets(self.outage.wanted_paths());
-            join_all(targets.iter().map(|path| self.probe_path(&node, path))).await;
+            join_all(targets.iter().map(|path| self.probe_for_news(&node, path))).await;
         }
     }
 
@@ -74,15 +74,40 @@ impl Pool {
         }
     }
 
-    async fn probe_path(self: &Arc<Self>, node: &Node, path: &str) {
+    /// A probe of a node that is in question, or that somebody waits for.
+    async fn probe_for_news(self: &Arc<Self>, node: &Node, path: &str) {
         node.budget.acquire(Priority::Publisher).await;
-        let result = node.address.dial(node.id, &ClientRequest::probe(path), None).await;
-        match &result {
-            Err(failure @ DialFailure::Unreachable(_)) => return self.unreachable(node, path, failure),
-            Err(DialFailure::Local(_)) => return,
-            // It may refuse us for want of an Origin or a cookie, but it answers.
-            Err(_) | Ok(_) => self.reached(node),
+        if let Err(failure @ DialFailure::Unreachable(_)) = self.probe_path(node, path).await {
+            self.unreachable(node, &failure);
         }
+    }
+
+    /// A probe at the interval of a check, for this path or that of the last client.
+    ///
+    /// # Errors
+    /// Why it did not reach the node.
+    pub(in crate::upstream) async fn probe_once(
+        self: &Arc<Self>,
+        node: &Node,
+        path: Option<&str>,
+    ) -> Result<(), String> {
+        let path = path.map_or_else(|| node.paths.lock().last(), Arc::from);
+        match self.probe_path(node, &path).await {
+            Err(failure @ DialFailure::Unreachable(_)) => Err(failure.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Dials a path; what the node answers is taken in.
+    async fn probe_path(self: &Arc<Self>, node: &Node, path: &str) -> Result<(), DialFailure> {
+        let begin = Instant::now();
+        let result = node.address.dial(node.id, &ClientRequest::probe(path), None).await;
+        if let Err(failure @ (DialFailure::Unreachable(_) | DialFailure::Local(_))) = result {
+            return Err(failure);
+        }
+        // It may refuse us for want of an Origin or a cookie, but it answers.
+        node.dials.observe(begin.elapsed());
+        self.tell(node, Input::Answered);
         let opened = node.paths.lock().probed(path, result.is_ok());
         if opened {
             self.outage.open(path);
@@ -90,6 +115,7 @@ impl Pool {
         if let Ok(dialed) = result {
             close_probe(dialed).await;
         }
+        Ok(())
     }
 }
 
