@@ -36,8 +36,15 @@ impl Session {
     /// What comes again and again changes nothing that is kept.
     fn client_says(&mut self, message: ClientMessage<'_>, text: &[u8], directory: &mut dyn Directory) {
         use ClientMessage as Said;
-        if !matches!(message, Said::Ping | Said::Pong) && self.waits_for_move(text, directory) {
-            return;
+        match message {
+            Said::Ping | Said::Pong => {}
+            // Its word wins (rule R4): what it stops is asked for nowhere any more.
+            Said::UnPublishStream(_) | Said::StopStream(_) if self.moving.holds_client() => {
+                self.return_from_move("the client stops a stream", directory);
+                self.move_goes_on(directory);
+            }
+            _ if self.waits_for_move(text, directory) => return,
+            _ => {}
         }
         match message {
             Said::Pong => return,

@@ -23,7 +23,7 @@ use super::{
     restart::Restart,
     rooms::Rooms,
     state::{Client, Upstream},
-    streams::Streams,
+    streams::{Streams, ends_a_move},
     timers::{Timer, Timers},
 };
 /// One client session.
@@ -215,7 +215,7 @@ impl Session {
                 self.left_lost(cause, directory);
             }
             Input::Move { to } => self.begin_move(Order { to, reports: true }),
-            Input::LetGo => self.let_go(),
+            Input::LetGo => self.let_go(directory),
             Input::ForceMove => self.force_move(directory),
             Input::NodeUp => self.hear_news(|attempts, settings, now| attempts.believe_node(now, settings)),
             Input::PathUp => self.hear_news(|attempts, _, _| attempts.believe_path()),
@@ -243,7 +243,14 @@ impl Session {
                     self.out.push(Output::PingUpstream);
                 }
             }
-            fact => {
+            mut fact => {
+                if let Some(reason) = ends_a_move(&fact).filter(|_| self.moving.is_under_way()) {
+                    self.return_from_move(&reason, directory);
+                    if let Fact::CodecChanged { epoch, .. } = &mut fact {
+                        // It is so wherever the session is.
+                        *epoch = self.upstream.epoch;
+                    }
+                }
                 let Lent { streams, mut ctx, .. } = self.lend(directory);
                 streams.media_fact(&mut ctx, key, fact);
             }

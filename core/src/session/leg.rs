@@ -64,6 +64,11 @@ impl ClientLeg {
         self.withheld.take()
     }
 
+    /// Its client is well, and has heard all that was said.
+    pub(super) const fn is_at_rest(&self) -> bool {
+        self.withheld.is_none() && self.silent_since.is_none() && self.gone_at.is_none()
+    }
+
     pub(super) const fn withholds(&self) -> bool {
         self.withheld.is_some()
     }

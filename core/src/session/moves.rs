@@ -3,16 +3,19 @@
 //! again whatever goes wrong. The client hears nothing of either, and what it says meanwhile waits for the
 //! outcome.
 
+use std::time::Duration;
+
 use crate::signaling::{ServerMessage, peek_into, synthetic};
 
 use super::{
     Close, Event, LossCause, MoveOutcome, NodeId, Output,
-    core::Session,
+    core::{Lent, Session},
     directory::Directory,
     link::{Link, Outage, Stage},
     moving::{Ended, Order},
     packed::Packed,
     state::Upstream,
+    streams::Streams,
 };
 
 /// Why a move comes to nothing whose time is over.
@@ -32,7 +35,7 @@ impl Session {
             Link::Up if self.calls.len() > 0 => Some("call"),
             Link::Up if silent_requests > 0 => Some("request"),
             Link::Up if self.restart.deadline().is_some() => Some("restart"),
-            Link::Up => self.streams.bound_by(),
+            Link::Up => self.streams.table.bound_by(&self.settings),
             Link::First => Some("not established"),
             Link::Down(_) => Some("outage"),
             Link::PassedThrough | Link::Ended => Some("passed through"),
@@ -79,26 +82,29 @@ impl Session {
     /// What follows from an input for a move whose outcome was open: when all is proven it is made, and when
     /// the outcome is known the client's words are heard.
     pub(super) fn move_goes_on(&mut self, directory: &mut dyn Directory) {
-        if self.moving.is_under_way() && self.link.is_up() {
-            self.move_is_made();
+        if self.moving.is_under_way() && self.link.is_up() && self.streams.table.have_arrived() {
+            self.move_is_made(directory);
         }
         if self.moving.frees_words() {
             self.hear_first_words(directory);
         }
     }
 
-    fn move_is_made(&mut self) {
+    fn move_is_made(&mut self, directory: &mut dyn Directory) {
         let Some(ended) = self.moving.end() else { return };
         let Some(left) = &ended.left else { return };
         ended.conclude((left.upstream.node, self.now), MoveOutcome::Done, &mut self.out);
-        self.moving.linger(&ended, self.now);
-        self.let_go();
+        self.moving.linger(&ended, self.now + self.settings.restore.move_hold);
+        if !self.streams.table.are_needed_there() || self.settings.restore.move_hold.is_zero() {
+            self.let_go(directory);
+        }
     }
 
     /// The connection that led before the move is let go, as a client lets go that leaves.
-    pub(super) fn let_go(&mut self) {
+    pub(super) fn let_go(&mut self, directory: &mut dyn Directory) {
         if let Some(epoch) = self.moving.let_go() {
             self.kept.touch();
+            self.with_streams(directory, |streams, ctx| streams.table.let_go(ctx));
             self.out.push(Output::CloseUpstream(epoch, Close::NoCode));
         }
     }
@@ -117,6 +123,9 @@ impl Session {
             self.link = Link::Up;
             self.out.push(Output::Lead(self.upstream.epoch));
             self.out.push_some(self.client.route(&self.upstream));
+            self.with_streams(directory, Streams::come_back);
+            let Lent { calls, mut ctx, .. } = self.lend(directory);
+            calls.finish(&mut ctx);
         }
         self.out.push(Output::CloseUpstream(ended.epoch, Close::NoCode));
         let outcome = MoveOutcome::Returned(reason.to_owned());
@@ -163,13 +172,21 @@ impl Session {
     pub(super) fn left_lost(&mut self, cause: LossCause, directory: &mut dyn Directory) {
         self.kept.touch();
         let Some(ended) = self.moving.end() else { return };
-        let Some(left) = &ended.left else { return };
+        let Some(left) = &ended.left else {
+            // The move was made.
+            return self.with_streams(directory, |streams, ctx| streams.table.let_go(ctx));
+        };
         let outcome = MoveOutcome::Returned(format!("the connection that was left ended: {cause:?}"));
         ended.conclude((left.upstream.node, self.now), outcome, &mut self.out);
         let stayed = self.now.since(left.upstream.established_at) >= self.settings.restore.stable_after;
         self.attempts.lost(stayed);
         self.attempts.dial();
         self.out.event(Event::UpstreamLost { cause, streams: self.streams.table.len() });
+        if self.link.is_up() {
+            let (outage, tries) = (Duration::ZERO, self.attempts.tries);
+            self.out.event(Event::SessionRestored { outage, tries });
+            return self.with_streams(directory, |streams, ctx| streams.table.lose_left(ctx));
+        }
         let until = self.now + self.settings.restore.answer_timeout;
         self.link = Link::Down(Outage { since: self.now, stage: Stage::Connecting { until } });
         self.lend(directory).lose_upstream();
@@ -202,7 +219,7 @@ impl Session {
         if self.moving.is_open() {
             self.return_from_move(TIME_IS_OVER, directory);
         } else {
-            self.let_go();
+            self.let_go(directory);
         }
     }
 
@@ -212,7 +229,7 @@ impl Session {
             return;
         }
         self.return_from_move("it has to leave at once", directory);
-        self.let_go();
+        self.let_go(directory);
         self.out.push(Output::CloseUpstream(self.upstream.epoch, Close::NoCode));
         self.upstream_lost(LossCause::Left, directory);
     }

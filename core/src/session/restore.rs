@@ -21,6 +21,7 @@ use super::{
     packed::Packed,
     random::Random,
     state::Upstream,
+    streams::Streams,
 };
 
 impl Session {
@@ -31,7 +32,7 @@ impl Session {
             // It was the new one.
             return;
         }
-        self.let_go();
+        self.let_go(directory);
         // A server that refused the client and then closes means it; and restoring may be off.
         let closes = self.client.refused || !self.settings.restore.connection;
         match self.link {
@@ -256,7 +257,7 @@ impl Session {
             self.out.say_upstream(synthetic::session_debug_start());
         }
         if self.moving.is_under_way() {
-            return;
+            return self.with_streams(directory, Streams::set_out);
         }
         let tries = self.attempts.tries;
         self.out.event(Event::SessionRestored { outage: self.now.since(outage.since), tries });

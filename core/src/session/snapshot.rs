@@ -153,8 +153,8 @@ fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
             Transport::Socket => "socket",
         }
         .into(),
-        restored: stream.restored(),
-        last_outage_ms: stream.last_outage_ms(),
+        restored: stream.outages().0,
+        last_outage_ms: stream.outages().1,
         numbers: stream.numbers().cloned(),
         state: match stream.standing() {
             Standing::Requested => "requested",

@@ -14,7 +14,7 @@ use super::{StreamKey, Timestamp, kept::OWN_ID_BYTES, leg::ClientLeg, packed::Pa
 
 pub(super) use state::{End, Loss, Running, Standing, Stop};
 
-use state::{Owed, State};
+use state::{LeftAs, Owed, State};
 
 /// What the numbers of a stream take, with the list of gaps and codec names.
 const STATS_BYTES: usize = size_of::<StreamStats>() + 256;
@@ -24,7 +24,7 @@ const STATS_BYTES: usize = size_of::<StreamStats>() + 256;
 pub(super) struct StreamId(pub(super) u32);
 
 /// Under which id upstreams know it (rule R7).
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum SentAs {
     /// None has seen it.
     Nothing,
@@ -80,6 +80,10 @@ pub(super) struct Stream {
     retries: Retries,
     /// The server's own last refusal, to be told when patience ends.
     refusal: Option<Box<[u8]>>,
+    /// As the node has it that is left, while that stands beside the one that leads (rule R15).
+    left: Option<Box<LeftAs>>,
+    /// It records, or is pushed on: twice at once would be seen.
+    has_effects: bool,
     /// The client has had its `setRemoteSDP`.
     answered: bool,
     /// The client has had PUBLISHING or PLAYING; a server may say it before its answer.
@@ -99,7 +103,7 @@ pub(super) struct Stream {
 impl Stream {
     /// A stream that the client has just asked for: of an upstream if there is one.
     pub(super) fn new(
-        (kind, client_id, name): (Kind, &str, &str),
+        (kind, client_id, name, has_effects): (Kind, &str, &str, bool),
         transport: Transport,
         request: Option<Packed>,
         up: bool,
@@ -117,6 +121,8 @@ impl Stream {
             since: now,
             retries: Retries::default(),
             refusal: None,
+            left: None,
+            has_effects,
             answered: false,
             running: false,
             h264: H264::Allowed,
@@ -168,10 +174,6 @@ impl Stream {
 
     pub(super) const fn is_direct(&self) -> bool {
         matches!(self.transport, Transport::Direct)
-    }
-
-    pub(super) const fn is_socket(&self) -> bool {
-        matches!(self.transport, Transport::Socket)
     }
 
     /// The client's leg of an anchored stream.
@@ -227,12 +229,9 @@ impl Stream {
         self.metrics.as_ref().map(Packed::unpack)
     }
 
-    pub(super) const fn restored(&self) -> u32 {
-        self.restored
-    }
-
-    pub(super) const fn last_outage_ms(&self) -> Option<u64> {
-        self.last_outage_ms
+    /// Outages it was restored from, and how long the last of them was.
+    pub(super) const fn outages(&self) -> (u32, Option<u64>) {
+        (self.restored, self.last_outage_ms)
     }
 
     pub(super) fn numbers(&self) -> Option<&StreamStats> {
@@ -259,6 +258,7 @@ impl Stream {
             + self.name.len()
             + self.request_bytes().unwrap_or_default()
             + self.refusal.as_ref().map_or(0, |refusal| refusal.len())
+            + self.left.as_deref().map_or(0, LeftAs::bytes)
             + self.metrics.as_ref().map_or(0, Packed::len_bytes)
             + self.leg().map_or(0, ClientLeg::bytes)
     }
@@ -303,15 +303,42 @@ impl Stream {
         )
     }
 
+    /// Why it cannot move unseen now. What it does outside of the server may be doubled if `effects` may.
+    pub(super) fn bound_by(&self, effects: bool) -> Option<&'static str> {
+        let leg = match &self.transport {
+            Transport::Direct => return Some("direct media"),
+            Transport::Socket => return Some("media socket"),
+            Transport::Anchored(leg) => leg,
+        };
+        let at_rest = self.running && matches!(self.state, State::Live { .. }) && leg.is_at_rest();
+        match self {
+            Self { has_effects: true, .. } if !effects => Some("recording or push"),
+            Self { request: None, .. } => Some("a request too large to keep"),
+            _ if !at_rest => Some("unsettled stream"),
+            _ => None,
+        }
+    }
+
+    /// Whether it was asked for at another node and is not proven there: the node that is left has it.
+    pub(super) fn is_moving(&self) -> bool {
+        self.left.as_ref().is_some_and(|left| !left.arrived)
+    }
+
+    /// Whether the node that is left has it as well.
+    pub(super) const fn is_left(&self) -> bool {
+        self.left.is_some()
+    }
+
     /// Whether the stream still owes its outage an outcome.
-    pub(super) const fn is_unsettled(&self) -> bool {
-        !matches!(
-            self.state,
-            State::Requested
-                | State::Live { .. }
-                | State::Stopping { .. }
-                | State::Offering { replay: false, .. }
-        )
+    pub(super) fn is_unsettled(&self) -> bool {
+        !self.is_moving()
+            && !matches!(
+                self.state,
+                State::Requested
+                    | State::Live { .. }
+                    | State::Stopping { .. }
+                    | State::Offering { replay: false, .. }
+            )
     }
 
     /// Whether its replay waits for a proof and the client knows it as running.
@@ -350,6 +377,8 @@ impl Stream {
         let state = match self.state {
             State::Lost { .. } => Some(self.since + settings.restore.report_after),
             State::Held { .. } => (!self.running).then(|| self.since + settings.hold.time_max),
+            // The move bounds it.
+            State::Offering { .. } | State::Replayed { .. } if self.is_moving() => None,
             State::Probation { until }
             | State::Offering { until, .. }
             | State::Replayed { until, .. }

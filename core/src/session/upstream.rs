@@ -3,7 +3,7 @@
 
 use crate::signaling::{
     ServerMessage, peek_into,
-    view::{Fail, Field, UserData},
+    view::{Fail, Field, StreamStatus, UserData},
 };
 
 use super::{
@@ -26,6 +26,10 @@ impl Session {
     /// What comes again and again changes nothing that is kept.
     fn upstream_says(&mut self, message: ServerMessage<'_>, directory: &mut dyn Directory) {
         use ServerMessage as Said;
+        if let Some(reason) = refusal(&message).filter(|_| self.moving.is_under_way()) {
+            // Against a stream at the other node: against the move, and no stream.
+            return self.return_from_move(&reason, directory);
+        }
         match message {
             Said::Ping => return self.upstream_ping(directory),
             Said::Other => return self.out.forward_to_client(),
@@ -159,4 +163,17 @@ impl Session {
             }
         }
     }
+}
+
+/// Why a stream is refused, or over, if the message says so.
+fn refusal(message: &ServerMessage<'_>) -> Option<String> {
+    let info = match message {
+        ServerMessage::StreamStatus(status) => {
+            let over = status.status().filter(|word| StreamStatus::is_over(word))?;
+            status.info().unwrap_or(over)
+        }
+        ServerMessage::Fail(fail) => fail.stream().and(Some(fail.info().unwrap_or_default()))?,
+        _ => return None,
+    };
+    Some(info.into_owned())
 }

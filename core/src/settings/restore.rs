@@ -158,6 +158,13 @@ pub struct RestoreSettings {
     /// to nothing. Default 5 s.
     #[serde(rename = "move_timeout_ms", with = "Ms::<100, 60_000>")]
     pub move_timeout: Duration,
+    /// How long a session that publishes keeps what it left after a move, for players that have not moved
+    /// yet. Default 10 s; zero = not at all.
+    #[serde(rename = "move_hold_ms", with = "Ms::<0, 600_000>")]
+    pub move_hold: Duration,
+    /// Streams that are recorded or pushed on (`record`, `rtmpUrl`) may move, though both nodes do it for a
+    /// moment. Default false: they bind their session to its node.
+    pub move_effects: bool,
     /// Reasons of a `fail` that are no refusal but a backend in trouble (R8): the try counts as
     /// failed and is repeated. Compared without regard to case.
     pub transient_reasons: Vec<String>,
@@ -197,6 +204,8 @@ impl Default for RestoreSettings {
             ice_patience: Duration::from_secs(15),
             firefox_ice_patience: Duration::from_secs(27),
             move_timeout: Duration::from_secs(5),
+            move_hold: Duration::from_secs(10),
+            move_effects: false,
             transient_reasons: reasons.map(str::to_owned).to_vec(),
         }
     }

@@ -36,6 +36,7 @@ impl World {
             18..=29 => self.act_request(slot, false, false),
             30..=41 => self.act_request(slot, false, true),
             42..=55 => self.act_stop(slot),
+            56..=68 | 74..=84 if self.is_calm => self.act_request(slot, false, false),
             56..=63 => self.act_data(slot),
             64..=68 => self.act_question(slot),
             69..=73 => self.act_mute(slot),
@@ -54,8 +55,16 @@ impl World {
         }
     }
 
+    /// What a client publishes: one of its own where the same name may be on several nodes.
+    pub(super) fn name_to_publish(&mut self, slot: usize) -> String {
+        let any = self.dice.between(0, 3);
+        format!("cam{}", if self.is_farm { any } else { slot as u64 })
+    }
+
     fn act_request(&mut self, slot: usize, publish: bool, socket: bool) {
-        let name = format!("cam{}", self.dice.between(0, 3));
+        let name = self.name_to_publish(slot);
+        let name = if publish { name } else { format!("cam{}", self.dice.between(0, 3)) };
+        let socket = socket && !self.is_calm;
         let in_room = self.dice.percent(30);
         let Some(member) = self.slots[slot].as_mut() else { return };
         let room = member.client.rooms.keys().next().filter(|_| in_room && publish);
@@ -140,6 +149,9 @@ impl World {
     }
 
     fn act_question(&mut self, slot: usize) {
+        if self.asks_nothing() {
+            return;
+        }
         let now = self.now;
         let stream = self.some_stream(slot);
         let bare = self.dice.percent(50);

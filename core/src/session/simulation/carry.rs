@@ -137,7 +137,7 @@ impl World {
         }
         // What nobody knows passes, from either node.
         let unknown = value["message"] == "somethingNew";
-        if member.is_unseen() && value["message"] != "ping" && !unknown {
+        if member.is_unseen() && !is_of_the_server(value) {
             return self.breach(Rule::MoveUnseen, format!("heard while a move is under way: {value}"));
         }
         let tag = value["data"][0]["tag"].as_u64();
@@ -169,7 +169,7 @@ impl World {
             self.later(wait, Happening::Restart(slot, id, name));
         }
         if heard.established && starts && !quiet {
-            let name = format!("cam{}", self.dice.between(0, 3));
+            let name = self.name_to_publish(slot);
             self.later(20, Happening::Restart(slot, id, name));
         }
     }
@@ -384,7 +384,7 @@ impl World {
         if member.dialing == Some(epoch) {
             member.dialing = None;
         }
-        let keeps_left = self.keeps_left();
+        let keeps_left = self.keeps_left(slot);
         let Some(member) = self.slots[slot].as_mut() else { return };
         let conns = &self.conns;
         let is_left = member.beside.is_some_and(|conn| conns[conn].epoch == epoch);
@@ -395,6 +395,10 @@ impl World {
         let places = [&mut member.conn, &mut member.beside].into_iter();
         let Some(conn) = places.filter(|place| is_meant(place)).find_map(Option::take) else { return };
         self.conns[conn].proxy_open = false;
+        self.conns[conn].closed_at = Some(self.now);
+        if is_left && self.leaves_silently() {
+            return;
+        }
         if !self.conns[conn].black {
             // An abort may never get there.
             if close != Close::Abort || self.dice.percent(70) {
@@ -428,7 +432,9 @@ impl World {
             return;
         }
         self.conns[conn].proxy_open = false;
+        let opened_at = self.conns[conn].opened_at;
         let Some(member) = self.member(slot, id) else { return };
+        member.connected_at = opened_at;
         for place in [&mut member.conn, &mut member.beside] {
             place.take_if(|there| *there == conn);
         }
@@ -475,9 +481,9 @@ impl World {
                 member.media.insert(key, Leg::default());
                 self.later(delay, Happening::MediaOffer(slot, id, key, epoch.0));
             }
-            MediaCommand::Attach { key, epoch, .. } => {
+            MediaCommand::Attach { key, epoch, beside, .. } => {
                 if let Some(leg) = member.media.get_mut(&key) {
-                    leg.generation += 1;
+                    leg.attach(beside);
                 }
                 self.later(delay, Happening::MediaOffer(slot, id, key, epoch.0));
             }
@@ -497,13 +503,21 @@ impl World {
             }
             MediaCommand::Detach { key } => {
                 if let Some(leg) = member.media.get_mut(&key) {
-                    leg.generation += 1;
+                    leg.attach(false);
                 }
             }
-            MediaCommand::Muted { .. }
-            | MediaCommand::Revive { .. }
-            | MediaCommand::LetGo { .. }
-            | MediaCommand::Return { .. } => {}
+            MediaCommand::LetGo { key } => {
+                if let Some(leg) = member.media.get_mut(&key) {
+                    leg.left = None;
+                }
+            }
+            MediaCommand::Return { key } => {
+                let legs = member.media.get_mut(&key);
+                if let Some((leg, left)) = legs.and_then(|leg| leg.left.take().map(|left| (leg, left))) {
+                    leg.generation = left;
+                }
+            }
+            MediaCommand::Muted { .. } | MediaCommand::Revive { .. } => {}
         }
     }
 
@@ -584,5 +598,16 @@ impl World {
             let fact = Fact::Flowing { epoch: Epoch(epoch), key_frame: complete, complete };
             self.feed(slot, Input::Media(key, fact));
         }
+    }
+}
+
+/// What a server says by itself, on whichever connection, and no move brings about.
+fn is_of_the_server(value: &Value) -> bool {
+    let of_call = value["data"][0].as_str().is_some_and(|id| id.starts_with("call"));
+    match value["message"].as_str().unwrap_or_default() {
+        "ping" | "somethingNew" | "inboundVideoRate" | "notifyStreamEvent" | "notifyIncomingCall"
+        | "finish" => true,
+        "setRemoteSDP" => of_call,
+        _ => false,
     }
 }

@@ -104,21 +104,29 @@ impl World {
         let kept = self.nodes[node].kept.get_mut(&id).expect("a session");
         let stream = kept.streams.remove(media).expect("a stream");
         kept.past.insert(media.to_owned());
-        let held = self.publishers.get(&stream.name);
+        let key = self.name_key(node, &stream.name);
+        let held = self.publishers.get(&key);
         if stream.publish && held.is_some_and(|publisher| publisher.media == media) {
-            self.publishers.remove(&stream.name);
-            self.players_lose(&stream.name);
+            self.publishers.remove(&key);
+            self.players_lose(&key);
             let login = self.nodes[node].kept[&id].login.clone();
             self.room_stream_of(node, &login, &stream.name, false);
         }
         stream
     }
 
-    pub(super) fn players_lose(&mut self, name: &str) {
+    /// Where a name is published: the same for all nodes only where they share names.
+    pub(super) fn name_key(&self, node: usize, name: &str) -> String {
+        if self.is_farm { name.to_owned() } else { format!("{name} at {node}") }
+    }
+
+    pub(super) fn players_lose(&mut self, key: &str) {
         let mut players = Vec::new();
         for (node, state) in self.nodes.iter().enumerate() {
             for (id, kept) in &state.kept {
-                let plays = kept.streams.iter().filter(|(_, s)| !s.publish && !s.doomed && s.name == name);
+                let is_lost =
+                    |s: &ServerStream| !s.publish && !s.doomed && self.name_key(node, &s.name) == key;
+                let plays = kept.streams.iter().filter(|(_, s)| is_lost(s));
                 players.extend(plays.map(|(media, _)| (node, *id, kept.conn, media.clone())));
             }
         }

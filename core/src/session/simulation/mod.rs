@@ -185,6 +185,7 @@ fn every_rule_holds_whatever_happens() {
         "lost",
         "moved",
         "moved back",
+        "a publisher moved",
         "a move was refused",
         "forced to move",
         "session restored",

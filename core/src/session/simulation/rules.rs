@@ -73,6 +73,11 @@ pub(super) enum Rule {
     Addressed,
     /// The client hears nothing of a move (R15).
     MoveUnseen,
+    /// A stream is published on one node as far as a player can see; on two only while its session moves, and
+    /// never after it is let go (R15).
+    PublishedOnce,
+    /// What comes back from a move runs as before (R15).
+    BackAsBefore,
     /// In quiet times no move is half made (R15).
     HalfMoved,
     /// The registry remembers no session that is gone.

@@ -51,6 +51,8 @@ pub(super) enum Sabotage {
     SpeakToNobody,
     TellOfMoves,
     KeepLeft,
+    LeaveSilently,
+    LoseOnReturn,
     LeakToken,
 }
 
@@ -91,6 +93,8 @@ pub(super) const ALL: &[(Sabotage, Rule)] = &[
     (Sabotage::SpeakToNobody, Rule::Addressed),
     (Sabotage::TellOfMoves, Rule::MoveUnseen),
     (Sabotage::KeepLeft, Rule::HalfMoved),
+    (Sabotage::LeaveSilently, Rule::PublishedOnce),
+    (Sabotage::LoseOnReturn, Rule::BackAsBefore),
     (Sabotage::LeakToken, Rule::RegistryClean),
 ];
 
@@ -237,8 +241,37 @@ impl World {
     }
 
     /// A broken driver does not close what is left.
-    pub(super) fn keeps_left(&self) -> bool {
-        self.is(Sabotage::KeepLeft)
+    pub(super) fn keeps_left(&self, slot: usize) -> bool {
+        let publishes =
+            self.slots[slot].iter().any(|member| !member.session.belongings().publishes.is_empty());
+        self.is(Sabotage::KeepLeft) && self.healing && !publishes
+    }
+
+    /// A broken driver drops what is left without a close: the node believes it alive.
+    pub(super) fn leaves_silently(&self) -> bool {
+        self.is(Sabotage::LeaveSilently)
+    }
+
+    /// A broken core has taken a stream back from the node that it was to leave.
+    pub(super) fn loses_on_return(&mut self, slot: usize) {
+        if !self.is(Sabotage::LoseOnReturn) {
+            return;
+        }
+        let moved = self.slots[slot].as_ref().filter(|member| {
+            let stayed = member.conn.is_some() && member.conn == member.set_out_from;
+            let mut live = member.session.streams.table.iter().filter(|stream| stream.is(Standing::Live));
+            stayed && live.any(|stream| member.before.iter().any(|(id, _)| id == stream.client_id()))
+        });
+        let Some(conn) = moved.and_then(|member| member.conn) else { return };
+        let (node, kept) = (self.conns[conn].node, self.conns[conn].kept);
+        if let Some(kept) = kept.and_then(|kept| self.nodes[node].kept.get_mut(&kept)) {
+            kept.streams.clear();
+        }
+    }
+
+    /// Who is not told that a stream is over would ask about it in vain.
+    pub(super) fn asks_nothing(&self) -> bool {
+        self.is(Sabotage::LoseReports)
     }
 
     pub(super) fn dials_again(&self) -> bool {
@@ -262,6 +295,16 @@ impl World {
             let fields = json!({"mediaSessionId": "early", "name": stream.name(), "custom": {"intent": stream.client_id()}});
             let play = message("playStream", fields).to_string().into_bytes();
             self.ask_upstream(slot, play, false);
+        }
+    }
+
+    /// What is kept too long is gone with the session.
+    pub(super) fn before_burial(&mut self, slot: usize) {
+        if self.is(Sabotage::KeepLeft)
+            && let Some(conn) = self.slots[slot].as_mut().and_then(|member| member.beside.take())
+        {
+            self.conns[conn].proxy_open = false;
+            self.haunt(conn);
         }
     }
 

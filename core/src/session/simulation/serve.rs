@@ -80,7 +80,8 @@ impl World {
                 // A refused token is followed by the client's own words (R8).
                 let own = !argument["authToken"].is_string();
                 if let Some(member) = self.member(slot, session) {
-                    member.refused |= own;
+                    // A move that is refused leaves the session where it is welcome.
+                    member.refused |= own && !member.under_way;
                 }
                 return self.refuse_session(conn, "Forbidden");
             }
@@ -155,7 +156,8 @@ impl World {
         if streams.values().any(|stream| stream.intent == intent) {
             return self.breach(Rule::IntentOnce, format!("{intent} is asked for while it is"));
         }
-        let holder = self.publishers.get(&name).map(|publisher| publisher.kept);
+        let key = self.name_key(node, &name);
+        let holder = self.publishers.get(&key).map(|publisher| publisher.kept);
         if publish && holder == Some(id) {
             return self.breach(Rule::NameOnce, format!("{name} is published twice by one session"));
         }
@@ -168,7 +170,7 @@ impl World {
             _ => trouble,
         };
         if publish && refusal.is_none() {
-            self.publishers.insert(name.clone(), Publisher { node, kept: id, media: media.clone() });
+            self.publishers.insert(key, Publisher { node, kept: id, media: media.clone() });
         }
         let socket = argument["mediaProvider"] == "MSE";
         let doomed = refusal.is_some();

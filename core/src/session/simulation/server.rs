@@ -122,6 +122,9 @@ pub(super) struct Conn {
     pub(super) epoch: u32,
     pub(super) node: usize,
     pub(super) proxy_open: bool,
+    pub(super) opened_at: u64,
+    /// When the proxy closed it.
+    pub(super) closed_at: Option<u64>,
     pub(super) server_open: bool,
     /// Nothing passes in either direction, and nobody was told.
     pub(super) black: bool,

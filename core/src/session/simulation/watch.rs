@@ -72,6 +72,8 @@ impl World {
         if !over {
             return;
         }
+        self.before_burial(slot);
+        let Some(member) = self.slots[slot].as_ref() else { return };
         if member.session.is_ended() && (member.conn.is_some() || member.beside.is_some()) {
             self.breach(Rule::SilentAfterEnd, "the upstream is left open".to_owned());
         }
@@ -97,6 +99,7 @@ impl World {
                 self.look_at_bounds(slot);
                 self.look_at_streams(slot);
                 self.look_at_requests(slot);
+                self.look_at_publishes(slot);
             }
         }
     }

@@ -55,6 +55,8 @@ pub(super) enum Happening {
     DialDone(usize, SessionId, u32),
     BesideDone(usize, SessionId, u32, usize),
     Mover,
+    MoverFollows(usize, SessionId, u32),
+    MoverLetsGo(usize, SessionId),
     Letter(SessionId, Mail),
     Late(usize, SessionId, u32),
     UpstreamPongs(usize),
@@ -79,6 +81,9 @@ pub(super) struct Member {
     pub(super) beside: Option<usize>,
     /// A move is under way: the new connection leads, and is to be proven.
     pub(super) under_way: bool,
+    /// Its streams when it set out, by the ids of the client and of the upstream, and the connection they had.
+    pub(super) before: Vec<(String, String)>,
+    pub(super) set_out_from: Option<usize>,
     pub(super) epoch: u32,
     pub(super) dialing: Option<u32>,
     /// Its `connection` reached the proxy.
@@ -92,7 +97,7 @@ pub(super) struct Member {
     pub(super) dials: u32,
     /// Its dials of the last second.
     pub(super) dialled_at: Vec<u64>,
-    /// Since when its present connection stands.
+    /// Since when its present connection stands, or the one that was lost last stood.
     pub(super) connected_at: u64,
     pub(super) up_since: Option<u64>,
     /// Intents the client took back, as the proxy knows.
@@ -121,6 +126,18 @@ pub(super) struct Leg {
     pub(super) connected: bool,
     /// Counts upstream legs: facts of an older one are not said.
     pub(super) generation: u32,
+    /// The newest of them, and the one that is left.
+    pub(super) newest: u32,
+    pub(super) left: Option<u32>,
+}
+
+impl Leg {
+    /// Another upstream leg, beside the one there is or in its place.
+    pub(super) fn attach(&mut self, beside: bool) {
+        self.left = if beside { self.left.or(Some(self.generation)) } else { None };
+        self.newest += 1;
+        self.generation = self.newest;
+    }
 }
 
 /// How often what happened, so that the rules are known to have been put to the test.
@@ -175,7 +192,12 @@ pub(super) struct World {
     pub(super) conns: Vec<Conn>,
     /// Every `mediaSessionId` a server ever saw in a request, and whose it was.
     pub(super) ids: BTreeMap<String, SessionId>,
+    /// By name, and by node where nodes do not share them.
     pub(super) publishers: BTreeMap<String, Publisher>,
+    /// All nodes know the same names. Where they do not, each client publishes under one of its own.
+    pub(super) is_farm: bool,
+    /// Clients publish and play, and do little else: what moves is mostly free to.
+    pub(super) is_calm: bool,
     pub(super) operations: BTreeSet<String>,
     /// Streams whose media socket told of its flow, by connection.
     pub(super) flowed: BTreeSet<(usize, String)>,
@@ -210,6 +232,7 @@ impl World {
         }
         let nodes = dice.pick(&[1, 1, 2, 2, 3]);
         let slots = dice.between(2, 5) as usize;
+        let is_calm = nodes > 1 && dice.percent(60);
         let mut world = Self {
             now: 1_000,
             settings: Arc::new(settings),
@@ -221,9 +244,11 @@ impl World {
             conns: Vec::new(),
             ids: BTreeMap::new(),
             publishers: BTreeMap::new(),
+            is_farm: dice.percent(40),
+            is_calm,
             operations: BTreeSet::new(),
             flowed: BTreeSet::new(),
-            anchors: dice.percent(30),
+            anchors: is_calm || dice.percent(30),
             healing: false,
             closing: false,
             names: BTreeSet::new(),
@@ -365,6 +390,12 @@ impl World {
             Happening::DialDone(slot, id, epoch) => self.dial_done(slot, id, epoch),
             Happening::BesideDone(slot, id, epoch, node) => self.beside_done(slot, id, epoch, node),
             Happening::Mover => self.mover_acts(),
+            Happening::MoverFollows(slot, id, node) => self.order_move(slot, id, node),
+            Happening::MoverLetsGo(slot, id) => {
+                if self.member(slot, id).is_some() {
+                    self.feed(slot, Input::LetGo);
+                }
+            }
             Happening::Letter(id, mail) => {
                 let slot = self.slots.iter().position(|m| m.as_ref().is_some_and(|member| member.id == id));
                 if let Some(slot) = slot {
@@ -435,7 +466,10 @@ impl World {
         if anchored {
             session = session.with_media();
         }
-        let client = Client::new(format!("user{number}"), self.now, &mut self.dice);
+        let mut client = Client::new(format!("user{number}"), self.now, &mut self.dice);
+        if self.is_calm {
+            (client.keep_alive, client.sip) = (false, false);
+        }
         let app_key = if self.dice.percent(3) { "sfuApp" } else { "defaultApp" };
         let connection = client.connection(app_key);
         self.slots[slot] = Some(Member {
@@ -445,6 +479,8 @@ impl World {
             conn: None,
             beside: None,
             under_way: false,
+            before: Vec::new(),
+            set_out_from: None,
             epoch: 0,
             dialing: None,
             spoke: false,
@@ -489,6 +525,8 @@ impl World {
             epoch,
             node,
             proxy_open: true,
+            opened_at: self.now,
+            closed_at: None,
             server_open: true,
             black: false,
             kept: None,

@@ -12,7 +12,7 @@ use crate::{
     signaling::sdp,
 };
 
-use super::{End, H264, Loss, Owed, Running, SentAs, Standing, State, Stop, Stream, Transport};
+use super::{End, H264, LeftAs, Loss, Owed, Running, SentAs, Standing, State, Stop, Stream, Transport};
 
 impl Stream {
     /// The client's own request goes upstream as it is.
@@ -36,7 +36,8 @@ impl Stream {
         self.state = State::Offering { until, replay };
         let key = leg.key();
         if leg.is_opened() {
-            return Some(MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside: false });
+            let beside = self.left.is_some();
+            return Some(MediaCommand::Attach { key, epoch, narrow, refuse_h264, beside });
         }
         let client_offer = offer_in(&request.map(Packed::unpack).unwrap_or_default());
         leg.open(sdp::is_of_firefox(&client_offer));
@@ -222,6 +223,46 @@ impl Stream {
         after
     }
 
+    /// It is to be asked for at another node; the one that has it keeps it meanwhile.
+    pub(in crate::session) fn sets_out(&mut self) {
+        if let State::Live { owed } = self.state {
+            self.left = Some(Box::new(LeftAs { sent_as: self.sent_as.clone(), owed, arrived: false }));
+        }
+    }
+
+    /// It is alive at the other node.
+    pub(in crate::session) fn arrives(&mut self) {
+        let owed = if let State::Replayed { owed, .. } = self.state { owed } else { Owed::default() };
+        self.state = State::Live { owed };
+        if let Some(left) = &mut self.left {
+            left.arrived = true;
+        }
+        self.rest();
+    }
+
+    /// It stays where it was, as it was.
+    pub(in crate::session) fn comes_back(&mut self) {
+        if let Some(left) = self.left.take() {
+            self.sent_as = left.sent_as;
+            self.state = State::Live { owed: left.owed };
+            self.retries = Retries::default();
+        }
+    }
+
+    /// The node that was left has it no more, or is not to have it; under which id it had it there.
+    pub(in crate::session) fn take_left(&mut self) -> Option<Box<str>> {
+        let left = self.left.take()?;
+        Some(if let SentAs::Other(id) = left.sent_as { id } else { self.client_id.clone() })
+    }
+
+    /// The node is gone that it was leaving: from now on it is without an upstream until it is proven.
+    pub(in crate::session) fn loses_left(&mut self, now: Timestamp) {
+        if self.is_moving() {
+            self.since = now;
+        }
+        self.left = None;
+    }
+
     /// A running stream keeps its request for long, or not at all.
     fn rest(&mut self) {
         let request = self.request.take();
@@ -271,7 +312,7 @@ impl Stream {
 
     /// Its browser chose another codec: whether the upstream is to be asked anew.
     pub(in crate::session) fn changes_codec(&mut self, now: Timestamp) -> bool {
-        self.has_video();
+        self.has_no_video(false);
         if matches!(self.state, State::Live { .. }) {
             self.since = now;
         }
@@ -317,18 +358,13 @@ impl Stream {
         self.h264 = H264::Refused;
     }
 
-    /// It sends no video.
+    /// It sends no video, or it does after all and nothing was in vain.
     pub(in crate::session) const fn has_no_video(&mut self, h264_in_vain: bool) {
         self.h264 = match self.h264 {
             H264::Refused => H264::Refused,
             _ if h264_in_vain => H264::InVain,
             _ => H264::Allowed,
         };
-    }
-
-    /// It sends video.
-    pub(in crate::session) const fn has_video(&mut self) {
-        self.has_no_video(false);
     }
 
     /// The client said this of its microphone or camera.
@@ -353,9 +389,5 @@ impl Stream {
     /// What the workers counted.
     pub(in crate::session) fn count(&mut self, numbers: Box<StreamStats>) {
         self.numbers = Some(numbers);
-    }
-
-    pub(in crate::session) const fn take_numbers(&mut self) -> Option<Box<StreamStats>> {
-        self.numbers.take()
     }
 }

@@ -1,6 +1,8 @@
 //! Where a stream can stand, and what its changes are answered with. Values alone.
 
-use crate::session::Timestamp;
+use crate::session::{Timestamp, kept::OWN_ID_BYTES};
+
+use super::SentAs;
 
 /// Where a stream stands upstream, with what can be known of it only there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,22 @@ pub(super) enum State {
     AwaitsProof { until: Timestamp },
     /// The client stopped it and waits for the server's word. `may_be_kept` once its upstream is lost.
     Stopping { owed: Owed, may_be_kept: bool },
+}
+
+/// A stream as the node has it that is left.
+#[derive(Debug)]
+pub(super) struct LeftAs {
+    pub(super) sent_as: SentAs,
+    pub(super) owed: Owed,
+    /// It is proven where it goes.
+    pub(super) arrived: bool,
+}
+
+impl LeftAs {
+    /// What it takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        size_of::<Self>() + OWN_ID_BYTES
+    }
 }
 
 /// What the upstream still has to say to our replay and the client has heard long ago.

@@ -7,7 +7,7 @@ const REQUEST: &[u8] =
     br#"{"message":"publishStream","data":[{"mediaSessionId":"a","name":"cam","sdp":"o"}]}"#;
 
 fn stream(transport: Transport, up: bool) -> Stream {
-    Stream::new((Kind::Publish, "a", "cam"), transport, Some(Packed::plain(REQUEST)), up, NOW)
+    Stream::new((Kind::Publish, "a", "cam", false), transport, Some(Packed::plain(REQUEST)), up, NOW)
 }
 
 fn anchored() -> Stream {
@@ -182,7 +182,7 @@ fn h264_that_was_refused_is_never_in_vain() {
     let mut stream = anchored();
     stream.has_no_video(true);
     assert!(stream.had_h264_in_vain());
-    stream.has_video();
+    stream.has_no_video(false);
     assert!(!stream.had_h264_in_vain());
     stream.refuse_h264();
     stream.has_no_video(true);

@@ -249,9 +249,10 @@ impl Streams {
     /// Takes a stream out, and its legs down.
     pub(super) fn remove_stream(&mut self, ctx: &mut Context<'_>, stream_id: StreamId) -> Option<Stream> {
         let mut stream = self.table.remove(stream_id)?;
+        ctx.stop_left(&mut stream);
         self.anchor.in_vain.remember(&stream, ctx);
-        if let Some(numbers) = stream.take_numbers() {
-            let (name, restored) = (stream.name().to_owned(), stream.restored());
+        if let Some(numbers) = stream.numbers().cloned().map(Box::new) {
+            let (name, (restored, _)) = (stream.name().to_owned(), stream.outages());
             ctx.event(Event::MediaSummary { name, restored, numbers });
         }
         if !stream.kind().is_publish() {

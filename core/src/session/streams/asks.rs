@@ -59,7 +59,8 @@ impl Streams {
         let has_offer = is_kept && request.sdp().is_some_and(Field::is_string);
         let transport = self.anchor.transport_for(ctx, request.media_provider().as_deref(), has_offer);
         let kept = is_kept.then(|| Packed::plain(request.text()));
-        let stream = Stream::new((kind, &id, &name), transport, kept, up, ctx.now);
+        let asked = (kind, &*id, &*name, request.has_effects());
+        let stream = Stream::new(asked, transport, kept, up, ctx.now);
         let stream_id = self.table.add(stream);
         ctx.keep(self.table.get(stream_id).map_or(0, Stream::bytes));
         drop(self.end_restart(ctx));
@@ -100,6 +101,7 @@ impl Streams {
         let Some(stream) = self.table.get_mut(stream_id) else { return };
         match stream.stop(over) {
             Stop::Forward => {
+                ctx.stop_left(stream);
                 let _ = self.table.forward_for_stream(ctx, request.media_session_id());
             }
             Stop::TakeBack => {

@@ -3,11 +3,13 @@
 //! nothing but what is lent.
 //!
 //! The client's requests are in [`asks`], the server's words in [`verdict`] and [`refusals`], what is passed on
-//! in [`passing`], anchored media in [`anchor`], [`client_leg`] and [`video`], the way back in [`restore`].
+//! in [`passing`], anchored media in [`anchor`], [`client_leg`] and [`video`], the way back in [`restore`], that to
+//! another node in [`moving`].
 
 mod anchor;
 mod asks;
 mod client_leg;
+mod moving;
 mod names;
 mod passing;
 mod refusals;
@@ -24,7 +26,7 @@ use super::{
     context::Context,
     directory::EndOfName,
     leg::ClientLeg,
-    stream::{Loss, Standing, Stream, StreamId, Transport},
+    stream::{Loss, Standing, Stream, StreamId},
 };
 
 use self::{
@@ -33,6 +35,7 @@ use self::{
     words::{INFO_LOST, INFO_NOT_READY, failed},
 };
 
+pub(super) use self::moving::ends_a_move;
 pub(super) use self::passing::Order;
 pub(super) use self::restore::with_token;
 
@@ -57,16 +60,6 @@ impl Streams {
                 && play.name() == name
                 && !matches!(play.standing(), Standing::Stopping | Standing::Lost)
         })
-    }
-
-    /// Why they cannot move unseen.
-    pub(super) fn bound_by(&self) -> Option<&'static str> {
-        let bound = |stream: &Stream| match stream.transport() {
-            Transport::Direct => "direct media",
-            Transport::Socket => "media socket",
-            Transport::Anchored(_) => "anchored media",
-        };
-        self.table.iter().map(bound).next()
     }
 
     /// When something is due for one of them.

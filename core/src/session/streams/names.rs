@@ -49,6 +49,14 @@ impl Streams {
         }
     }
 
+    /// Those who wait for what is published here may go on.
+    pub(super) fn settle_names(&mut self, ctx: &mut Context<'_>) {
+        let names: Vec<Box<str>> = self.table.publishes().map(|stream| stream.name().into()).collect();
+        for name in names {
+            self.settle_name(ctx, &name);
+        }
+    }
+
     fn settle_name(&mut self, ctx: &mut Context<'_>, name: &str) {
         let mut shared = None;
         for waiter in ctx.directory.take_waiters(name) {

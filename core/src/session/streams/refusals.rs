@@ -9,7 +9,7 @@ use crate::session::{
     directory::EndOfName,
     info::{RetryClass, classify, may_be_the_codec},
     request::offers_h264_and_vp8,
-    stream::{Standing, Stream, StreamId},
+    stream::{Standing, Stream, StreamId, Transport},
 };
 
 use super::{
@@ -108,7 +108,7 @@ impl Streams {
             || stream.kind() != Kind::Publish
             || stream.is_answered()
             || stream.goes_without_h264()
-            || stream.is_socket()
+            || matches!(stream.transport(), Transport::Socket)
             || !may_be_the_codec(info)
         {
             return false;

@@ -7,7 +7,7 @@ use crate::{
         context::Context,
         directory::EndOfName,
         held_back::Subject,
-        stream::{End, Running, Standing, Stream, StreamId},
+        stream::{End, Running, Standing, Stream, StreamId, Transport},
     },
     signaling::{
         peek,
@@ -70,14 +70,18 @@ impl Streams {
     /// The stream is alive on the new upstream.
     pub(super) fn restored(&mut self, ctx: &mut Context<'_>, stream_id: StreamId) {
         let Some(stream) = self.table.get_mut(stream_id) else { return };
-        let after = stream.proven(ctx.now);
-        ctx.event(Event::StreamOutcome {
-            name: stream.name().to_owned(),
-            stream: stream.client_id().to_owned(),
-            kind: stream.kind().word(),
-            outcome: Outcome::Restored,
-            after,
-        });
+        if stream.is_moving() {
+            stream.arrives();
+        } else {
+            let after = stream.proven(ctx.now);
+            ctx.event(Event::StreamOutcome {
+                name: stream.name().to_owned(),
+                stream: stream.client_id().to_owned(),
+                kind: stream.kind().word(),
+                outcome: Outcome::Restored,
+                after,
+            });
+        }
         self.hold_name(ctx, stream_id);
         if let Some(stream) = self.table.get(stream_id) {
             ctx.repeat_intents(stream);
@@ -87,7 +91,8 @@ impl Streams {
     /// Binary frames flow again on a media socket of this session: its socket streams are proven.
     pub(in crate::session) fn media_socket_flows(&mut self, ctx: &mut Context<'_>) {
         let streams = self.table.iter();
-        let proven = streams.filter(|stream| stream.is_socket() && stream.awaits_media());
+        let proven =
+            streams.filter(|stream| matches!(stream.transport(), Transport::Socket) && stream.awaits_media());
         for stream_id in proven.map(Stream::id).collect::<Vec<_>>() {
             self.restored(ctx, stream_id);
         }

@@ -64,7 +64,7 @@ impl Streams {
 
 /// Video is here after all.
 pub(super) fn back(stream: &mut Stream, ctx: &mut Context<'_>) {
-    stream.has_video();
+    stream.has_no_video(false);
     if ctx.client.check_bitrate != CheckBitrate::Off {
         ctx.event(Event::VideoBack { name: stream.name().to_owned() });
     }

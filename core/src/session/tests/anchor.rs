@@ -6,7 +6,7 @@ use crate::{
     session::StreamKey,
 };
 
-const KEY: StreamKey = StreamKey::of_first_session(1);
+pub(super) const KEY: StreamKey = StreamKey::of_first_session(1);
 
 impl Bed {
     pub(super) fn anchored() -> Self {
@@ -24,7 +24,7 @@ impl Bed {
     }
 
     pub(super) fn offer(&mut self) {
-        let epoch = self.dials.last().copied().unwrap_or_default();
+        let epoch = self.leads;
         self.fact(Fact::UpstreamOffer { epoch, sdp: "our offer".to_owned() });
     }
 
@@ -46,7 +46,7 @@ impl Bed {
     }
 
     pub(super) fn flowing(&mut self) {
-        let epoch = self.dials.last().copied().unwrap_or_default();
+        let epoch = self.leads;
         self.fact(Fact::Flowing { epoch, key_frame: true, complete: true });
     }
 }

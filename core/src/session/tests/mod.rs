@@ -11,12 +11,13 @@ mod lifecycle;
 mod limits;
 mod media_verdicts;
 mod moving;
+mod moving_streams;
 mod outage;
 mod refusals;
 mod rooms;
 mod takeover;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 

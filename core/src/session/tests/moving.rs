@@ -185,9 +185,8 @@ fn the_clients_words_wait_for_the_outcome_in_order() {
         bed.client("playStream", json!({"mediaSessionId": "p", "name": "cam", "mediaProvider": "MSE"}));
         bed.client("somethingOdd", json!({"n": 1}));
         bed.client("sendData", json!({"operationId": "o", "payload": {}}));
-        bed.client("stopStream", json!({"mediaSessionId": "p", "name": "cam"}));
         assert!(bed.to_upstream.is_empty() && bed.to_client.is_empty());
-        assert!(bed.session.kept_bytes() > 0 && bed.session.held_back.messages() == 4);
+        assert!(bed.session.kept_bytes() > 0 && bed.session.held_back.messages() == 3);
         if made {
             bed.greets()
         } else {
@@ -195,7 +194,7 @@ fn the_clients_words_wait_for_the_outcome_in_order() {
         }
         let said: Vec<_> =
             bed.to_upstream.iter().map(|message| message["message"].as_str().unwrap()).collect();
-        assert_eq!(said, ["playStream", "somethingOdd", "sendData", "stopStream"]);
+        assert_eq!(said, ["playStream", "somethingOdd", "sendData"]);
         assert_eq!((bed.leads, bed.to_client.len()), (Epoch(u32::from(made)), 0));
     }
 }

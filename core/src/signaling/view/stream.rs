@@ -51,6 +51,14 @@ impl<'a> StreamRequest<'a> {
         self.0.string("mediaProvider")
     }
 
+    /// Whether it does something outside of the server that would be done twice: it records, or is pushed on.
+    #[must_use]
+    pub fn has_effects(self) -> bool {
+        let records =
+            self.0.place("record").is_some_and(|record| record.span().of(record.message()) == b"true");
+        records || self.0.string("rtmpUrl").is_some_and(|url| !url.is_empty())
+    }
+
     /// The offer.
     #[must_use]
     pub fn sdp(self) -> Option<Field<'a>> {
