@@ -62,7 +62,8 @@ impl Streams {
     /// from it.
     pub(in crate::session) fn stop_left_behind(&mut self, ctx: &mut Context<'_>) {
         for stream in self.table.iter_mut() {
-            if stream.take_may_be_kept() && stream.is(Standing::Held) {
+            // One that is lost is stopped when it is told, or when its client stops it before.
+            if stream.is(Standing::Held) && stream.take_may_be_kept() {
                 ctx.stop_upstream(stream);
             }
         }

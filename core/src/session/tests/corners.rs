@@ -18,7 +18,11 @@ fn stop(id: &str, name: &str) -> Value {
 impl Bed {
     /// A client that asked to be kept, in a session whose token is `T0`.
     fn kept() -> Self {
-        let mut bed = Self::new();
+        Self::kept_with(|_| {})
+    }
+
+    fn kept_with(change: impl FnOnce(&mut SessionSettings)) -> Self {
+        let mut bed = Self::with(change);
         let mut fields = connection();
         fields["keepAlive"] = json!(true);
         bed.client("connection", fields);
@@ -429,4 +433,19 @@ fn what_a_kept_session_says_of_a_stream_that_is_to_be_reported_is_not_heard() {
     let operation = bed.upstream_got("sendData").last().unwrap()["data"][0]["operationId"].clone();
     bed.server("DataStatusEvent", json!({"operationId": operation, "status": "ACCEPTED"}));
     assert_eq!(bed.statuses(), ["a FAILED Stopped by session disconnect"], "once");
+}
+
+#[test]
+fn a_stop_while_rooms_are_joined_again_reaches_the_kept_session() {
+    let mut bed =
+        Bed::kept_with(|settings| settings.restore.mode = RestoreMode::Notify).publishing("a", "cam");
+    bed.client("sendData", join("j"));
+    bed.server("DataStatusEvent", json!({"operationId": "j", "status": "ACCEPTED"}));
+    bed.lose();
+    bed.reconnect();
+    let again = bed.upstream_got("sendData").last().unwrap()["data"][0]["operationId"].clone();
+    bed.unpublish("a", "cam");
+    assert_eq!(bed.statuses(), ["a UNPUBLISHED Stopped by user"]);
+    bed.server("DataStatusEvent", json!({"operationId": again, "status": "ACCEPTED"}));
+    assert_eq!(bed.last_upstream_id("unPublishStream"), "a", "or the server would publish it for ever");
 }
