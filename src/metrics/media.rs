@@ -24,8 +24,8 @@ pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
 
 /// What clients notice.
 fn seen(page: &mut Page<'_>, counts: &MediaCounts) -> fmt::Result {
-    let help = "How long media stood still at its receiver because of a restore.";
-    page.histogram("media_gap_seconds", help, &counts.gap)?;
+    let help = "How long media stood still because of a restore: of plays at the viewer, of publishes at the server.";
+    page.histograms("media_gap_seconds", help, counts.gaps().map(|(kind, gaps)| (vec![of(kind)], gaps)))?;
     let help = "Streams whose media goes past the proxy although it is to be anchored.";
     page.count("media_streams_unanchorable", help, &counts.unanchorable)?;
     let help = "Streams whose media is gone for good; their clients were told.";

@@ -6,7 +6,10 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
 
 use crate::session::Tally;
 
@@ -14,6 +17,8 @@ use super::live::{Live, Note};
 
 /// How long sessions may take to answer.
 const COUNT_TIME_MAX: Duration = Duration::from_secs(1);
+/// How old a census may be that is told again.
+const CENSUS_AGE_MAX: Duration = Duration::from_millis(250);
 
 /// A question to all sessions, and their answers so far.
 #[derive(Debug)]
@@ -41,8 +46,30 @@ impl Counting {
     }
 }
 
+/// The last census, for those who ask at almost the same time: however many scrape, sessions are asked a few times
+/// a second at most.
+#[derive(Debug, Default)]
+pub(crate) struct Register {
+    last: tokio::sync::Mutex<Option<(Instant, Census)>>,
+}
+
+impl Register {
+    /// What all sessions have, as of a moment ago at most. Who comes while they are being asked waits for that.
+    pub(super) async fn read(&self, live: &Live) -> Census {
+        let mut last = self.last.lock().await;
+        match &*last {
+            Some((at, census)) if at.elapsed() < CENSUS_AGE_MAX => census.clone(),
+            _ => {
+                let census = take(live).await;
+                *last = Some((Instant::now(), census.clone()));
+                census
+            }
+        }
+    }
+}
+
 /// Asks all sessions.
-pub(super) async fn take(live: &Live) -> Census {
+async fn take(live: &Live) -> Census {
     let census = Arc::new(Mutex::new(Census::default()));
     let (open, mut closed) = mpsc::channel(1);
     let counting = Arc::new(Counting { census: Arc::clone(&census), _open: open });
@@ -82,5 +109,19 @@ mod tests {
         assert_eq!(begun.elapsed().as_secs(), 1);
         drop(stuck);
         assert_eq!(take(&live).await.silent, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_ask_at_once_the_sessions_are_asked_once() {
+        let (live, register) = (Live::new(1), Register::default());
+        let place = place(&live);
+        let session = place.as_ref().map(Place::register);
+        let all = futures_util::future::join_all((0..50).map(|_| register.read(&live))).await;
+        assert!(all.iter().all(|census| census.silent == 1));
+        let notes = || session.as_ref().map(|one| one.mailbox.take(std::task::Waker::noop()).len());
+        assert_eq!(notes(), Some(1), "fifty were answered by one question");
+        tokio::time::advance(CENSUS_AGE_MAX).await;
+        register.read(&live).await;
+        assert_eq!(notes(), Some(1), "and a later one by another");
     }
 }

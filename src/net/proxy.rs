@@ -32,6 +32,7 @@ use crate::{
 use super::{
     addresses::Addresses,
     admission::RefusalLog,
+    census::Register,
     health::{self, Heart, Question},
     listener,
     live::{Live, Note},
@@ -255,6 +256,7 @@ impl Proxy {
             stopping: CancellationToken::new(),
             outages: Outages::default(),
             counts: Counts::default(),
+            census: Register::default(),
             certificate_ends,
             movers: Movers::default(),
             heart: Heart::default(),

@@ -24,8 +24,8 @@ use crate::{
 };
 
 use super::{
-    addresses::Addresses, admission::RefusalLog, health::Heart, live::Live, media_socket::MediaRoutes,
-    memory::Memory, mover::Movers,
+    addresses::Addresses, admission::RefusalLog, census::Register, health::Heart, live::Live,
+    media_socket::MediaRoutes, memory::Memory, mover::Movers,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -97,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) outages: Outages,
     /// What happened, in numbers.
     pub(crate) counts: Counts,
+    /// What all sessions have, for scrapes.
+    pub(crate) census: Register,
     /// When the certificate that clients are shown ends, in seconds of Unix time.
     pub(crate) certificate_ends: Option<i64>,
     /// Sessions that are taken off nodes.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    census::{self, Census},
+    census::Census,
     proxy::{Facts, MemoryFacts, Proxy},
     shared::Shared,
 };
@@ -37,7 +37,7 @@ impl View {
     /// What this proxy is now.
     pub(crate) async fn of(proxy: &Proxy) -> Self {
         let shared = Arc::clone(proxy.shared());
-        let census = census::take(&shared.live).await;
+        let census = shared.census.read(&shared.live).await;
         let nodes = proxy.nodes().into_iter();
         Self {
             facts: proxy.facts(),

@@ -34,7 +34,7 @@
 //! | `codec_changed` | info | a publisher changed its codec | `stream`, `codec` |
 //! | `no_video` | warn | a publisher sends no video, and is asked for a key frame | `stream`, `never_sent` |
 //! | `video_back` | info | such a publisher sends video after all | `stream` |
-//! | `media_gap` | debug | media stood still because of a restore | `stream`, `gap_ms` |
+//! | `media_gap` | debug | media stood still because of a restore | `stream`, `kind`, `gap_ms` |
 //! | `media_lines_withheld` | info | lines about a client's media that came again within a minute | `lines` |
 //! | `media_stream_broke` | error | a fault of the media code ended a stream; others go on | `stream`, `cause`, `broken` |
 //! | `media_order_lost` | error | a media worker is too far behind, or gone | `stream`, `cause`, `withheld` |

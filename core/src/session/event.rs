@@ -159,6 +159,8 @@ pub enum Event {
     MediaGap {
         /// Stream name.
         name: String,
+        /// "publish" (its receiver is the server) or "play" (a viewer).
+        kind: &'static str,
         /// From the last packet of the old upstream to the first (for video: of a key frame) of
         /// the new one.
         gap: Duration,

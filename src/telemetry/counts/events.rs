@@ -30,8 +30,7 @@ impl Counts {
                 }
             }
             Event::StreamOutcome { kind, outcome, after, .. } => {
-                let kind = if *kind == "publish" { StreamKind::Publish } else { StreamKind::Play };
-                self.outcomes(kind).inc((*outcome).into());
+                self.outcomes(StreamKind::of(kind)).inc((*outcome).into());
                 if *outcome == Outcome::Restored {
                     self.restore.observe(after.as_secs_f64());
                 }
@@ -40,7 +39,7 @@ impl Counts {
                 self.rooms_lost.inc();
             }
             Event::LimitReached { limit } => self.limits.inc(Limit::of(limit)),
-            Event::MediaGap { gap, .. } => self.media.gap.observe(gap.as_secs_f64()),
+            Event::MediaGap { kind, gap, .. } => self.media.gap_is(StreamKind::of(kind), *gap),
             Event::Unanchorable { .. } => {
                 self.media.unanchorable.inc();
             }
@@ -156,11 +155,12 @@ mod tests {
         counts.event(&Event::SessionRestored { outage: Duration::from_secs(1), tries: 1 });
         let (outcome, after) = (Outcome::Restored, Duration::from_secs(2));
         counts.event(&Event::StreamOutcome { name: name.clone(), stream, kind: "play", outcome, after });
-        counts.event(&Event::MediaGap { name, gap: Duration::from_millis(300) });
+        counts.event(&Event::MediaGap { name, kind: "play", gap: Duration::from_millis(300) });
         let sum = |counts: &super::super::By<_>| counts.iter().map(|(_, count)| count).sum::<u64>();
         assert_eq!(counts.upstream_lost.iter().map(|(_, count)| count).sum::<u64>(), 1);
         assert_eq!((sum(&counts.play_outcomes), sum(&counts.publish_outcomes)), (1, 0));
-        assert_eq!((counts.restore.sum(), counts.media.gap.count()), (2.0, 1));
+        let gaps: Vec<u64> = counts.media.gaps().map(|(_, gaps)| gaps.count()).collect();
+        assert_eq!((counts.restore.sum(), gaps), (2.0, vec![0, 1]));
     }
 
     #[test]

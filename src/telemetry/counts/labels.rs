@@ -128,6 +128,13 @@ label! {
     StreamBytes "session.stream_bytes_max", Streams "session.streams_max", Other "other",
 }
 
+impl StreamKind {
+    /// As events call it.
+    pub(crate) fn of(word: &str) -> Self {
+        if word == Self::Publish.word() { Self::Publish } else { Self::Play }
+    }
+}
+
 impl Codec {
     /// The codec of this encoding name (RFC 4855: case does not matter).
     pub(crate) fn of(name: &str) -> Self {

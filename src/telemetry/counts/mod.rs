@@ -22,7 +22,8 @@ pub(crate) use labels::{
 };
 
 /// Bounds of the buckets, in seconds: how long media stands still: from a few frames to what nobody waits out.
-const GAP_SECONDS: [f64; 13] = [0.08, 0.15, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0];
+const GAP_SECONDS: [f64; 14] =
+    [0.04, 0.08, 0.15, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0];
 /// How long sessions and nodes are without each other.
 const OUTAGE_SECONDS: [f64; 13] =
     [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0];
@@ -90,7 +91,7 @@ pub(crate) struct Counts {
 /// What is counted of the media of anchored streams, beside what the workers count.
 #[derive(Debug)]
 pub(crate) struct MediaCounts {
-    pub(crate) gap: Histogram,
+    gaps: [Histogram; 2],
     pub(crate) unanchorable: Counter,
     pub(crate) lost: Counter,
     pub(crate) no_video: Counter,
@@ -134,7 +135,7 @@ impl Default for MediaCounts {
         let round_trip = || Histogram::new(ROUND_TRIP_SECONDS);
         let loss = || [Histogram::new(LOSS_RATIO), Histogram::new(LOSS_RATIO)];
         Self {
-            gap: Histogram::new(GAP_SECONDS),
+            gaps: [Histogram::new(GAP_SECONDS), Histogram::new(GAP_SECONDS)],
             unanchorable: Counter::default(),
             lost: Counter::default(),
             no_video: Counter::default(),
@@ -169,6 +170,18 @@ impl Counts {
 }
 
 impl MediaCounts {
+    /// Media of such a stream stood still for so long at its receiver.
+    pub(crate) fn gap_is(&self, kind: StreamKind, gap: Duration) {
+        if let Some(gaps) = self.gaps.get(kind.place()) {
+            gaps.observe(gap.as_secs_f64());
+        }
+    }
+
+    /// How long that was, by whose stream.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = (StreamKind, &Histogram)> {
+        StreamKind::ALL.iter().copied().zip(&self.gaps)
+    }
+
     /// A stream has this codec from now on instead of that one.
     pub(crate) fn codec(&self, before: Option<Codec>, now: Option<Codec>) {
         if before == now {

@@ -124,8 +124,8 @@ pub(crate) fn report_as(session: SessionId, upstream: &dyn fmt::Display, event: 
             tell!(warn, stream, never_sent, "publisher sends no video: asked for a key frame");
         }
         Event::VideoBack { name: stream } => tell!(info, stream = clean(stream), "publisher sends video"),
-        Event::MediaGap { name: stream, gap } => {
-            tell!(debug, stream = clean(stream), gap_ms = ms(*gap), "media stood still");
+        Event::MediaGap { name: stream, kind, gap } => {
+            tell!(debug, stream = clean(stream), kind, gap_ms = ms(*gap), "media stood still");
         }
         Event::MediaSummary { name: stream, restored, numbers } => {
             summary(session, stream, *restored, numbers, loud);
@@ -224,7 +224,7 @@ mod tests {
             ("codec_changed", Event::CodecChanged { name: text(), codec: text() }),
             ("no_video", Event::NoVideo { name: text(), never_sent: true }),
             ("video_back", Event::VideoBack { name: text() }),
-            ("media_gap", Event::MediaGap { name: text(), gap: second }),
+            ("media_gap", Event::MediaGap { name: text(), kind: "play", gap: second }),
             (
                 "media_summary",
                 Event::MediaSummary {

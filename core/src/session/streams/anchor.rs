@@ -297,13 +297,13 @@ impl Context<'_> {
 /// The workers' numbers of a stream, kept for whoever looks. Each gap that a restore left is
 /// told once.
 fn counted(stream: &mut Stream, ctx: &mut Context<'_>, numbers: Box<StreamStats>) {
-    let name = stream.name().to_owned();
+    let (name, kind) = (stream.name().to_owned(), stream.kind().word());
     let known = stream.numbers().map_or(0, |before| before.gaps);
     let new = usize::try_from(numbers.gaps.saturating_sub(known)).unwrap_or(usize::MAX);
     let skip = numbers.gaps_ms.len().saturating_sub(new);
     let gaps: Vec<u64> = numbers.gaps_ms.iter().skip(skip).copied().collect();
     stream.count(numbers);
     for gap_ms in gaps {
-        ctx.event(Event::MediaGap { name: name.clone(), gap: Duration::from_millis(gap_ms) });
+        ctx.event(Event::MediaGap { name: name.clone(), kind, gap: Duration::from_millis(gap_ms) });
     }
 }
