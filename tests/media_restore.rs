@@ -7,22 +7,10 @@ mod media_support;
 use holdfast::{
     load::webrtc_client::ClientOptions,
     media::Fact,
-    simulator::media::{
-        AnswerOptions, AnswerShape, CodecRules, Media, MediaSettings as ServerSettings, VideoCodec,
-    },
+    simulator::media::{AnswerOptions, AnswerShape, CodecRules, VideoCodec},
 };
 
-use media_support::{Anchored, anchor, assert_continuous, flowing, flows_again, pair, pool};
-
-fn odd_server(seed: u64) -> Media {
-    Media::start(ServerSettings {
-        randomise: true,
-        seed,
-        rsa_certificate: seed % 2 == 1,
-        ..ServerSettings::default()
-    })
-    .unwrap()
-}
+use media_support::{Anchored, anchor, assert_continuous, flowing, flows_again, odd_server, pair, pool};
 
 #[tokio::test]
 async fn the_picture_goes_on_through_five_restarts() {

@@ -53,6 +53,17 @@ pub fn server() -> Media {
     Media::start(ServerSettings::default()).unwrap()
 }
 
+/// With numbers of its own towards each player, and a certificate that differs by its seed.
+pub fn odd_server(seed: u64) -> Media {
+    Media::start(ServerSettings {
+        randomise: true,
+        seed,
+        rsa_certificate: seed % 2 == 1,
+        ..ServerSettings::default()
+    })
+    .unwrap()
+}
+
 pub fn counter(handle: &MediaHandle, name: &str) -> u64 {
     handle.counters().get(name).and_then(serde_json::Value::as_u64).unwrap()
 }

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 
-use crate::media::{
-    Kind, StreamKey,
-    output::{ConnectionId, SocketId},
-    sdp::Credentials,
+use crate::{
+    media::{
+        Kind, StreamKey,
+        output::{ConnectionId, SocketId},
+        sdp::Credentials,
+    },
+    session::SessionId,
 };
 
 use super::wire::Rtp;
@@ -152,6 +155,25 @@ pub(super) struct Server {
     pub(super) dropped: bool,
     pub(super) hears: Option<u32>,
     pub(super) last_video: u64,
+}
+
+impl Server {
+    /// Servers are numbered from one: a page's media is of leg 0.
+    pub(super) fn nobody() -> Self {
+        Self {
+            line: usize::MAX,
+            stream: StreamKey { session: SessionId(0), number: 0 },
+            told: false,
+            transports: Vec::new(),
+            of_section: Vec::new(),
+            tracks: Vec::new(),
+            silent_until: u64::MAX,
+            lost: Some(0),
+            dropped: true,
+            hears: None,
+            last_video: 0,
+        }
+    }
 }
 
 /// The SDP of an offer of a page.

@@ -204,6 +204,9 @@ impl World {
             let far = Far::Server(server, transport);
             self.pipes.insert(connection, Pipe::new(far, remote, self.now, false));
         }
+        if outcome.is_err() {
+            self.not_made.insert(connection);
+        }
         let now = self.time();
         self.core.connecting(connection, outcome, now);
     }
@@ -236,6 +239,10 @@ impl World {
 
     /// The core has no use for a connection any more.
     pub(super) fn closes(&mut self, connection: ConnectionId, last_words: &[u8]) {
+        // Closed before it was told that there is none: another way of the leg failed just before.
+        if self.not_made.remove(&connection) {
+            return;
+        }
         let Some(pipe) = self.pipes.get(&connection) else {
             return self.breach(Rule::Connected, format!("{connection:?} is closed, and is not there"));
         };

@@ -145,6 +145,8 @@ pub(super) struct World {
     owners: HashMap<String, (usize, Option<usize>)>,
     pub(super) sockets: BTreeSet<SocketId>,
     pub(super) pipes: BTreeMap<ConnectionId, Pipe>,
+    /// Connections that the system could not begin to make.
+    pub(super) not_made: BTreeSet<ConnectionId>,
     pub(super) names: BTreeMap<Arc<str>, Name>,
     /// Datagrams as they went to the core, to be sent again by somebody else.
     pub(super) captured: Vec<(Option<SocketId>, Vec<u8>)>,
@@ -221,11 +223,12 @@ impl World {
             events: BTreeMap::new(),
             next: 0,
             lines: Vec::new(),
-            servers: vec![nobody()],
+            servers: vec![Server::nobody()],
             contents: BTreeMap::new(),
             owners: HashMap::new(),
             sockets: BTreeSet::from([SocketId(FIRST_UPSTREAM)]),
             pipes: BTreeMap::new(),
+            not_made: BTreeSet::new(),
             names: BTreeMap::new(),
             captured: Vec::new(),
             watch: Watch::default(),
@@ -482,22 +485,5 @@ impl World {
         }
         self.carry_out();
         self.look_at_the_end();
-    }
-}
-
-/// Servers are numbered from one: a page's media is of leg 0.
-fn nobody() -> Server {
-    Server {
-        line: usize::MAX,
-        stream: StreamKey { session: SessionId(0), number: 0 },
-        told: false,
-        transports: Vec::new(),
-        of_section: Vec::new(),
-        tracks: Vec::new(),
-        silent_until: u64::MAX,
-        lost: Some(0),
-        dropped: true,
-        hears: None,
-        last_video: 0,
     }
 }
