@@ -23,7 +23,7 @@ use holdfast::{
     admin::{self, Door, Setup},
     config::{ListenAddress, MediaMode},
     load::{self, LoadSettings, Scenario, webrtc_client::ClientOptions},
-    net::Proxy,
+    net::{DrainOrder, Proxy},
 };
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
@@ -368,4 +368,37 @@ async fn it_is_asked_as_the_rest_of_the_admin_port_is() {
     ] {
         assert_eq!(exchange(address, asked).await.0, wanted, "{asked}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_is_told_of_while_it_runs_and_when_it_is_over() {
+    let (first, second) = (Server::fake(json!({})).await, Server::fake(json!({})).await);
+    let proxy = proxy_with(first.address, MediaMode::Direct, |config| {
+        config.net.upstream.url.push(format!("ws://{}", second.address).parse().unwrap());
+    })
+    .await;
+    let proxy = Arc::new(proxy);
+    let admin = admin_of(&proxy).await;
+    let page = Page::establish(proxy.address()).await;
+    let node = proxy.nodes().into_iter().find(|node| node.sessions == 1).unwrap();
+    let of = format!("node=\"{}\"", node.name);
+    let before = Scrape::of(admin).await;
+    assert_eq!((before.sum("drain_running", &[]), before.sum("drain_sessions", &[])), (0.0, 0.0));
+    assert_eq!(before.sum("node_media_healthy", &[]), 2.0);
+    assert_eq!(before.sum("node_weight_ratio", &[&of]), 1.0);
+
+    proxy.drain(node.id, DrainOrder::default()).unwrap();
+    let after = scrape_until(admin, "the session has moved", |scrape| {
+        scrape.sum("drain_sessions", &[&of, "state=\"moved\""]) == 1.0
+            && scrape.sum("drain_running", &[]) == 0.0
+    })
+    .await;
+    assert_eq!(after.sum("drain_sessions", &[&of, "state=\"remaining\""]), 0.0);
+    assert_eq!(after.sum("node_state", &[&of, "state=\"draining\""]), 1.0);
+    assert_eq!(after.sum("node_transitions_total", &[&of, "to=\"draining\"", "reason=\"operator\""]), 1.0);
+    assert_eq!(after.sum("node_sessions", &[&of]), 0.0);
+    assert_eq!(after.sum("node_sessions", &[]), 1.0);
+    assert_eq!(after.get("session_moves_total{outcome=\"done\"}"), 1.0);
+    assert_eq!(after.get("session_move_seconds_count"), 1.0);
+    page.works().await;
 }

@@ -4,16 +4,25 @@ use std::{collections::BTreeMap, fmt};
 
 use prometheus_client::encoding::NoLabelSet;
 
-use crate::net::{DIAL_BUCKETS_MS, DialCounts, NodeState, NodeStatus, View};
+use crate::{
+    drain::Stage,
+    net::{DIAL_BUCKETS_MS, DialCounts, DrainStatus, NodeState, NodeStatus, View},
+};
 
 use super::page::Page;
 
 /// The states of a node.
 const STATES: [NodeState; 5] =
     [NodeState::Up, NodeState::Suspect, NodeState::Down, NodeState::Draining, NodeState::Maintenance];
-/// What brings them about, as [`NodeStatus::transitions`] calls it: counted from 0 on. One that is missing here
-/// is counted from its first time on.
-const REASONS: [&str; 5] = ["new", "answered", "unreachable", "overtaken", "operator"];
+/// What leads to each, as [`NodeStatus::transitions`] calls it: these are there from 0 on, others from their first
+/// time on.
+const REASONS: [(&str, &[&str]); 5] = [
+    ("up", &["answered", "check", "agent", "operator"]),
+    ("suspect", &["unreachable", "overtaken", "silent", "check", "refusals", "flapping"]),
+    ("down", &["unreachable", "check", "agent"]),
+    ("draining", &["operator", "agent"]),
+    ("maintenance", &["operator", "agent"]),
+];
 
 pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
     let nodes = || view.nodes().map(|node| node.status);
@@ -36,6 +45,13 @@ pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
     page.counters("node_transitions", "Times that a node came to a state, by why.", transitions)?;
     let sessions = nodes().map(|node| (vec![("node", &*node.name)], node.sessions));
     page.gauges("node_sessions", "Sessions that are on a node or on their way there.", sessions)?;
+    let passes = nodes().map(|node| (vec![("node", &*node.name)], u64::from(node.media == "healthy")));
+    let help = "0 while a node answers and passes no media: it gets no new sessions then.";
+    page.gauges("node_media_healthy", help, passes)?;
+    let parts = nodes().map(|node| (vec![("node", &*node.name)], node.weight_percent / 100.0));
+    let help = "The part of its weight that a node has now: less after it was down, or as its agent says.";
+    page.gauges("node_weight_ratio", help, parts)?;
+    drains(page, view)?;
     let counts = view.counts();
     let help = "Moves of sessions to another node while the old one stands, by how they ended.";
     page.counts("session_moves", help, &counts.moves)?;
@@ -45,12 +61,37 @@ pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
 }
 
 fn transitions(node: &NodeStatus) -> BTreeMap<(&str, &str), u64> {
-    let all = STATES.iter().flat_map(|to| REASONS.map(|reason| ((to.as_str(), reason), 0)));
+    let all = REASONS.iter().flat_map(|(to, reasons)| reasons.iter().map(|reason| ((*to, *reason), 0)));
     let mut steps: BTreeMap<(&str, &str), u64> = all.collect();
     for step in &node.transitions {
         *steps.entry((&*step.to, &*step.reason)).or_default() += step.count;
     }
     steps
+}
+
+/// Of each node the drain that runs, or the last one.
+fn drains(page: &mut Page<'_>, view: &View) -> fmt::Result {
+    let none = DrainStatus::default();
+    let running = view.nodes().map(|node| {
+        let runs =
+            node.drain.is_some_and(|drain| !matches!(drain.progress.stage, Stage::Done | Stage::Cancelled));
+        (vec![("node", &*node.status.name)], u64::from(runs))
+    });
+    page.gauges("drain_running", "1 while sessions are taken off a node.", running)?;
+    let sessions = view.nodes().flat_map(|node| {
+        let progress = &node.drain.unwrap_or(&none).progress;
+        let counts = [
+            ("moved", progress.moved),
+            ("forced", progress.forced),
+            ("ended", progress.ended),
+            ("failed", progress.failed),
+            ("under_way", progress.under_way),
+            ("remaining", progress.remaining),
+        ];
+        counts.map(|(state, count)| (vec![("node", &*node.status.name), ("state", state)], count))
+    });
+    let help = "What became of the sessions of a node in the drain that runs, or the last one.";
+    page.gauges("drain_sessions", help, sessions)
 }
 
 fn dials(page: &mut Page<'_>, view: &View) -> fmt::Result {
@@ -119,6 +160,7 @@ mod tests {
         assert_eq!(steps.get(&("down", "unreachable")), Some(&5));
         assert_eq!(steps.get(&("up", "answered")), Some(&0));
         assert_eq!(steps.get(&("down", "of tomorrow")), Some(&1));
-        assert_eq!(steps.len(), STATES.len() * REASONS.len() + 1);
+        assert_eq!(steps.len(), 18);
+        assert!(STATES.iter().all(|state| REASONS.iter().any(|(to, _)| *to == state.as_str())));
     }
 }

@@ -11,6 +11,7 @@ use crate::{
 
 use super::{
     census::Census,
+    mover::DrainStatus,
     proxy::{Facts, MemoryFacts, Proxy},
     shared::Shared,
 };
@@ -23,13 +24,15 @@ pub(crate) struct View {
     pub(crate) memory: MemoryFacts,
     pub(crate) census: Census,
     pub(crate) media: Option<MediaStatus>,
-    nodes: Vec<(NodeOutages, NodeStatus)>,
+    nodes: Vec<(NodeOutages, Option<DrainStatus>, NodeStatus)>,
 }
 
 /// One node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NodeView<'a> {
     pub(crate) status: &'a NodeStatus,
+    /// The drain of it that runs, or the last one.
+    pub(crate) drain: Option<&'a DrainStatus>,
     pub(crate) outages: NodeOutages,
 }
 
@@ -44,7 +47,9 @@ impl View {
             memory: proxy.memory(),
             census,
             media: proxy.media().map(MediaHandle::status),
-            nodes: nodes.map(|status| (shared.outages.of(status.id), status)).collect(),
+            nodes: nodes
+                .map(|status| (shared.outages.of(status.id), shared.movers.status(status.id), status))
+                .collect(),
             shared,
         }
     }
@@ -72,6 +77,10 @@ impl View {
 
     /// The nodes, in the order of the settings.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
-        self.nodes.iter().map(|(outages, status)| NodeView { status, outages: *outages })
+        self.nodes.iter().map(|(outages, drain, status)| NodeView {
+            status,
+            drain: drain.as_ref(),
+            outages: *outages,
+        })
     }
 }
