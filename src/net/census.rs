@@ -92,6 +92,7 @@ mod tests {
         limits::{Division, Files, Use},
         net::live::Place,
     };
+    use std::net::Ipv4Addr;
 
     fn place(live: &Arc<Live>) -> Option<Place> {
         let files = Files::new(Division::new(1_024, 0, 0));
@@ -102,8 +103,8 @@ mod tests {
     async fn a_session_that_does_not_answer_costs_a_second_and_is_told_of() {
         let live = Live::new(2);
         let (stuck, ended) = (place(&live), place(&live));
-        let stuck = stuck.as_ref().map(Place::register);
-        drop(ended.as_ref().map(Place::register));
+        let stuck = stuck.as_ref().map(|place| place.register(Ipv4Addr::LOCALHOST.into()));
+        drop(ended.as_ref().map(|place| place.register(Ipv4Addr::LOCALHOST.into())));
         let begun = tokio::time::Instant::now();
         assert_eq!(take(&live).await.silent, 1);
         assert_eq!(begun.elapsed().as_secs(), 1);

@@ -229,7 +229,8 @@ fn begin(shared: &Arc<Shared>, admitted: Admitted, socket: Socket, client_leftov
     let Admitted { upstream, request, client: peer, place, newcomer } = admitted;
     let node = shared.pool.node_name(upstream.node);
     let request = Arc::new(request);
-    let beginning = Beginning { client: socket, client_leftover, upstream, request, place, newcomer };
+    let beginning =
+        Beginning { client: socket, client_ip: peer.ip, client_leftover, upstream, request, place, newcomer };
     let driver = Driver::new(shared, beginning);
     events::connected(driver.id(), &peer, &node);
     // A shutdown that began before the session was registered has passed it by.

@@ -1,7 +1,7 @@
 //! The sessions that live now: their number, and how to reach each.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
@@ -92,8 +92,9 @@ pub(crate) struct At {
 }
 
 /// How to reach a session. Small: every session has one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mailbox {
+    client: IpAddr,
     notes: Mutex<Notes>,
     node: AtomicU32,
     in_outage: AtomicBool,
@@ -104,6 +105,22 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
+    fn of(client: IpAddr) -> Self {
+        Self {
+            client,
+            notes: Mutex::default(),
+            node: AtomicU32::default(),
+            in_outage: AtomicBool::default(),
+            address: Mutex::default(),
+            seat: Mutex::default(),
+        }
+    }
+
+    /// The address of its client.
+    pub(crate) const fn client(&self) -> IpAddr {
+        self.client
+    }
+
     /// Leaves a note and wakes the session.
     pub(crate) fn post(&self, note: Note) {
         let waker = {
@@ -229,6 +246,18 @@ impl Live {
         self.mailboxes.iter().filter(|mailbox| mailbox.node() == node).count()
     }
 
+    /// Those that came after this one and fit, in the order of their coming.
+    pub(crate) fn after(
+        &self,
+        after: SessionId,
+        fits: impl Fn(&Mailbox) -> bool,
+    ) -> Vec<(SessionId, Arc<Mailbox>)> {
+        let later = self.mailboxes.iter().filter(|entry| *entry.key() > after && fits(entry.value()));
+        let mut all: Vec<_> = later.map(|entry| (*entry.key(), Arc::clone(entry.value()))).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+
     /// How to reach each of them.
     pub(crate) fn all_on_node(&self, node: NodeId) -> Vec<Arc<Mailbox>> {
         let there = self.mailboxes.iter().filter(|mailbox| mailbox.node() == node);
@@ -291,9 +320,9 @@ pub(crate) struct Place {
 
 impl Place {
     /// Enters a session into the list.
-    pub(crate) fn register(&self) -> Registered {
+    pub(crate) fn register(&self, client: IpAddr) -> Registered {
         let id = SessionId(self.live.next_id.fetch_add(1, Ordering::Relaxed));
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(Mailbox::of(client));
         self.live.mailboxes.insert(id, Arc::clone(&mailbox));
         Registered { live: Arc::clone(&self.live), id, mailbox }
     }

@@ -17,6 +17,7 @@ mod moves;
 mod operate;
 mod proxy;
 mod request;
+mod search;
 mod shared;
 pub(crate) mod tls;
 mod view;
@@ -27,4 +28,5 @@ pub use crate::upstream::{
 };
 pub use mover::{DRAIN_RATE, DrainOrder, DrainStatus, Purpose};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};
+pub use search::{PAGE_DEFAULT, PAGE_MAX, SessionFound, SessionPage, SessionQuery};
 pub(crate) use view::View;

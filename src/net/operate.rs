@@ -1,6 +1,6 @@
 //! What an operator orders of a running proxy: nodes out of use and back, sessions evened out.
 
-use crate::{session::NodeId, upstream::WishRefused};
+use crate::{session::NodeId, telemetry::past::PastOutage, upstream::WishRefused};
 
 use super::{
     Proxy,
@@ -30,6 +30,12 @@ impl Proxy {
     pub fn rebalance(&self, rate: u32) -> Vec<DrainStatus> {
         let shared = self.shared();
         shared.movers.rebalance(shared, rate)
+    }
+
+    /// The last outages that are over, the newest first.
+    #[must_use]
+    pub fn past_outages(&self) -> Vec<PastOutage> {
+        self.shared().past.list()
     }
 
     /// How far the drain of a node is; none if there was none of late.

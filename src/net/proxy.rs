@@ -25,7 +25,7 @@ use crate::{
     media::{MediaHandle, MediaSettings},
     registry::{Registry, RegistryLimits},
     session::SessionSnapshot,
-    telemetry::{counts::Counts, outages::Outages},
+    telemetry::{counts::Counts, outages::Outages, past::Past},
     upstream::{NodeStatus, Pool, PoolError, Wish, WishRefused},
 };
 
@@ -255,6 +255,7 @@ impl Proxy {
             held: TaskTracker::new(),
             stopping: CancellationToken::new(),
             outages: Outages::default(),
+            past: Past::default(),
             counts: Counts::default(),
             census: Register::default(),
             certificate_ends,

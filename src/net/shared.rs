@@ -18,7 +18,8 @@ use crate::{
     telemetry::{
         counts::Counts,
         events,
-        outages::{OutageSummary, Outages},
+        outages::{OutageSummary, Outages, QUIET},
+        past::Past,
     },
     upstream::Pool,
 };
@@ -95,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     /// Who lost which node.
     pub(crate) outages: Outages,
+    /// The last of them that are over.
+    pub(crate) past: Past,
     /// What happened, in numbers.
     pub(crate) counts: Counts,
     /// What all sessions have, for scrapes.
@@ -126,7 +129,9 @@ impl Shared {
     pub(crate) fn sum_up(&self, over: Vec<(NodeId, OutageSummary)>) {
         for (node, sum) in over {
             self.counts.outage_over(&sum);
-            events::outage_summary(&self.pool.node_name(node), &sum);
+            let node = self.pool.node_name(node);
+            events::outage_summary(&node, &sum);
+            self.past.add(node, sum, QUIET);
         }
     }
 }

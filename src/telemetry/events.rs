@@ -79,7 +79,7 @@ macro_rules! line {
 }
 
 mod session;
-pub(crate) use session::{facts, report_as};
+pub(crate) use session::{facts, loss, report_as};
 
 /// Sessions begin to leave a node, so many per second at most.
 pub fn drain_began(node: &str, rate: u32) {

@@ -13,6 +13,7 @@ mod flood;
 mod json;
 pub(crate) mod outages;
 mod panics;
+pub(crate) mod past;
 mod queue;
 mod told;
 

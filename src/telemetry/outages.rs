@@ -11,44 +11,48 @@ use std::{
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::NodeId,
-    session::{Event, Outcome, SessionId, Timestamp},
+    session::{Event, LossCause, Outcome, SessionId, Timestamp},
 };
 
 use super::events;
 
 /// How long an outage must have been over before it is summed up: other sessions may still find out that
 /// they lost the same node.
-const QUIET: Duration = Duration::from_secs(2);
+pub(crate) const QUIET: Duration = Duration::from_secs(2);
 /// How long streams may owe an outcome after all sessions stand again, before the sum is made without them.
 const OWING_MAX: Duration = Duration::from_secs(120);
 /// Longest gap that is told apart, in milliseconds.
 const GAP_MS_MAX: u64 = 24 * 3_600_000;
 
 /// What came of one outage of one node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct OutageSummary {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OutageSummary {
+    /// Why the first of its sessions lost it.
+    pub cause: String,
     /// From the first loss to the last outcome.
-    pub(crate) lasted_ms: u64,
+    pub lasted_ms: u64,
     /// Sessions that lost the node, and what became of them.
-    pub(crate) sessions: u64,
-    pub(crate) sessions_restored: u64,
-    pub(crate) sessions_given_up: u64,
+    pub sessions: u64,
+    pub sessions_restored: u64,
+    pub sessions_given_up: u64,
     /// Sessions whose client left meanwhile.
-    pub(crate) clients_left: u64,
+    pub clients_left: u64,
     /// Dials that failed, and sessions that a server refused on a connection that stood.
-    pub(crate) attempts_failed: u64,
-    pub(crate) replays_refused: u64,
-    pub(crate) streams_restored: u64,
-    pub(crate) streams_reported: u64,
-    pub(crate) streams_cancelled: u64,
-    pub(crate) rooms_lost: u64,
+    pub attempts_failed: u64,
+    pub replays_refused: u64,
+    pub streams_restored: u64,
+    pub streams_reported: u64,
+    pub streams_cancelled: u64,
+    pub rooms_lost: u64,
     /// From the loss to the proof, of each stream that was restored and of each session without streams.
-    pub(crate) gap_p50_ms: u64,
-    pub(crate) gap_p99_ms: u64,
-    pub(crate) gap_max_ms: u64,
+    pub gap_p50_ms: u64,
+    pub gap_p99_ms: u64,
+    pub gap_max_ms: u64,
 }
 
 impl OutageSummary {
@@ -138,8 +142,9 @@ impl Outages {
     /// the first of its kind in it.
     pub(crate) fn note(&self, session: SessionId, node: NodeId, event: &Event, now: Timestamp) -> bool {
         let mut book = self.book.lock();
-        if let Event::UpstreamLost { streams, .. } = event {
+        if let Event::UpstreamLost { streams, cause } = event {
             book.lost(session, node, *streams, now);
+            book.because(node, *cause);
         }
         book.count(session, event, now)
     }
@@ -205,6 +210,12 @@ impl Book {
         outage.counts.sessions += 1;
     }
 
+    fn because(&mut self, node: NodeId, cause: LossCause) {
+        if let Some(outage) = self.nodes.get_mut(&node).filter(|outage| outage.counts.cause.is_empty()) {
+            outage.counts.cause = events::loss(cause);
+        }
+    }
+
     fn count(&mut self, session: SessionId, event: &Event, now: Timestamp) -> bool {
         let Some(owing) = self.sessions.get_mut(&session) else { return true };
         let Some(outage) = self.nodes.get_mut(&owing.node) else { return true };
@@ -261,7 +272,7 @@ fn ms(time: Duration) -> u64 {
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::session::{DialError, LossCause};
+    use crate::session::DialError;
 
     const fn at(ms: u64) -> Timestamp {
         Timestamp::from_ms(ms)

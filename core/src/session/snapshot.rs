@@ -4,7 +4,10 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{media::StreamStats, signaling::redact::without_credentials};
+use crate::{
+    media::StreamStats,
+    signaling::{peek, redact::without_credentials, view::Connection},
+};
 
 use super::{
     NodeId, SessionId,
@@ -25,6 +28,8 @@ pub struct SessionSnapshot {
     pub number: u64,
     /// Its id, as in the log.
     pub id: String,
+    /// What its client says it is of.
+    pub app_key: Option<String>,
     /// `first`, `up`, `moving`, `waiting`, `dialing`, `connecting`, `joining`, `passed through` or `ended`.
     pub state: Cow<'static, str>,
     /// How long the present outage has lasted, in milliseconds.
@@ -104,6 +109,7 @@ impl Session {
         SessionSnapshot {
             number: self.id.0,
             id: self.id.to_string(),
+            app_key: app_key(self),
             state: if self.moving.is_under_way() { "moving" } else { link_word(self.link) }.into(),
             outage_ms: since
                 .as_ref()
@@ -116,6 +122,14 @@ impl Session {
             streams: self.streams.table.iter().map(stream_snapshot).collect(),
         }
     }
+}
+
+/// What the client said in its `connection`.
+fn app_key(session: &Session) -> Option<String> {
+    let text = session.client.connection.as_ref()?.unpack();
+    let peek = peek(&text).ok()?;
+    let key = Connection::of(&peek).app_key()?;
+    Some(cut(&key))
 }
 
 const fn link_word(link: Link) -> &'static str {

@@ -17,6 +17,7 @@ use super::{Desk, Proxy, refuse};
 
 mod build;
 mod nodes;
+mod sessions;
 
 /// What an answer is: JSON, or why there is none.
 type Answer<T> = Result<Json<T>, Refused>;
@@ -66,6 +67,9 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/", get(index))
         .route("/build", get(build::build))
         .route("/config", get(config))
+        .route("/outages", get(outages))
+        .route("/sessions", get(sessions::all))
+        .route("/sessions/{id}", get(sessions::one))
         .route("/nodes", get(nodes::all))
         .route("/nodes/{name}", get(nodes::one))
         .route("/nodes/{name}/drain", get(nodes::drain_status).post(nodes::drain))
@@ -81,8 +85,13 @@ async fn index(State(desk): State<Arc<Desk>>) -> Json<Value> {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "socket": desk.setup.socket,
-        "paths": ["/v1/build", "/v1/config", "/v1/nodes"],
+        "paths": ["/v1/build", "/v1/config", "/v1/nodes", "/v1/outages", "/v1/sessions"],
     }))
+}
+
+/// The last outages that are over, the newest first.
+async fn outages(State(desk): State<Arc<Desk>>) -> Answer<Value> {
+    Ok(Json(json!({ "outages": desk.proxy()?.past_outages() })))
 }
 
 /// What is in force, in the shape of the file. There are no secrets in it: of those, the file has the names

@@ -152,7 +152,7 @@ pub(super) async fn rebalance(
     Ok((StatusCode::ACCEPTED, Json(Relieved { relieved })))
 }
 
-fn find(proxy: &Proxy, name: &str) -> Result<NodeStatus, Refused> {
+pub(super) fn find(proxy: &Proxy, name: &str) -> Result<NodeStatus, Refused> {
     let nodes = proxy.nodes();
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
     let unknown = || Refused::not_found(format!("there is no node `{name}`; there is {}", names.join(", ")));

@@ -16,6 +16,7 @@ mod timer;
 
 use std::{
     future::Future,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -62,6 +63,8 @@ pub(crate) struct Beginning {
     pub(crate) client: Socket,
     /// What was read from it after the request.
     pub(crate) client_leftover: Vec<u8>,
+    /// Its address, as far as can be known behind balancers.
+    pub(crate) client_ip: IpAddr,
     /// The upstream connection of epoch 0.
     pub(crate) upstream: Dialed,
     /// For the dials to come.
@@ -111,9 +114,9 @@ pub(crate) struct Driver {
 impl Driver {
     /// A session; it is registered from now on.
     pub(crate) fn new(shared: &Arc<Shared>, beginning: Beginning) -> Self {
-        let Beginning { client, client_leftover, upstream, request, place, newcomer } = beginning;
+        let Beginning { client, client_leftover, client_ip, upstream, request, place, newcomer } = beginning;
         let now = shared.clock.now();
-        let registered = place.register();
+        let registered = place.register(client_ip);
         registered.mailbox.set_place(upstream.node, upstream.address, upstream.seat);
         shared.counts.sessions_begun.inc();
         let core = shared.new_session(registered.id, request.identity(), upstream.node, now);

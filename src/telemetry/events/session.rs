@@ -181,7 +181,7 @@ fn summary(session: SessionId, name: &str, restored: u32, numbers: &StreamStats,
     );
 }
 
-fn loss(cause: LossCause) -> String {
+pub(crate) fn loss(cause: LossCause) -> String {
     match cause {
         LossCause::Closed(code) => format!("closed with code {code}"),
         LossCause::EndOfFile => "end of file".to_owned(),

@@ -1,0 +1,122 @@
+//! The versioned interface of the admin side, asked as a script asks it: sessions a page at a time and by what they
+//! are, outages that are over, nodes, and clear errors for what is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod net_support;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use holdfast::{
+    admin::{self, Door, Setup},
+    net::Proxy,
+};
+use net_support::*;
+use serde_json::Value;
+use tokio::{sync::watch, time::timeout};
+
+async fn open(proxy: &Arc<Proxy>) -> SocketAddr {
+    let door = Door::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = door.address().unwrap();
+    let (_, starting) = watch::channel(Some(Arc::clone(proxy)));
+    tokio::spawn(admin::serve_from_start(vec![door], Setup::default(), starting));
+    address
+}
+
+async fn get(admin: SocketAddr, path: &str) -> (u16, Value) {
+    let answer = raw_exchange(admin, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await;
+    let status = answer.split(' ').nth(1).unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    let body = answer.split_once("\r\n\r\n").unwrap().1;
+    (status.parse().unwrap(), serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {body}")))
+}
+
+fn ids(page: &Value) -> Vec<String> {
+    page["sessions"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_found_a_page_at_a_time_and_by_what_they_are() {
+    let mut upstream = Upstream::start().await;
+    let proxy = Arc::new(start(settings(&[upstream.address])).await);
+    let admin = open(&proxy).await;
+    let mut pairs = Vec::new();
+    for index in 0..25 {
+        pairs.push(established(&proxy, &mut upstream, &format!("t{index}")).await);
+    }
+    let (mut seen, mut path) = (Vec::new(), "/v1/sessions?limit=10".to_owned());
+    loop {
+        let (status, page) = get(admin, &path).await;
+        assert_eq!(status, 200, "{page}");
+        let found = ids(&page);
+        assert!(found.len() <= 10);
+        seen.extend(found);
+        match page["next"].as_u64() {
+            Some(next) => path = format!("/v1/sessions?limit=10&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (1..=25).map(|n| format!("s{n}")).collect::<Vec<_>>(), "each once, in their order");
+    let (_, one) = get(admin, "/v1/sessions/s7").await;
+    assert_eq!(
+        (&one["id"], &one["state"], &one["client"]),
+        (&"s7".into(), &"up".into(), &"127.0.0.1".into())
+    );
+    let app_key = one["app_key"].as_str().unwrap().to_owned();
+    let node = one["node"].as_str().unwrap().to_owned();
+    for (query, count) in [
+        (format!("app_key={app_key}"), 25),
+        ("app_key=another".to_owned(), 0),
+        (format!("node={node}"), 25),
+        ("client=127.0.0.1".to_owned(), 25),
+        ("client=10.0.0.1".to_owned(), 0),
+        ("outage=true".to_owned(), 0),
+        ("outage=false".to_owned(), 25),
+        ("stream=nothing".to_owned(), 0),
+    ] {
+        let (status, page) = get(admin, &format!("/v1/sessions?{query}")).await;
+        assert_eq!((status, ids(&page).len()), (200, count), "{query}: {page}");
+    }
+    for (path, status, says) in [
+        ("/v1/sessions?limit=0", 400, "1 to 1000"),
+        ("/v1/sessions?colour=red", 400, "colour"),
+        ("/v1/sessions?client=here", 400, "client"),
+        ("/v1/sessions?node=nowhere", 404, "there is no node `nowhere`"),
+        ("/v1/sessions/s99", 404, "s99"),
+        ("/v1/sessions/99", 400, "s12"),
+        ("/v1/nodes/nowhere", 404, "there is no node"),
+        ("/v1/nothing", 404, "GET /v1"),
+    ] {
+        let (found, body) = get(admin, path).await;
+        assert_eq!(found, status, "{path}: {body}");
+        assert!(body["error"].as_str().unwrap().contains(says), "{path}: {body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_that_is_over_is_told_with_its_figures() {
+    let mut upstream = Upstream::start().await;
+    let proxy = Arc::new(start(settings(&[upstream.address])).await);
+    let admin = open(&proxy).await;
+    let (client, server) = established(&proxy, &mut upstream, "token").await;
+    assert_eq!(get(admin, "/v1/outages").await.1["outages"].as_array().unwrap().len(), 0);
+    drop(server);
+    let (mut server, _) = upstream.accept().await;
+    next_text(&mut server).await;
+    send(&mut server, &user_data("token2")).await;
+    let over = async {
+        loop {
+            let (_, answer) = get(admin, "/v1/outages").await;
+            if let Some(outage) = answer["outages"].get(0) {
+                return outage.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let outage = timeout(Duration::from_secs(20), over).await.expect("it is told when it is over");
+    assert_eq!((&outage["id"], &outage["sessions"]), (&1.into(), &1.into()), "{outage}");
+    assert_eq!(outage["sessions_restored"], 1, "{outage}");
+    assert!(!outage["cause"].as_str().unwrap().is_empty() && outage["gap_p99_ms"].is_u64(), "{outage}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let ago = now - u128::from(outage["began_unix_ms"].as_u64().unwrap());
+    assert!(ago < 60_000, "{ago} ms ago");
+    drop(client);
+}
