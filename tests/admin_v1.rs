@@ -18,8 +18,29 @@ async fn open(proxy: &Arc<Proxy>) -> SocketAddr {
     let door = Door::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = door.address().unwrap();
     let (_, starting) = watch::channel(Some(Arc::clone(proxy)));
-    tokio::spawn(admin::serve_from_start(vec![door], Setup::default(), starting));
+    let setup = Setup { config: serde_json::json!({"listen": {}}), ..Setup::default() };
+    tokio::spawn(admin::serve_from_start(vec![door], setup, starting));
     address
+}
+
+/// The document, with what describes the answer of a path.
+fn described(document: &Value, path: &str, method: &str, status: u16) -> Value {
+    let response = &document["paths"][path][method]["responses"];
+    let response = response.get(status.to_string()).unwrap_or(&response["default"]);
+    let mut schema = response["content"]["application/json"]["schema"].clone();
+    assert!(schema.is_object(), "{method} {path} {status} is not described");
+    schema["components"] = document["components"].clone();
+    schema
+}
+
+fn assert_described(document: &Value, (path, method, status): (&str, &str, u16), answer: &Value) {
+    let schema = described(document, path, method, status);
+    let errors: Vec<String> = jsonschema::validator_for(&schema)
+        .unwrap()
+        .iter_errors(answer)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{method} {path}: {errors:?} in {answer}");
 }
 
 async fn get(admin: SocketAddr, path: &str) -> (u16, Value) {
@@ -119,4 +140,38 @@ async fn an_outage_that_is_over_is_told_with_its_figures() {
     let ago = now - u128::from(outage["began_unix_ms"].as_u64().unwrap());
     assert!(ago < 60_000, "{ago} ms ago");
     drop(client);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_as_its_description_says() {
+    let mut upstream = Upstream::start().await;
+    let proxy = Arc::new(start(settings(&[upstream.address])).await);
+    let admin = open(&proxy).await;
+    let (_, document) = get(admin, "/v1/openapi.json").await;
+    let _session = established(&proxy, &mut upstream, "token").await;
+    let node = proxy.nodes()[0].clone();
+    let order = holdfast::net::DrainOrder { is_forced: true, ..Default::default() };
+    proxy.drain(node.id, order).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let mut asked = 0;
+    for path in paths.keys().filter(|path| paths[*path].get("get").is_some() && *path != "/v1/openapi.json") {
+        let real = path.replace("{name}", &node.name).replace("{id}", "s1");
+        let (status, answer) = get(admin, &real).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        assert_described(&document, (path, "get", 200), &answer);
+        let (status, refusal) = get(admin, &format!("{real}/no/such/path")).await;
+        assert_eq!(status, 404, "{path}: {refusal}");
+        assert_described(&document, (path, "get", 404), &refusal);
+        asked += 1;
+    }
+    assert!(asked >= 9, "{asked}");
+    // What is not described is not there, and what is described can be found.
+    for path in get(admin, "/v1").await.1["paths"].as_array().unwrap() {
+        assert!(paths.contains_key(path.as_str().unwrap()), "{path} is not described");
+    }
+    // A description that does not fit is noticed.
+    let mut wrong = get(admin, "/v1/build").await.1;
+    wrong["pid"] = "a word".into();
+    let schema = described(&document, "/v1/build", "get", 200);
+    assert!(!jsonschema::validator_for(&schema).unwrap().is_valid(&wrong));
 }

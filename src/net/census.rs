@@ -116,7 +116,7 @@ mod tests {
     async fn however_many_ask_at_once_the_sessions_are_asked_once() {
         let (live, register) = (Live::new(1), Register::default());
         let place = place(&live);
-        let session = place.as_ref().map(Place::register);
+        let session = place.as_ref().map(|place| place.register(Ipv4Addr::LOCALHOST.into()));
         let all = futures_util::future::join_all((0..50).map(|_| register.read(&live))).await;
         assert!(all.iter().all(|census| census.silent == 1));
         let notes = || session.as_ref().map(|one| one.mailbox.take(std::task::Waker::noop()).len());

@@ -1,12 +1,12 @@
 //! The versioned interface, `/v1`: what scripts are written against. A field that is there stays there and
-//! keeps its meaning; new ones may come. [`openapi`] describes all of it, and a test compares the two.
+//! keeps its meaning; new ones may come. `openapi.json` describes all of it, and a test holds answers against it.
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, State},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -65,6 +65,7 @@ fn read<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, Refused> {
 pub(super) fn router() -> Router<Arc<Desk>> {
     Router::new()
         .route("/", get(index))
+        .route("/openapi.json", get(openapi))
         .route("/build", get(build::build))
         .route("/config", get(config))
         .route("/outages", get(outages))
@@ -85,8 +86,13 @@ async fn index(State(desk): State<Arc<Desk>>) -> Json<Value> {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "socket": desk.setup.socket,
-        "paths": ["/v1/build", "/v1/config", "/v1/nodes", "/v1/outages", "/v1/sessions"],
+        "paths": ["/v1/build", "/v1/config", "/v1/nodes", "/v1/openapi.json", "/v1/outages", "/v1/sessions"],
     }))
+}
+
+/// The description of all this.
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
 }
 
 /// The last outages that are over, the newest first.
