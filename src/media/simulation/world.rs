@@ -32,7 +32,7 @@ use crate::{
         output::{ConnectionId, Output, SocketId, Via, WaysOut},
         routes::Origin,
     },
-    session::{Epoch, SessionId},
+    session::Epoch,
 };
 
 /// Lines of a world.
