@@ -128,6 +128,7 @@ impl Config {
             key: conflict.key,
             message: conflict.message,
         })?;
+        let locality = file.upstream.locality;
         Ok(Self {
             net: NetSettings {
                 listen: file.listen,
@@ -143,6 +144,7 @@ impl Config {
                 bounds: file.session,
                 video: file.video,
                 apps: file.app,
+                locality,
             },
             media: file.media,
             log: file.log,

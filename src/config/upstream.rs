@@ -85,6 +85,10 @@ pub struct UpstreamSettings {
     /// Most bytes of them, names and values. Default 8 KiB.
     #[serde(with = "Between::<0, 1_048_576>")]
     pub cookie_bytes_max: usize,
+    /// Streams live where their publisher is: a session that has none yet goes to the node where the stream
+    /// runs that it first asks for (R16). False where nodes fetch from each other by themselves, as the
+    /// edges of a CDN. Default true.
+    pub locality: bool,
     /// Dials per second and node that restores may cause, all sessions together, publishers
     /// first. Default 1000; 0 = no limit.
     #[serde(with = "Between::<0, 1_000_000>")]
@@ -120,6 +124,7 @@ impl Default for UpstreamSettings {
             probe_paths_max: 8,
             cookies_max: 16,
             cookie_bytes_max: 8 * 1024,
+            locality: true,
             restore_rate: 1_000,
             fall_together_spread: Duration::from_millis(100),
         }

@@ -57,6 +57,8 @@ pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
     page.counts("session_moves", help, &counts.moves)?;
     let help = "How long such a move took that came there.";
     page.histogram("session_move_seconds", help, &counts.move_time)?;
+    let help = "Requests refused because their stream runs on another node, where the session could not go.";
+    page.count("streams_elsewhere", help, &counts.streams_elsewhere)?;
     dials(page, view)
 }
 

@@ -27,6 +27,7 @@
 //! | `moved` | debug | a session moved to another node, or its move came to nothing (`cause`) | `upstream`, `to_node`, `took_ms` |
 //! | `stream_outcome` | debug, warn if `reported` | how one stream left an outage | `stream`, `id`, `kind`, `outcome`, `after_ms` |
 //! | `stream_retry` | debug | a refused stream is tried again | `stream`, `attempt`, `cause` |
+//! | `stream_elsewhere` | warn | a request was refused because its stream runs on another node, where the session could not go | `upstream`, `stream`, `kind`, `runs_on` |
 //! | `retried_without_h264` | info | a refused publish is tried without H264 | `stream` |
 //! | `unanchorable` | warn | a stream's media goes directly, past the proxy | `stream`, `cause` |
 //! | `media_lost` | warn | the media of an anchored stream is gone | `stream`, `cause` |

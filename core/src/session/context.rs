@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    Event, Output, SessionId, Timestamp,
+    Event, NodeId, Output, SessionId, Timestamp,
     directory::{Directory, Holder},
     held_back::{HeldBack, Subject},
     kept::Kept,
@@ -69,6 +69,14 @@ impl Context<'_> {
     /// This session as the holder of a name.
     pub(super) const fn as_holder(&self, restoring: bool) -> Holder {
         Holder { session: self.id, restoring, node: self.upstream.node }
+    }
+
+    /// The node where another session publishes this name, if that is not ours; one that is being restored
+    /// or moves runs nowhere for now.
+    pub(super) fn runs_elsewhere(&self, name: &str) -> Option<NodeId> {
+        let holder = self.directory.name(name).holder?;
+        let settled = !holder.restoring && holder.session != self.id;
+        (settled && holder.node != self.upstream.node).then_some(holder.node)
     }
 
     pub(super) fn restarts(&self) -> bool {

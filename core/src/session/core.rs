@@ -15,6 +15,7 @@ use super::{
     kept::Kept,
     left_behind::{LeftBehind, Retired},
     link::Link,
+    moves::TIME_IS_OVER,
     moving::{Moving, Order},
     outbox::Outbox,
     packed::Packed,
@@ -306,7 +307,10 @@ impl Session {
     fn run_timers(&mut self, directory: &mut dyn Directory) {
         self.kept.touch();
         // Before that of its stage: what comes to nothing leaves nothing to be done for it.
-        self.run_move_timer(directory);
+        if self.is_due(self.moving.deadline()) {
+            self.return_from_move(TIME_IS_OVER, directory);
+            self.let_go(directory);
+        }
         self.run_stage_timer(directory);
         self.run_silence_timer(directory);
         self.run_client_timers(directory);

@@ -105,6 +105,15 @@ pub enum Event {
         /// Tries so far.
         tries: u16,
     },
+    /// A request was refused for a stream that runs on another node, where the session could not go (R16).
+    StreamElsewhere {
+        /// Stream name.
+        name: String,
+        /// "publish" or "play".
+        kind: &'static str,
+        /// Where it runs.
+        node: NodeId,
+    },
     /// A refused publish is tried again without H264.
     RetriedWithoutH264 {
         /// Stream name.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::signaling::{ServerMessage, peek_into, synthetic};
+use crate::signaling::{ServerMessage, peek_into, synthetic, view::StreamRequest};
 
 use super::{
     Close, Event, LossCause, MoveOutcome, NodeId, Output,
@@ -19,13 +19,15 @@ use super::{
 };
 
 /// Why a move comes to nothing whose time is over.
-const TIME_IS_OVER: &str = "restore.move_timeout_ms is over";
+pub(super) const TIME_IS_OVER: &str = "restore.move_timeout_ms is over";
 
 impl Session {
     /// Why it cannot move unseen now.
     pub(super) fn bound_by(&self) -> Option<&'static str> {
         let client = &self.client;
-        let silent_requests = self.requests.len() + self.held_back.events() + self.held_back.messages();
+        // What waits for a move binds nothing.
+        let words = if self.moving.holds_client() { 0 } else { self.held_back.messages() };
+        let waiting = self.requests.len() + self.held_back.events() + words;
         match self.link {
             Link::Up if client.connection.is_none() || !client.established => Some("not established"),
             Link::Up if client.keep_alive => Some("keepAlive"),
@@ -33,7 +35,7 @@ impl Session {
             Link::Up if client.registered => Some("registration"),
             Link::Up if self.rooms.len() > 0 => Some("room"),
             Link::Up if self.calls.len() > 0 => Some("call"),
-            Link::Up if silent_requests > 0 => Some("request"),
+            Link::Up if waiting > 0 => Some("request"),
             Link::Up if self.restart.deadline().is_some() => Some("restart"),
             Link::Up => self.streams.table.bound_by(&self.settings),
             Link::First => Some("not established"),
@@ -59,6 +61,19 @@ impl Session {
         self.out.push(Output::DialBeside { epoch, node: order.to });
     }
 
+    /// A session without streams goes to the node where the stream runs that its client asks for (rule R16): then
+    /// this message waits for the outcome. False: it goes to the server that the session has.
+    pub(super) fn follows(&mut self, request: StreamRequest<'_>, directory: &mut dyn Directory) -> bool {
+        if !self.settings.locality || !self.moving.may_follow() || self.streams.table.len() > 0 {
+            return false;
+        }
+        let name = request.name().unwrap_or_default();
+        let elsewhere = self.lend(directory).ctx.runs_elsewhere(&name);
+        let Some(to) = elsewhere.filter(|_| self.bound_by().is_none()) else { return false };
+        self.begin_move(Order { to, reports: false });
+        self.waits_for_move(request.text(), directory)
+    }
+
     /// The connection beside the leading one stands: from now on it leads, unless something binds the
     /// session by now.
     pub(super) fn beside_opened(&mut self, node: NodeId) {
@@ -67,6 +82,7 @@ impl Session {
         let (None, Some(connection)) = (bound, connection) else {
             if let Some(Ended { order, epoch, .. }) = self.moving.end() {
                 self.out.push(Output::CloseUpstream(epoch, Close::NoCode));
+                self.moving.stay(order);
                 order.report(&mut self.out, MoveOutcome::Refused(bound.unwrap_or("not established")));
             }
             return;
@@ -87,6 +103,7 @@ impl Session {
         }
         if self.moving.frees_words() {
             self.hear_first_words(directory);
+            self.moving.words_are_heard();
         }
     }
 
@@ -127,6 +144,7 @@ impl Session {
             let Lent { calls, mut ctx, .. } = self.lend(directory);
             calls.finish(&mut ctx);
         }
+        self.moving.stay(ended.order);
         self.out.push(Output::CloseUpstream(ended.epoch, Close::NoCode));
         let outcome = MoveOutcome::Returned(reason.to_owned());
         ended.conclude((self.upstream.node, self.now), outcome, &mut self.out);
@@ -209,18 +227,6 @@ impl Session {
         self.held_back.hold_message(until, message);
         self.moving.owe_words();
         true
-    }
-
-    /// The time of the present step is over.
-    pub(super) fn run_move_timer(&mut self, directory: &mut dyn Directory) {
-        if !self.is_due(self.moving.deadline()) {
-            return;
-        }
-        if self.moving.is_open() {
-            self.return_from_move(TIME_IS_OVER, directory);
-        } else {
-            self.let_go(directory);
-        }
     }
 
     /// It has to leave its node, seen or not: an outage is begun on purpose.

@@ -15,6 +15,8 @@ pub(super) struct Moving {
     newest: Epoch,
     /// The client's words of meanwhile are to be heard when the outcome is known.
     owes_words: bool,
+    /// They are heard where the session is, wherever what they ask for may run: there is no way.
+    stays: bool,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,7 @@ enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Order {
     pub(super) to: NodeId,
-    /// Somebody outside waits for the outcome.
+    /// Somebody outside waits for the outcome; else it is made for the sake of the client's word.
     pub(super) reports: bool,
 }
 
@@ -113,9 +115,26 @@ impl Moving {
         matches!(self.step(), Some(Step::Dialing | Step::UnderWay(_)))
     }
 
-    /// Whether the client's words wait for the outcome: from the moment that the new connection leads.
+    /// Whether the client's words wait for the outcome: from the moment that the new connection leads, and in a
+    /// move for the sake of such a word from its beginning.
     pub(super) fn holds_client(&self) -> bool {
-        self.is_under_way()
+        let for_a_word = self.current.as_ref().is_some_and(|current| !current.order.reports);
+        self.is_under_way() || (for_a_word && self.is_open())
+    }
+
+    /// Whether the client's word may have the session go elsewhere.
+    pub(super) const fn may_follow(&self) -> bool {
+        self.is_idle() && !self.stays
+    }
+
+    /// A move for the sake of the client's word came to nothing: the words are heard where it is.
+    pub(super) const fn stay(&mut self, order: Order) {
+        self.stays |= !order.reports;
+    }
+
+    /// They were.
+    pub(super) const fn words_are_heard(&mut self) {
+        self.stays = false;
     }
 
     /// The connection that is being made beside the one that leads.

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// All settings of the session core; one value is shared by all sessions.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SessionSettings {
     /// How sessions and streams come back.
     pub restore: RestoreSettings,
@@ -25,6 +25,22 @@ pub struct SessionSettings {
     pub video: VideoSettings,
     /// Exceptions by `appKey`.
     pub apps: BTreeMap<String, AppSettings>,
+    /// `upstream.locality`: a session goes to the node where the stream runs that it first asks for (R16).
+    pub locality: bool,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            restore: RestoreSettings::default(),
+            hold: HoldSettings::default(),
+            keepalive: KeepaliveSettings::default(),
+            bounds: SessionBounds::default(),
+            video: VideoSettings::default(),
+            apps: BTreeMap::new(),
+            locality: true,
+        }
+    }
 }
 
 impl SessionSettings {

@@ -38,6 +38,9 @@ impl Counts {
             Event::RoomLost { .. } => {
                 self.rooms_lost.inc();
             }
+            Event::StreamElsewhere { .. } => {
+                self.streams_elsewhere.inc();
+            }
             Event::LimitReached { limit } => self.limits.inc(Limit::of(limit)),
             Event::MediaGap { kind, gap, .. } => self.media.gap_is(StreamKind::of(kind), *gap),
             Event::Unanchorable { .. } => {

@@ -82,6 +82,8 @@ pub(crate) struct Counts {
     /// From the loss to the proof, of streams that were restored.
     pub(crate) restore: Histogram,
     pub(crate) rooms_lost: Counter,
+    /// Requests refused because their stream runs on another node.
+    pub(crate) streams_elsewhere: Counter,
     /// Moves of sessions to another node, and how long those took that came there.
     pub(crate) moves: By<MoveEnd>,
     pub(crate) move_time: Histogram,
@@ -123,6 +125,7 @@ impl Default for Counts {
             play_outcomes: By::default(),
             restore: Histogram::new(OUTAGE_SECONDS),
             rooms_lost: Counter::default(),
+            streams_elsewhere: Counter::default(),
             moves: By::default(),
             move_time: Histogram::new(OUTAGE_SECONDS),
             media: MediaCounts::default(),

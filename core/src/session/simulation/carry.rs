@@ -82,7 +82,11 @@ impl World {
             Output::DialBeside { epoch, node } => self.dial_beside(slot, epoch.0, node.0 as usize),
             Output::Lead(epoch) => self.lead(slot, epoch.0),
             Output::SendLeft(text) => self.tell_left(slot, text),
-            Output::Moved(outcome) => self.moved(slot, &outcome),
+            Output::Moved(outcome) => {
+                if matches!(outcome, MoveOutcome::Refused(_)) {
+                    self.tally.count("a move was refused");
+                }
+            }
             Output::CloseUpstream(epoch, close) => self.close_upstream(slot, epoch.0, close),
             Output::CloseClient(_) => {
                 if let Some(member) = self.slots[slot].as_mut() {
@@ -93,7 +97,12 @@ impl World {
                 let delay = self.dice.between(0, 20);
                 self.later(delay, Happening::Letter(id, mail));
             }
-            Output::Event(event) => self.event(slot, &event),
+            Output::Event(event) => {
+                self.event(slot, &event);
+                if let Event::Moved { outcome, .. } = &event {
+                    self.moved(slot, outcome);
+                }
+            }
             Output::Mode(Mode::Session | Mode::MediaSocket) => {}
             Output::Mode(Mode::PassedThrough) => {
                 if let Some(member) = self.slots[slot].as_mut() {
@@ -269,6 +278,7 @@ impl World {
             Event::GaveUp { .. } => self.tally.count("gave up"),
             Event::Moved { outcome: MoveOutcome::Done, .. } => self.tally.count("moved"),
             Event::Moved { .. } => self.tally.count("moved back"),
+            Event::StreamElsewhere { .. } => self.tally.count("a stream elsewhere"),
             _ => {}
         }
     }

@@ -62,6 +62,7 @@ pub(super) fn settings(dice: &mut Dice) -> SessionSettings {
     // No two clients of a run seem to be the same.
     restore.takeover = dice.pick(&[Takeover::SameClient, Takeover::Anybody]);
     restore.name_in_use_max = ms(dice.pick(&[60_000, 20_000]));
+    settings.locality = dice.percent(70);
     settings.keepalive.missing_pings = dice.pick(&[10, 10, 3]);
     if dice.percent(25) {
         settings.bounds.streams_max = 3;

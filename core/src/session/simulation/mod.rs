@@ -186,6 +186,8 @@ fn every_rule_holds_whatever_happens() {
         "moved",
         "moved back",
         "a publisher moved",
+        "followed a stream",
+        "a stream elsewhere",
         "a move was refused",
         "forced to move",
         "session restored",

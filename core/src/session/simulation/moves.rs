@@ -45,6 +45,7 @@ impl World {
             }
         };
         self.note(|| format!("slot {slot}: {input:?}, {belongings:?}"));
+        self.is_ordered(slot);
         self.feed(slot, input);
     }
 
@@ -109,6 +110,10 @@ impl World {
         }
         member.epoch = epoch;
         member.connected_at = self.conns[beside].opened_at;
+        if member.under_way && !member.is_ordered {
+            self.tally.count("followed a stream");
+        }
+        let member = self.slots[slot].as_ref().expect("a member");
         if member.under_way && self.tells_of_moves() {
             self.tell_client(slot, b"{\"message\":\"getVersion\",\"data\":[\"5.2\"]}");
         }
@@ -127,10 +132,10 @@ impl World {
     pub(super) fn moved(&mut self, slot: usize, outcome: &MoveOutcome) {
         let Some(member) = self.slots[slot].as_mut() else { return };
         member.under_way = false;
+        member.is_ordered = false;
         let (id, publishes, node) =
             (member.id, member.session.belongings().publishes, member.session.belongings().node);
         match outcome {
-            MoveOutcome::Refused(_) => self.tally.count("a move was refused"),
             MoveOutcome::Done if !publishes.is_empty() => {
                 self.tally.count("a publisher moved");
                 // Its players follow, then what is left of it is let go.
@@ -144,7 +149,7 @@ impl World {
                 let delay = self.dice.between(500, 6_000);
                 self.later(delay, Happening::MoverLetsGo(slot, id));
             }
-            MoveOutcome::Done => {}
+            MoveOutcome::Done | MoveOutcome::Refused(_) => {}
             MoveOutcome::Returned(_) => {
                 self.loses_on_return(slot);
                 self.look_at_return(slot);
@@ -159,7 +164,14 @@ impl World {
     pub(super) fn order_move(&mut self, slot: usize, id: SessionId, node: u32) {
         if self.member(slot, id).is_some_and(|member| !member.passed_through && !member.client_gone) {
             self.note(|| format!("slot {slot} is to follow to node {node}"));
+            self.is_ordered(slot);
             self.feed(slot, Input::Move { to: NodeId(node) });
+        }
+    }
+
+    fn is_ordered(&mut self, slot: usize) {
+        if let Some(member) = self.slots[slot].as_mut() {
+            member.is_ordered = true;
         }
     }
 

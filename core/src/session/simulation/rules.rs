@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What must hold at every step (rules R1 to R15, seen from outside the core).
+/// What must hold at every step (rules R1 to R16, seen from outside the core).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rule {
     /// A WebRTC stream gets one answer in its life (protocol S0.2).

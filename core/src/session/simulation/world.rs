@@ -81,6 +81,8 @@ pub(super) struct Member {
     pub(super) beside: Option<usize>,
     /// A move is under way: the new connection leads, and is to be proven.
     pub(super) under_way: bool,
+    /// Somebody has ordered it.
+    pub(super) is_ordered: bool,
     /// Its streams when it set out, by the ids of the client and of the upstream, and the connection they had.
     pub(super) before: Vec<(String, String)>,
     pub(super) set_out_from: Option<usize>,
@@ -479,6 +481,7 @@ impl World {
             conn: None,
             beside: None,
             under_way: false,
+            is_ordered: false,
             before: Vec::new(),
             set_out_from: None,
             epoch: 0,

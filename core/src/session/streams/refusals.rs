@@ -54,6 +54,11 @@ impl Streams {
         let class = classify(info);
         let Some(stream) = self.table.get(stream_id) else { return };
         let first = stream.is(Standing::Requested);
+        let elsewhere = ctx.runs_elsewhere(stream.name()).filter(|_| first && ctx.settings.locality);
+        if let (Some(node), RetryClass::NotFound | RetryClass::InUse) = (elsewhere, class) {
+            let (name, kind) = (stream.name().to_owned(), stream.kind().word());
+            ctx.event(Event::StreamElsewhere { name, kind, node });
+        }
         // Its client has an answer already and cannot take another one (protocol S0.2).
         let answerable = stream.is_replayable();
         if answerable && (!first || is_excused(stream, class, ctx)) && !is_final(stream, class, ctx) {

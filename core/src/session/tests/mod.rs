@@ -9,6 +9,7 @@ mod dialling;
 mod first;
 mod lifecycle;
 mod limits;
+mod locality;
 mod media_verdicts;
 mod moving;
 mod moving_streams;
