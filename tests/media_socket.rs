@@ -168,7 +168,8 @@ async fn a_player_returns_to_the_node_of_its_session() {
     let first = Upstream::start().await;
     let mut second = Upstream::start().await;
     let mut settings = settings(&[first.address, second.address]);
-    // The first node is avoided for ten probe intervals after a failure.
+    // A socket of which nothing is known yet goes to the first node, as soon as a probe has found it again.
+    settings.upstream.policy = holdfast::config::Policy::First;
     settings.upstream.probe_interval = Duration::from_millis(20);
     let mut first_up = first;
     let proxy = start(settings).await;

@@ -8,7 +8,7 @@ mod net_support;
 use std::{path::Path, time::Duration};
 
 use holdfast::{
-    config::{Config, NetSettings, Overrides},
+    config::{Config, HashBy, NetSettings, NodeSettings, Overrides, Policy},
     net::{NodeStatus, Proxy, Wish, WishRefused},
     telemetry::LogCapture,
 };
@@ -136,6 +136,83 @@ async fn each_change_is_a_line_and_is_counted() {
     assert_eq!((a.accepted, a.unreachable, b.accepted, b.unreachable), (0, 1, 1, 0));
     assert_eq!(b.buckets.iter().sum::<u64>(), 1);
     assert!(b.p99_ms.is_some_and(|ms| ms > 0.0) && b.sum_us > 0, "{b:?}");
+}
+
+/// How many sessions each node has.
+fn spread(proxy: &Proxy) -> Vec<usize> {
+    proxy.nodes().iter().map(|node| node.sessions).collect()
+}
+
+#[tokio::test]
+async fn sessions_are_spread_by_their_number_and_the_weights() {
+    let nodes = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+    let mut settings = named(&[&nodes[0], &nodes[1], &nodes[2]]);
+    settings.upstream.policy = Policy::LeastSessions;
+    let mut heavy = NodeSettings::of(&settings.upstream.url.pop().unwrap());
+    heavy.weight = 2;
+    settings.upstream.node.push(heavy);
+    let proxy = start(settings).await;
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        clients.push(connect(proxy.address()).await);
+    }
+    assert_eq!(spread(&proxy), [3, 3, 6]);
+    clients.truncate(0);
+    wait_until("all seats are free", || spread(&proxy) == [0, 0, 0]).await;
+}
+
+#[tokio::test]
+async fn a_client_has_its_node_by_hash_and_another_only_while_that_is_gone() {
+    let nodes = [Upstream::start().await, Upstream::start().await, Upstream::start().await];
+    let mut settings = named(&[&nodes[0], &nodes[1], &nodes[2]]);
+    (settings.upstream.policy, settings.upstream.hash_by) = (Policy::Hash, HashBy::Target);
+    let proxy = start(settings).await;
+    let home = async |target: &str| {
+        let before = proxy.nodes();
+        let client = try_connect(proxy.address(), target, &[]).await.unwrap();
+        let after = proxy.nodes();
+        let grown =
+            before.iter().zip(&after).find(|(before, after)| before.dials.accepted < after.dials.accepted);
+        drop(client);
+        grown.unwrap().1.name.clone()
+    };
+    let mut homes = std::collections::BTreeMap::new();
+    for room in 0..24 {
+        let target = format!("/?room={room}");
+        let first = home(&target).await;
+        assert_eq!(home(&target).await, first, "{target}");
+        homes.insert(target, first);
+    }
+    for name in ["a", "b", "c"] {
+        assert!(homes.values().any(|home| home == name), "{homes:?}");
+    }
+    proxy.wish("b", Wish::Drain, false).unwrap();
+    for (target, before) in &homes {
+        let now = home(target).await;
+        assert!(now != "b" && (now == *before || before == "b"), "{target}: {before}, then {now}");
+    }
+}
+
+#[tokio::test]
+async fn sessions_that_lose_their_node_go_to_one_and_the_same() {
+    let (first, second, third) = (Upstream::start().await, Upstream::start().await, Upstream::start().await);
+    let mut settings = named(&[&first, &second, &third]);
+    settings.upstream.policy = Policy::LeastSessions;
+    let proxy = start(settings).await;
+    proxy.wish("b", Wish::Drain, false).unwrap();
+    proxy.wish("c", Wish::Drain, false).unwrap();
+    let mut first = first;
+    let mut pairs = Vec::new();
+    for token in 0..6 {
+        pairs.push(established(&proxy, &mut first, &format!("t{token}")).await);
+    }
+    proxy.wish("b", Wish::InUse, false).unwrap();
+    proxy.wish("c", Wish::InUse, false).unwrap();
+    let _ = first.stop().await;
+    let _clients: Vec<_> = pairs.into_iter().map(|(client, server)| (client, drop(server)).0).collect();
+    wait_until("they are elsewhere", || spread(&proxy).iter().skip(1).sum::<usize>() == 6).await;
+    let spread = spread(&proxy);
+    assert!(spread[1] == 6 || spread[2] == 6, "a publisher and its players stay together: {spread:?}");
 }
 
 #[tokio::test]

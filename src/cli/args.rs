@@ -91,7 +91,7 @@ pub struct SettingsArgs {
     pub tls_key: Option<PathBuf>,
 
     /// Web Call Server to pass clients on to: ws://HOST:PORT or wss://HOST:PORT, with NAME= before it
-    /// to give it a name. Repeatable, tried in this order.
+    /// to give it a name. Repeatable.
     #[arg(short, long, value_name = "[NAME=]URL", help_heading = "Servers")]
     pub upstream: Vec<NodeUrl>,
 

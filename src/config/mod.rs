@@ -19,6 +19,7 @@ mod log;
 mod media;
 mod node;
 mod overrides;
+mod policy;
 mod upstream;
 
 use std::{
@@ -42,6 +43,7 @@ pub use log::{LogFormat, LogLevel, LogSettings};
 pub use media::{MediaMode, MediaSettings};
 pub use node::{DEFAULT_POOL, Name, NamedNode, NodeSettings, NodeUrl, PoolSettings};
 pub use overrides::Overrides;
+pub use policy::{HashBy, Policy};
 pub use upstream::UpstreamSettings;
 
 pub use holdfast_core::settings::{

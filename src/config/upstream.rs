@@ -8,17 +8,21 @@ use super::{
     checks::Checks,
     node::{NodeSettings, NodeUrl},
     number::{Between, Ms},
+    policy::{HashBy, Policy},
 };
 
 /// The upstream nodes and the pace of dialling them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamSettings {
-    /// The nodes in short, `URL` or `NAME=URL`, tried in this order; at least one here or in `node`. No
-    /// default.
+    /// The nodes in short, `URL` or `NAME=URL`; at least one here or in `node`. No default.
     pub url: Vec<NodeUrl>,
-    /// The nodes with all that can be said of them; tried after those of `url`.
+    /// The nodes with all that can be said of them; in the order of all they come after those of `url`.
     pub node: Vec<NodeSettings>,
+    /// Which of the nodes that are up gets a session. Default `first`.
+    pub policy: Policy,
+    /// What the policy `hash` goes by. Default `client_address`.
+    pub hash_by: HashBy,
     /// PEM file with the certificates that sign the upstreams' own. `None`: the public roots.
     pub ca: Option<PathBuf>,
     /// Longest time for one dial: name, TCP, TLS and the answer to the handshake. Default 5 s.
@@ -104,6 +108,8 @@ impl Default for UpstreamSettings {
         Self {
             url: Vec::new(),
             node: Vec::new(),
+            policy: Policy::default(),
+            hash_by: HashBy::default(),
             ca: None,
             dial_timeout: Duration::from_secs(5),
             connect_attempt_delay: Duration::from_millis(250),

@@ -1,11 +1,12 @@
 //! What every dial repeats of the client's own request.
 
-use std::ops::Range;
+use std::{net::IpAddr, ops::Range};
 
 use http::{HeaderMap, HeaderName, header};
 use parking_lot::Mutex;
 
 use crate::{
+    config::HashBy,
     session::Identity,
     wire::forwarded::{LastHop, is_secure, push_header, split_port},
 };
@@ -30,6 +31,8 @@ pub(crate) struct ClientRequest {
     protocols: Option<Box<str>>,
     chosen_protocol: Option<Box<str>>,
     identity: Identity,
+    /// Whose it is; a probe is nobody's.
+    client: Option<IpAddr>,
 }
 
 impl ClientRequest {
@@ -69,6 +72,7 @@ impl ClientRequest {
             protocols: (!protocols.is_empty()).then(|| protocols.join(", ").into_boxed_str()),
             chosen_protocol: None,
             identity: identity(hop),
+            client: Some(hop.client_ip()),
         }
     }
 
@@ -83,6 +87,7 @@ impl ClientRequest {
             protocols: None,
             chosen_protocol: None,
             identity: Identity::default(),
+            client: None,
         }
     }
 
@@ -91,6 +96,18 @@ impl ClientRequest {
         let target = self.start.get(b"GET ".len()..).unwrap_or_default();
         let path = target.split(|byte| matches!(byte, b'?' | b' ')).next().unwrap_or_default();
         std::str::from_utf8(path).ok().filter(|path| !path.is_empty()).unwrap_or("/")
+    }
+
+    /// What the policy `hash` goes by.
+    pub(super) fn hash_key(&self, by: HashBy) -> Vec<u8> {
+        match (by, self.client) {
+            (HashBy::ClientAddress, Some(client)) => client.to_string().into_bytes(),
+            (HashBy::ClientAddress, None) => Vec::new(),
+            (HashBy::Target, _) => {
+                let target = self.start.get(b"GET ".len()..).unwrap_or_default();
+                target.split(|byte| *byte == b' ').next().unwrap_or_default().to_vec()
+            }
+        }
     }
 
     /// The whole request to the node of this authority.

@@ -83,14 +83,14 @@ impl Driver {
     fn dial(&mut self, epoch: Epoch, priority: Priority) {
         self.stop_waiting();
         let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
-        let preferred = self.preferred.take();
+        let (preferred, from) = (self.preferred.take(), self.registered.mailbox.node());
         let task = Box::pin(async move {
             if let Some(node) = preferred
                 && let Ok(dialed) = pool.move_to(node, &request).await
             {
                 return Ok(dialed);
             }
-            pool.redial(&request, priority).await
+            pool.redial(&request, priority, from).await
         });
         self.dial = Some(Dialing { epoch, is_beside: false, task });
     }

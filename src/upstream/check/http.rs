@@ -51,6 +51,8 @@ impl Figures {
 pub(crate) struct Heard {
     pub(crate) figures: Figures,
     pub(crate) at: Instant,
+    /// Sessions of ours that were there then.
+    pub(crate) sessions: usize,
 }
 
 /// Asks for the page; the figures in it, if there are any.

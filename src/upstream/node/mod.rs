@@ -58,6 +58,8 @@ pub(super) struct Node {
     pub(super) paths: Mutex<Paths>,
     pub(super) dials: Dials,
     heard: Mutex<Option<Heard>>,
+    /// For how long that says something.
+    figures_kept: Duration,
     sessions: Arc<AtomicUsize>,
     health: Mutex<Health>,
 }
@@ -116,6 +118,7 @@ impl Node {
             paths: Mutex::new(Paths::new(settings.probe_paths_max)),
             dials: Dials::default(),
             heard: Mutex::default(),
+            figures_kept: named.checks.iter().map(CheckSettings::interval).max().unwrap_or_default() * 3,
             sessions: Arc::default(),
             health: Mutex::new(health),
         })
@@ -193,7 +196,23 @@ impl Node {
 
     /// It told of its load.
     pub(super) fn heard(&self, figures: Figures) {
-        *self.heard.lock() = Some(Heard { figures, at: Instant::now() });
+        *self.heard.lock() = Some(Heard { figures, at: Instant::now(), sessions: self.sessions() });
+    }
+
+    /// How many sessions are there: our own or, where it tells how many connections it has, whoever they come
+    /// from, all of them and what came and went of our own since.
+    #[allow(clippy::cast_precision_loss)] // They are few.
+    pub(super) fn load(&self) -> f64 {
+        let sessions = self.sessions() as f64;
+        let heard = self.heard.lock().filter(|heard| heard.at.elapsed() <= self.figures_kept);
+        let told = heard.and_then(|heard| Some(heard.figures.connections? - heard.sessions as f64));
+        // Fewer than ours: some are not there yet.
+        sessions + told.unwrap_or_default().max(0.0)
+    }
+
+    /// What part of its weight it has.
+    pub(super) fn part(&self, now: Timestamp) -> f64 {
+        self.health.lock().machine.part(now)
     }
 
     /// A place for one more session.

@@ -6,6 +6,7 @@
 
 mod choose;
 mod operate;
+mod policy;
 mod probe;
 mod wait;
 
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::{
-    config::{DEFAULT_POOL, NetSettings},
+    config::{DEFAULT_POOL, HashBy, NetSettings, Policy},
     ids::NodeId,
     limits::{Files, Use},
     session::{Priority, Timestamp},
@@ -32,6 +33,7 @@ use super::{
 };
 
 pub use operate::WishRefused;
+use policy::Turns;
 
 /// How many restores within [`FALL_WINDOW`] make their sessions "fall together".
 const FALL_TOGETHER_MIN: u32 = 16;
@@ -55,6 +57,9 @@ pub(crate) struct Pool {
     /// How long a node has to answer before the next one is dialled beside it: at least, at most.
     next_node_after: (Duration, Duration),
     eject_percent_max: usize,
+    policy: Policy,
+    hash_by: HashBy,
+    turns: Mutex<Turns>,
     fall_together_spread: Duration,
     falls: Mutex<Falls>,
     files: Arc<Files>,
@@ -85,6 +90,9 @@ impl Pool {
             probe_interval: upstream.probe_interval,
             next_node_after: (upstream.next_node_after_min, upstream.next_node_after),
             eject_percent_max: upstream.eject_percent_max,
+            policy: upstream.policy,
+            hash_by: upstream.hash_by,
+            turns: Mutex::default(),
             fall_together_spread: upstream.fall_together_spread,
             files: Arc::clone(files),
             falls: Mutex::new(Falls { since: Instant::now(), count: 0 }),
@@ -107,23 +115,24 @@ impl Pool {
     /// Dials for a client that is in its handshake. Not limited by the budget: nothing is being
     /// restored.
     pub(crate) async fn connect(self: &Arc<Self>, request: &ClientRequest) -> Result<Dialed, DialFailure> {
-        self.try_in_turn(request, None).await
+        self.try_in_turn(request, None, None).await
     }
 
     /// As [`Pool::connect`], for a client that was held while no node answered: all of these come
     /// at once when one does, so the budget paces them.
     async fn connect_held(self: &Arc<Self>, request: &ClientRequest) -> Result<Dialed, DialFailure> {
-        self.try_in_turn(request, Some(Priority::Other)).await
+        self.try_in_turn(request, Some(Priority::Other), None).await
     }
 
-    /// Dials for a session that lost its upstream, when the budget allows.
+    /// Dials for a session that lost its upstream, which was on node `from`, when the budget allows.
     pub(crate) async fn redial(
         self: &Arc<Self>,
         request: &ClientRequest,
         priority: Priority,
+        from: NodeId,
     ) -> Result<Dialed, DialFailure> {
         sleep(self.spread()).await;
-        self.try_in_turn(request, Some(priority)).await
+        self.try_in_turn(request, Some(priority), Some(from)).await
     }
 
     /// Dials one node and no other, the given address of it first: media sockets belong where their
@@ -154,6 +163,7 @@ impl Pool {
         self: &Arc<Self>,
         request: &ClientRequest,
         budget: Option<Priority>,
+        from: Option<NodeId>,
     ) -> Result<Dialed, DialFailure> {
         let dialling = Alive::default();
         let under_way: Mutex<Vec<Arc<Node>>> = Mutex::new(Vec::new());
@@ -172,7 +182,7 @@ impl Pool {
             }
         };
         let room = || self.files.take(Use::Attempt, 1);
-        let order = self.order(request.path());
+        let order = self.order(request, from);
         if order.is_empty() {
             return Err(DialFailure::Unreachable("every node is in maintenance".into()));
         }
