@@ -20,6 +20,7 @@ const THERE: NodeId = NodeId(1);
 /// Two nodes, and a client that is established at the first of them.
 struct Bed {
     proxy: Arc<Proxy>,
+    here: Upstream,
     there: Upstream,
     client: ClientSocket,
     old: UpstreamSocket,
@@ -37,7 +38,7 @@ impl Bed {
         let (client, old) = established(&proxy, &mut here, "t0").await;
         let belongings = proxy.survey(10).await;
         assert_eq!((belongings.len(), belongings[0].node, belongings[0].bound_by), (1, NodeId(0), None));
-        Self { proxy: Arc::new(proxy), there, client, old, session: belongings[0].session }
+        Self { proxy: Arc::new(proxy), here, there, client, old, session: belongings[0].session }
     }
 
     /// Orders the session to the other node.
@@ -130,7 +131,7 @@ async fn a_node_that_dies_or_says_nothing_leaves_the_session_where_it_was() {
 
 #[tokio::test]
 async fn a_node_that_is_not_there_touches_nothing() {
-    let Bed { proxy, there, mut client, mut old, session } = Bed::new().await;
+    let Bed { proxy, here: _here, there, mut client, mut old, session } = Bed::new().await;
     there.stop().await;
     let order = tokio::spawn(async move { proxy.move_session(session, THERE).await.expect("an outcome") });
     let MoveOutcome::Returned(reason) = outcome(order).await else { panic!("it moved") };
@@ -186,4 +187,30 @@ async fn a_forced_session_comes_back_on_the_node_it_was_sent_to() {
     send(&mut new, &user_data("t1")).await;
     both_ways(&mut bed.client, &mut new, "there").await;
     assert_eq!(bed.node().await, THERE);
+}
+
+#[tokio::test]
+async fn a_session_goes_where_the_stream_is_that_its_client_asks_for() {
+    let mut bed = Bed::new().await;
+    let (order, mut publisher) = bed.under_way().await;
+    send(&mut publisher, &user_data("t1")).await;
+    assert_eq!(outcome(order).await, MoveOutcome::Done);
+    let publish =
+        json!({"message": "publishStream", "data": [{"mediaSessionId": "p", "name": "cam", "sdp": "o"}]});
+    send(&mut bed.client, &publish.to_string()).await;
+    next_text(&mut publisher).await;
+    let fields = json!({"mediaSessionId": "p", "name": "cam", "published": true, "status": "PUBLISHING"});
+    let runs = json!({"message": "notifyStreamStatusEvent", "data": [fields]}).to_string();
+    send(&mut publisher, &runs).await;
+    assert_eq!(next_text(&mut bed.client).await, runs);
+    let (mut player, mut old) = established(&bed.proxy, &mut bed.here, "t2").await;
+    let fields = json!({"mediaSessionId": "v", "name": "cam", "mediaProvider": "MSE", "sdp": "o"});
+    let play = json!({"message": "playStream", "data": [fields]}).to_string();
+    send(&mut player, &play).await;
+    let (mut new, _) = bed.there.accept().await;
+    assert_eq!(next_text(&mut new).await, CONNECTION);
+    send(&mut new, &user_data("t3")).await;
+    assert_eq!(next_text(&mut new).await, play);
+    close_of(&mut old).await;
+    both_ways(&mut player, &mut new, "there").await;
 }
