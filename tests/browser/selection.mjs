@@ -5,6 +5,7 @@ import { OUTAGES } from './outages.mjs';
 import { behaviourCase, outageCase } from './harness/cases.mjs';
 import { CHOICES } from './behaviours/choices.mjs';
 import { CODECS } from './behaviours/codecs.mjs';
+import { DRAINING } from './behaviours/draining.mjs';
 import { ENCODER } from './behaviours/encoder.mjs';
 import { FIREFOX } from './behaviours/firefox.mjs';
 import { NETWORK } from './behaviours/network.mjs';
@@ -29,7 +30,7 @@ const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS
 const BOTH = ['H264 refused'];
 
 // Stories that only anchored media can tell.
-const ANCHORED = [...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS, ...FIREFOX];
+const ANCHORED = [...DRAINING, ...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS, ...FIREFOX];
 
 // outage: pages; the first one has the control beside it.
 const DEFAULT = {

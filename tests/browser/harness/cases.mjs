@@ -46,6 +46,7 @@ export function behaviourCase(behaviour, { media: asked }) {
       first: behaviour.first,
       again: behaviour.again,
       network: behaviour.network,
+      pool: behaviour.pool,
       proxy: behaviour.proxy,
     },
     play: (stage) => behaviour.play(stage),

@@ -1,6 +1,9 @@
 // One Holdfast in front of a simulator.
 
+import { execFile } from 'node:child_process';
 import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
 import { INNER } from './media_relay.mjs';
 import { Child, untilListening } from './processes.mjs';
 import { freePort } from './ports.mjs';
@@ -8,11 +11,12 @@ import { until } from './wait.mjs';
 
 export class Proxy {
   /** `outer`: the address to send media to, if it is another one than the proxy's; `relayed`: what is
-   * sent there passes a relay. */
-  static async start({ program, logFile, upstream, media, mode, settings, outer, relayed }) {
+   * sent there passes a relay; `operated`: an operator gives it orders. */
+  static async start({ program, logFile, upstream, media, mode, settings, outer, relayed, operated }) {
     const port = await freePort();
-    const args = ['run', '--listen', `127.0.0.1:${port}`, '--upstream', upstream, '--media', media,
-      '--restore-mode', mode, '--log-format', 'json', '--log-level', 'debug', '--admin', 'off'];
+    const admin = operated ? `127.0.0.1:${await freePort()}` : 'off';
+    const args = ['run', '--listen', `127.0.0.1:${port}`, ...upstream.map((one) => `--upstream=${one}`), '--media', media,
+      '--restore-mode', mode, '--log-format', 'json', '--log-level', 'debug', '--admin', admin];
     if (media === 'anchor') args.push('--media-listen', `${outer && !relayed ? outer : INNER}:0`);
     if (outer) args.push('--media-advertise', outer);
     if (settings) {
@@ -20,7 +24,10 @@ export class Proxy {
       fs.writeFileSync(file, settings);
       args.push('--config', file);
     }
-    const proxy = new Proxy(port, new Child(program, args, logFile));
+    // Its admin socket is in a folder of its own, whose name is short: that of a socket has to be.
+    const environment = operated ? { XDG_RUNTIME_DIR: fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-')) } : {};
+    const proxy = new Proxy(port, new Child(program, args, logFile, environment));
+    Object.assign(proxy, { program, admin, environment });
     await untilListening(proxy.child, port, 'the proxy');
     return proxy;
   }
@@ -43,6 +50,24 @@ export class Proxy {
     return addresses.map((address) => Number(address.split(':').at(-1)));
   }
 
+  /** An order of an operator, by the command for it: how that ended, and what it said in JSON. */
+  async order(...words) {
+    const { code, out, err } = await new Promise((resolve) => {
+      execFile(this.program, [...words, '--json', '--admin', this.admin], { env: { ...process.env, ...this.environment } },
+        (error, stdout, stderr) => resolve({ code: error?.code ?? 0, out: stdout, err: stderr }));
+    });
+    return { code, err, json: out ? JSON.parse(out) : null };
+  }
+
+  /** Waits until the drain of a node is as wanted. */
+  untilDrain(node, wanted) {
+    const ask = async () => (await fetch(`http://${this.admin}/v1/nodes/${node}/drain`)).json();
+    return until(`the drain of ${node}`, async () => {
+      const drain = await ask();
+      return wanted(drain) && drain;
+    }, { seen: ask });
+  }
+
   /** Asks it to end and waits for that; returns how it ended. */
   async stop() {
     this.child.signal('SIGTERM');
@@ -52,7 +77,9 @@ export class Proxy {
     return outcome;
   }
 
-  kill() {
-    return this.child.kill();
+  async kill() {
+    await this.child.kill();
+    const { XDG_RUNTIME_DIR: folder } = this.environment;
+    if (folder) fs.rmSync(folder, { recursive: true });
   }
 }

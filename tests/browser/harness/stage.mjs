@@ -13,7 +13,8 @@ let streams = 0;
 
 export class Stage {
   /** `wanted`: browser, media, mode, simulator (settings), proxy (text of a configuration), first and again (more
-   * settings of the simulator's first life, or of those after it), network (media passes a relay: `stage.network`). */
+   * settings of the simulator's first life, or of those after it), network (media passes a relay: `stage.network`),
+   * pool (two nodes, `a` and `b` = `stage.second`, and an operator: `stage.proxy.order`). */
   static async set(environment, directory, wanted) {
     fs.mkdirSync(directory, { recursive: true });
     const stage = new Stage(environment, directory, wanted);
@@ -23,9 +24,15 @@ export class Stage {
         program: environment.program, logFile: path.join(directory, 'simulator.log'),
         settings: { ...wanted.simulator, ...wanted.first },
       });
+      if (wanted.pool) {
+        stage.second = await Simulator.start({
+          program: environment.program, logFile: path.join(directory, 'second.log'), settings: wanted.simulator,
+        });
+      }
       stage.proxy = await Proxy.start({
         program: environment.program, logFile: path.join(directory, 'proxy.log'),
-        upstream: stage.simulator.url, media: wanted.media, mode: wanted.mode, settings: wanted.proxy,
+        upstream: stage.second ? [`a=${stage.simulator.url}`, `b=${stage.second.url}`] : [stage.simulator.url],
+        operated: Boolean(wanted.pool), media: wanted.media, mode: wanted.mode, settings: wanted.proxy,
         outer, relayed: wanted.network,
       });
       if (wanted.network) stage.network = await startMediaRelay(await stage.proxy.mediaPorts(), outer);
@@ -98,5 +105,6 @@ export class Stage {
     this.network?.close();
     await this.proxy?.kill();
     await this.simulator?.stop();
+    await this.second?.stop();
   }
 }
