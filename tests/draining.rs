@@ -44,7 +44,11 @@ impl Farm {
             media: Some(MediaMode::Direct),
             ..Overrides::default()
         };
-        let proxy = Arc::new(Proxy::launch(Config::load(None, &flags).unwrap()).await.unwrap());
+        Self::with(name, nodes, Config::load(None, &flags).unwrap()).await
+    }
+
+    async fn with(name: &str, nodes: Vec<Simulator>, config: Config) -> Self {
+        let proxy = Arc::new(Proxy::launch(config).await.unwrap());
         let door = Door::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let admin = format!("--admin={}", door.address().unwrap());
         let socket = std::env::temp_dir().join(format!("holdfast-{name}-{}.sock", std::process::id()));
@@ -195,6 +199,42 @@ async fn a_node_in_maintenance_is_empty_and_nobody_goes_there() {
     let (code, _, err) = farm.command(&["undrain", "b"]).await;
     assert_eq!(code, 0, "{err}");
     assert_unseen(&farm.end().await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_agent_wants_it_left_is_emptied_until_it_takes_that_back() {
+    let with_agent = SimulatorSettings::default().with(&serde_json::json!({"agent": "127.0.0.1:0"})).unwrap();
+    let nodes = vec![
+        Simulator::start(with_agent).await.unwrap(),
+        Simulator::start(SimulatorSettings::default()).await.unwrap(),
+    ];
+    let port = nodes[0].agent_address().unwrap().port();
+    let config = format!(
+        "[listen]\naddress = [\"127.0.0.1:0\"]\n[media]\nmode = \"direct\"\n\
+         [[upstream.node]]\nname = \"a\"\nurl = \"ws://{}\"\nhealth = [{{ kind = \"agent\", port = {port}, \
+         interval_ms = 100, timeout_ms = 1000, rise = 1, fall = 1 }}]\n\
+         [[upstream.node]]\nname = \"b\"\nurl = \"ws://{}\"\n",
+        nodes[0].address(),
+        nodes[1].address()
+    );
+    let config = Config::parse(&config, std::path::Path::new("test.toml"), &Overrides::default()).unwrap();
+    let mut farm = Farm::with("agent", nodes, config).await;
+    farm.populate(Scenario::Idle, 20).await;
+    assert!(farm.sessions()[0] > 0);
+    for (word, state) in [("drain # upgrade", "draining"), ("maint", "maintenance")] {
+        farm.nodes[0].switch(&serde_json::json!({"agent_says": word})).unwrap();
+        while farm.sessions()[0] > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(farm.state("a").0, state);
+        farm.nodes[0].switch(&serde_json::json!({"agent_says": "ready"})).unwrap();
+        while farm.state("a").0 != "up" {
+            tokio::task::yield_now().await;
+        }
+        farm.json(&["rebalance", "--wait", "--json", "--rate", "200"]).await;
+        assert!(farm.sessions()[0] > 0, "{:?}", farm.sessions());
+    }
+    assert_unseen(&farm.end().await, 20);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,6 +55,7 @@ pub(super) async fn beat(shared: std::sync::Weak<Shared>) {
         shared.heart.last_ms.store(now.as_ms(), Ordering::Relaxed);
         shared.sum_up(shared.outages.over(now));
         shared.pool.tick();
+        shared.movers.follow(&shared);
         drop(shared);
         sleep(BEAT).await;
     }

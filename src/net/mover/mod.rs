@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     drain::{self, Progress, Stage},
     session::NodeId,
-    upstream::{Wish, WishRefused},
+    upstream::{NodeState, Wish, WishRefused},
 };
 
 use super::shared::Shared;
@@ -77,6 +77,8 @@ pub struct DrainStatus {
 struct Running {
     status: watch::Receiver<DrainStatus>,
     cancel: CancellationToken,
+    /// Nobody ordered it: the node itself wants to be left.
+    is_followed: bool,
 }
 
 impl Running {
@@ -119,9 +121,7 @@ impl Movers {
     /// There is no such node.
     pub(crate) fn undrain(&self, shared: &Arc<Shared>, node: NodeId) -> Result<(), WishRefused> {
         shared.pool.wish(node, Wish::InUse, false)?;
-        if let Some(running) = self.running.lock().get(&node) {
-            running.cancel.cancel();
-        }
+        self.cancel(node);
         Ok(())
     }
 
@@ -141,6 +141,38 @@ impl Movers {
         over.into_iter().map(begin).collect()
     }
 
+    /// Begins a drain of each node that is to be left and has sessions, whoever wants it: its agent may. Calls
+    /// off those that were begun like this and are not wanted any more. To be called once in a while.
+    pub(crate) fn follow(&self, shared: &Arc<Shared>) {
+        for node in shared.pool.nodes() {
+            let (runs, is_followed) = self.running.lock().get(&node.id).map_or((false, false), |running| {
+                let runs = !running.is_over();
+                (runs, runs && running.is_followed)
+            });
+            let leaves = [NodeState::Draining, NodeState::Maintenance];
+            let is_left = leaves.iter().any(|state| node.state == state.as_str());
+            if is_left && !runs && shared.live.on_node(node.id) > 0 {
+                let plan = drain::Wish { rate: DRAIN_RATE, force_after: None, keep: None };
+                self.begin(shared, node.id, Purpose::Drain, plan);
+                self.mark_followed(node.id);
+            } else if !is_left && is_followed {
+                self.cancel(node.id);
+            }
+        }
+    }
+
+    fn mark_followed(&self, node: NodeId) {
+        if let Some(running) = self.running.lock().get_mut(&node) {
+            running.is_followed = true;
+        }
+    }
+
+    fn cancel(&self, node: NodeId) {
+        if let Some(running) = self.running.lock().get(&node) {
+            running.cancel.cancel();
+        }
+    }
+
     /// How far the drain of a node is, or came; none if there was none of late.
     pub(crate) fn status(&self, node: NodeId) -> Option<DrainStatus> {
         self.running.lock().get(&node).map(|running| running.status.borrow().clone())
@@ -155,7 +187,7 @@ impl Movers {
         };
         let (told, watched) = watch::channel(status.clone());
         let cancel = shared.stopping.child_token();
-        let running = Running { status: watched, cancel: cancel.clone() };
+        let running = Running { status: watched, cancel: cancel.clone(), is_followed: false };
         let mut all = self.running.lock();
         if let Some(before) = all.insert(node, running) {
             before.cancel.cancel();
