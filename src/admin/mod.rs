@@ -2,7 +2,7 @@
 //! drain` and scripts, as `/metrics` for Prometheus.
 //!
 //! Whoever comes from loopback may read without a password; to change something takes the token or the Unix
-//! socket ([`access`]). Pages of other sites are not answered; names and ids appear in answers, secrets do not.
+//! socket (`access`). Pages of other sites are not answered; names and ids appear in answers, secrets do not.
 
 mod access;
 mod door;
