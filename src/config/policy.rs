@@ -3,13 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 /// Which of the nodes that are up gets a session; weights count in all but `first`.
+///
+/// `first` is the default because streams live where their publisher is: where nobody brings a player to that node,
+/// spreading sessions tears streams from their players.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// The one with the fewest sessions for its weight.
-    #[default]
     LeastSessions,
     /// The first that is up, in the order in which they are written.
+    #[default]
     First,
     /// Each in its turn.
     RoundRobin,
