@@ -85,7 +85,7 @@ class Farm:
             self.client_port, self.admin_port = free_port(), free_port()
             upstream = [f"--upstream={name}=ws://127.0.0.1:{node.port}" for name, node in self.nodes.items()]
             self.spawn(
-                "proxy", "run", "--listen", f"127.0.0.1:{self.client_port}", "--admin", self.admin,
+                "proxy", "run", "--log-level", "debug" if self.args.keep else "info", "--listen", f"127.0.0.1:{self.client_port}", "--admin", self.admin,
                 "--media-listen", f"127.0.0.1:{free_port()}", *upstream,
             )
             wait_for("the proxy", lambda: listens(self.client_port))

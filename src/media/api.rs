@@ -117,8 +117,11 @@ pub struct MediaSettings {
     pub change_codec: bool,
     /// Longest time from the upstream's answer to a standing DTLS session.
     pub upstream_connect_max: Duration,
-    /// Silence of an upstream leg that is reported.
+    /// Silence of an upstream leg that is reported: its upstream is asked for a sign of life then, which
+    /// costs next to nothing.
     pub upstream_silence: Duration,
+    /// A pause of media after which a sender that lives counts as quiet.
+    pub media_pause: Duration,
     /// Silence of a client leg that is reported, and pause between reports.
     pub client_silence: Duration,
     /// Reports of a client's silence before [`Fact::ClientGone`].

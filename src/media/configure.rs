@@ -45,7 +45,8 @@ impl MediaSettings {
             client_revive_tries_max: media.client_revive_tries_max,
             client_connect_max: media.client_connect_timeout,
             // Of these the configuration does not speak.
-            upstream_silence: Duration::from_secs(2),
+            upstream_silence: Duration::from_millis(1_200),
+            media_pause: Duration::from_secs(2),
             idle_proof: Duration::from_millis(1500),
             key_frame_retry: Duration::from_millis(100),
             stats_interval: Duration::from_secs(5),

@@ -37,6 +37,8 @@ pub(crate) enum Note {
     NodeUp,
     /// The path where the session was refused is open again.
     PathUp,
+    /// The session's node does not answer others.
+    NodeDoubtful,
     /// Say what you are.
     Describe(mpsc::Sender<SessionSnapshot>),
     /// Say what you have, and whether you can move.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::settings::KeepaliveSettings;
 
-use super::{SessionId, Timestamp, kept::texts, time::after};
+use super::{Evidence, SessionId, Timestamp, kept::texts, time::after};
 
 /// The client's pings, and who asked whether it is alive.
 #[derive(Debug)]
@@ -85,38 +85,69 @@ impl ClientLife {
 pub(super) struct Silence {
     /// Last byte from it.
     last_heard: Timestamp,
-    /// A probe for the present silence is under way.
-    probed: bool,
+    /// When a probe went out for the present silence.
+    asked_at: Option<Timestamp>,
+    /// That the probe was not answered in time was told, so that other evidence is looked for.
+    is_doubted: bool,
+    /// When the connection is lost by that evidence, unless it is heard before.
+    condemned_at: Option<Timestamp>,
 }
 
 impl Silence {
     pub(super) const fn new(now: Timestamp) -> Self {
-        Self { last_heard: now, probed: false }
+        Self { last_heard: now, asked_at: None, is_doubted: false, condemned_at: None }
     }
 
     /// It said something; how long it had not.
     pub(super) const fn heard(&mut self, now: Timestamp) -> Duration {
         let silence = now.since(self.last_heard);
-        self.last_heard = now;
-        self.probed = false;
+        *self = Self::new(now);
         silence
     }
 
     /// Whether a probe goes out now: one per silence.
-    pub(super) const fn probe(&mut self) -> bool {
-        !std::mem::replace(&mut self.probed, true)
+    pub(super) const fn probe(&mut self, now: Timestamp) -> bool {
+        let is_first = self.asked_at.is_none();
+        if is_first {
+            self.asked_at = Some(now);
+        }
+        is_first
     }
 
-    /// When it is to be probed or is lost, whichever is first.
+    /// Whether it is time to look for other evidence: once per silence.
+    pub(super) fn doubt(&mut self, keepalive: &KeepaliveSettings, now: Timestamp) -> bool {
+        let is_due = self.doubt_at(keepalive).is_some_and(|at| at <= now);
+        self.is_doubted |= is_due;
+        is_due
+    }
+
+    fn doubt_at(&self, keepalive: &KeepaliveSettings) -> Option<Timestamp> {
+        let asked_at = self.asked_at.filter(|_| !self.is_doubted)?;
+        after(asked_at, keepalive.probe_answer)
+    }
+
+    /// What was found out by asking its node anew. It counts for the silence it was looked for, no other.
+    pub(super) fn judge(&mut self, evidence: Evidence, keepalive: &KeepaliveSettings, now: Timestamp) {
+        if !self.is_doubted {
+            return;
+        }
+        self.condemned_at = match evidence {
+            Evidence::NodeSilent => Some(now),
+            Evidence::NodeAnswers => after(self.last_heard, keepalive.stale_silence),
+            Evidence::None => self.condemned_at,
+        };
+    }
+
+    /// When it is to be probed, doubted or lost, whichever is first.
     pub(super) fn deadline(&self, keepalive: &KeepaliveSettings) -> Option<Timestamp> {
         let probe_after = keepalive.ping_period.saturating_mul(keepalive.probe_missed_pings);
-        let probe = if self.probed { None } else { after(self.last_heard, probe_after) };
-        self.lost_at(keepalive).into_iter().chain(probe).min()
+        let probe = if self.asked_at.is_some() { None } else { after(self.last_heard, probe_after) };
+        self.lost_at(keepalive).into_iter().chain(probe).chain(self.doubt_at(keepalive)).min()
     }
 
-    /// When it is lost; `None` if the settings know no such time.
+    /// When it is lost; `None` if the settings know no such time, and nothing speaks against it.
     pub(super) fn lost_at(&self, keepalive: &KeepaliveSettings) -> Option<Timestamp> {
-        after(self.last_heard, keepalive.upstream_silence)
+        after(self.last_heard, keepalive.upstream_silence).into_iter().chain(self.condemned_at).min()
     }
 }
 
@@ -156,12 +187,20 @@ mod tests {
     fn a_silence_is_probed_once_and_then_a_loss() {
         let (mut silence, settings) = (Silence::new(START), keepalive());
         assert_eq!(silence.deadline(&settings), Some(START + settings.ping_period * 2));
-        assert!(silence.probe() && !silence.probe());
+        assert!(silence.probe(START) && !silence.probe(START));
+        let doubt = START + settings.probe_answer;
+        assert_eq!(silence.deadline(&settings), Some(doubt));
+        assert!(!silence.doubt(&settings, START) && silence.doubt(&settings, doubt));
+        assert!(!silence.doubt(&settings, doubt), "once per silence");
         assert_eq!(silence.deadline(&settings), Some(START + settings.upstream_silence));
         let heard = START + Duration::from_secs(12);
         assert_eq!(silence.heard(heard), Duration::from_secs(12));
-        assert!(silence.probe(), "a new silence, a new probe");
-        let off = KeepaliveSettings { upstream_silence: Duration::ZERO, ..keepalive() };
+        assert!(silence.probe(START), "a new silence, a new probe");
+        let off = KeepaliveSettings {
+            upstream_silence: Duration::ZERO,
+            probe_answer: Duration::ZERO,
+            ..keepalive()
+        };
         assert_eq!((silence.deadline(&off), silence.lost_at(&off)), (None, None));
     }
 }

@@ -223,8 +223,14 @@ impl Session {
             Input::Media(key, fact) => self.media_fact(key, fact, directory),
             Input::Mail(mail) => self.mail(mail, directory),
             Input::Shutdown => self.end(Some(Close::Code(1012)), Close::Code(1001), directory),
+            Input::NodeDoubtful if self.link.is_up() => self.upstream.ask(self.now, &mut self.out),
+            Input::Evidence(epoch, evidence) if epoch == self.upstream.epoch => {
+                self.upstream.silence.judge(evidence, &self.settings.keepalive, self.now);
+            }
             // Whatever arrives from an older epoch is dropped.
-            Input::UpstreamOpened(..)
+            Input::NodeDoubtful
+            | Input::Evidence(..)
+            | Input::UpstreamOpened(..)
             | Input::DialFailed(..)
             | Input::UpstreamText(..)
             | Input::UpstreamBinary(..)
@@ -240,8 +246,8 @@ impl Session {
                 // One probe for each silence.
                 let is_of_now =
                     epoch == self.upstream.epoch && self.link.is_up() && self.streams.has_leg(key);
-                if is_of_now && self.upstream.silence.probe() {
-                    self.out.push(Output::PingUpstream);
+                if is_of_now {
+                    self.upstream.ask(self.now, &mut self.out);
                 }
             }
             mut fact => {

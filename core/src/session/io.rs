@@ -39,6 +39,10 @@ pub enum Input<'a> {
     NodeUp,
     /// A node takes handshakes again on the path where it refused this session and probes alike.
     PathUp,
+    /// Others have lost the node of this session, or doubt it: the session looks for itself.
+    NodeDoubtful,
+    /// What was found out after [`Output::UpstreamDoubtful`] of this epoch.
+    Evidence(Epoch, Evidence),
     /// The session is to go to this node while its old connection stands, if it can unseen (rule R15).
     Move {
         /// Where to.
@@ -56,6 +60,17 @@ pub enum Input<'a> {
     Shutdown,
     /// The time given by `Session::next_timeout` has come. Spurious calls are harmless.
     Timeout,
+}
+
+/// What a second dial beside a silent connection says of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The node answers anew: the connection is dead and the node is not.
+    NodeAnswers,
+    /// The node does not answer either, and another one would.
+    NodeSilent,
+    /// The node does not answer, and there is no other: nothing would be won.
+    None,
 }
 
 /// Why a dial failed.
@@ -213,6 +228,9 @@ pub enum Output {
     Lead(Epoch),
     /// Send this text on the connection beside the one that leads.
     SendLeft(Vec<u8>),
+    /// The upstream of this epoch did not answer a probe in time: other evidence is wanted
+    /// ([`Input::Evidence`]).
+    UpstreamDoubtful(Epoch),
     /// What became of `Input::Move`.
     Moved(MoveOutcome),
     /// End the upstream connection (or the dial) of this epoch; nothing more is delivered

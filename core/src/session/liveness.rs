@@ -93,8 +93,10 @@ impl Session {
         if self.is_due(self.upstream.silence.lost_at(&self.settings.keepalive)) {
             self.out.push(Output::CloseUpstream(self.upstream.epoch, Close::Abort));
             self.upstream_lost(LossCause::Silent, directory);
-        } else if self.upstream.silence.probe() {
-            self.out.push(Output::PingUpstream);
+        } else if self.upstream.silence.doubt(&self.settings.keepalive, self.now) {
+            self.out.push(Output::UpstreamDoubtful(self.upstream.epoch));
+        } else {
+            self.upstream.ask(self.now, &mut self.out);
         }
     }
 

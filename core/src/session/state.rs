@@ -9,6 +9,7 @@ use super::{
     Epoch, Identity, NodeId, Output, Timestamp,
     alive::{ClientLife, Silence},
     link::Link,
+    outbox::Outbox,
     packed::Packed,
 };
 
@@ -114,6 +115,13 @@ impl Upstream {
     /// When its silence is to be looked at, where it is expected to say something.
     pub(super) fn silence_deadline(&self, link: Link, keepalive: &KeepaliveSettings) -> Option<Timestamp> {
         if link.hears_upstream() { self.silence.deadline(keepalive) } else { None }
+    }
+
+    /// Asks for a sign of life, once per silence.
+    pub(super) fn ask(&mut self, now: Timestamp, out: &mut Outbox) {
+        if self.silence.probe(now) {
+            out.push(Output::PingUpstream);
+        }
     }
 
     /// The connection that the client came with.

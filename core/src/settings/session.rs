@@ -106,6 +106,15 @@ pub struct KeepaliveSettings {
     /// Default 2; 0 = no probes.
     #[serde(with = "Between::<0, 10_000>")]
     pub probe_missed_pings: u32,
+    /// How long an upstream that is probed may take to answer, until its node is dialled a second time
+    /// beside the silent connection. Default 400 ms; zero = it is not.
+    #[serde(rename = "probe_answer_ms", with = "Ms::<0, 600_000>")]
+    pub probe_answer: Duration,
+    /// A connection that is silent for this long while its node answers that second dial is lost. One
+    /// whose node does not answer, while another node would, is lost at once. Default 3 s; zero = never
+    /// by that.
+    #[serde(rename = "stale_silence_ms", with = "Ms::<0, 3_600_000>")]
+    pub stale_silence: Duration,
     /// An upstream without any byte for this long is lost. Default 15 s; zero = never.
     #[serde(rename = "upstream_silence_ms", with = "Ms::<0, 3_600_000>")]
     pub upstream_silence: Duration,
@@ -117,6 +126,8 @@ impl Default for KeepaliveSettings {
             ping_period: Duration::from_secs(5),
             missing_pings: 10,
             probe_missed_pings: 2,
+            probe_answer: Duration::from_millis(400),
+            stale_silence: Duration::from_secs(3),
             upstream_silence: Duration::from_secs(15),
         }
     }

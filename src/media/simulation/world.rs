@@ -192,6 +192,8 @@ impl World {
             upstream_connect_max: Duration::from_secs(4),
             client_connect_max: Duration::from_secs(4),
             addresses_per_transport_max: 4,
+            // Rarer reports: each of them moves what a seed meets.
+            upstream_silence: Duration::from_secs(2),
             ..MediaSettings::default()
         };
         let settings = sabotage.map_or_else(|| promised.clone(), |s| s.unsettle(&promised));

@@ -49,7 +49,7 @@ impl Stream {
             return;
         }
         let Upstream::Live(leg) = std::mem::take(&mut self.legs.upstream) else { return };
-        self.was_quiet = self.is_quiet(&leg, ctx.settings.upstream_silence);
+        self.was_quiet = self.is_quiet(&leg, ctx.settings.media_pause);
         let beside = |path: &Option<Path>| path.as_ref().map(|path| path.beside(self.kind, ctx.now));
         let newest = self.paths.iter().map(beside).collect();
         let paths = std::mem::replace(&mut self.paths, newest);

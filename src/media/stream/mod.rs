@@ -182,7 +182,7 @@ impl Stream {
             Upstream::Absent | Upstream::Offered(_) => {}
             Upstream::Reaching(reaching) => reaching.release(ctx),
             Upstream::Live(leg) => {
-                self.was_quiet = self.is_quiet(&leg, ctx.settings.upstream_silence);
+                self.was_quiet = self.is_quiet(&leg, ctx.settings.media_pause);
                 for path in self.paths.iter_mut().flatten() {
                     path.source_lost(self.kind);
                 }

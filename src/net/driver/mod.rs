@@ -7,6 +7,7 @@
 
 mod ends;
 mod events;
+mod evidence;
 mod media;
 mod mode;
 mod moves;
@@ -91,6 +92,8 @@ pub(crate) struct Driver {
     mover: Option<mpsc::Sender<MoveReport>>,
     /// Where the next dial goes first.
     preferred: Option<NodeId>,
+    /// Whether its silent upstream is dead is being found out.
+    looking: Option<Box<evidence::Looking>>,
     /// Its anchored streams, from the first one on.
     media: Option<Box<media::Media>>,
     timer: Timer,
@@ -132,6 +135,7 @@ impl Driver {
             dial: None,
             mover: None,
             preferred: None,
+            looking: None,
             media: None,
             timer: Timer::default(),
             heard_by: (!patience.is_zero()).then(|| now + patience),
@@ -158,6 +162,7 @@ impl Driver {
         for _ in 0..ROUNDS_MAX {
             let mut progress = self.take_notes(cx, now);
             progress |= self.poll_dial(cx, now);
+            progress |= self.poll_evidence(cx, now);
             progress |= self.poll_media(cx, now);
             progress |= self.read(From::Upstream(self.epoch), cx, scratch, now);
             if let Some(left) = self.left() {
@@ -202,6 +207,7 @@ impl Driver {
                     self.waits_for_node = false;
                     self.tell(Input::PathUp, now);
                 }
+                Note::NodeDoubtful => self.tell(Input::NodeDoubtful, now),
                 Note::Describe(asker) => {
                     // Who asked made room for every answer, or went away.
                     let _ = asker.try_send(self.core.describe());

@@ -52,6 +52,7 @@ impl Driver {
                     left.side.queue_message(Opcode::Text, &text);
                 }
             }
+            Output::UpstreamDoubtful(epoch) => self.look_for_evidence(epoch),
             Output::Moved(outcome) => self.report_move(outcome),
             Output::CloseUpstream(epoch, close) => self.close_upstream(epoch, close),
             Output::CloseClient(close) => self.close_client(close),

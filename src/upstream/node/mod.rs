@@ -4,6 +4,7 @@
 //! one line of the log and one count. Which node is dialled is decided in the pool.
 
 mod counts;
+mod inquiry;
 mod news;
 mod paths;
 mod registry;
@@ -41,6 +42,7 @@ use super::{
     check::{Figures, Heard},
     dial::{Address, PoolError},
 };
+use inquiry::Inquiry;
 use news::News;
 use state::{Input, Machine, Rules, Verdict};
 
@@ -57,6 +59,8 @@ pub(super) struct Node {
     pub(super) budget: Arc<Budget>,
     pub(super) paths: Mutex<Paths>,
     pub(super) dials: Dials,
+    /// Whether it answers beside a connection that is silent.
+    pub(super) inquiry: Mutex<Inquiry>,
     heard: Mutex<Option<Heard>>,
     /// For how long that says something.
     figures_kept: Duration,
@@ -117,6 +121,7 @@ impl Node {
             budget: Budget::new(settings.restore_rate),
             paths: Mutex::new(Paths::new(settings.probe_paths_max)),
             dials: Dials::default(),
+            inquiry: Mutex::default(),
             heard: Mutex::default(),
             figures_kept: named.checks.iter().map(CheckSettings::interval).max().unwrap_or_default() * 3,
             sessions: Arc::default(),

@@ -5,6 +5,7 @@
 //! is probed and when in `probe`, who waits for what in `wait`.
 
 mod choose;
+mod evidence;
 mod operate;
 mod policy;
 mod probe;

@@ -58,9 +58,7 @@ impl Pool {
     }
 
     /// A session has asked its node for a sign of life and heard nothing for a while: a probe decides.
-    // Sessions that find their upstream silent will say so.
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub(crate) fn silent(self: &Arc<Self>, node: NodeId) {
+    pub(super) fn silent(self: &Arc<Self>, node: NodeId) {
         if let Some(node) = self.nodes.get(node) {
             self.tell(&node, Input::Silent);
         }

@@ -99,7 +99,7 @@ impl Pool {
     }
 
     /// Dials a path; what the node answers is taken in.
-    async fn probe_path(self: &Arc<Self>, node: &Node, path: &str) -> Result<(), DialFailure> {
+    pub(super) async fn probe_path(self: &Arc<Self>, node: &Node, path: &str) -> Result<(), DialFailure> {
         let begin = Instant::now();
         let result = node.address.dial(node.id, &ClientRequest::probe(path), None).await;
         if let Err(failure @ (DialFailure::Unreachable(_) | DialFailure::Local(_))) = result {

@@ -7,12 +7,13 @@ use crate::media::Fact;
 
 use super::{
     super::{
-        Close, DialError, Epoch, Event, Input, LossCause, MediaCommand, Mode, MoveOutcome, NodeId, Outcome,
-        Output, SessionId, StreamKey, Timestamp, stream::Standing,
+        Close, DialError, Epoch, Event, Evidence, Input, LossCause, MediaCommand, Mode, MoveOutcome, NodeId,
+        Outcome, Output, SessionId, StreamKey, Timestamp, stream::Standing,
     },
     kit::{message, word},
     rules::Rule,
     sabotage::Sabotage,
+    server::Node,
     world::{Happening, Leg, World},
 };
 
@@ -82,6 +83,7 @@ impl World {
             Output::DialBeside { epoch, node } => self.dial_beside(slot, epoch.0, node.0 as usize),
             Output::Lead(epoch) => self.lead(slot, epoch.0),
             Output::SendLeft(text) => self.tell_left(slot, text),
+            Output::UpstreamDoubtful(epoch) => self.look_for_evidence(slot, epoch.0),
             Output::Moved(outcome) => {
                 if matches!(outcome, MoveOutcome::Refused(_)) {
                     self.tally.count("a move was refused");
@@ -288,6 +290,28 @@ impl World {
             return self.breach(Rule::Addressed, "a ping to nobody".to_owned());
         };
         self.later(20, Happening::UpstreamPongs(conn));
+    }
+
+    /// The node is dialled anew, beside the silent connection.
+    fn look_for_evidence(&mut self, slot: usize, epoch: u32) {
+        let delay = self.dice.between(0, 800);
+        let Some(member) = self.slots[slot].as_ref() else { return };
+        self.later(delay, Happening::Evidence(slot, member.id, epoch));
+    }
+
+    pub(super) fn evidence(&mut self, slot: usize, id: SessionId, epoch: u32) {
+        let Some(conn) = self.member(slot, id).and_then(|member| member.conn) else { return };
+        let answers = |node: &Node| node.up && !node.frozen;
+        let node = self.conns[conn].node;
+        let evidence = if answers(&self.nodes[node]) {
+            Evidence::NodeAnswers
+        } else if self.nodes.iter().any(answers) {
+            Evidence::NodeSilent
+        } else {
+            Evidence::None
+        };
+        self.tally.count("a silent upstream was looked into");
+        self.feed(slot, Input::Evidence(Epoch(epoch), evidence));
     }
 
     fn dial(&mut self, slot: usize, epoch: u32) {

@@ -109,6 +109,7 @@ fn canonical(output: &Output, frame: &[u8]) -> Option<(Sink, Vec<u8>)> {
         }
         Output::Lead(epoch) => (Sink::Upstream, format!("{} leads", epoch.0).into_bytes()),
         Output::SendLeft(text) => (Sink::Upstream, with("left", text)),
+        Output::UpstreamDoubtful(epoch) => (Sink::Upstream, format!("doubt {}", epoch.0).into_bytes()),
         Output::Moved(outcome) => (Sink::Events, format!("outcome {outcome:?}").into_bytes()),
         Output::CloseUpstream(epoch, close) => {
             (Sink::Upstream, format!("close {} {}", epoch.0, closing(*close)).into_bytes())

@@ -60,6 +60,7 @@ pub(super) enum Happening {
     Letter(SessionId, Mail),
     Late(usize, SessionId, u32),
     UpstreamPongs(usize),
+    Evidence(usize, SessionId, u32),
     Pings(usize),
     GhostEnds(usize, u64),
     NodeUp(usize),
@@ -389,6 +390,7 @@ impl World {
                 self.media_flows(slot, id, key, epoch, generation, true);
             }
             Happening::UpstreamPongs(conn) => self.upstream_pongs(conn),
+            Happening::Evidence(slot, id, epoch) => self.evidence(slot, id, epoch),
             Happening::DialDone(slot, id, epoch) => self.dial_done(slot, id, epoch),
             Happening::BesideDone(slot, id, epoch, node) => self.beside_done(slot, id, epoch, node),
             Happening::Mover => self.mover_acts(),

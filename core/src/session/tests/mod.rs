@@ -6,6 +6,7 @@ mod basics;
 mod bytes;
 mod corners;
 mod dialling;
+mod evidence;
 mod first;
 mod lifecycle;
 mod limits;
@@ -53,6 +54,10 @@ pub(super) struct Bed {
     pub(super) media: Vec<MediaCommand>,
     /// Client tokens with which media sockets belong here.
     pub(super) tokens: BTreeSet<Box<str>>,
+    /// Pings that went upstream.
+    pub(super) asked: usize,
+    /// Epochs that did not answer them in time.
+    pub(super) doubts: Vec<Epoch>,
 }
 
 impl Bed {
@@ -92,6 +97,8 @@ impl Bed {
             passthrough: false,
             media: Vec::new(),
             tokens: BTreeSet::new(),
+            asked: 0,
+            doubts: Vec::new(),
         }
     }
 
@@ -124,7 +131,9 @@ impl Bed {
                 Output::Media(command) => self.media.push(command),
                 Output::RouteMediaSockets { token, .. } => drop(self.tokens.insert(token)),
                 Output::ForgetMediaSockets { token } => drop(self.tokens.remove(&token)),
-                Output::PingClient | Output::PingUpstream => {}
+                Output::PingUpstream => self.asked += 1,
+                Output::UpstreamDoubtful(epoch) => self.doubts.push(epoch),
+                Output::PingClient => {}
             }
         }
     }
