@@ -175,7 +175,9 @@ impl Pool {
                 if let Some(priority) = budget {
                     node.budget.acquire(priority).await;
                 }
-                dialling.give(self.patience(&node));
+                // Those who lost one node are to meet on one other: it is waited for even where it is slow.
+                let patience = if from.is_some() { self.next_node_after.1 } else { self.patience(&node) };
+                dialling.give(patience);
                 under_way.lock().push(Arc::clone(&node));
                 let result = self.dial(&node, request, None).await;
                 under_way.lock().retain(|one| one.id != node.id);
