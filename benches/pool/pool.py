@@ -84,8 +84,11 @@ class Farm:
             self.nodes = {name: Node(self, name, media) for name in NODES}
             self.client_port, self.admin_port = free_port(), free_port()
             upstream = [f"--upstream={name}=ws://127.0.0.1:{node.port}" for name, node in self.nodes.items()]
+            config = self.folder / "holdfast.toml"
+            # Sessions without rooms may be spread.
+            config.write_text('[upstream]\npolicy = "least_sessions"\n')
             self.spawn(
-                "proxy", "run", "--log-level", "debug" if self.args.keep else "info", "--listen", f"127.0.0.1:{self.client_port}", "--admin", self.admin,
+                "proxy", "run", "--config", str(config), "--log-level", "debug" if self.args.keep else "info", "--listen", f"127.0.0.1:{self.client_port}", "--admin", self.admin,
                 "--media-listen", f"127.0.0.1:{free_port()}", *upstream,
             )
             wait_for("the proxy", lambda: listens(self.client_port))
