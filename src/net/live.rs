@@ -7,11 +7,12 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use crate::{
@@ -202,6 +203,28 @@ impl Waits for Mailbox {
     }
 }
 
+/// Asks each of these sessions and collects what they answer within this time, in the order in which they do.
+/// Whoever is stuck or has ended is left out.
+pub(crate) async fn ask<'a, T>(
+    sessions: impl ExactSizeIterator<Item = &'a Arc<Mailbox>>,
+    question: impl Fn(mpsc::Sender<T>) -> Note,
+    time_max: Duration,
+) -> Vec<T> {
+    let (answers, mut answered) = mpsc::channel(sessions.len().max(1));
+    for mailbox in sessions {
+        mailbox.post(question(answers.clone()));
+    }
+    drop(answers);
+    let mut all = Vec::new();
+    let collect = async {
+        while let Some(answer) = answered.recv().await {
+            all.push(answer);
+        }
+    };
+    let _ = timeout(time_max, collect).await;
+    all
+}
+
 /// All live sessions, and the places still free.
 #[derive(Debug)]
 pub(crate) struct Live {
@@ -289,8 +312,8 @@ impl Live {
         }
     }
 
-    /// Tells at most `max` sessions: those in an outage before the others, the oldest first.
-    pub(crate) fn post_to_some(&self, max: usize, note: impl Fn() -> Note) {
+    /// How to reach at most `max` sessions: those in an outage before the others, the oldest first.
+    pub(crate) fn some(&self, max: usize) -> Vec<Arc<Mailbox>> {
         let mut all: Vec<(bool, SessionId, Arc<Mailbox>)> = self
             .mailboxes
             .iter()
@@ -299,9 +322,7 @@ impl Live {
         if max < all.len() {
             all.select_nth_unstable_by_key(max, |(is_up, id, _)| (*is_up, id.0));
         }
-        for (_, _, mailbox) in all.into_iter().take(max) {
-            mailbox.post(note());
-        }
+        all.into_iter().take(max).map(|(_, _, mailbox)| mailbox).collect()
     }
 
     /// Completes when no place is taken.

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 
 use crate::session::{Belongings, MoveOutcome, NodeId, SessionId};
 
 use super::{
-    live::{MoveOrder, Note},
+    live::{self, MoveOrder, Note},
     proxy::Proxy,
 };
 
@@ -19,16 +19,8 @@ impl Proxy {
     /// What its sessions have, at most `max` of them, in the order of their coming, and which can move. A
     /// session that does not answer within a second is left out.
     pub async fn survey(&self, max: usize) -> Vec<Belongings> {
-        let (sender, mut answers) = mpsc::channel(max.max(1));
-        self.live().post_to_some(max, || Note::Survey(sender.clone()));
-        drop(sender);
-        let mut sessions = Vec::new();
-        let collect = async {
-            while let Some(belongings) = answers.recv().await {
-                sessions.push(belongings);
-            }
-        };
-        let _ = timeout(SURVEY_TIME_MAX, collect).await;
+        let some = self.live().some(max);
+        let mut sessions = live::ask(some.iter(), Note::Survey, SURVEY_TIME_MAX).await;
         sessions.sort_by_key(|belongings| belongings.session);
         sessions
     }

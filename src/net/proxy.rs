@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -35,7 +35,7 @@ use super::{
     census::Register,
     health::{self, Heart, Question},
     listener,
-    live::{Live, Note},
+    live::{self, Live, Note},
     media_socket::MediaRoutes,
     memory::{self, Memory},
     mover::Movers,
@@ -316,16 +316,8 @@ impl Proxy {
     /// What its sessions are at this moment, at most `max` of them: those in an outage first, each
     /// kind in the order of their coming. A session that does not answer within a second is left out.
     pub async fn describe(&self, max: usize) -> Vec<SessionSnapshot> {
-        let (sender, mut snapshots) = mpsc::channel(max.max(1));
-        self.shared.live.post_to_some(max, || Note::Describe(sender.clone()));
-        drop(sender);
-        let mut sessions = Vec::new();
-        let collect = async {
-            while let Some(snapshot) = snapshots.recv().await {
-                sessions.push(snapshot);
-            }
-        };
-        let _ = timeout(DESCRIBE_TIME_MAX, collect).await;
+        let some = self.live().some(max);
+        let mut sessions = live::ask(some.iter(), Note::Describe, DESCRIBE_TIME_MAX).await;
         sessions.sort_by_key(|session| (session.outage_ms.is_none(), session.number));
         sessions
     }

@@ -1,18 +1,14 @@
 //! Looking for sessions: by what their handshake tells without asking them, then by what they say themselves.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::{
-    sync::mpsc,
-    time::{Duration, timeout},
-};
 
 use crate::session::{NodeId, SessionId, SessionSnapshot};
 
 use super::{
     Proxy,
-    live::{Mailbox, Note},
+    live::{self, Mailbox, Note},
 };
 
 /// Sessions of one answer, where nobody says how many.
@@ -128,18 +124,8 @@ impl Proxy {
 
 /// What these say of themselves, in their order.
 async fn ask(sessions: &[(SessionId, Arc<Mailbox>)]) -> Vec<SessionSnapshot> {
-    let (answers, mut answered) = mpsc::channel(sessions.len().max(1));
-    for (_, mailbox) in sessions {
-        mailbox.post(Note::Describe(answers.clone()));
-    }
-    drop(answers);
-    let mut all = Vec::with_capacity(sessions.len());
-    let collect = async {
-        while let Some(one) = answered.recv().await {
-            all.push(one);
-        }
-    };
-    let _ = timeout(CHUNK_TIME_MAX, collect).await;
-    all.sort_by_key(|session: &SessionSnapshot| session.number);
+    let mailboxes = sessions.iter().map(|(_, mailbox)| mailbox);
+    let mut all = live::ask(mailboxes, Note::Describe, CHUNK_TIME_MAX).await;
+    all.sort_by_key(|session| session.number);
     all
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, future::pending, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, interval, sleep_until, timeout},
+    time::{Instant, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use crate::{
 
 use super::{DrainStatus, Purpose};
 use crate::net::{
-    live::{MoveOrder, MoveReport, Note},
+    live::{self, MoveOrder, MoveReport, Note},
     shared::Shared,
 };
 
@@ -139,22 +139,11 @@ impl Task {
     /// Asks all sessions of the node what they have.
     fn survey(&self) {
         let asked = self.shared.live.all_on_node(self.node);
-        let (answers, mut answered) = mpsc::channel(asked.len().max(1));
-        for mailbox in &asked {
-            mailbox.post(Note::Survey(answers.clone()));
-        }
-        drop(answers);
         let (surveyed, node) = (self.surveyed.clone(), self.node);
         tokio::spawn(async move {
-            let mut all = Vec::new();
-            let collect = async {
-                while let Some(one) = answered.recv().await {
-                    all.push(one);
-                }
-            };
-            let _ = timeout(SURVEY_MAX, collect).await;
+            let mut all = live::ask(asked.iter(), Note::Survey, SURVEY_MAX).await;
             // Some have left meanwhile.
-            all.retain(|one: &Belongings| one.node == node);
+            all.retain(|one| one.node == node);
             all.sort_by_key(|one| one.session);
             let _ = surveyed.send(all).await;
         });
