@@ -83,17 +83,8 @@ pub enum Act {
     },
 }
 
-/// Where sessions may go.
-pub trait Targets {
-    /// A node for so many sessions that belong together; none: there is no usable one.
-    fn choose(&mut self, sessions: usize) -> Option<NodeId>;
-}
-
-impl<F: FnMut(usize) -> Option<NodeId>> Targets for F {
-    fn choose(&mut self, sessions: usize) -> Option<NodeId> {
-        self(sessions)
-    }
-}
+/// Where sessions that belong together may go; none: there is no usable node.
+pub type Choose<'a> = dyn FnMut() -> Option<NodeId> + 'a;
 
 /// What is known of who is on the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,20 +151,20 @@ impl Plan {
     }
 
     /// Takes an input at the time `now`, which must not run backwards. What is to be done, in order.
-    pub fn handle(&mut self, input: Input, now: Timestamp, targets: &mut dyn Targets) -> Vec<Act> {
+    pub fn handle(&mut self, input: Input, now: Timestamp, choose: &mut Choose<'_>) -> Vec<Act> {
         let mut acts = Vec::new();
         if self.is_over() {
             return acts;
         }
         self.pass_time(now);
         match input {
-            Input::Surveyed(all) => self.surveyed(&all, now),
-            Input::Told(session, answer) => self.told(session, answer, now),
+            Input::Surveyed(all) => self.surveyed(&all),
+            Input::Told(session, answer) => self.told(session, answer),
             Input::Ended(session) => self.ended(session),
             Input::Cancel => self.cancel(),
             Input::Timeout => {}
         }
-        self.go_on(now, targets, &mut acts);
+        self.go_on(choose, &mut acts);
         acts
     }
 
@@ -240,7 +231,7 @@ fn seconds(sessions: usize, per_second: f64) -> u64 {
 
 // What came in.
 impl Plan {
-    fn surveyed(&mut self, all: &[Belongings], now: Timestamp) {
+    fn surveyed(&mut self, all: &[Belongings]) {
         if !matches!(self.survey, Survey::Asked(_)) {
             return;
         }
@@ -263,7 +254,7 @@ impl Plan {
             }
         }
         self.stage = if self.webs.is_empty() { Stage::Waiting } else { Stage::Moving };
-        self.survey = if self.webs.is_empty() { Survey::Due(now + SURVEY_PAUSE) } else { Survey::Here };
+        self.survey = if self.webs.is_empty() { Survey::Due(self.now + SURVEY_PAUSE) } else { Survey::Here };
     }
 
     /// Webs that can move, as many as are too many.
@@ -282,19 +273,20 @@ impl Plan {
         self.survey = Survey::Here;
     }
 
-    fn told(&mut self, session: SessionId, answer: Answer, now: Timestamp) {
+    fn told(&mut self, session: SessionId, answer: Answer) {
         match answer {
             Answer::Done => {
                 if self.moving.iter_mut().any(|web| web.moved(session)) {
                     self.counts.moved += 1;
-                    self.speed.count(now.since(self.began));
+                    self.speed.count(self.now.since(self.began));
                 }
             }
-            Answer::Refused(why) | Answer::Returned(why) => self.failed(session, &why, now),
+            Answer::Refused(why) | Answer::Returned(why) => self.failed(session, &why),
         }
     }
 
-    fn failed(&mut self, session: SessionId, why: &str, now: Timestamp) {
+    fn failed(&mut self, session: SessionId, why: &str) {
+        let now = self.now;
         if self.moving.iter_mut().any(|web| web.failed(session, why.to_owned(), now)) {
             self.counts.failed += 1;
         }
@@ -333,7 +325,7 @@ impl Plan {
         self.now = now;
         let late: Vec<SessionId> = self.moving.iter().flat_map(|web| web.late(now)).collect();
         for session in late {
-            self.failed(session, "no answer", now);
+            self.failed(session, "no answer");
         }
         if matches!(self.survey, Survey::Asked(until) if until <= now) {
             self.survey = Survey::Due(now);
@@ -348,22 +340,22 @@ fn burst(rate: u32) -> f64 {
 
 // What is done.
 impl Plan {
-    fn go_on(&mut self, now: Timestamp, targets: &mut dyn Targets, acts: &mut Vec<Act>) {
+    fn go_on(&mut self, choose: &mut Choose<'_>, acts: &mut Vec<Act>) {
         if self.is_over() {
             return;
         }
-        self.force_those_who_wait(targets, acts);
+        self.force_those_who_wait(choose, acts);
         for place in 0..self.moving.len() {
             self.tell_web(place, acts);
         }
         self.finish_webs(acts);
         while self.allowance >= 1.0 && self.under_way() < UNDER_WAY_MAX {
             let Some(web) = self.webs.pop_front() else { break };
-            let Some(to) = targets.choose(web.len()) else {
+            let Some(to) = choose() else {
                 self.wait(web.members(), "no other node is usable");
                 continue;
             };
-            self.moving.push(Moving::new(web, to, now));
+            self.moving.push(Moving::new(web, to, self.now));
             self.tell_web(self.moving.len() - 1, acts);
         }
         if self.stage != Stage::Cancelled {
@@ -432,13 +424,13 @@ impl Plan {
         self.wish.force_after.map(|after| self.began + after)
     }
 
-    fn force_those_who_wait(&mut self, targets: &mut dyn Targets, acts: &mut Vec<Act>) {
+    fn force_those_who_wait(&mut self, choose: &mut Choose<'_>, acts: &mut Vec<Act>) {
         if self.force_at().is_none_or(|at| at > self.now) {
             return;
         }
         while self.allowance >= 1.0 {
             let Some(session) = self.waiting.pop_front() else { return };
-            let Some(to) = targets.choose(1) else { return self.waiting.push_front(session) };
+            let Some(to) = choose() else { return self.waiting.push_front(session) };
             self.allowance -= 1.0;
             self.counts.forced += 1;
             self.speed.count(self.now.since(self.began));

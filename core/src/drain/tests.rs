@@ -110,7 +110,7 @@ impl Farm {
 
     fn feed(&mut self, input: Input) {
         let usable = self.usable;
-        let acts = self.plan.handle(input, self.now, &mut |_: usize| usable.then_some(NEW));
+        let acts = self.plan.handle(input, self.now, &mut || usable.then_some(NEW));
         for act in acts {
             self.act(act);
         }

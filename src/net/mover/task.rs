@@ -85,7 +85,7 @@ impl Task {
     fn feed(&mut self, input: Input) {
         let now = self.shared.clock.now();
         let (shared, node) = (&self.shared, self.node);
-        let mut choose = |_: usize| shared.pool.place(&ClientRequest::probe("/"), &[node]);
+        let mut choose = || shared.pool.place(&ClientRequest::probe("/"), &[node]);
         for act in self.plan.handle(input, now, &mut choose) {
             self.act(act);
         }
