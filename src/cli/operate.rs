@@ -95,7 +95,7 @@ async fn follow(
         };
         missed = 0;
         show(&bar, &status.progress);
-        if matches!(status.progress.stage, Stage::Done | Stage::Cancelled) {
+        if status.progress.stage.is_over() {
             bar.finish_and_clear();
             return Ok(status);
         }

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use prometheus_client::encoding::NoLabelSet;
 
-use crate::{
-    drain::Stage,
-    net::{DIAL_BUCKETS_MS, DialCounts, DrainStatus, NodeState, NodeStatus, View},
-};
+use crate::net::{DIAL_BUCKETS_MS, DialCounts, DrainStatus, NodeState, NodeStatus, View};
 
 use super::page::Page;
 
@@ -75,8 +72,7 @@ fn transitions(node: &NodeStatus) -> BTreeMap<(&str, &str), u64> {
 fn drains(page: &mut Page<'_>, view: &View) -> fmt::Result {
     let none = DrainStatus::default();
     let running = view.nodes().map(|node| {
-        let runs =
-            node.drain.is_some_and(|drain| !matches!(drain.progress.stage, Stage::Done | Stage::Cancelled));
+        let runs = node.drain.is_some_and(|drain| !drain.progress.stage.is_over());
         (vec![("node", &*node.status.name)], u64::from(runs))
     });
     page.gauges("drain_running", "1 while sessions are taken off a node.", running)?;

@@ -19,6 +19,14 @@ pub enum Stage {
     Cancelled,
 }
 
+impl Stage {
+    /// Whether it has come to its end, one way or the other.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Done | Self::Cancelled)
+    }
+}
+
 /// Sessions that are left, for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

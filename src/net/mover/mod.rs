@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    drain::{self, Progress, Stage},
+    drain::{self, Progress},
     session::NodeId,
-    upstream::{NodeState, Wish, WishRefused},
+    upstream::{NodeState, NodeStatus, Wish, WishRefused},
 };
 
 use super::shared::Shared;
@@ -83,7 +83,7 @@ struct Running {
 
 impl Running {
     fn is_over(&self) -> bool {
-        matches!(self.status.borrow().progress.stage, Stage::Done | Stage::Cancelled)
+        self.status.borrow().progress.stage.is_over()
     }
 }
 
@@ -112,7 +112,7 @@ impl Movers {
         shared.pool.wish(node, wish, order.is_forced)?;
         let purpose = if order.then_maintenance { Purpose::Maintenance } else { Purpose::Drain };
         let plan = drain::Wish { rate: order.rate.max(1), force_after: order.force_after, keep: None };
-        Ok(self.begin(shared, node, purpose, plan))
+        Ok(self.begin(shared, node, purpose, false, plan))
     }
 
     /// Uses a node again; a drain of it is called off.
@@ -136,7 +136,7 @@ impl Movers {
         let each = rate.max(1).div_ceil(u32::try_from(over.len().max(1)).unwrap_or(1));
         let begin = |(node, keep): (NodeId, usize)| {
             let plan = drain::Wish { rate: each, force_after: None, keep: Some(keep) };
-            self.begin(shared, node, Purpose::Rebalance, plan)
+            self.begin(shared, node, Purpose::Rebalance, false, plan)
         };
         over.into_iter().map(begin).collect()
     }
@@ -153,17 +153,10 @@ impl Movers {
             let is_left = leaves.iter().any(|state| node.state == state.as_str());
             if is_left && !runs && shared.live.on_node(node.id) > 0 {
                 let plan = drain::Wish { rate: DRAIN_RATE, force_after: None, keep: None };
-                self.begin(shared, node.id, Purpose::Drain, plan);
-                self.mark_followed(node.id);
+                self.begin(shared, node.id, Purpose::Drain, true, plan);
             } else if !is_left && is_followed {
                 self.cancel(node.id);
             }
-        }
-    }
-
-    fn mark_followed(&self, node: NodeId) {
-        if let Some(running) = self.running.lock().get_mut(&node) {
-            running.is_followed = true;
         }
     }
 
@@ -178,7 +171,14 @@ impl Movers {
         self.running.lock().get(&node).map(|running| running.status.borrow().clone())
     }
 
-    fn begin(&self, shared: &Arc<Shared>, node: NodeId, purpose: Purpose, plan: drain::Wish) -> DrainStatus {
+    fn begin(
+        &self,
+        shared: &Arc<Shared>,
+        node: NodeId,
+        purpose: Purpose,
+        is_followed: bool,
+        plan: drain::Wish,
+    ) -> DrainStatus {
         let status = DrainStatus {
             node: shared.pool.node_name(node),
             purpose,
@@ -187,7 +187,7 @@ impl Movers {
         };
         let (told, watched) = watch::channel(status.clone());
         let cancel = shared.stopping.child_token();
-        let running = Running { status: watched, cancel: cancel.clone(), is_followed: false };
+        let running = Running { status: watched, cancel: cancel.clone(), is_followed };
         let mut all = self.running.lock();
         if let Some(before) = all.insert(node, running) {
             before.cancel.cancel();
@@ -207,17 +207,15 @@ impl Movers {
 /// move anybody.
 fn shares(shared: &Shared) -> Vec<(NodeId, usize)> {
     let nodes = shared.pool.nodes();
-    let usable: Vec<_> = nodes.iter().filter(|node| node.state == "up" && !node.backup).collect();
-    let mut over = Vec::new();
-    for node in &usable {
-        let of_pool = usable.iter().filter(|other| other.pool == node.pool);
-        let (sessions, weights) = of_pool.fold((0_usize, 0_usize), |(sessions, weights), other| {
-            (sessions + shared.live.on_node(other.id), weights + usize::from(other.weight))
+    let usable = nodes.iter().filter(|node| node.state == NodeState::Up.as_str() && !node.backup);
+    let usable: Vec<_> = usable.map(|node| (node, shared.live.on_node(node.id))).collect();
+    let share = |node: &NodeStatus| {
+        let of_pool = usable.iter().filter(|(other, _)| other.pool == node.pool);
+        let (sessions, weights) = of_pool.fold((0_usize, 0_usize), |(sessions, weights), (other, there)| {
+            (sessions + there, weights + usize::from(other.weight))
         });
-        let share = (sessions * usize::from(node.weight)).div_ceil(weights.max(1));
-        if shared.live.on_node(node.id) > share {
-            over.push((node.id, share));
-        }
-    }
-    over
+        (sessions * usize::from(node.weight)).div_ceil(weights.max(1))
+    };
+    let shares = usable.iter().map(|(node, there)| (node.id, *there, share(node)));
+    shares.filter(|(_, there, share)| there > share).map(|(node, _, share)| (node, share)).collect()
 }
