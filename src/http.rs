@@ -1,10 +1,7 @@
 //! One HTTP request to a port of our own kind: the admin side of a running proxy. Must not be used
 //! towards anybody else: it knows neither TLS nor redirects.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-};
+use std::{fmt, io, path::PathBuf};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, body::Bytes, header};
@@ -71,12 +68,8 @@ pub(crate) async fn ask(place: &Place, question: &Question<'_>) -> io::Result<(S
         Place::Tcp(authority) => {
             exchange(TcpStream::connect(authority.as_str()).await?, authority, question).await
         }
-        Place::Unix(path) => exchange(connect(path).await?, "localhost", question).await,
+        Place::Unix(path) => exchange(UnixStream::connect(path).await?, "localhost", question).await,
     }
-}
-
-async fn connect(path: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(path).await
 }
 
 async fn exchange(

@@ -1,6 +1,6 @@
 //! Whether settings that are acceptable one by one fit together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Config, MediaMode, RestoreMode,
@@ -143,7 +143,7 @@ fn wrong_path(node: &NamedNode) -> Option<(&str, usize)> {
 
 /// No name and no URL twice.
 fn check_unique(nodes: &[NamedNode]) -> Result<(), Conflict> {
-    let (mut names, mut urls) = (BTreeMap::new(), BTreeMap::new());
+    let (mut names, mut urls) = (BTreeMap::new(), BTreeSet::new());
     for node in nodes {
         let place = (node.place.0.as_str(), node.place.1);
         let url = node.settings.url.to_string();
@@ -151,7 +151,7 @@ fn check_unique(nodes: &[NamedNode]) -> Result<(), Conflict> {
             let name = &node.name;
             return conflict_in(place, format!("the name {name} appears twice, first in pool {earlier}"));
         }
-        if urls.insert(url.clone(), ()).is_some() {
+        if !urls.insert(url.clone()) {
             return conflict_in(place, format!("{url} appears twice"));
         }
     }

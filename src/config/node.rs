@@ -168,14 +168,11 @@ pub(super) fn all(upstream: &UpstreamSettings, pools: &BTreeMap<Name, PoolSettin
         let name = settings.name.as_ref().map_or_else(|| free_name(&settings.url, &all), Name::to_string);
         all.push(NamedNode { name, pool, settings, checks: Vec::new(), place });
     }
-    let sizes = all.iter().fold(BTreeMap::<String, usize>::new(), |mut sizes, node| {
-        *sizes.entry(node.pool.clone()).or_default() += 1;
-        sizes
-    });
+    let is_lone = all.iter().filter(|node| node.pool == DEFAULT_POOL).count() == 1;
     for node in &mut all {
         let said = node.settings.health.as_ref().or(upstream.health.as_ref());
         // A lone node is asked by those who come, and there is nowhere else to go.
-        let is_alone = node.pool == DEFAULT_POOL && sizes.get(&node.pool) == Some(&1);
+        let is_alone = node.pool == DEFAULT_POOL && is_lone;
         node.checks = match said {
             Some(checks) => checks.active().cloned().collect(),
             None if is_alone => Vec::new(),
