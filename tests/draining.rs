@@ -2,6 +2,8 @@
 //! sockets stay, they hear nothing, and each command exits with 0 only when its wish is fulfilled.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod net_support;
+
 use std::{
     process::Command,
     sync::Arc,
@@ -11,15 +13,13 @@ use std::{
 use holdfast::{
     admin::{self, Door, Setup},
     config::{AdminSettings, Config, MediaMode, Overrides},
-    load::{self, LoadSettings, Scenario, Summary},
+    load::{LoadSettings, Scenario, Summary},
     net::Proxy,
     simulator::{Simulator, SimulatorSettings},
 };
+use net_support::clients::Clients;
 use serde_json::Value;
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::{sync::watch, task::spawn_blocking};
 
 /// A proxy before two nodes, `a` and `b`, with an admin side and clients.
 struct Farm {
@@ -27,7 +27,7 @@ struct Farm {
     proxy: Arc<Proxy>,
     admin: String,
     socket: std::path::PathBuf,
-    clients: Option<(watch::Sender<bool>, JoinHandle<Summary>)>,
+    clients: Option<Clients>,
 }
 
 impl Farm {
@@ -61,8 +61,6 @@ impl Farm {
 
     /// Clients that stay until the end.
     async fn populate(&mut self, scenario: Scenario, sessions: usize) {
-        let (stop, stopped) = watch::channel(false);
-        let (running, mut all_run) = watch::channel(0);
         let settings = LoadSettings {
             scenario,
             sessions,
@@ -70,15 +68,10 @@ impl Farm {
             hold: Duration::from_secs(600),
             ..LoadSettings::new(format!("ws://{}", self.proxy.address()).parse().unwrap())
         };
-        let clients = tokio::spawn(async move {
-            let told = move |progress: load::Progress| {
-                running.send_replace(progress.open);
-            };
-            load::run(settings, stopped, told).await.unwrap()
-        });
+        let mut clients = Clients::start(settings);
         let sessions = u64::try_from(sessions).unwrap();
-        all_run.wait_for(|open| *open == sessions).await.unwrap();
-        self.clients = Some((stop, clients));
+        clients.until("all clients", |now| now.open == sessions).await;
+        self.clients = Some(clients);
     }
 
     async fn command(&self, words: &[&str]) -> (i32, String, String) {
@@ -108,9 +101,7 @@ impl Farm {
 
     /// All that the clients saw.
     async fn end(mut self) -> Summary {
-        let (stop, clients) = self.clients.take().unwrap();
-        stop.send_replace(true);
-        let summary = clients.await.unwrap();
+        let summary = self.clients.take().unwrap().end().await;
         for node in &self.nodes {
             assert!(node.violations().is_empty(), "{:?}", node.violations());
         }

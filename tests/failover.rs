@@ -12,9 +12,9 @@ use holdfast::{
     net::Proxy,
     simulator::{Fault, Simulator, SimulatorSettings},
 };
-use net_support::{in_time, let_pass, wait_until};
+use net_support::{clients::Clients, in_time, let_pass, wait_until};
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 
 /// Less than the patience with silence (15 s), and long on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -22,9 +22,7 @@ const SOON: Duration = Duration::from_secs(10);
 struct Farm {
     nodes: Vec<Simulator>,
     proxy: Arc<Proxy>,
-    clients: (watch::Sender<bool>, JoinHandle<Summary>),
-    /// How many pictures move, of how many.
-    pictures: watch::Receiver<Option<(u64, u64)>>,
+    clients: Clients,
 }
 
 impl Farm {
@@ -46,8 +44,6 @@ impl Farm {
             ..Overrides::default()
         };
         let proxy = Arc::new(Proxy::launch(Config::load(None, &flags).unwrap()).await.unwrap());
-        let (stop, stopped) = watch::channel(false);
-        let (moving, mut pictures) = watch::channel(None);
         let settings = LoadSettings {
             scenario: Scenario::PublishPlay,
             media: load::Media::Real,
@@ -56,14 +52,9 @@ impl Farm {
             hold: Duration::from_secs(600),
             ..LoadSettings::new(format!("ws://{}", proxy.address()).parse().unwrap())
         };
-        let clients = tokio::spawn(async move {
-            let told = move |progress: load::Progress| {
-                moving.send_replace(progress.pictures);
-            };
-            load::run(settings, stopped, told).await.unwrap()
-        });
-        in_time("a picture", pictures.wait_for(|pictures| *pictures == Some((1, 1)))).await.unwrap();
-        Self { nodes: started, proxy, clients: (stop, clients), pictures }
+        let mut farm = Self { nodes: started, proxy, clients: Clients::start(settings) };
+        farm.until_picture(1).await;
+        farm
     }
 
     fn fault(&self, node: usize, fault: serde_json::Value) {
@@ -82,14 +73,12 @@ impl Farm {
     }
 
     async fn until_picture(&mut self, moves: u64) {
-        in_time("the picture", self.pictures.wait_for(|pictures| *pictures == Some((moves, 1))))
-            .await
-            .unwrap();
+        let wanted = self.clients.until("the picture", |now| now.pictures == Some((moves, 1)));
+        in_time("the picture", wanted).await;
     }
 
     async fn end(self) -> Summary {
-        self.clients.0.send_replace(true);
-        self.clients.1.await.unwrap()
+        self.clients.end().await
     }
 }
 

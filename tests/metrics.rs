@@ -14,6 +14,7 @@ use std::{
 };
 
 use common::{
+    clients::Clients,
     page::Page,
     pool, proxy_with,
     scrape::{Scrape, admin_of, exchange, scrape_until},
@@ -22,7 +23,7 @@ use common::{
 use holdfast::{
     admin::{self, Door, Setup},
     config::{ListenAddress, MediaMode},
-    load::{self, LoadSettings, Scenario, webrtc_client::ClientOptions},
+    load::{LoadSettings, Scenario, webrtc_client::ClientOptions},
     net::{DrainOrder, Proxy},
 };
 use rcgen::{CertificateParams, KeyPair};
@@ -322,18 +323,13 @@ async fn no_peer_decides_how_long_a_scrape_is_or_what_stands_in_it() {
 async fn scrapes_at_once_under_load_are_all_answered() {
     let server = Server::fake(json!({})).await;
     let (proxy, admin) = plain(server.address).await;
-    let (stop, stopped) = watch::channel(false);
-    let (running, mut all_run) = watch::channel(0);
-    let settings = LoadSettings {
+    let mut clients = Clients::start(LoadSettings {
         scenario: Scenario::Publish,
         sessions: 100,
         hold: Duration::from_secs(60),
         ..LoadSettings::new(format!("ws://{}", proxy.address()).parse().unwrap())
-    };
-    let clients = tokio::spawn(load::run(settings, stopped, move |progress| {
-        running.send_replace(progress.running);
-    }));
-    all_run.wait_for(|established| *established == 100).await.unwrap();
+    });
+    clients.until("all streams", |now| now.running == 100).await;
     let begun = Instant::now();
     let scrapes: Vec<_> = (0..16).map(|_| tokio::spawn(async move { Scrape::of(admin).await })).collect();
     for scrape in scrapes {
@@ -342,8 +338,7 @@ async fn scrapes_at_once_under_load_are_all_answered() {
         assert!(scrape.text.len() < SCRAPE_BYTES_MAX, "{} bytes", scrape.text.len());
     }
     assert!(begun.elapsed() < Duration::from_secs(10), "they took {:?}", begun.elapsed());
-    stop.send_replace(true);
-    clients.await.unwrap().unwrap();
+    clients.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

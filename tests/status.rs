@@ -13,12 +13,13 @@ use std::{
 use holdfast::{
     admin,
     config::{Config, MediaMode, Overrides},
-    load::{self, LoadSettings, Scenario},
+    load::{LoadSettings, Scenario},
     net::Proxy,
     simulator::{Simulator, SimulatorSettings},
 };
+use net_support::clients::Clients;
 use serde_json::Value;
-use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
+use tokio::{net::TcpListener, task::spawn_blocking};
 
 fn status(arguments: Vec<String>) -> (i32, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_holdfast")).arg("status").args(arguments).output().unwrap();
@@ -40,21 +41,13 @@ async fn sessions_and_streams_are_shown() {
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(admin::serve(listener, Arc::clone(&proxy)));
 
-    let (stop, stopped) = watch::channel(false);
-    let (running, mut all_run) = watch::channel(0);
-    let clients = tokio::spawn(load::run(
-        LoadSettings {
-            scenario: Scenario::Publish,
-            sessions: 3,
-            hold: Duration::from_secs(60),
-            ..LoadSettings::new(format!("ws://{}", proxy.address()).parse().unwrap())
-        },
-        stopped,
-        move |progress| {
-            running.send_replace(progress.running);
-        },
-    ));
-    all_run.wait_for(|running| *running == 3).await.unwrap();
+    let mut clients = Clients::start(LoadSettings {
+        scenario: Scenario::Publish,
+        sessions: 3,
+        hold: Duration::from_secs(60),
+        ..LoadSettings::new(format!("ws://{}", proxy.address()).parse().unwrap())
+    });
+    clients.until("all streams", |now| now.running == 3).await;
 
     let admin = format!("--admin={address}");
     let asked = admin.clone();
@@ -78,8 +71,7 @@ async fn sessions_and_streams_are_shown() {
     assert!(out.contains("publish load-"), "{out}");
     assert!(out.contains("room    6 of "), "{out}");
 
-    stop.send_replace(true);
-    clients.await.unwrap().unwrap();
+    clients.end().await;
     server.abort();
     assert!(proxy.shutdown().await);
     simulator.shutdown().await;

@@ -11,6 +11,7 @@
 )]
 
 pub mod checks;
+pub mod clients;
 pub mod outage;
 pub mod page;
 pub mod ports;

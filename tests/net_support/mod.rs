@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::result_large_err)]
 
+#[path = "../common/clients.rs"]
+pub mod clients;
 #[path = "../common/ports.rs"]
 mod ports;
 
