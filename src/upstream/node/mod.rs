@@ -132,9 +132,14 @@ impl Node {
     /// Takes in what happened to it, and writes the lines that are due. True if it answers now and did not
     /// before.
     pub(super) fn tell(&self, input: Input<'_>, now: Timestamp) -> bool {
+        self.tell_dated(input, now, now)
+    }
+
+    /// The same of a dial that began at `asked`.
+    pub(super) fn tell_dated(&self, input: Input<'_>, asked: Timestamp, now: Timestamp) -> bool {
         let mut health = self.health.lock();
         let could_be_reached = health.can_be_reached();
-        health.machine.handle(input, now);
+        health.machine.handle_dated(input, asked, now);
         let lines = health.lines(now);
         let is_back = !could_be_reached && health.can_be_reached();
         drop(health);

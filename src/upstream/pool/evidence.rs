@@ -19,6 +19,7 @@ const TIME_MIN: Duration = Duration::from_millis(800);
 const TIME_UNKNOWN: Duration = Duration::from_secs(2);
 /// So much of what is usual for it, where that is more.
 const USUAL_TIMES: u32 = 4;
+
 impl Pool {
     /// A session of this node has heard nothing for a while, and got no answer to a ping: what else speaks
     /// for or against the node. It is suspect from now on, until it answers somebody.
@@ -45,10 +46,11 @@ impl Pool {
         let path = node.paths.lock().last();
         let usual = node.dials.usual().map(|usual| usual.saturating_mul(USUAL_TIMES));
         let time = usual.unwrap_or(TIME_UNKNOWN).max(TIME_MIN);
+        let asked = self.now();
         match timeout(time, self.probe_path(node, &path)).await {
             Ok(Ok(())) => Some(true),
             Ok(Err(failure @ DialFailure::Unreachable(_))) => {
-                self.unreachable(node, &failure);
+                self.unreachable(node, &failure, asked);
                 Some(false)
             }
             // This machine lacks something: that says nothing of the node.

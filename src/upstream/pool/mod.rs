@@ -206,24 +206,24 @@ impl Pool {
         request: &ClientRequest,
         address: Option<SocketAddr>,
     ) -> Result<Dialed, DialFailure> {
-        let begin = Instant::now();
+        let (begin, asked) = (Instant::now(), self.now());
         node.paths.lock().dialled(request.path());
         let result = node.address.dial(node.id, request, address).await;
         node.dials.note(result.as_ref().err(), begin.elapsed());
         let path = request.path();
         match &result {
             Ok(_) => {
-                self.tell(node, Input::Accepted);
+                self.tell_dated(node, Input::Accepted, asked);
                 let opened = node.paths.lock().accepted(path);
                 if opened {
                     self.outage.open(path);
                 }
             }
-            Err(failure @ DialFailure::Unreachable(_)) => self.unreachable(node, failure),
+            Err(failure @ DialFailure::Unreachable(_)) => self.unreachable(node, failure, asked),
             Err(DialFailure::Local(_)) => {}
             Err(failure) => {
                 let is_of_the_node = failure.is_of_the_node();
-                self.tell(node, if is_of_the_node { Input::Refused } else { Input::Answered });
+                self.tell_dated(node, if is_of_the_node { Input::Refused } else { Input::Answered }, asked);
                 if is_of_the_node {
                     node.paths.lock().refused(path, Instant::now());
                 }
@@ -235,16 +235,22 @@ impl Pool {
         result
     }
 
-    fn unreachable(self: &Arc<Self>, node: &Node, failure: &DialFailure) {
-        self.tell(node, Input::Unreachable(&failure.to_string()));
+    /// A dial that began at `asked` did not reach it.
+    fn unreachable(self: &Arc<Self>, node: &Node, failure: &DialFailure, asked: Timestamp) {
+        self.tell_dated(node, Input::Unreachable(&failure.to_string()), asked);
         self.outage.fell(node.id);
     }
 
     /// Something happened to a node: who waits for one is told if it is back, and a probe looks into what is
     /// in question.
     pub(super) fn tell(self: &Arc<Self>, node: &Node, input: Input<'_>) {
+        self.tell_dated(node, input, self.now());
+    }
+
+    /// The same of a dial that began at `asked`.
+    pub(super) fn tell_dated(self: &Arc<Self>, node: &Node, input: Input<'_>, asked: Timestamp) {
         let now = self.now();
-        if node.tell(input, now) {
+        if node.tell_dated(input, asked, now) {
             self.outage.announce();
         }
         let (is_wanted, is_out) = node.ejection(now);

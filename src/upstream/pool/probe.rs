@@ -77,8 +77,9 @@ impl Pool {
     /// A probe of a node that is in question, or that somebody waits for.
     async fn probe_for_news(self: &Arc<Self>, node: &Node, path: &str) {
         node.budget.acquire(Priority::Publisher).await;
+        let asked = self.now();
         if let Err(failure @ DialFailure::Unreachable(_)) = self.probe_path(node, path).await {
-            self.unreachable(node, &failure);
+            self.unreachable(node, &failure, asked);
         }
     }
 
@@ -100,14 +101,14 @@ impl Pool {
 
     /// Dials a path; what the node answers is taken in.
     pub(super) async fn probe_path(self: &Arc<Self>, node: &Node, path: &str) -> Result<(), DialFailure> {
-        let begin = Instant::now();
+        let (begin, asked) = (Instant::now(), self.now());
         let result = node.address.dial(node.id, &ClientRequest::probe(path), None).await;
         if let Err(failure @ (DialFailure::Unreachable(_) | DialFailure::Local(_))) = result {
             return Err(failure);
         }
         // It may refuse us for want of an Origin or a cookie, but it answers.
         node.dials.observe(begin.elapsed());
-        self.tell(node, Input::Answered);
+        self.tell_dated(node, Input::Answered, asked);
         let opened = node.paths.lock().probed(path, result.is_ok());
         if opened {
             self.outage.open(path);

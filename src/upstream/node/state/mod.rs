@@ -97,12 +97,23 @@ pub(crate) struct Machine {
     operator: Wish,
     agent: AgentWish,
     wrong_doubts: (u32, Timestamp),
+    dated: Dated,
     /// When it came up after it was not there.
     risen: Option<Timestamp>,
     shown: NodeState,
     reason: Reason,
     since: Timestamp,
     steps: BTreeMap<Step, u64>,
+}
+
+/// How new the news of dials is that the opinion goes by. Dials overtake one another: what was asked before that
+/// must not turn it.
+#[derive(Clone, Copy, Debug)]
+struct Dated {
+    /// When the dial began that was answered last.
+    answered: Timestamp,
+    /// When it was last seen that a dial failed.
+    failed: Timestamp,
 }
 
 /// What the agent of a node wants.
@@ -134,6 +145,7 @@ impl Machine {
             operator: Wish::InUse,
             agent: AgentWish { wish: Wish::InUse, is_overruled: false, percent: 100 },
             wrong_doubts: (0, now),
+            dated: Dated { answered: Timestamp::ZERO, failed: Timestamp::ZERO },
             risen: None,
             shown: NodeState::Up,
             reason: dials.because.clone(),
@@ -143,20 +155,26 @@ impl Machine {
         }
     }
 
-    /// Takes in what happened.
-    pub(crate) fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+    /// Takes in what happened just now.
+    #[cfg(test)]
+    fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        self.handle_dated(input, now, now);
+    }
+
+    /// Takes in what happened; what came of a dial was asked when that began.
+    pub(crate) fn handle_dated(&mut self, input: Input<'_>, asked: Timestamp, now: Timestamp) {
         let (before, wished) = (self.dials.verdict, self.wish());
         match input {
-            Input::Answered => self.answered(now),
+            Input::Answered => self.answered(asked, now),
             Input::Accepted => {
-                self.answered(now);
+                self.answered(asked, now);
                 self.ejection.accepted();
             }
             Input::Refused => {
-                self.answered(now);
+                self.answered(asked, now);
                 self.ejection.refused(&self.rules);
             }
-            Input::Unreachable(why) => self.dials.bad(ReasonKind::Unreachable, why),
+            Input::Unreachable(why) => self.unreachable(why, asked, now),
             Input::Overtaken => self.doubt(ReasonKind::Overtaken, "another node answered first", now),
             Input::Silent => self.doubt(ReasonKind::Silent, "a session asked and heard nothing", now),
             Input::Missed(why) => self.dials.doubt(ReasonKind::Check, why),
@@ -182,12 +200,26 @@ impl Machine {
         self.settle(now);
     }
 
-    fn answered(&mut self, now: Timestamp) {
+    fn answered(&mut self, asked: Timestamp, now: Timestamp) {
+        if self.dials.verdict != Verdict::Well && asked < self.dated.failed {
+            // It died while this answer was on its way.
+            return;
+        }
+        self.dated.answered = self.dated.answered.max(asked);
         let is_soft = matches!(self.dials.because.kind, ReasonKind::Overtaken | ReasonKind::Silent);
         if self.dials.verdict == Verdict::Doubtful && is_soft {
             self.wrong_doubts = (self.wrong_doubts.0.saturating_add(1), now);
         }
         self.dials.good(ReasonKind::Answered, "it answered");
+    }
+
+    fn unreachable(&mut self, why: &str, asked: Timestamp, now: Timestamp) {
+        if self.dials.verdict == Verdict::Well && asked < self.dated.answered {
+            // It came back while this dial still waited.
+            return;
+        }
+        self.dated.failed = now;
+        self.dials.bad(ReasonKind::Unreachable, why);
     }
 
     /// Doubt without proof; not again and again where it proves wrong.

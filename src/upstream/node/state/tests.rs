@@ -76,6 +76,22 @@ fn a_dial_that_fails_takes_a_node_down_and_an_answer_brings_it_back() {
 }
 
 #[test]
+fn what_was_asked_before_the_last_news_does_not_turn_it() {
+    let mut node = Machine::new(Rules::default(), at(0));
+    let mut after = |input: Input<'_>, asked: u64, now: u64| {
+        node.handle_dated(input, at(asked), at(now));
+        node.state()
+    };
+    assert_eq!(after(Input::Unreachable("reset"), 1, 10), NodeState::Down);
+    for late in [Input::Answered, Input::Accepted, Input::Refused] {
+        assert_eq!(after(late, 9, 12), NodeState::Down, "it died while this was on its way");
+    }
+    assert_eq!(after(Input::Answered, 13, 14), NodeState::Up);
+    assert_eq!(after(Input::Unreachable("late"), 12, 15), NodeState::Up, "it was not back then");
+    assert_eq!(after(Input::Unreachable("refused"), 14, 16), NodeState::Down);
+}
+
+#[test]
 fn doubt_makes_a_node_suspect_and_what_is_down_stays_down() {
     for doubt in [Input::Overtaken, Input::Silent, Input::Missed("late")] {
         let mut bed = Bed::new();
