@@ -1,5 +1,5 @@
 //! `benches/pool/pool.py` at small size: nodes that are drained, killed and evened out under real media, by the command
-//! of the README. Counts and order are asserted there; the times of full runs are in `benches/pool/RESULTS.md`.
+//! of the README. Counts and order are asserted there; times are for full runs of the script.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::process::Command;
