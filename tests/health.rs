@@ -4,16 +4,10 @@
 
 mod net_support;
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use holdfast::{config::SessionSettings, net::Proxy, telemetry::LogCapture};
-use net_support::*;
+use net_support::{haproxy::Haproxy, *};
 use serde_json::Value;
 use socket2::SockRef;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
@@ -138,59 +132,6 @@ async fn checks_leave_no_line_in_the_log() {
     assert!(told.is_empty(), "{told:#?}");
 }
 
-/// HAProxy in front of one proxy, with its statistics to ask.
-struct Haproxy {
-    child: Child,
-    stats: SocketAddr,
-}
-
-impl Haproxy {
-    fn start(proxy: SocketAddr, check: &str) -> Self {
-        let (front, stats) = (free_address(), free_address());
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("haproxy-{}.cfg", stats.port()));
-        let config = format!(
-            "defaults\n mode http\n timeout connect 2s\n timeout client 10s\n timeout server 10s\n\
-             listen stats\n bind {stats}\n stats enable\n stats uri /\n\
-             frontend front\n bind {front}\n default_backend back\n\
-             backend back\n {check}\n server holdfast {proxy} check inter 100ms fall 2 rise 2\n"
-        );
-        fs::write(&file, config).unwrap();
-        let program = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"]
-            .into_iter()
-            .find(|path| PathBuf::from(path).exists())
-            .expect("haproxy is missing; `scripts/install test` installs it");
-        let child =
-            Command::new(program).arg("-db").arg("-f").arg(&file).stderr(Stdio::null()).spawn().unwrap();
-        Self { child, stats }
-    }
-
-    /// What HAProxy says of the proxy: UP, DOWN, or a state between.
-    async fn state(&self) -> Option<String> {
-        let mut stream = TcpStream::connect(self.stats).await.ok()?;
-        stream.write_all(b"GET /;csv HTTP/1.0\r\n\r\n").await.ok()?;
-        let mut text = String::new();
-        tokio::io::AsyncReadExt::read_to_string(&mut stream, &mut text).await.ok()?;
-        let line = text.lines().find(|line| line.starts_with("back,holdfast,"))?;
-        line.split(',').nth(17).map(str::to_owned)
-    }
-
-    async fn is(&self, wanted: &str) {
-        in_time(wanted, async {
-            while self.state().await.as_deref() != Some(wanted) {
-                let_pass(Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-    }
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_sees_it_go_up_down_and_up_again() {
     for check in [
@@ -202,14 +143,16 @@ async fn haproxy_sees_it_go_up_down_and_up_again() {
         let mut settings = settings(&[upstream.address]);
         settings.limits.sessions_max = Some(1);
         let proxy = Proxy::start(settings, SessionSettings::default()).await.unwrap();
-        let haproxy = Haproxy::start(proxy.address(), check);
-        haproxy.is("UP").await;
+        let server = format!("server holdfast {} check inter 100ms fall 2 rise 2", proxy.address());
+        let haproxy = Haproxy::start(&format!("{check}\n {server}"));
+        let is = |wanted| haproxy.is("holdfast", move |server| server.status == wanted, wanted);
+        is("UP").await;
         let client = connect(proxy.address()).await;
         let server = upstream.accept().await;
-        haproxy.is("DOWN").await;
+        is("DOWN").await;
         drop((client, server));
-        haproxy.is("UP").await;
+        is("UP").await;
         proxy.shutdown().await;
-        haproxy.is("DOWN").await;
+        is("DOWN").await;
     }
 }

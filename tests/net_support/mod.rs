@@ -6,6 +6,7 @@
 
 #[path = "../common/clients.rs"]
 pub mod clients;
+pub mod haproxy;
 #[path = "../common/ports.rs"]
 mod ports;
 
