@@ -139,6 +139,19 @@ async fn an_outage_that_is_over_is_told_with_its_figures() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     let ago = now - u128::from(outage["began_unix_ms"].as_u64().unwrap());
     assert!(ago < 60_000, "{ago} ms ago");
+    // And by the session itself.
+    let (_, document) = get(admin, "/v1/openapi.json").await;
+    let (_, one) = get(admin, "/v1/sessions/s1").await;
+    assert_described(&document, ("/v1/sessions/{id}", "get", 200), &one);
+    let [told] = &one["timeline"].as_array().unwrap()[..] else { panic!("one outage: {one}") };
+    assert_eq!(
+        (&told["what"], &told["outcome"], &told["to"]),
+        (&"outage".into(), &"restored".into(), &one["node"]),
+        "{one}"
+    );
+    assert_eq!(told["cause"], outage["cause"], "{one}");
+    let steps: Vec<_> = told["steps"].as_array().unwrap().iter().map(|step| &step["what"]).collect();
+    assert_eq!(steps, ["connected", "restored"], "{one}");
     drop(client);
 }
 

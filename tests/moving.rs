@@ -12,7 +12,7 @@ use holdfast::{
     session::{MoveOutcome, NodeId, SessionId},
 };
 use net_support::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 const THERE: NodeId = NodeId(1);
@@ -53,6 +53,12 @@ impl Bed {
         let (mut new, _) = self.there.accept().await;
         assert_eq!(next_text(&mut new).await, CONNECTION);
         (order, new)
+    }
+
+    /// What the admin side tells of the session's past.
+    async fn timeline(&self) -> Vec<Value> {
+        let ledger = self.proxy.ledger(self.session).await.expect("it lives");
+        ledger.timeline.iter().map(|chapter| json!(chapter)).collect()
     }
 
     async fn node(&self) -> NodeId {
@@ -98,6 +104,11 @@ async fn a_session_moves_and_its_client_hears_nothing() {
     }
     both_ways(&mut bed.client, &mut new, "there").await;
     assert_eq!(bed.proxy.facts().outages, 0);
+    let told = bed.timeline().await;
+    let [moved] = &told[..] else { panic!("one move: {told:?}") };
+    assert_eq!((&moved["what"], &moved["outcome"]), (&"move".into(), &"moved".into()));
+    let at = [&bed.here, &bed.there].map(|upstream| json!(upstream.address.to_string()));
+    assert_eq!((&moved["from"], &moved["to"]), (&at[0], &at[1]), "{moved}");
 }
 
 #[tokio::test]
@@ -108,6 +119,8 @@ async fn a_node_that_refuses_the_session_gets_nothing_of_it() {
     let refusal = r#"{"message":"fail","data":[{"status":"FAILED","info":"Forbidden"}]}"#;
     send(&mut new, refusal).await;
     assert_eq!(outcome(order).await, MoveOutcome::Returned("Forbidden".to_owned()));
+    let told = bed.timeline().await;
+    assert_eq!((&told[0]["outcome"], &told[0]["cause"]), (&"returned".into(), &"Forbidden".into()));
     close_of(&mut new).await;
     assert_eq!(next_text(&mut bed.old).await, odd("meanwhile"));
     both_ways(&mut bed.client, &mut bed.old, "here").await;

@@ -23,7 +23,7 @@ use crate::{
     upstream::{Seat, Waits},
 };
 
-use super::{census::Counting, shared::empty};
+use super::{census::Counting, ledger::SessionAccount, shared::empty};
 
 /// Most notes that wait for one session. It takes them as soon as it is polled, so only one that
 /// is stuck gets there; what exceeds it is dropped.
@@ -42,6 +42,8 @@ pub(crate) enum Note {
     NodeDoubtful,
     /// Say what you are.
     Describe(mpsc::Sender<SessionSnapshot>),
+    /// Say what you are and what befell you of late.
+    Account(mpsc::Sender<SessionAccount>),
     /// Say what you have, and whether you can move.
     Survey(mpsc::Sender<Belongings>),
     /// Go to another node while the old connection stands, if you can unseen.

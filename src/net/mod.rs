@@ -8,6 +8,7 @@ mod closing;
 mod driver;
 mod handshake;
 pub(crate) mod health;
+mod ledger;
 mod listener;
 pub(crate) mod live;
 mod media_socket;
@@ -26,6 +27,7 @@ pub use crate::upstream::{
     DIAL_BUCKETS_MS, DialCounts, Figures, MediaState, NodeState, NodeStatus, PoolError, StepCount, Wish,
     WishRefused,
 };
+pub use ledger::SessionLedger;
 pub use mover::{DRAIN_RATE, DrainOrder, DrainStatus, Purpose};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};
 pub use search::{PAGE_DEFAULT, PAGE_MAX, SessionFound, SessionPage, SessionQuery};

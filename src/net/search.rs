@@ -106,14 +106,6 @@ impl Proxy {
         page
     }
 
-    /// One session, while it lives.
-    pub async fn find_session(&self, id: SessionId) -> Option<SessionFound> {
-        let mailbox = self.live().mailbox(id)?;
-        let asked = [(id, mailbox)];
-        let session = ask(&asked).await.pop()?;
-        Some(self.found(session, &asked))
-    }
-
     fn found(&self, session: SessionSnapshot, asked: &[(SessionId, Arc<Mailbox>)]) -> SessionFound {
         let place = asked.binary_search_by_key(&session.number, |(id, _)| id.0).ok();
         let mailbox = place.and_then(|place| asked.get(place)).map(|(_, mailbox)| mailbox);

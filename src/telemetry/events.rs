@@ -80,7 +80,7 @@ macro_rules! line {
 }
 
 mod session;
-pub(crate) use session::{facts, loss, report_as};
+pub(crate) use session::{dial, facts, loss, report_as};
 
 /// Sessions begin to leave a node, so many per second at most.
 pub fn drain_began(node: &str, rate: u32) {

@@ -15,6 +15,7 @@ pub(crate) mod outages;
 mod panics;
 pub(crate) mod past;
 mod queue;
+pub(crate) mod timeline;
 mod told;
 
 use std::{

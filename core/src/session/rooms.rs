@@ -328,6 +328,10 @@ impl Rooms {
         self.0.len()
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|room| &*room.name)
+    }
+
     /// What they take, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.0.iter().map(Room::bytes).sum()

@@ -66,6 +66,10 @@ pub struct StreamSnapshot {
     pub numbers: Option<StreamStats>,
     /// `requested`, `live`, `held`, `lost`, `replayed`, `retry` and so on.
     pub state: Cow<'static, str>,
+    /// Its client has muted its sound.
+    pub audio_muted: bool,
+    /// Its client has muted its picture.
+    pub video_muted: bool,
 }
 
 /// What a session has, for whoever plans moves.
@@ -99,6 +103,12 @@ impl Session {
             plays: names(false),
             bound_by: if self.moving.is_idle() { self.bound_by() } else { Some("moving") },
         }
+    }
+
+    /// The rooms it has joined or asks to join.
+    #[must_use]
+    pub fn room_names(&self) -> Vec<String> {
+        self.rooms.names().map(|name| cut(&without_credentials(name))).collect()
     }
 
     /// What it is now. Costs a copy of its names; nothing is kept for it.
@@ -156,6 +166,7 @@ fn cut(text: &str) -> String {
 }
 
 fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
+    let mutes = stream.mutes().unwrap_or_default();
     StreamSnapshot {
         // The name may be the URL of a camera, with a password in it.
         name: cut(&without_credentials(stream.name())),
@@ -184,5 +195,7 @@ fn stream_snapshot(stream: &Stream) -> StreamSnapshot {
             Standing::Stopping => "stopping",
         }
         .into(),
+        audio_muted: mutes.audio,
+        video_muted: mutes.video,
     }
 }

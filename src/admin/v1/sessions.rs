@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{super::Desk, Answer, Refused, nodes};
 use crate::{
-    net::{PAGE_DEFAULT, PAGE_MAX, SessionFound, SessionPage, SessionQuery},
+    net::{PAGE_DEFAULT, PAGE_MAX, SessionLedger, SessionPage, SessionQuery},
     session::SessionId,
 };
 
@@ -57,9 +57,9 @@ pub(super) async fn all(
     Ok(Json(proxy.find_sessions(&query).await))
 }
 
-pub(super) async fn one(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Answer<SessionFound> {
+pub(super) async fn one(State(desk): State<Arc<Desk>>, Path(id): Path<String>) -> Answer<SessionLedger> {
     let number = id.strip_prefix('s').and_then(|number| number.parse().ok());
     let number = number.ok_or_else(|| Refused::bad_request("expected the id of a session, such as s12"))?;
-    let found = desk.proxy()?.find_session(SessionId(number)).await;
+    let found = desk.proxy()?.ledger(SessionId(number)).await;
     found.map(Json).ok_or_else(|| Refused::not_found(format!("there is no session {id} now")))
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Instant};
 
 use crate::{
     session::Event,
-    telemetry::{Told, counts::SessionEnd, events},
+    telemetry::{Told, counts::SessionEnd, events, timeline::Timeline},
 };
 
 use super::Driver;
@@ -97,7 +97,9 @@ impl Driver {
         }
         self.shared.counts.event(event);
         let node = mailbox.node();
-        let is_loud = self.shared.outages.note(self.id(), node, event, self.shared.clock.now());
+        let now = self.shared.clock.now();
+        Timeline::note(&mut self.timeline, (event, now), node, |node| self.shared.pool.node_name(node));
+        let is_loud = self.shared.outages.note(self.id(), node, event, now);
         let facts = events::facts(event);
         if let Some(stream) = facts.media_of {
             let line = (facts.name, events::clean(stream));

@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use crate::{
     registry::Member,
     session::{Close, Epoch, Input, LossCause, Mode, NodeId, Timestamp},
+    telemetry::timeline::Timeline,
     upstream::{ClientRequest, DialFailure, Dialed},
     wire::{scratch, side::Side, socket::Socket, websocket::Role},
 };
@@ -35,6 +36,7 @@ use crate::{
 use super::{
     admission::Newcomer,
     closing,
+    ledger::SessionAccount,
     live::{MoveReport, Note, Place, Registered},
     memory::{Account, Demand},
     shared::Shared,
@@ -110,6 +112,8 @@ pub(crate) struct Driver {
     began: Timestamp,
     end_cause: EndCause,
     media_lines: events::MediaLines,
+    /// Its outages and moves, from the first one on.
+    timeline: Option<Box<Timeline>>,
     place: Option<Place>,
     newcomer: Option<Box<Newcomer>>,
 }
@@ -146,6 +150,7 @@ impl Driver {
             began: now,
             end_cause: EndCause::Closed,
             media_lines: events::media_lines(),
+            timeline: None,
             place: Some(place),
             newcomer: Some(Box::new(newcomer)),
             shared: Arc::clone(shared),
@@ -212,6 +217,9 @@ impl Driver {
                     // Who asked made room for every answer, or went away.
                     let _ = asker.try_send(self.core.describe());
                 }
+                Note::Account(asker) => {
+                    let _ = asker.try_send(self.account(now));
+                }
                 Note::Survey(asker) => {
                     let _ = asker.try_send(self.core.belongings());
                 }
@@ -226,6 +234,16 @@ impl Driver {
             }
         }
         any
+    }
+
+    /// What it is, and what befell it of late.
+    fn account(&self, now: Timestamp) -> SessionAccount {
+        SessionAccount {
+            session: self.core.describe(),
+            age: now.since(self.began),
+            room_names: self.core.room_names(),
+            timeline: Timeline::chapters(self.timeline.as_deref()),
+        }
     }
 
     /// Writes what is queued on both sides; true if one of them turned out to be gone.

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     net::{closing, live::Note},
     session::{Close, Epoch, Event, Input, Mode, Output, Priority, Timestamp},
+    telemetry::timeline::Timeline,
     upstream::{DialFailure, Dialed},
     wire::{
         side::Side,
@@ -115,6 +116,7 @@ impl Driver {
         self.stop_waiting();
         self.registered.mailbox.set_place(dialed.node, dialed.address, dialed.seat);
         let node = dialed.node;
+        Timeline::connected(&mut self.timeline, &self.shared.pool.node_name(node), now);
         self.epoch = epoch;
         self.upstream = Some(Side::new(dialed.socket, Role::Server, &dialed.leftover));
         self.tell(Input::UpstreamOpened(epoch, node), now);

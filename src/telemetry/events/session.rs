@@ -198,7 +198,7 @@ pub(crate) fn loss(cause: LossCause) -> String {
     }
 }
 
-fn dial(error: &DialError) -> String {
+pub(crate) fn dial(error: &DialError) -> String {
     match error {
         DialError::Unreachable(why) => clean(why),
         DialError::Refused(status) => format!("HTTP {status}"),
