@@ -167,7 +167,11 @@ async fn every_answer_is_as_its_description_says() {
     proxy.drain(node.id, order).unwrap();
     let paths = document["paths"].as_object().unwrap();
     let mut asked = 0;
-    for path in paths.keys().filter(|path| paths[*path].get("get").is_some() && *path != "/v1/openapi.json") {
+    // The document itself, and what does not end: `admin_events.rs` holds that against its description.
+    let others = ["/v1/openapi.json", "/v1/events"];
+    for path in
+        paths.keys().filter(|path| paths[*path].get("get").is_some() && !others.contains(&path.as_str()))
+    {
         let real = path.replace("{name}", &node.name).replace("{id}", "s1");
         let (status, answer) = get(admin, &real).await;
         assert_eq!(status, 200, "{path}: {answer}");

@@ -6,6 +6,7 @@
 
 mod access;
 mod door;
+mod feed;
 mod status;
 mod v1;
 
@@ -64,6 +65,7 @@ struct Desk {
     setup: Setup,
     proxy: Starting,
     begun: Instant,
+    feed: Arc<feed::Feed>,
 }
 
 /// Answers for a proxy until the task is aborted, with the settings of default.
@@ -80,7 +82,10 @@ pub async fn serve_from_start(doors: Vec<Door>, setup: Setup, proxy: Starting) {
         idle_max: setup.settings.request_timeout,
         life_max: Some(setup.settings.request_timeout),
     };
-    let desk = Arc::new(Desk { setup, proxy, begun: Instant::now() });
+    // Whoever only asks finds room as well.
+    let listeners_max = setup.settings.event_listeners_max.min(bounds.connections_max / 2);
+    let feed = feed::Feed::new(listeners_max);
+    let desk = Arc::new(Desk { setup, proxy, begun: Instant::now(), feed });
     let router = Router::new()
         .route("/status", get(status))
         .route("/health", get(live))

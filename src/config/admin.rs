@@ -130,6 +130,9 @@ pub struct AdminSettings {
     /// Most connections at once; of those that say nothing the oldest makes room. Default 64.
     #[serde(with = "Between::<1, 10_000>")]
     pub connections_max: usize,
+    /// Most who listen to `/v1/events` at once, and never more than half of the connections. Default 16.
+    #[serde(with = "Between::<0, 1_000>")]
+    pub event_listeners_max: usize,
     /// Longest time from a connection to the end of its answer. Default 5 s.
     #[serde(rename = "request_timeout_ms", with = "Ms::<100, 600_000>")]
     pub request_timeout: Duration,
@@ -145,6 +148,7 @@ impl Default for AdminSettings {
             required: true,
             hosts: Vec::new(),
             connections_max: 64,
+            event_listeners_max: 16,
             request_timeout: Duration::from_secs(5),
         }
     }

@@ -7,4 +7,4 @@ mod serve;
 
 pub(crate) use guard::stranger;
 pub(crate) use listener::{Listener, Peer};
-pub(crate) use serve::{Bounds, serve};
+pub(crate) use serve::{Bounds, Lasting, serve};

@@ -4,7 +4,7 @@
 use std::{
     error::Error,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -17,15 +17,16 @@ use hyper::{
     service::{Service, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    task::AbortHandle,
-    time::{sleep, timeout},
-};
+use tokio::{task::AbortHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::listener::{Listener, Peer, Stream};
 
 /// How long accepting pauses when it fails (out of descriptors).
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is kept of a request, or of an answer that is not taken.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// What asking may cost.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,11 @@ pub(crate) struct Bounds {
     /// How long one may take in all; it is then good for one request. `None`: for many, for ever.
     pub(crate) life_max: Option<Duration>,
 }
+
+/// With an answer, as an extension: it goes on for as long as it likes, or until this is cancelled. Its connection
+/// makes no room for others.
+#[derive(Clone, Debug)]
+pub(crate) struct Lasting(pub(crate) CancellationToken);
 
 /// A connection, and whether a request of it is being answered.
 struct Open {
@@ -95,24 +101,42 @@ async fn connection<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let lasting = Arc::new(OnceLock::new());
+    let is_lasting = Arc::clone(&lasting);
     let watched = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         is_busy.store(true, Ordering::Release);
         let (answer, is_busy) = (service.call(request), Arc::clone(&is_busy));
+        let is_lasting = Arc::clone(&is_lasting);
         async move {
             let answer = answer.await;
-            is_busy.store(false, Ordering::Release);
+            match answer.as_ref().ok().and_then(|answer| answer.extensions().get::<Lasting>()) {
+                Some(Lasting(over)) => drop(is_lasting.set(over.clone())),
+                None => is_busy.store(false, Ordering::Release),
+            }
             answer
         }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(bounds.idle_max)
+        .max_buf_size(BUFFER_BYTES_MAX)
         .keep_alive(bounds.life_max.is_none())
         .serve_connection(TokioIo::new(socket), watched);
     // Who asks and goes away, or takes too long, gets nothing.
     match bounds.life_max {
-        Some(life_max) => drop(timeout(life_max, served).await),
+        Some(life_max) => tokio::select! {
+            _ = served => {}
+            () = over(life_max, &lasting) => {}
+        },
         None => drop(served.await),
+    }
+}
+
+/// Completes when a connection has had its time: later where its answer lasts.
+async fn over(life_max: Duration, lasting: &OnceLock<CancellationToken>) {
+    sleep(life_max).await;
+    if let Some(over) = lasting.get() {
+        over.cancelled().await;
     }
 }

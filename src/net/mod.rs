@@ -17,6 +17,7 @@ mod mover;
 mod moves;
 mod operate;
 mod proxy;
+mod pulse;
 mod request;
 mod search;
 mod shared;
@@ -30,5 +31,6 @@ pub use crate::upstream::{
 pub use ledger::SessionLedger;
 pub use mover::{DRAIN_RATE, DrainOrder, DrainStatus, Purpose};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};
+pub use pulse::{NodeFigures, RunningOutage, Sample, StreamFigures};
 pub use search::{PAGE_DEFAULT, PAGE_MAX, SessionFound, SessionPage, SessionQuery};
 pub(crate) use view::View;

@@ -10,6 +10,7 @@ pub(crate) mod counts;
 pub mod events;
 mod filter;
 mod flood;
+pub(crate) mod gaps;
 mod json;
 pub(crate) mod outages;
 mod panics;

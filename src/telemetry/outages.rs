@@ -126,13 +126,18 @@ impl NodeOutage {
     }
 
     fn sum_up(self) -> OutageSummary {
+        self.sum(self.last_news)
+    }
+
+    /// What it has come to, with its last news so long after its beginning.
+    fn sum(&self, until: Timestamp) -> OutageSummary {
         let at = |quantile: f64| self.gaps.as_ref().map_or(0, |gaps| gaps.value_at_quantile(quantile));
         OutageSummary {
-            lasted_ms: ms(self.last_news.since(self.began)),
+            lasted_ms: ms(until.since(self.began)),
             gap_p50_ms: at(0.5),
             gap_p99_ms: at(0.99),
             gap_max_ms: self.gaps.as_ref().map_or(0, Histogram::max),
-            ..self.counts
+            ..self.counts.clone()
         }
     }
 }
@@ -167,6 +172,14 @@ impl Outages {
         let book = self.book.lock();
         let begun = book.begun.get(&node).copied().unwrap_or_default();
         NodeOutages { begun, is_running: book.nodes.contains_key(&node) }
+    }
+
+    /// What came so far of those that go on, by node.
+    pub(crate) fn running(&self, now: Timestamp) -> Vec<(NodeId, OutageSummary)> {
+        let book = self.book.lock();
+        let mut running: Vec<_> = book.nodes.iter().map(|(node, outage)| (*node, outage.sum(now))).collect();
+        running.sort_unstable_by_key(|(node, _)| *node);
+        running
     }
 
     /// The outages that are over by now, by node.
@@ -307,6 +320,9 @@ mod tests {
         }
         assert!(outages.over(at(60_000)).is_empty(), "they are still down");
         assert_eq!(outages.of(NodeId(0)), NodeOutages { begun: 1, is_running: true }, "of all sessions one");
+        let running = outages.running(at(2_000));
+        let [(NodeId(0), so_far)] = &running[..] else { panic!("{running:?}") };
+        assert_eq!((so_far.sessions, so_far.sessions_restored, so_far.lasted_ms), (300, 0, 1_000));
         for session in 0..300 {
             note(session, &restored, 3_000);
             let how = if session < 290 { Outcome::Restored } else { Outcome::Reported };

@@ -16,8 +16,11 @@ use serde_json::{Value, json};
 use super::{Desk, Proxy, refuse};
 
 mod build;
+mod events;
 mod nodes;
 mod sessions;
+
+pub(super) use nodes::Node as NodeShown;
 
 /// What an answer is: JSON, or why there is none.
 type Answer<T> = Result<Json<T>, Refused>;
@@ -68,6 +71,7 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/openapi.json", get(openapi))
         .route("/build", get(build::build))
         .route("/config", get(config))
+        .route("/events", get(events::events))
         .route("/outages", get(outages))
         .route("/sessions", get(sessions::all))
         .route("/sessions/{id}", get(sessions::one))
@@ -86,7 +90,9 @@ async fn index(State(desk): State<Arc<Desk>>) -> Json<Value> {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "socket": desk.setup.socket,
-        "paths": ["/v1/build", "/v1/config", "/v1/nodes", "/v1/openapi.json", "/v1/outages", "/v1/sessions"],
+        "paths": [
+            "/v1/build", "/v1/config", "/v1/events", "/v1/nodes", "/v1/openapi.json", "/v1/outages", "/v1/sessions",
+        ],
     }))
 }
 
@@ -95,9 +101,10 @@ async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
 }
 
-/// The last outages that are over, the newest first.
+/// The last outages that are over, the newest first, and those that go on.
 async fn outages(State(desk): State<Arc<Desk>>) -> Answer<Value> {
-    Ok(Json(json!({ "outages": desk.proxy()?.past_outages() })))
+    let proxy = desk.proxy()?;
+    Ok(Json(json!({ "outages": proxy.past_outages(), "running": proxy.running_outages() })))
 }
 
 /// What is in force, in the shape of the file. There are no secrets in it: of those, the file has the names

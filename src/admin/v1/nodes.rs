@@ -28,10 +28,16 @@ pub(super) struct Nodes {
 
 /// A node, and the drain of it that runs or ran.
 #[derive(Debug, Serialize)]
-pub(super) struct Node {
+pub(in crate::admin) struct Node {
     #[serde(flatten)]
-    status: NodeStatus,
-    drain: Option<DrainStatus>,
+    pub(in crate::admin) status: NodeStatus,
+    pub(in crate::admin) drain: Option<DrainStatus>,
+}
+
+impl Node {
+    pub(in crate::admin) fn all(proxy: &Proxy) -> Vec<Self> {
+        proxy.nodes().into_iter().map(|status| with_drain(proxy, status)).collect()
+    }
 }
 
 /// How a node is to be emptied. All of it may be left out.
@@ -58,9 +64,7 @@ impl Drain {
 }
 
 pub(super) async fn all(State(desk): State<Arc<Desk>>) -> Answer<Nodes> {
-    let proxy = desk.proxy()?;
-    let nodes = proxy.nodes().into_iter().map(|status| with_drain(&proxy, status)).collect();
-    Ok(Json(Nodes { nodes }))
+    Ok(Json(Nodes { nodes: Node::all(&*desk.proxy()?) }))
 }
 
 pub(super) async fn one(State(desk): State<Arc<Desk>>, Path(name): Path<String>) -> Answer<Node> {

@@ -13,7 +13,7 @@ use prometheus_client::metrics::{counter::Counter, gauge::Gauge, histogram::Hist
 
 use crate::session::Outcome;
 
-use super::outages::OutageSummary;
+use super::{gaps::RecentGaps, outages::OutageSummary};
 
 pub(crate) use events::Counted;
 pub(crate) use labels::{
@@ -94,6 +94,8 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 pub(crate) struct MediaCounts {
     gaps: [Histogram; 2],
+    /// The same, for whoever watches live.
+    pub(crate) recent_gaps: RecentGaps,
     pub(crate) unanchorable: Counter,
     pub(crate) lost: Counter,
     pub(crate) no_video: Counter,
@@ -139,6 +141,7 @@ impl Default for MediaCounts {
         let loss = || [Histogram::new(LOSS_RATIO), Histogram::new(LOSS_RATIO)];
         Self {
             gaps: [Histogram::new(GAP_SECONDS), Histogram::new(GAP_SECONDS)],
+            recent_gaps: RecentGaps::default(),
             unanchorable: Counter::default(),
             lost: Counter::default(),
             no_video: Counter::default(),
@@ -175,6 +178,7 @@ impl Counts {
 impl MediaCounts {
     /// Media of such a stream stood still for so long at its receiver.
     pub(crate) fn gap_is(&self, kind: StreamKind, gap: Duration) {
+        self.recent_gaps.add(gap);
         if let Some(gaps) = self.gaps.get(kind.place()) {
             gaps.observe(gap.as_secs_f64());
         }
