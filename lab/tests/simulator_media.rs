@@ -370,6 +370,30 @@ async fn a_silent_network_stops_everything_and_gives_it_back() {
 }
 
 #[tokio::test]
+async fn a_player_is_sent_nothing_on_order_while_others_are() {
+    let (pool, media) = (pool(), media());
+    let options = AnswerOptions::default;
+    let _publisher = publish(&pool, &media, "n", ClientOptions::publish(), options()).await;
+    let withheld = play(&pool, &media, "n", "p", options()).await;
+    let other = play(&pool, &media, "n", "q", options()).await;
+    until(&withheld, "a picture", flowing).await;
+    media.withhold("p", true);
+    // What was on its way when that was ordered comes.
+    let begin = other.stats().video.packets_received;
+    until(&other, "others go on", |now| now.video.packets_received > begin + 50).await;
+    let before = withheld.stats();
+    let begin = other.stats().video.packets_received;
+    until(&other, "others go on", |now| now.video.packets_received > begin + 200).await;
+    let after = withheld.stats();
+    let received = |now: &ClientStats| (now.audio.packets_received, now.video.packets_received);
+    assert_eq!(received(&after), received(&before));
+    assert!(!after.failed);
+    media.withhold("p", false);
+    until(&withheld, "it goes on", |now| now.video.packets_received > after.video.packets_received + 50)
+        .await;
+}
+
+#[tokio::test]
 async fn a_silent_client_comes_back_with_new_credentials() {
     let (pool, media) = (pool(), media());
     for shape in [AnswerShape::A, AnswerShape::B] {

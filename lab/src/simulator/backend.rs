@@ -140,6 +140,13 @@ impl Backend {
         }
     }
 
+    /// Sends a player no media, or goes on.
+    pub(super) fn withhold(&self, id: &str, withheld: bool) {
+        if let Self::Real(media) = self {
+            media.withhold(id, withheld);
+        }
+    }
+
     /// Ends the media of a stream.
     pub(super) fn close(&self, id: &str) {
         if let Self::Real(media) = self {

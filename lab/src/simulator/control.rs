@@ -114,6 +114,6 @@ fn index() -> Value {
         "POST /switch": "part of the settings; null brings back a default",
         "POST /fault": "{\"fault\": NAME, ...}: drop, kill_sessions, close, black_hole, heal, freeze, thaw, \
             stop_listening, listen, restart, fail_stream, send, send_raw, incoming_call, end_call, \
-            room_event, ping_stall, reset_counters",
+            room_event, ping_stall, withhold, reset_counters",
     })
 }

@@ -104,6 +104,14 @@ pub enum Fault {
         /// The info text.
         info: String,
     },
+    /// Players are sent no media, or are again: their transports stand and all else goes on.
+    Withhold {
+        /// Which ones; only plays that are there.
+        #[serde(default)]
+        streams: StreamChoice,
+        /// Nothing is sent.
+        withheld: bool,
+    },
     /// Sends a message.
     Send {
         /// To whom.
@@ -418,6 +426,11 @@ impl World {
                 let ids = self.streams_of(&streams);
                 let status = status.as_deref().unwrap_or("FAILED");
                 ids.iter().for_each(|id| self.end_stream(id, Some((status, &info))));
+                ids.len()
+            }
+            Fault::Withhold { streams, withheld } => {
+                let ids = self.streams_of(&streams);
+                ids.iter().for_each(|id| self.backend.withhold(id, withheld));
                 ids.len()
             }
             Fault::Send { whom, message, data } => {

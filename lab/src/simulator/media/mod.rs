@@ -167,6 +167,11 @@ impl Media {
         self.inner.send(Command::SetNetwork(conditions));
     }
 
+    /// Sends a play no packets of its publisher, or goes on. Unknown ids are ignored.
+    pub fn withhold(&self, id: &str, withheld: bool) {
+        self.inner.send(Command::Withhold { id: id.to_owned(), withheld });
+    }
+
     /// Asks the publisher of a name for a key frame.
     pub fn request_key_frame(&self, name: &str) {
         self.inner.send(Command::RequestKeyFrame { name: name.to_owned() });

@@ -47,6 +47,10 @@ pub(crate) enum Command {
     Close {
         id: String,
     },
+    Withhold {
+        id: String,
+        withheld: bool,
+    },
     SetNetwork(NetworkConditions),
     RequestKeyFrame {
         name: String,
@@ -70,6 +74,8 @@ struct Leg {
     connected: usize,
     /// ICE state per transport.
     ice: HashMap<TransportId, IceConnectionState>,
+    /// It is sent no packets.
+    withheld: bool,
 }
 
 /// State of the media thread.
@@ -156,6 +162,11 @@ impl Worker {
                 self.request_key_frame(&name);
             }
             Command::Close { id } => self.close(&id),
+            Command::Withhold { id, withheld } => {
+                if let Some(leg) = self.legs.get_mut(&id) {
+                    leg.withheld = withheld;
+                }
+            }
             Command::SetNetwork(conditions) => self.engine.set_network(conditions),
             Command::RequestKeyFrame { name } => self.request_key_frame(&name),
             Command::RequestBitrate { name, bits_per_second } => {
@@ -199,6 +210,7 @@ impl Worker {
             answer: open.answer.clone(),
             connected: 0,
             ice: HashMap::new(),
+            withheld: false,
         };
         self.legs.insert(id, leg);
         Ok(open.answer)
@@ -407,8 +419,9 @@ impl Worker {
             counters.totals.mse_records_dropped += sent.dropped;
         }
         for player in channel.players() {
-            let lines = self.legs.get_mut(player).map(|leg| &mut leg.lines);
-            let outgoing = lines
+            let leg = self.legs.get_mut(player).filter(|leg| !leg.withheld);
+            let outgoing = leg
+                .map(|leg| &mut leg.lines)
                 .into_iter()
                 .flatten()
                 .filter(|line| line.audio == audio)
