@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdfast::{
     load::webrtc_client::ClientOptions,
-    media::{Fact, MediaHandle, MediaSettings},
+    media::{Fact, MediaHandle, MediaSettings, Tracks},
     simulator::media::{AnswerOptions, Media},
 };
 
@@ -196,4 +196,54 @@ async fn the_standing_client_leg_is_told_once() {
             _ => None,
         })
         .await;
+}
+
+/// Waits until this is said to go, and nothing that was not to be.
+async fn goes(anchored: &mut Anchored, wanted: Tracks) {
+    let both = Tracks { audio: true, video: true };
+    anchored
+        .expect(|fact| match fact {
+            Fact::Goes { taken, goes, .. } => {
+                assert_eq!(taken, both);
+                (goes == wanted).then_some(())
+            }
+            _ => None,
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn it_is_told_what_goes_through_a_leg_and_when_that_ends() {
+    let (handle, pool, server) = (anchor(), pool(), server());
+    let (mut publisher, mut player) = pair(&handle, &pool, &server, "n", &AnswerOptions::default()).await;
+    let track = |audio, video| Tracks { audio, video };
+    for leg in [&mut publisher, &mut player] {
+        goes(leg, track(true, true)).await;
+    }
+    publisher.client.set_sending_of(true, false);
+    goes(&mut publisher, track(true, false)).await;
+    publisher.client.set_sending(false);
+    goes(&mut publisher, track(false, false)).await;
+    goes(&mut player, track(false, false)).await;
+    publisher.client.set_sending(true);
+    for leg in [&mut publisher, &mut player] {
+        goes(leg, track(true, true)).await;
+    }
+    // A player without a publisher hears nothing from the beginning.
+    let mut lone =
+        Anchored::start(&handle, &pool, &server, "none", ClientOptions::play(), AnswerOptions::default())
+            .await;
+    goes(&mut lone, track(false, false)).await;
+    // A leg that began beside another and is given up: it is told of the one that is left again.
+    player.attach_beside();
+    player.attach_to(&server, AnswerOptions::default()).await;
+    goes(&mut player, track(true, true)).await;
+    player.come_back();
+    let left = player
+        .expect(|fact| match fact {
+            Fact::Goes { epoch, goes, .. } => Some((epoch, goes)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(left, (player.epoch, track(true, true)));
 }

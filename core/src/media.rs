@@ -72,6 +72,23 @@ impl Kind {
     }
 }
 
+/// Sound, pictures, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tracks {
+    /// Sound.
+    pub audio: bool,
+    /// Pictures.
+    pub video: bool,
+}
+
+impl Tracks {
+    /// One of both at least.
+    #[must_use]
+    pub const fn is_any(self) -> bool {
+        self.audio || self.video
+    }
+}
+
 /// What the session core wants of a stream. Commands for a stream that is unknown (closed, or never
 /// opened) are ignored. `C` is what the workers have to know of the client and the session core does not.
 #[derive(Debug)]
@@ -270,6 +287,17 @@ pub enum Fact {
     UpstreamSilent {
         /// The epoch of the leg.
         epoch: Epoch,
+    },
+    /// Which media goes through the leg of this epoch: of a play what comes from the upstream, of a publish
+    /// what goes there. Said when the first goes, or after a while in which none does, and at each change
+    /// from then on; of a leg that began beside another as of any other.
+    Goes {
+        /// The epoch of the leg.
+        epoch: Epoch,
+        /// What the leg is for.
+        taken: Tracks,
+        /// What went through it of late.
+        goes: Tracks,
     },
     /// Nothing at all has come from the client for `client_silence`; repeated after each
     /// further `client_silence` until it is heard again or the tries are over. Answer with

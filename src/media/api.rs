@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-pub use holdfast_core::media::{Fact, Kind, LegStats, MediaCommand, StreamKey, StreamStats};
+pub use holdfast_core::media::{Fact, Kind, LegStats, MediaCommand, StreamKey, StreamStats, Tracks};
 
 /// A fact and the stream it is about.
 #[derive(Debug)]
@@ -122,6 +122,11 @@ pub struct MediaSettings {
     pub upstream_silence: Duration,
     /// A pause of media after which a sender that lives counts as quiet.
     pub media_pause: Duration,
+    /// After such a pause of its media an upstream does not send any more, as far as [`Fact::Goes`] knows.
+    pub play_pause: Duration,
+    /// The same of what goes to an upstream. Shorter: whoever judges an upstream by what its players hear
+    /// has to know by then that their publisher pauses.
+    pub publish_pause: Duration,
     /// Silence of a client leg that is reported, and pause between reports.
     pub client_silence: Duration,
     /// Reports of a client's silence before [`Fact::ClientGone`].

@@ -47,6 +47,8 @@ impl MediaSettings {
             // Of these the configuration does not speak.
             upstream_silence: Duration::from_millis(1_200),
             media_pause: Duration::from_secs(2),
+            play_pause: Duration::from_secs(2),
+            publish_pause: Duration::from_secs(1),
             idle_proof: Duration::from_millis(1500),
             key_frame_retry: Duration::from_millis(100),
             stats_interval: Duration::from_secs(5),

@@ -42,7 +42,7 @@ mod worker;
 use api::Order;
 pub use api::{
     Client, Descriptors, Fact, FactSender, Fault, Kind, LegStats, MediaCommand, MediaFact, MediaSettings,
-    StreamKey, StreamStats,
+    StreamKey, StreamStats, Tracks,
 };
 pub use counters::Tally;
 pub use handle::{MediaHandle, MediaHealth, MediaStatus};

@@ -244,6 +244,7 @@ impl Stream {
             said_complete: false,
             said_silent: false,
             said_codec: false,
+            said_goes: None,
         })
     }
 

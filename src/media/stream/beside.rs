@@ -75,7 +75,9 @@ impl Stream {
         self.drop_newest(ctx);
         let Some(left) = self.legs.left.take() else { return };
         let Left { epoch, leg, end, paths, .. } = *left;
-        if let Some(leg) = leg {
+        if let Some(mut leg) = leg {
+            // Whoever hears of it has heard of the newest since.
+            leg.said_goes = None;
             self.paths = paths;
             self.epoch = epoch;
             self.legs.upstream = Upstream::Live(leg);

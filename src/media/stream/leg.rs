@@ -9,7 +9,7 @@ use str0m::net::{Protocol, Transmit};
 
 use crate::{
     media::{
-        StreamKey,
+        StreamKey, Tracks,
         connections::Connections,
         output::{Output, Via},
         routes::{ClientRoute, Origin},
@@ -189,6 +189,8 @@ pub(super) struct UpstreamLeg {
     pub(super) said_complete: bool,
     pub(super) said_silent: bool,
     pub(super) said_codec: bool,
+    /// What was last said to go through it.
+    pub(super) said_goes: Option<Tracks>,
 }
 
 impl UpstreamLeg {

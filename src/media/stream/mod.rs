@@ -10,6 +10,7 @@ mod client;
 mod error;
 mod feedback;
 mod forward;
+mod goes;
 mod leg;
 mod legs;
 mod link;

@@ -60,6 +60,7 @@ const fn name(fact: &Fact) -> &'static str {
         Fact::UpstreamFailed { .. } => "upstream failed",
         Fact::OutOfSockets { .. } => "out of sockets",
         Fact::UpstreamSilent { .. } => "upstream silent",
+        Fact::Goes { .. } => "goes",
         Fact::ClientSilent { .. } => "client silent",
         Fact::ClientRevived { .. } => "client revived",
         Fact::NewClientCredentials { .. } => "new client credentials",

@@ -39,6 +39,7 @@ impl Stream {
         self.watch_client(ctx);
         self.watch_video(ctx.now);
         self.say_flowing(ctx.now);
+        self.say_goes(ctx);
         self.say_stats(ctx);
     }
 
