@@ -69,8 +69,8 @@ pub struct UpstreamSettings {
     /// How long it takes until a node that was down has its full weight again. Default 30 s; zero = none.
     #[serde(rename = "slow_start_ms", with = "Ms::<0, 3_600_000>")]
     pub slow_start: Duration,
-    /// So many legs of media that are silent at once mean that a node passes none. Default 2. Without effect as yet,
-    /// as is `media_retry`: sessions do not report silent media.
+    /// So many legs of media that speak against a node at once mean that it passes none. Default 2: a publisher that
+    /// sends and one of its players that hears nothing, or two players of different streams.
     #[serde(with = "Between::<1, 1_000>")]
     pub media_silent_legs: usize,
     /// After this time such a node is tried again, up to 16 times as long where that fails. Default 30 s.

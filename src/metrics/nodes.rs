@@ -43,8 +43,7 @@ pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
     let sessions = nodes().map(|node| (vec![("node", &*node.name)], node.sessions));
     page.gauges("node_sessions", "Sessions that are on a node or on their way there.", sessions)?;
     let passes = nodes().map(|node| (vec![("node", &*node.name)], u64::from(node.media == "healthy")));
-    let help = "0 while a node answers and passes no media: it gets no new sessions then. \
-                Always 1 as yet, since sessions do not report it.";
+    let help = "0 while a node answers and passes no media: it gets no new sessions then.";
     page.gauges("node_media_healthy", help, passes)?;
     let parts = nodes().map(|node| (vec![("node", &*node.name)], node.weight_percent / 100.0));
     let help = "The part of its weight that a node has now: less after it was down, or as its agent says.";

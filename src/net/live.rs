@@ -55,6 +55,11 @@ pub(crate) enum Note {
         /// Where to, if it can be reached.
         to: NodeId,
     },
+    /// Your node does not pass your media: go to another if that costs you nothing else.
+    LeaveForMedia {
+        /// Where to, if it can be reached.
+        to: NodeId,
+    },
     /// Say what you have.
     Count(Arc<Counting>),
     /// The process ends.

@@ -11,6 +11,7 @@ pub(crate) mod health;
 mod ledger;
 mod listener;
 pub(crate) mod live;
+mod media_health;
 mod media_socket;
 mod memory;
 mod mover;

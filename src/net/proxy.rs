@@ -36,6 +36,7 @@ use super::{
     health::{self, Heart, Question},
     listener,
     live::{self, Live, Note},
+    media_health,
     media_socket::MediaRoutes,
     memory::{self, Memory},
     mover::Movers,
@@ -263,6 +264,9 @@ impl Proxy {
             heart: Heart::default(),
         });
         tokio::spawn(health::beat(Arc::downgrade(&shared)));
+        if shared.media.is_some() {
+            tokio::spawn(media_health::watch(Arc::downgrade(&shared)));
+        }
         let mut addresses = Vec::new();
         for (listener, address, tls) in listeners {
             let config = if tls { Some(server_tls.clone().ok_or(StartError::NoCertificate)?) } else { None };

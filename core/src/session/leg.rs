@@ -24,6 +24,8 @@ pub(super) struct ClientLeg {
     silent_since: Option<Timestamp>,
     /// The client closed its media; unless its stop comes by then, the stream is lost.
     gone_at: Option<Timestamp>,
+    /// The server says that nothing comes of its stream for now.
+    paused: bool,
 }
 
 /// Whether the client's media can be given new addresses.
@@ -36,7 +38,8 @@ enum Browser {
 
 impl ClientLeg {
     pub(super) const fn new(key: StreamKey) -> Self {
-        Self { key, browser: None, connected: false, withheld: None, silent_since: None, gone_at: None }
+        let (browser, withheld) = (None, None);
+        Self { key, browser, connected: false, withheld, silent_since: None, gone_at: None, paused: false }
     }
 
     pub(super) const fn key(&self) -> StreamKey {
@@ -51,6 +54,16 @@ impl ClientLeg {
     /// The workers are asked to open it.
     pub(super) const fn open(&mut self, of_firefox: bool) {
         self.browser = Some(if of_firefox { Browser::Firefox } else { Browser::Revivable });
+    }
+
+    /// Whether nothing comes of its stream for now, as the server says.
+    pub(super) const fn is_to_pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Whether its server said so last.
+    pub(super) const fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// ICE and DTLS stood once.

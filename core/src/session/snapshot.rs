@@ -10,8 +10,9 @@ use crate::{
 };
 
 use super::{
-    NodeId, SessionId,
+    Epoch, Kind, NodeId, SessionId, StreamKey,
     core::Session,
+    leg::ClientLeg,
     link::{Link, Stage},
     stream::{Standing, Stream, Transport},
 };
@@ -85,6 +86,40 @@ pub struct Belongings {
     pub plays: Vec<Box<str>>,
     /// Why it cannot move unseen now.
     pub bound_by: Option<&'static str>,
+}
+
+/// An anchored stream, for whoever judges its node by what goes through its leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Which way its media goes.
+    pub kind: Kind,
+    /// The server says that it runs: silence is none that was announced.
+    pub is_expected: bool,
+}
+
+impl<'a> Expected<'a> {
+    /// What is to be expected of a leg of this session, by its key, in this epoch; none if that is not of now.
+    #[must_use]
+    pub fn of(session: &'a Session, key: StreamKey, epoch: Epoch) -> Option<Self> {
+        let streams = &session.streams.table;
+        let stream = streams.iter().find(|stream| stream.opened_key() == Some(key))?;
+        let is_paused = stream.leg().is_some_and(ClientLeg::is_paused);
+        let runs = matches!(stream.standing(), Standing::Live | Standing::Replayed);
+        let is_expected = session.link.is_up() && runs && !is_paused;
+        let expected = Self { name: stream.name(), kind: stream.kind(), is_expected };
+        (epoch == session.upstream.epoch).then_some(expected)
+    }
+}
+
+impl Belongings {
+    /// Whether an outage that is begun on purpose costs a session nothing it has: all its media ends at our
+    /// workers, and it has no call.
+    #[must_use]
+    pub fn are_restorable(session: &Session) -> bool {
+        session.calls.len() == 0 && session.streams.table.iter().all(|stream| stream.leg().is_some())
+    }
 }
 
 impl Session {

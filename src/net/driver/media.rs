@@ -13,10 +13,11 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
-    media::{Client, Fact, MediaCommand, MediaFact, MediaHandle, StreamKey},
+    media::{Client, Fact, MediaCommand, MediaFact, MediaHandle, StreamKey, Tracks},
     net::shared::Shared,
-    session::{Input, Timestamp},
+    session::{Belongings, Epoch, Expected, Input, NodeId, Timestamp},
     telemetry::counts::Counted,
+    upstream::LegOf,
     wire::side::Side,
 };
 
@@ -43,6 +44,9 @@ impl Media {
     }
 
     fn command(&mut self, command: MediaCommand) {
+        if changes_leg(&command) {
+            self.shared.pool.leg_over(command.key());
+        }
         match &command {
             MediaCommand::Open { key, .. } => {
                 self.open.insert(*key, Counted::default());
@@ -88,9 +92,48 @@ impl Driver {
         {
             any = true;
             media.count(stream, &fact);
+            if let Fact::Goes { epoch, taken, goes } = fact {
+                self.leg_goes((stream, epoch), taken, goes);
+            }
             self.tell(Input::Media(stream, fact), now);
         }
         any
+    }
+
+    /// What is heard of the node through this leg. One that is silent because it was stopped or paused says
+    /// nothing of it.
+    fn leg_goes(&self, (stream, epoch): (StreamKey, Epoch), taken: Tracks, goes: Tracks) {
+        let (pool, node) = (&self.shared.pool, self.registered.mailbox.node());
+        match Expected::of(&self.core, stream, epoch) {
+            Some(Expected { name, kind, is_expected }) if is_expected || goes.is_any() => {
+                pool.leg_goes(stream, LegOf { node, name, kind }, taken, goes);
+            }
+            _ => pool.leg_over(stream),
+        }
+    }
+
+    /// Its node does not pass its media: it goes to another as after an outage, unless that would cost it
+    /// something that is not of this.
+    pub(super) fn leave_for_media(&mut self, to: NodeId, now: Timestamp) {
+        if Belongings::are_restorable(&self.core) {
+            self.preferred = Some(to);
+            self.tell(Input::ForceMove, now);
+        }
+    }
+}
+
+/// Whether the leg is no more, or another one, that was heard until now.
+const fn changes_leg(command: &MediaCommand) -> bool {
+    match command {
+        MediaCommand::Open { .. }
+        | MediaCommand::Attach { .. }
+        | MediaCommand::Return { .. }
+        | MediaCommand::Detach { .. }
+        | MediaCommand::Close { .. } => true,
+        MediaCommand::LetGo { .. }
+        | MediaCommand::UpstreamAnswer { .. }
+        | MediaCommand::Muted { .. }
+        | MediaCommand::Revive { .. } => false,
     }
 }
 
@@ -98,6 +141,7 @@ impl Drop for Media {
     fn drop(&mut self) {
         for (key, counted) in std::mem::take(&mut self.open) {
             self.shared.counts.media.over(counted);
+            self.shared.pool.leg_over(key);
             self.handle.order(MediaCommand::Close { key });
         }
     }

@@ -229,6 +229,7 @@ impl Driver {
                     self.preferred = Some(to);
                     self.tell(Input::ForceMove, now);
                 }
+                Note::LeaveForMedia { to } => self.leave_for_media(to, now),
                 Note::Count(counting) => counting.answer(&self.core.tally()),
                 Note::Shutdown => self.shut_down(now),
             }

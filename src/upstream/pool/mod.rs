@@ -6,6 +6,7 @@
 
 mod choose;
 mod evidence;
+mod media;
 mod operate;
 mod policy;
 mod probe;
@@ -27,6 +28,7 @@ use crate::{
 use super::{
     check,
     dial::{DialFailure, Dialed, PoolError},
+    hearing::Hearing,
     node::{Node, Nodes, state::Input},
     outage::Outage,
     race::{Alive, race},
@@ -58,6 +60,8 @@ pub(crate) struct Pool {
     /// How long a node has to answer before the next one is dialled beside it: at least, at most.
     next_node_after: (Duration, Duration),
     eject_percent_max: usize,
+    /// What the legs of sessions hear of the nodes.
+    hearing: Mutex<Hearing>,
     policy: Policy,
     hash_by: HashBy,
     turns: Mutex<Turns>,
@@ -91,6 +95,7 @@ impl Pool {
             probe_interval: upstream.probe_interval,
             next_node_after: (upstream.next_node_after_min, upstream.next_node_after),
             eject_percent_max: upstream.eject_percent_max,
+            hearing: Mutex::default(),
             policy: upstream.policy,
             hash_by: upstream.hash_by,
             turns: Mutex::default(),

@@ -64,24 +64,6 @@ impl Pool {
         }
     }
 
-    /// So many legs of media that should hear of this node hear nothing: to be told once for each silence of
-    /// a leg. Where several are silent at once, the node gets no new sessions while another is usable.
-    // Sessions whose media is silent will say so.
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub(crate) fn media_silent(self: &Arc<Self>, node: NodeId, legs: usize) {
-        if let Some(node) = self.nodes.get(node) {
-            self.tell(&node, Input::MediaSilent(legs));
-        }
-    }
-
-    /// Media of this node flows again through a leg that was reported silent, or through a new one.
-    #[cfg_attr(not(test), allow(dead_code))]
-    pub(crate) fn media_flows(self: &Arc<Self>, node: NodeId) {
-        if let Some(node) = self.nodes.get(node) {
-            self.tell(&node, Input::MediaFlows);
-        }
-    }
-
     /// Time goes on: what ends by itself ends, and lines of the log that were kept back are written. To be
     /// called about once a second.
     pub(crate) fn tick(self: &Arc<Self>) {
@@ -109,19 +91,11 @@ mod tests {
     #[tokio::test]
     async fn what_sessions_report_is_in_the_status() {
         let (pool, a, b) = two_nodes();
-        let shown = |nth: usize| pool.nodes().swap_remove(nth);
         pool.silent(a);
-        assert_eq!((&*shown(0).state, &*shown(0).reason_kind), ("suspect", "silent"));
-        pool.media_silent(b, 1);
-        assert_eq!(&*shown(1).media, "healthy");
+        let shown = pool.nodes().swap_remove(0);
+        assert_eq!((&*shown.state, &*shown.reason_kind), ("suspect", "silent"));
         assert!(pool.usable_elsewhere(a) && !pool.usable_elsewhere(b));
-        pool.media_silent(b, 1);
-        assert_eq!((&*shown(1).media, &*shown(1).state), ("no_media", "up"));
-        assert!(!pool.usable_elsewhere(a), "it would get nothing to see there");
-        pool.media_flows(b);
-        assert!(pool.usable_elsewhere(a));
         pool.silent(NodeId(99));
-        pool.media_silent(NodeId(99), 9);
         assert_eq!(pool.node_name(NodeId(99)), "");
     }
 

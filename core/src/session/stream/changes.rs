@@ -34,6 +34,7 @@ impl Stream {
         let request = self.request.as_ref();
         let Transport::Anchored(leg) = &mut self.transport else { return None };
         self.state = State::Offering { until, replay };
+        leg.is_to_pause(false);
         let key = leg.key();
         if leg.is_opened() {
             let beside = self.left.is_some();

@@ -33,6 +33,10 @@ impl Streams {
             }
             return;
         };
+        if let Some(word) = word.as_deref() {
+            let leg = self.table.get_mut(stream_id).and_then(Stream::leg_mut);
+            leg.into_iter().for_each(|leg| leg.is_to_pause(StreamStatus::is_paused(word)));
+        }
         let running = self.table.get(stream_id).map(|stream| stream.kind().running());
         if over {
             self.ended(ctx, stream_id, id, &status.info().unwrap_or_default());

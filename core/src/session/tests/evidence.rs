@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     media::{Fact, StreamKey},
-    session::Evidence,
+    session::{Belongings, Evidence, Expected, Kind},
 };
 
 const KEY: StreamKey = StreamKey::of_first_session(1);
@@ -104,4 +104,34 @@ fn looking_for_evidence_can_be_switched_off() {
     bed.feed(Input::NodeDoubtful);
     bed.pass(10_000);
     assert!(bed.doubts.is_empty());
+}
+
+#[test]
+fn a_leg_is_expected_to_hear_what_its_server_says_that_runs() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    let expected = |bed: &Bed, epoch| {
+        Expected::of(&bed.session, KEY, epoch).map(|leg| (leg.name.to_owned(), leg.kind, leg.is_expected))
+    };
+    let cam = |is_expected| Some(("cam".to_owned(), Kind::Publish, is_expected));
+    assert_eq!(expected(&bed, Epoch(0)), cam(true));
+    assert_eq!(expected(&bed, Epoch(1)), None, "that is not of now");
+    assert_eq!(Expected::of(&bed.session, StreamKey::of_first_session(2), Epoch(0)), None);
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "PAUSED", None));
+    assert_eq!(expected(&bed, Epoch(0)), cam(false));
+    bed.server("notifyStreamStatusEvent", status("a", "cam", "PUBLISHING", None));
+    assert_eq!(expected(&bed, Epoch(0)), cam(true));
+    bed.unpublish("a", "cam");
+    assert_eq!(expected(&bed, Epoch(0)), cam(false), "the server may be late with its answer");
+    bed.lose();
+    assert_eq!(expected(&bed, Epoch(0)), None);
+}
+
+#[test]
+fn only_a_session_that_loses_nothing_leaves_for_its_media() {
+    let mut bed = Bed::anchored();
+    bed.anchored_publish("a");
+    assert!(Belongings::are_restorable(&bed.session));
+    let bed = bed.playing_mse("m", "film");
+    assert!(!Belongings::are_restorable(&bed.session), "what does not pass through us may be well");
 }

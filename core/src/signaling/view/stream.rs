@@ -99,6 +99,12 @@ impl<'a> StreamStatus<'a> {
         STREAM_IS_OVER.contains(&status)
     }
 
+    /// Whether nothing comes of the stream although it goes on.
+    #[must_use]
+    pub fn is_paused(status: &str) -> bool {
+        status == "PAUSED"
+    }
+
     /// A text of S5.3.
     #[must_use]
     pub fn info(self) -> Option<Cow<'a, str>> {

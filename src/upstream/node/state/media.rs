@@ -1,13 +1,9 @@
-//! Whether media passes through a node, as its sessions report it. A field of its own: a node may well answer
-//! and pass nothing.
-
-use std::time::Duration;
+//! Whether media passes through a node, as the legs of its sessions hear it (`upstream/hearing.rs` says which of
+//! them speak against it). A field of its own: a node may well answer and pass nothing.
 
 use super::{Rules, words::MediaState};
 use crate::session::Timestamp;
 
-/// Reports within this time are of one event.
-const WINDOW: Duration = Duration::from_secs(5);
 /// The time until it is tried again grows up to so many times the first.
 const RETRY_GROWTH_MAX: u32 = 16;
 
@@ -15,8 +11,6 @@ const RETRY_GROWTH_MAX: u32 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Media {
     pub(super) state: MediaState,
-    /// When legs were reported silent; never more than are wanted.
-    silent: Vec<Timestamp>,
     /// Until when it is left alone.
     until: Timestamp,
     /// How often it was, without media in between.
@@ -24,13 +18,9 @@ pub(super) struct Media {
 }
 
 impl Media {
-    /// Legs that should hear of it hear nothing.
+    /// So many legs speak against it now.
     pub(super) fn silent(&mut self, legs: usize, now: Timestamp, rules: &Rules) {
-        self.silent.retain(|at| now.since(*at) < WINDOW);
-        let wanted = rules.media_legs_min.max(1);
-        let room = wanted.saturating_sub(self.silent.len());
-        self.silent.extend(std::iter::repeat_n(now, legs.min(room)));
-        if self.silent.len() >= wanted && self.state == MediaState::Healthy {
+        if legs >= rules.media_legs_min.max(1) && self.state == MediaState::Healthy {
             let growth = 2_u32.saturating_pow(self.times.min(16)).min(RETRY_GROWTH_MAX);
             self.until = now + rules.media_retry.saturating_mul(growth);
             self.times = self.times.saturating_add(1);
@@ -47,13 +37,14 @@ impl Media {
     pub(super) fn tick(&mut self, now: Timestamp) {
         if self.state == MediaState::NoMedia && now >= self.until {
             self.state = MediaState::Healthy;
-            self.silent.clear();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn at(ms: u64) -> Timestamp {
@@ -65,17 +56,13 @@ mod tests {
         let rules = Rules { media_legs_min: 2, ..Rules::default() };
         let mut media = Media::default();
         for n in 0..10 {
-            media.silent(1, at(n * 6_000), &rules);
-            assert_eq!(media.state, MediaState::Healthy, "each may have its own reason");
+            media.silent(1, at(n), &rules);
+            assert_eq!(media.state, MediaState::Healthy, "it may have its own reason");
         }
-        media.silent(1, at(55_000), &rules);
+        media.silent(2, at(10), &rules);
         assert_eq!(media.state, MediaState::NoMedia);
         media.flows();
         assert_eq!(media.state, MediaState::Healthy);
-        media.silent(1, at(56_000), &rules);
-        media.flows();
-        media.silent(1, at(56_100), &rules);
-        assert_eq!(media.state, MediaState::Healthy, "media came in between");
     }
 
     #[test]
@@ -94,6 +81,5 @@ mod tests {
             times.push(now.since(begin).as_secs());
         }
         assert_eq!(times, [1, 2, 4, 8, 16, 16, 16]);
-        assert!(media.silent.len() <= 1, "what is kept is bounded");
     }
 }

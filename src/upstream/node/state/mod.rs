@@ -75,7 +75,7 @@ pub(crate) enum Input<'a> {
     Wish(Wish),
     /// What it did is reason to eject it, and the pool can bear it.
     Eject,
-    /// So many legs that should hear of it hear nothing.
+    /// So many legs that should hear of it hear nothing now, and nobody hears anything.
     MediaSilent(usize),
     /// A leg hears of it.
     MediaFlows,
