@@ -56,6 +56,7 @@ async fn sessions_and_streams_are_shown() {
     let shown: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(shown["sessions"], 3, "{shown}");
     assert_eq!(shown["outages"], 0, "{shown}");
+    assert_eq!(shown["streams"], 3, "{shown}");
     // The client's socket and the server's of each.
     assert_eq!(shown["descriptors"]["sessions"], 6, "{shown}");
     assert!(shown["descriptors"]["capacity"].as_u64() > Some(6), "{shown}");
@@ -65,9 +66,19 @@ async fn sessions_and_streams_are_shown() {
         assert_eq!(session["state"], "up", "{session}");
         assert_eq!(session["streams"][0]["state"], "live", "{session}");
     }
+    for (wanted, described) in [("0", 0), ("2", 2), ("4000000000", 3)] {
+        let question = format!("GET /status?sessions={wanted} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let answer = net_support::raw_exchange(address, question.as_bytes()).await;
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let shown: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(shown["shown"].as_array().unwrap().len(), described, "{shown}");
+        assert_eq!((&shown["sessions"], &shown["streams"]), (&3.into(), &3.into()), "{shown}");
+    }
+    let question = b"GET /status?sessions=few HTTP/1.0\r\nHost: localhost\r\n\r\n";
+    assert!(net_support::raw_exchange(address, question).await.starts_with("HTTP/1.0 400"));
     let (code, out, err) = spawn_blocking(move || status(vec![admin])).await.unwrap();
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("3 sessions, 0 in an outage"), "{out}");
+    assert!(out.contains("3 sessions, 0 in an outage · 3 streams"), "{out}");
     assert!(out.contains("publish load-"), "{out}");
     assert!(out.contains("room    6 of "), "{out}");
 

@@ -15,13 +15,14 @@ use std::{path::PathBuf, sync::Arc};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Request, State},
+    extract::{Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use hyper_util::service::TowerToHyperService;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::Instant};
 
@@ -131,11 +132,27 @@ fn refuse(status: StatusCode, why: &str) -> Response {
     (status, Json(json!({"error": why}))).into_response()
 }
 
-async fn status(State(desk): State<Arc<Desk>>) -> Response {
+/// How much of the status is wanted.
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    /// Sessions described, at most [`SESSIONS_SHOWN_MAX`].
+    #[serde(default = "all_shown")]
+    sessions: usize,
+}
+
+const fn all_shown() -> usize {
+    SESSIONS_SHOWN_MAX
+}
+
+async fn status(State(desk): State<Arc<Desk>>, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+    let sessions = match wanted {
+        Ok(Query(wanted)) => wanted.sessions.min(SESSIONS_SHOWN_MAX),
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.body_text()),
+    };
     let Some(proxy) = desk.running() else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
     };
-    Json(Status::of(&proxy, desk.begun).await).into_response()
+    Json(Status::of(&proxy, desk.begun, sessions).await).into_response()
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {

@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::SESSIONS_SHOWN_MAX;
 use crate::{
     limits::FilesUsed,
     media::{MediaHandle, MediaStatus},
@@ -35,6 +34,8 @@ pub struct Status {
     pub descriptors: FilesUsed,
     /// The memory budget.
     pub memory: MemoryFacts,
+    /// Publishes and plays of all sessions that answer within a second.
+    pub streams: u64,
     /// Sessions in an outage.
     pub outages: usize,
     /// Log lines dropped since the start.
@@ -45,14 +46,15 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// What the media workers count; `None` where media goes past the proxy.
     pub media: Option<MediaStatus>,
-    /// At most [`SESSIONS_SHOWN_MAX`] sessions, those in an outage first.
+    /// At most [`super::SESSIONS_SHOWN_MAX`] sessions, those in an outage first.
     pub shown: Vec<SessionSnapshot>,
 }
 
 impl Status {
-    /// What this proxy is now; `begun` is when its admin port was opened.
-    pub(super) async fn of(proxy: &Proxy, begun: Instant) -> Self {
-        let shown = proxy.describe(SESSIONS_SHOWN_MAX).await;
+    /// What this proxy is now, with so many of its sessions; `begun` is when its admin port was opened.
+    pub(super) async fn of(proxy: &Proxy, begun: Instant, sessions_shown: usize) -> Self {
+        let shown = if sessions_shown > 0 { proxy.describe(sessions_shown).await } else { Vec::new() };
+        let streams = proxy.streams().await;
         let facts = proxy.facts();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -64,6 +66,7 @@ impl Status {
             handshakes_held: facts.held,
             descriptors: facts.files,
             memory: proxy.memory(),
+            streams,
             outages: facts.outages,
             log_lines_dropped: telemetry::lines_dropped(),
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),

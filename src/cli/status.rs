@@ -91,11 +91,12 @@ fn read(answer: Value) -> Result<Status, Failure> {
 
 fn screen(status: &Status) -> String {
     let mut text = format!(
-        "holdfast {} · up {} s · {} sessions, {} in an outage · {} of {} places taken\n",
+        "holdfast {} · up {} s · {} sessions, {} in an outage · {} streams · {} of {} places taken\n",
         clean(&status.version),
         status.uptime_s,
         status.sessions,
         status.outages,
+        status.streams,
         status.places_taken,
         status.places,
     );
