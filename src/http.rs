@@ -12,7 +12,8 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-/// Largest answer that is read: many times what the admin port tells of its thousand sessions.
+/// Largest answer that is read where nobody says otherwise: many times what the admin port tells of its thousand
+/// sessions.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Where the admin side of a proxy is.
@@ -41,12 +42,20 @@ pub(crate) struct Question<'a> {
     /// `Authorization`, if there is a token.
     pub(crate) authorization: Option<&'a str>,
     pub(crate) body: Option<&'a Value>,
+    /// Largest answer that is read.
+    pub(crate) answer_bytes_max: usize,
 }
 
 impl<'a> Question<'a> {
     /// What is at this path.
     pub(crate) const fn get(path: &'a str) -> Self {
-        Self { method: Method::GET, path, authorization: None, body: None }
+        Self {
+            method: Method::GET,
+            path,
+            authorization: None,
+            body: None,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        }
     }
 }
 
@@ -93,7 +102,7 @@ async fn exchange(
     let connection = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(io::Error::other)?;
     let status = response.status();
-    let text = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let text = Limited::new(response.into_body(), question.answer_bytes_max).collect().await;
     connection.abort();
     let text = text.map_err(io::Error::other)?.to_bytes();
     let value = if text.is_empty() {

@@ -18,6 +18,7 @@ pub mod memory;
 mod metrics;
 pub mod net;
 pub mod telemetry;
+pub mod top;
 mod upstream;
 pub mod wire;
 

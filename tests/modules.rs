@@ -37,7 +37,7 @@ const PRODUCT: &[&[&str]] = &[
     &["http", "local_http", "metrics"],
     &["admin", "simulator"],
     &["load"],
-    &["demo"],
+    &["demo", "top"],
     &["cli"],
 ];
 

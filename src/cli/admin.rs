@@ -71,9 +71,26 @@ impl Admin {
     /// # Errors
     /// Nobody answers, or not with what was asked for.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(Question::get(path)).await
+    }
+
+    /// As [`Admin::get`]; an answer with more bytes than this is an error.
+    ///
+    /// # Errors
+    /// As [`Admin::get`].
+    pub(super) async fn get_within(&self, path: &str, answer_bytes_max: usize) -> Result<Value, Failure> {
+        self.ask(Question { answer_bytes_max, ..Question::get(path) }).await
+    }
+
+    async fn ask(&self, question: Question<'_>) -> Result<Value, Failure> {
         let authorization = self.authorization.as_deref();
-        let (status, answer) = ask(&self.place, Question { authorization, ..Question::get(path) }).await?;
+        let (status, answer) = ask(&self.place, Question { authorization, ..question }).await?;
         accept(&self.place, status, answer)
+    }
+
+    /// Where it is asked, for people.
+    pub(super) fn place(&self) -> String {
+        self.place.to_string()
     }
 
     /// Changes something: with the token if there is one, else by the socket, which the port tells.
@@ -87,7 +104,8 @@ impl Admin {
         }
         let place = self.socket.as_ref().unwrap_or(&self.place);
         let authorization = self.authorization.as_deref();
-        let question = Question { method: Method::POST, path, authorization, body: Some(body) };
+        let question =
+            Question { method: Method::POST, authorization, body: Some(body), ..Question::get(path) };
         let (status, answer) = ask(place, question).await?;
         accept(place, status, answer)
     }

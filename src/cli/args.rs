@@ -58,6 +58,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what a running proxy knows: sessions, streams, outages, nodes.
     Status(StatusArgs),
+    /// Watch a running proxy on the terminal: nodes, outages, and sessions, the worst first.
+    Top(TopArgs),
     /// Take a node out of use: its sessions move to other nodes, unseen by their clients.
     Drain(EmptyArgs),
     /// Use a node again, and call off a drain of it.
@@ -246,6 +248,18 @@ pub struct StatusArgs {
     /// A new screen every second, until Ctrl-C.
     #[arg(long)]
     pub watch: bool,
+}
+
+/// `holdfast top`.
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// Where the proxy is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+
+    /// Print it once, as text.
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// `holdfast demo`.

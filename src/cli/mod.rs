@@ -14,6 +14,7 @@ mod run;
 mod signals;
 mod simulate;
 mod status;
+mod top;
 
 use std::{
     ffi::OsString,
@@ -46,7 +47,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let code = match run(&cli, &mut io::stdout().lock()) {
+    // Not locked for good: whoever panics gives the terminal back, from any thread (`top`).
+    let code = match run(&cli, &mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             telemetry::write(&format!("holdfast: {failure}\n"));
@@ -78,6 +80,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Maintenance(args) => operate::maintenance(args, out),
         Command::Rebalance(args) => operate::rebalance(args, out),
         Command::Status(args) => status::run(args, out),
+        Command::Top(args) => top::run(args, out),
         Command::Load(args) => load::run(args, out),
         Command::Run(args) => run::run(args),
         Command::Simulate(args) => simulate::run(args, out),
