@@ -18,7 +18,7 @@ use crate::{
     telemetry::{
         counts::Counts,
         events,
-        outages::{OutageSummary, Outages, QUIET},
+        outages::{OutageOver, Outages},
         past::Past,
     },
     upstream::Pool,
@@ -126,12 +126,13 @@ impl Shared {
     }
 
     /// Tells what came of outages.
-    pub(crate) fn sum_up(&self, over: Vec<(NodeId, OutageSummary)>) {
-        for (node, sum) in over {
-            self.counts.outage_over(&sum);
+    pub(crate) fn sum_up(&self, over: Vec<OutageOver>) {
+        let now = self.clock.now();
+        for OutageOver { node, began, summary } in over {
+            self.counts.outage_over(&summary);
             let node = self.pool.node_name(node);
-            events::outage_summary(&node, &sum);
-            self.past.add(node, sum, QUIET);
+            events::outage_summary(&node, &summary);
+            self.past.add(node, summary, now.since(began));
         }
     }
 }

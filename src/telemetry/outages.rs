@@ -22,7 +22,7 @@ use super::events;
 
 /// How long an outage must have been over before it is summed up: other sessions may still find out that
 /// they lost the same node.
-pub(crate) const QUIET: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_secs(2);
 /// How long streams may owe an outcome after all sessions stand again, before the sum is made without them.
 const OWING_MAX: Duration = Duration::from_secs(120);
 /// Longest gap that is told apart, in milliseconds.
@@ -60,6 +60,15 @@ impl OutageSummary {
     pub(crate) const fn hurt(&self) -> bool {
         self.sessions_given_up > 0 || self.streams_reported > 0 || self.rooms_lost > 0
     }
+}
+
+/// An outage of a node that is over.
+#[derive(Debug)]
+pub(crate) struct OutageOver {
+    pub(crate) node: NodeId,
+    /// When its first session lost it.
+    pub(crate) began: Timestamp,
+    pub(crate) summary: OutageSummary,
 }
 
 /// All outages that go on.
@@ -183,7 +192,7 @@ impl Outages {
     }
 
     /// The outages that are over by now, by node.
-    pub(crate) fn over(&self, now: Timestamp) -> Vec<(NodeId, OutageSummary)> {
+    pub(crate) fn over(&self, now: Timestamp) -> Vec<OutageOver> {
         let mut book = self.book.lock();
         let book = &mut *book;
         let down: BTreeSet<NodeId> =
@@ -198,7 +207,7 @@ impl Outages {
     }
 
     /// What there is to say of those that go on, at the end of the process.
-    pub(crate) fn all(&self) -> Vec<(NodeId, OutageSummary)> {
+    pub(crate) fn all(&self) -> Vec<OutageOver> {
         let mut book = self.book.lock();
         let all: Vec<NodeId> = book.nodes.keys().copied().collect();
         book.take(&all)
@@ -271,9 +280,13 @@ impl Book {
         outage.told.insert(events::facts(event).name)
     }
 
-    fn take(&mut self, nodes: &[NodeId]) -> Vec<(NodeId, OutageSummary)> {
+    fn take(&mut self, nodes: &[NodeId]) -> Vec<OutageOver> {
         self.sessions.retain(|_, owing| !nodes.contains(&owing.node));
-        nodes.iter().filter_map(|node| Some((*node, self.nodes.remove(node)?.sum_up()))).collect()
+        let over = |node: &NodeId| {
+            let outage = self.nodes.remove(node)?;
+            Some(OutageOver { node: *node, began: outage.began, summary: outage.sum_up() })
+        };
+        nodes.iter().filter_map(over).collect()
     }
 }
 
@@ -332,7 +345,7 @@ mod tests {
         assert_eq!(loud, 4);
         assert!(outages.over(at(4_000)).is_empty(), "others may follow");
         let over = outages.over(at(6_000));
-        let [(NodeId(0), sum)] = &over[..] else { panic!("{over:?}") };
+        let [OutageOver { node: NodeId(0), summary: sum, .. }] = &over[..] else { panic!("{over:?}") };
         assert_eq!((sum.sessions, sum.sessions_restored, sum.attempts_failed), (300, 300, 300));
         assert_eq!((sum.streams_restored, sum.streams_reported), (290, 10));
         assert!((2_100..2_200).contains(&sum.gap_p50_ms) && sum.gap_p99_ms > 2_250, "{sum:?}");
@@ -352,7 +365,7 @@ mod tests {
         let gave_up = Event::GaveUp { reason: "no try succeeded".to_owned(), tries: 100 };
         assert!(outages.note(SessionId(2), NodeId(1), &gave_up, at(30)));
         outages.ended(SessionId(2), false, at(40));
-        let (node, sum) = outages.over(at(10_000)).remove(0);
+        let OutageOver { node, summary: sum, .. } = outages.over(at(10_000)).remove(0);
         assert_eq!((node, sum.sessions, sum.clients_left, sum.sessions_given_up), (NodeId(1), 3, 2, 1));
         assert!(sum.hurt());
         assert!(outages.ended(SessionId(9), true, at(1)), "who was in no outage is told as ever");
@@ -365,7 +378,8 @@ mod tests {
         let restored = Event::SessionRestored { outage: Duration::from_secs(1), tries: 1 };
         outages.note(SessionId(1), NodeId(0), &restored, at(1_000));
         assert!(outages.over(at(60_000)).is_empty());
-        assert_eq!(outages.over(at(122_000)).len(), 1);
+        let over = outages.over(at(122_000));
+        assert_eq!((over.len(), over[0].began), (1, at(0)), "however long ago its last news is");
         assert!(outages.book.lock().sessions.is_empty());
     }
 }

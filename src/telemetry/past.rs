@@ -35,9 +35,8 @@ pub(crate) struct Past {
 }
 
 impl Past {
-    /// One is over; `quiet` ago it had its last news.
-    pub(crate) fn add(&self, node: String, summary: OutageSummary, quiet: Duration) {
-        let ago = Duration::from_millis(summary.lasted_ms) + quiet;
+    /// One is over that began so long `ago`.
+    pub(crate) fn add(&self, node: String, summary: OutageSummary, ago: Duration) {
         let began = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
         let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
         let began_unix_ms = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
@@ -66,7 +65,7 @@ mod tests {
         let past = Past::default();
         for n in 0..250_u64 {
             let summary = OutageSummary { sessions: n, lasted_ms: 1_000, ..OutageSummary::default() };
-            past.add("a".to_owned(), summary, Duration::from_secs(2));
+            past.add("a".to_owned(), summary, Duration::from_secs(3));
         }
         let list = past.list();
         assert_eq!((list.len(), list[0].id, list[0].summary.sessions), (KEPT_MAX, 250, 249));
