@@ -17,7 +17,7 @@ const REASONS: [(&str, &[&str]); 5] = [
     ("up", &["answered", "check", "agent", "operator"]),
     ("suspect", &["unreachable", "overtaken", "silent", "check", "refusals", "flapping"]),
     ("down", &["unreachable", "check", "agent"]),
-    ("draining", &["operator", "agent"]),
+    ("draining", &["operator", "agent", "leaving"]),
     ("maintenance", &["operator", "agent"]),
 ];
 

@@ -10,6 +10,10 @@ use crate::{
 
 use super::{Driver, events::EndCause, reading::From};
 
+/// Codes of a server that does not mean the session but itself.
+const GOING_AWAY: u16 = 1001;
+const SERVICE_RESTART: u16 = 1012;
+
 impl Driver {
     /// One side ended its connection.
     pub(super) fn ended(&mut self, side: From, end: End, now: Timestamp) {
@@ -48,6 +52,14 @@ impl Driver {
         let Some(upstream) = self.upstream.take() else { return };
         closing::close(&self.shared, upstream, end.answer());
         let cause = end.loss();
+        self.is_sent_away =
+            cause == LossCause::Closed(GOING_AWAY) || cause == LossCause::Closed(SERVICE_RESTART);
+        if self.is_sent_away {
+            let (shared, node) = (&self.shared, self.registered.mailbox.node());
+            if shared.pool.closed_going_away(node, self.id()) {
+                shared.movers.follow(shared);
+            }
+        }
         match end {
             End::Closed(code, reason) => self.hear_reason(code, reason),
             End::Broke(error) => {
@@ -57,6 +69,7 @@ impl Driver {
         }
         self.tell_upstream_lost(cause, now);
         self.parting = None;
+        self.is_sent_away = false;
     }
 
     /// The client's socket is gone or is to be dropped.

@@ -108,6 +108,8 @@ pub(crate) struct Driver {
     mode: Option<Mode>,
     /// The close frame that one side just sent, as long as the other may have to hear its reason.
     parting: Option<Box<(u16, Box<str>)>>,
+    /// The upstream has just closed with a code that says that it goes away.
+    is_sent_away: bool,
     waits_for_node: bool,
     began: Timestamp,
     end_cause: EndCause,
@@ -146,6 +148,7 @@ impl Driver {
             buffers: Account::new(Arc::clone(&shared.memory)),
             mode: None,
             parting: None,
+            is_sent_away: false,
             waits_for_node: false,
             began: now,
             end_cause: EndCause::Closed,

@@ -86,7 +86,11 @@ impl Driver {
         self.stop_waiting();
         let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
         let (preferred, from) = (self.preferred.take(), self.registered.mailbox.node());
+        let is_sent_away = self.is_sent_away;
         let task = Box::pin(async move {
+            if is_sent_away {
+                pool.wait_for_others_who_leave(from).await;
+            }
             if let Some(node) = preferred
                 && let Ok(dialed) = pool.move_to(node, &request).await
             {

@@ -179,12 +179,14 @@ impl Node {
     /// Whether a probe has something to find out.
     pub(super) fn is_in_question(&self) -> bool {
         let health = self.health.lock();
-        health.machine.reach() != Verdict::Well && health.machine.wish() != Wish::Maintenance
+        let is_open = health.machine.reach() != Verdict::Well || health.machine.is_leaving();
+        is_open && health.machine.wish() != Wish::Maintenance
     }
 
-    /// Whether there is doubt that a probe has to decide.
+    /// Whether there is doubt that a probe has to decide; one that goes away is watched, to see when it is back.
     pub(super) fn is_doubtful(&self) -> bool {
-        self.health.lock().machine.reach() == Verdict::Doubtful
+        let health = self.health.lock();
+        health.machine.reach() == Verdict::Doubtful || health.machine.is_leaving()
     }
 
     /// Whether probes may go there.

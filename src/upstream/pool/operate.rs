@@ -1,12 +1,18 @@
 //! What operators and the parts above ask of the nodes, and what they wish.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
 
 use super::Pool;
 use crate::{
     ids::NodeId,
+    session::SessionId,
     upstream::node::{NodeStatus, Wish, state::Input},
 };
+
+/// A server that is shut down closes its sessions at once: they tell of it within this time.
+const OTHERS_TELL_WITHIN: Duration = Duration::from_millis(50);
 
 /// Why a wish for a node is not fulfilled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +61,27 @@ impl Pool {
         }
         self.tell(&node, Input::Wish(wish));
         Ok(())
+    }
+
+    /// A node has closed the connection of this session with a code that says that it goes away. Where another is
+    /// usable that may be the beginning of a drain: true if it is, and was not before.
+    pub(crate) fn closed_going_away(self: &Arc<Self>, id: NodeId, session: SessionId) -> bool {
+        let Some(node) = self.nodes.get(id).filter(|_| self.usable_elsewhere(id)) else { return false };
+        if node.wish() != Wish::InUse {
+            return false;
+        }
+        // The session still has its own place there.
+        self.tell(&node, Input::ClosedGoingAway(session, node.sessions().saturating_sub(1)));
+        node.wish() != Wish::InUse
+    }
+
+    /// A session that was closed like that waits a moment: if the node goes away, others tell of it, and the
+    /// session is not to go back there.
+    pub(crate) async fn wait_for_others_who_leave(&self, id: NodeId) {
+        let is_in_use = self.nodes.get(id).is_some_and(|node| node.wish() == Wish::InUse);
+        if is_in_use && self.usable_elsewhere(id) {
+            sleep(OTHERS_TELL_WITHIN).await;
+        }
     }
 
     /// A session has asked its node for a sign of life and heard nothing for a while: a probe decides.

@@ -2,10 +2,11 @@
 //! from both. It is the only owner of that state; see `LIFECYCLE.md` beside it for the tables.
 //!
 //! A state machine without IO: what happened and the time come in, and what follows can be asked. Nothing
-//! here dials, logs or reads a clock. Parts: the opinion of each source of news (`standing`), ejection, and media,
-//! which is no part of the state but stands beside it.
+//! here dials, logs or reads a clock. Parts: the opinion of each source of news (`standing`), ejection, whether it
+//! goes away by itself (`leaving`), and media, which is no part of the state but stands beside it.
 
 mod ejection;
+mod leaving;
 mod media;
 #[cfg(test)]
 mod simulation;
@@ -16,9 +17,13 @@ mod words;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{session::Timestamp, upstream::check::AgentReport};
+use crate::{
+    session::{SessionId, Timestamp},
+    upstream::check::AgentReport,
+};
 
 use ejection::Ejection;
+use leaving::Leaving;
 use media::Media;
 use standing::Standing;
 pub use words::{MediaState, NodeState, Wish};
@@ -73,6 +78,8 @@ pub(crate) enum Input<'a> {
     Agent(usize, &'a AgentReport),
     /// An operator wants this.
     Wish(Wish),
+    /// It has closed this session with a code that says that it goes away, and has so many others.
+    ClosedGoingAway(SessionId, usize),
     /// What it did is reason to eject it, and the pool can bear it.
     Eject,
     /// So many legs that should hear of it hear nothing now, and nobody hears anything.
@@ -96,6 +103,7 @@ pub(crate) struct Machine {
     media: Media,
     operator: Wish,
     agent: AgentWish,
+    leaving: Leaving,
     wrong_doubts: (u32, Timestamp),
     dated: Dated,
     /// When it came up after it was not there.
@@ -144,6 +152,7 @@ impl Machine {
             media: Media::default(),
             operator: Wish::InUse,
             agent: AgentWish { wish: Wish::InUse, is_overruled: false, percent: 100 },
+            leaving: Leaving::default(),
             wrong_doubts: (0, now),
             dated: Dated { answered: Timestamp::ZERO, failed: Timestamp::ZERO },
             risen: None,
@@ -182,14 +191,21 @@ impl Machine {
             Input::Agent(nth, report) => self.agent_says(nth, report),
             Input::Wish(wish) => {
                 self.operator = wish;
-                self.agent.is_overruled |= wish == Wish::InUse;
+                if wish == Wish::InUse {
+                    self.agent.is_overruled = true;
+                    self.leaving.forget();
+                }
             }
+            Input::ClosedGoingAway(session, others) => self.leaving.closed(session, others, now),
             Input::Eject => self.ejection.eject(now, &self.rules),
             Input::MediaSilent(legs) => self.media.silent(legs, now, &self.rules),
             Input::MediaFlows => self.media.flows(),
             Input::Tick => {}
         }
         self.media.tick(now);
+        if self.leaving.look(self.dials.verdict, now) {
+            self.risen = Some(now);
+        }
         if before != Verdict::Gone && self.dials.verdict == Verdict::Gone {
             self.ejection.fell(now, &self.rules);
         }
@@ -260,11 +276,15 @@ impl Machine {
     /// Brings what is shown in line with health and wish.
     fn settle(&mut self, now: Timestamp) {
         let (verdict, because) = self.health(now);
-        let whose = if self.operator == Wish::InUse { ReasonKind::Agent } else { ReasonKind::Operator };
+        let whose = self.whose_wish();
         let by = if whose == ReasonKind::Agent { "by its agent" } else { "by an operator" };
         let (to, reason) = match (self.wish(), verdict) {
             (Wish::Maintenance, _) => {
                 (NodeState::Maintenance, Reason::new(whose, &format!("taken out {by}")))
+            }
+            (Wish::Drain, _) if whose == ReasonKind::Leaving => {
+                let text = "it closes its sessions as a server that goes away";
+                (NodeState::Draining, Reason::new(whose, text))
             }
             (Wish::Drain, _) => (NodeState::Draining, Reason::new(whose, &format!("drained {by}"))),
             (Wish::InUse, Verdict::Well) => (NodeState::Up, because),
@@ -332,17 +352,33 @@ impl Machine {
         self.ejection.is_wanted()
     }
 
+    /// Whether it goes away by itself.
+    pub(crate) const fn is_leaving(&self) -> bool {
+        self.leaving.is_on()
+    }
+
     /// Whether media passes.
     pub(crate) const fn media(&self) -> MediaState {
         self.media.state
     }
 
-    /// What is wished, whatever health says: an operator's word goes before that of the agent.
+    /// What is wished, whatever health says: an operator's word goes before that of the agent, and both before what
+    /// the node seems to do by itself.
     pub(crate) const fn wish(&self) -> Wish {
-        match self.operator {
-            Wish::InUse if self.agent.is_overruled => Wish::InUse,
-            Wish::InUse => self.agent.asks(),
-            other => other,
+        match self.whose_wish() {
+            ReasonKind::Operator => self.operator,
+            ReasonKind::Agent => self.agent.asks(),
+            _ if self.leaving.is_on() => Wish::Drain,
+            _ => Wish::InUse,
+        }
+    }
+
+    /// Whose it is; where it is in use, nobody has asked for anything else.
+    const fn whose_wish(&self) -> ReasonKind {
+        match (self.operator, self.agent.asks()) {
+            (Wish::InUse, Wish::Drain | Wish::Maintenance) if !self.agent.is_overruled => ReasonKind::Agent,
+            (Wish::InUse, _) => ReasonKind::Leaving,
+            _ => ReasonKind::Operator,
         }
     }
 

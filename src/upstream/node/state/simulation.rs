@@ -38,7 +38,7 @@ const REASON: Broken = "every state has a reason";
 
 fn input(random: &mut StdRng, reports: &[AgentReport]) -> Input<'static> {
     let wishes = [Wish::InUse, Wish::InUse, Wish::Drain, Wish::Maintenance];
-    match random.random_range(0..24) {
+    match random.random_range(0..25) {
         0..=4 => Input::Answered,
         5 | 6 => Input::Accepted,
         7 | 8 => Input::Refused,
@@ -53,6 +53,7 @@ fn input(random: &mut StdRng, reports: &[AgentReport]) -> Input<'static> {
         20 => Input::MediaSilent(random.random_range(0..4)),
         21 => Input::MediaFlows,
         22 => Input::Eject,
+        23 => Input::ClosedGoingAway(SessionId(random.random_range(0..3)), random.random_range(0..3)),
         _ => Input::Tick,
     }
 }

@@ -198,6 +198,36 @@ fn an_operator_overrules_the_agent_until_it_says_something_else() {
 }
 
 #[test]
+fn a_node_that_closes_its_sessions_goes_away_until_it_is_back() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.then(Input::ClosedGoingAway(SessionId(1), 5)), NodeState::Up, "one may be sent away");
+    assert_eq!(bed.then(Input::ClosedGoingAway(SessionId(2), 4)), NodeState::Draining);
+    assert_eq!(bed.why(), ("leaving", "it closes its sessions as a server that goes away"));
+    assert_eq!(bed.then(Input::Answered), NodeState::Draining, "it still listens");
+    assert_eq!(bed.then(Input::Unreachable("refused")), NodeState::Draining);
+    assert_eq!(bed.then(Input::Answered), NodeState::Up);
+    assert_eq!(bed.part_percent(), 10, "as one that was down");
+    // One that never goes is used again.
+    bed.then(Input::ClosedGoingAway(SessionId(1), 0));
+    assert_eq!(bed.after(Duration::from_secs(59)), NodeState::Draining);
+    assert_eq!(bed.after(Duration::from_secs(1)), NodeState::Up);
+}
+
+#[test]
+fn what_is_wished_goes_before_what_a_node_seems_to_do() {
+    let mut bed = Bed::new();
+    bed.then(Input::ClosedGoingAway(SessionId(1), 0));
+    assert_eq!(bed.agent("drain"), NodeState::Draining);
+    assert_eq!(bed.why().0, "agent");
+    bed.agent("ready");
+    assert_eq!((bed.node.state(), bed.why().0), (NodeState::Draining, "leaving"));
+    assert_eq!(bed.then(Input::Wish(Wish::InUse)), NodeState::Up, "an operator knows better");
+    bed.then(Input::Wish(Wish::Drain));
+    bed.then(Input::ClosedGoingAway(SessionId(1), 0));
+    assert_eq!(bed.why().0, "operator");
+}
+
+#[test]
 fn an_agent_that_says_down_is_believed_at_once_and_weights_are_parts() {
     let mut bed = Bed::new();
     assert_eq!(bed.agent("down # disk full"), NodeState::Down);

@@ -110,6 +110,8 @@ pub(crate) enum ReasonKind {
     Refusals,
     /// It went down again and again.
     Flapping,
+    /// It closes its sessions as a server does that goes away.
+    Leaving,
     /// Its agent asked for it.
     Agent,
     /// An operator asked for it.
@@ -128,6 +130,7 @@ impl ReasonKind {
             Self::Check => "check",
             Self::Refusals => "refusals",
             Self::Flapping => "flapping",
+            Self::Leaving => "leaving",
             Self::Agent => "agent",
             Self::Operator => "operator",
         }
