@@ -1,5 +1,5 @@
-//! What the sessions of this process know of each other: who publishes which name, and how much all
-//! of them keep.
+//! What the sessions of this process know of each other: who publishes which name, where which room is, and
+//! how much all of them keep.
 //!
 //! Hands out clones, never guards, so that no caller can hold a lock across an await. It decides
 //! nothing: the session core asks it and acts.
@@ -9,12 +9,14 @@ mod in_vain;
 mod kept;
 mod member;
 mod names;
+mod rooms;
 
 pub use in_vain::InVain;
 pub use kept::Kept;
 pub use member::Member;
 
 use names::Names;
+use rooms::Rooms;
 
 /// Bounds of the registry.
 #[derive(Clone, Copy, Debug)]
@@ -22,14 +24,17 @@ pub struct RegistryLimits {
     /// Most stream names remembered at once, live or lately ended. Past it new names are not
     /// tracked: their players are treated as if the publisher were not ours.
     pub names_max: usize,
-    /// Most players that may wait for one name.
+    /// Most players that may wait for one name, and most sessions for one room.
     pub waiters_max: usize,
+    /// Most participants of a room that are remembered. Those past it go where the room is, and do not count
+    /// when it is asked where that is.
+    pub participants_max: usize,
     /// How long the end of a name is remembered, in milliseconds.
     pub ended_ms_max: u64,
     /// Longest name that is remembered, in bytes; as with too many of them for longer ones.
     pub name_bytes_max: usize,
     /// Most bytes that all sessions together keep to restore their clients; names take up to a
-    /// quarter of it.
+    /// quarter of it, and who is in which room an eighth.
     pub kept_bytes_max: usize,
     /// Most publishers remembered that were answered H264 and sent no video; each takes some 30
     /// bytes. Past it further ones are not remembered beyond their session.
@@ -41,6 +46,7 @@ impl Default for RegistryLimits {
         Self {
             names_max: 100_000,
             waiters_max: 10_000,
+            participants_max: 10_000,
             ended_ms_max: 60_000,
             name_bytes_max: 1024,
             kept_bytes_max: 256 * 1024 * 1024,
@@ -53,6 +59,7 @@ impl Default for RegistryLimits {
 #[derive(Debug)]
 pub struct Registry {
     names: Names,
+    rooms: Rooms,
     kept: Kept,
     in_vain: InVain,
 }
@@ -67,10 +74,11 @@ impl Registry {
     /// An empty registry with these bounds.
     #[must_use]
     pub fn new(limits: RegistryLimits) -> Self {
-        let of_names = limits.kept_bytes_max / 4;
+        let (of_names, of_rooms) = (limits.kept_bytes_max / 4, limits.kept_bytes_max / 8);
         Self {
             names: Names::new(limits, of_names),
-            kept: Kept::new(limits.kept_bytes_max.saturating_sub(of_names)),
+            rooms: Rooms::new(limits, of_rooms),
+            kept: Kept::new(limits.kept_bytes_max.saturating_sub(of_names + of_rooms)),
             in_vain: InVain::new(limits),
         }
     }
@@ -79,6 +87,12 @@ impl Registry {
     #[must_use]
     pub const fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// Where which room is.
+    #[must_use]
+    pub const fn rooms(&self) -> &Rooms {
+        &self.rooms
     }
 
     /// How much all sessions keep.

@@ -3,9 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 /// Which of the nodes that are up gets a session; weights count in all but `first`.
-///
-/// `first` is the default because rooms live where their first participant is, and nothing brings the others there:
-/// spreading sessions tears conferences apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {

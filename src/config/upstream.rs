@@ -90,9 +90,9 @@ pub struct UpstreamSettings {
     /// Most bytes of them, names and values. Default 8 KiB.
     #[serde(with = "Between::<0, 1_048_576>")]
     pub cookie_bytes_max: usize,
-    /// Streams live where their publisher is: a session that has none yet goes to the node where the stream
-    /// runs that it first asks for (R16). False where nodes fetch from each other by themselves, as the
-    /// edges of a CDN. Default true.
+    /// Streams live where their publisher is, rooms where their first participant is: a session that has none
+    /// yet goes to the node where the stream runs that it first asks for, or where the room is that it first
+    /// joins (R16). False where nodes fetch from each other by themselves, as the edges of a CDN. Default true.
     pub locality: bool,
     /// Dials per second and node that restores may cause, all sessions together, publishers
     /// first. Default 1000; 0 = no limit.

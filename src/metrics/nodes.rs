@@ -56,6 +56,8 @@ pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
     page.histogram("session_move_seconds", help, &counts.move_time)?;
     let help = "Requests refused because their stream runs on another node, where the session could not go.";
     page.count("streams_elsewhere", help, &counts.streams_elsewhere)?;
+    let help = "Joins of rooms whose other participants are on another node, where the session could not go.";
+    page.count("rooms_elsewhere", help, &counts.rooms_elsewhere)?;
     dials(page, view)
 }
 

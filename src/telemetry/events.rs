@@ -28,6 +28,7 @@
 //! | `stream_outcome` | debug, warn if `reported` | how one stream left an outage | `stream`, `id`, `kind`, `outcome`, `after_ms` |
 //! | `stream_retry` | debug | a refused stream is tried again | `stream`, `attempt`, `cause` |
 //! | `stream_elsewhere` | warn | a request was refused because its stream runs on another node, where the session could not go | `upstream`, `stream`, `kind`, `runs_on` |
+//! | `room_elsewhere` | warn | a client joined a room whose other participants are on another node, where the session could not go | `upstream`, `room`, `others_on` |
 //! | `retried_without_h264` | info | a refused publish is tried without H264 | `stream` |
 //! | `unanchorable` | warn | a stream's media goes directly, past the proxy | `stream`, `cause` |
 //! | `media_lost` | warn | the media of an anchored stream is gone | `stream`, `cause` |

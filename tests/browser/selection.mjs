@@ -13,6 +13,7 @@ import { OFFERS } from './behaviours/offers.mjs';
 import { OWN_TESTS } from './behaviours/own_tests.mjs';
 import { PENDING } from './behaviours/pending.mjs';
 import { REFUSALS } from './behaviours/refusals.mjs';
+import { ROOMS } from './behaviours/rooms.mjs';
 import { SERVERS } from './behaviours/servers.mjs';
 import { twoWayStreaming } from './pages/two_way_streaming.mjs';
 import { streamer } from './pages/streamer.mjs';
@@ -30,7 +31,7 @@ const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS
 const BOTH = ['H264 refused'];
 
 // Stories that only anchored media can tell.
-const ANCHORED = [...DRAINING, ...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS, ...FIREFOX];
+const ANCHORED = [...DRAINING, ...ROOMS, ...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS, ...FIREFOX];
 
 // outage: pages; the first one has the control beside it.
 const DEFAULT = {

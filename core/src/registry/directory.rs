@@ -1,6 +1,9 @@
 //! The registry as a session sees it.
 
-use crate::session::{Directory, EndOfName, Holder, Identity, NameSnapshot, SessionId, Timestamp};
+use crate::session::{
+    Directory, EndOfName, Holder, Identity, NameSnapshot, NodeId, Participant, RoomKey, RoomPlace, SessionId,
+    Timestamp,
+};
 
 use super::Registry;
 
@@ -27,6 +30,30 @@ impl Directory for &Registry {
 
     fn take_waiters(&mut self, name: &str) -> Vec<SessionId> {
         self.names.take_waiters(name)
+    }
+
+    fn enter_room(&mut self, room: RoomKey, who: Participant, insists: bool) -> RoomPlace {
+        self.rooms.enter(room, who, insists)
+    }
+
+    fn lose_room(&mut self, room: RoomKey, session: SessionId) {
+        self.rooms.lose(room, session);
+    }
+
+    fn leave_room(&mut self, room: RoomKey, session: SessionId) {
+        self.rooms.leave(room, session);
+    }
+
+    fn stop_awaiting_room(&mut self, room: RoomKey, session: SessionId) {
+        self.rooms.stop_waiting(room, session);
+    }
+
+    fn take_room_waiters(&mut self, room: RoomKey) -> Vec<SessionId> {
+        self.rooms.take_waiters(room)
+    }
+
+    fn room_place(&self, room: RoomKey, session: SessionId, node: NodeId) -> Option<NodeId> {
+        self.rooms.place(room, session, node)
     }
 
     fn kept_bytes_left(&self) -> usize {

@@ -44,7 +44,9 @@ impl Session {
                 self.move_goes_on(directory);
             }
             _ if self.waits_for_move(text, directory) => return,
-            Said::PublishStream(request) | Said::PlayStream(request) if self.follows(request, directory) => {
+            Said::PublishStream(_) | Said::PlayStream(_) | Said::SendData(_)
+                if self.follows(message, text, directory) =>
+            {
                 return;
             }
             _ => {}

@@ -10,8 +10,8 @@ use crate::{
 };
 
 use super::{
-    Event, NodeId, Output, SessionId, Timestamp,
-    directory::{Directory, Holder},
+    Event, Mail, NodeId, Output, SessionId, Timestamp,
+    directory::{Directory, Holder, Participant, RoomKey, RoomPlace},
     held_back::{HeldBack, Subject},
     kept::Kept,
     left_behind::{LeftBehind, Retired},
@@ -79,6 +79,11 @@ impl Context<'_> {
         (settled && holder.node != self.upstream.node).then_some(holder.node)
     }
 
+    /// This session as a participant of rooms.
+    pub(super) const fn as_participant(&self) -> Participant {
+        Participant { session: self.id, node: self.upstream.node }
+    }
+
     pub(super) fn restarts(&self) -> bool {
         self.client.mode == RestoreMode::Restart
     }
@@ -144,6 +149,31 @@ impl Context<'_> {
         let until = self.now + self.settings.restore.burst_hold;
         self.held_back.hold(subject, until, message);
         true
+    }
+}
+
+// Where rooms are.
+impl Context<'_> {
+    /// The client is in this room from now on, where its session is.
+    pub(super) fn enter_room(&mut self, key: RoomKey, name: &str) {
+        let place = self.directory.enter_room(key, self.as_participant(), true);
+        if let (RoomPlace::Elsewhere(node), true) = (place, self.settings.locality) {
+            self.event(Event::RoomElsewhere { room: name.to_owned(), node });
+        }
+        self.settle_room(key);
+    }
+
+    /// It is there no more.
+    pub(super) fn leave_room(&mut self, key: RoomKey) {
+        self.directory.leave_room(key, self.id);
+        self.settle_room(key);
+    }
+
+    /// Those who wait to know where the room is may go on.
+    fn settle_room(&mut self, key: RoomKey) {
+        for waiter in self.directory.take_room_waiters(key) {
+            self.out.push(Output::Post(waiter, Mail::RoomSettled(key)));
+        }
     }
 }
 

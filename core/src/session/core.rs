@@ -218,8 +218,10 @@ impl Session {
             Input::Move { to } => self.begin_move(Order { to, reports: true }),
             Input::LetGo => self.let_go(directory),
             Input::ForceMove => self.force_move(directory),
-            Input::NodeUp => self.hear_news(|attempts, settings, now| attempts.believe_node(now, settings)),
-            Input::PathUp => self.hear_news(|attempts, _, _| attempts.believe_path()),
+            Input::NodeUp => {
+                self.hear_news(|attempts, settings, now| attempts.believe_node(now, settings), directory);
+            }
+            Input::PathUp => self.hear_news(|attempts, _, _| attempts.believe_path(), directory),
             Input::Media(key, fact) => self.media_fact(key, fact, directory),
             Input::Mail(mail) => self.mail(mail, directory),
             Input::Shutdown => self.end(Some(Close::Code(1012)), Close::Code(1001), directory),
@@ -264,6 +266,15 @@ impl Session {
         }
     }
 
+    /// It is dropped, perhaps before its end: the directory knows nothing of it any more but the names it held.
+    pub fn abandon(&mut self, directory: &mut dyn Directory) {
+        directory.kept_bytes_changed(self.kept.told_bytes(), 0);
+        for room in self.rooms.keys() {
+            directory.leave_room(room, self.id);
+        }
+        self.moving.await_no_room(self.id, directory);
+    }
+
     /// What the last input led to, in order.
     pub fn take_outputs(&mut self) -> Vec<Output> {
         self.out.take()
@@ -284,13 +295,6 @@ impl Session {
     #[must_use]
     pub fn next_timeout(&self) -> Option<Timestamp> {
         if self.link.is_over() { None } else { self.timers.first() }
-    }
-
-    /// What it keeps at rest, in bytes, as the directory was told: who drops the session before its end
-    /// tells the directory that it keeps nothing any more.
-    #[must_use]
-    pub const fn told_bytes(&self) -> usize {
-        self.kept.told_bytes()
     }
 
     /// Whatever a timer acts on has its time in the table: none runs before it. Traffic that changes nothing
@@ -395,8 +399,10 @@ impl Session {
         if let Some(token) = self.client.token.take() {
             self.out.push(Output::ForgetMediaSockets { token });
         }
-        let Lent { streams, mut ctx, .. } = self.lend(directory);
+        self.moving.await_no_room(self.id, directory);
+        let Lent { streams, rooms, mut ctx, .. } = self.lend(directory);
         streams.drop_all(&mut ctx);
+        rooms.leave_all(&mut ctx);
         for (name, asker) in self.client.life.take_askers() {
             let mail = Mail::Proven { name: name.into(), alive: false };
             self.out.push(Output::Post(asker, mail));
@@ -405,7 +411,7 @@ impl Session {
         drop(streams.end_restart(&mut ctx));
         self.client.connection = None;
         self.upstream.token = None;
-        (self.rooms, self.calls) = (Rooms::default(), Calls::default());
+        self.calls = Calls::default();
         (self.requests, self.held_back) = (Requests::default(), HeldBack::default());
         (self.left_behind, self.retired) = (LeftBehind::default(), Retired::default());
         self.out.numeric_ids = NumericIds::default();

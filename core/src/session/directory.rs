@@ -33,6 +33,39 @@ pub struct NameSnapshot {
     pub ended: Option<(EndOfName, Timestamp)>,
 }
 
+/// Which room: rooms of different applications share no name (protocol S2.7). A digest, so that it takes the same
+/// room in memory whatever the name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoomKey(Identity);
+
+impl RoomKey {
+    /// The room of this name of an application, which is told by a digest as well.
+    #[must_use]
+    pub fn new(application: Identity, room: &str) -> Self {
+        Self(application.and(room.as_bytes()))
+    }
+}
+
+/// A session that is in a room, or about to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Participant {
+    /// Which.
+    pub session: SessionId,
+    /// Where it is.
+    pub node: NodeId,
+}
+
+/// Where a room is for somebody who comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomPlace {
+    /// Where they are: nobody was first on another node.
+    Here,
+    /// Others were first on this node.
+    Elsewhere(NodeId),
+    /// All others have lost another node, and where they come back is not known yet.
+    Returning,
+}
+
 /// The knowledge of all sessions, lent to one of them.
 pub trait Directory {
     /// What is known of a stream name.
@@ -53,6 +86,25 @@ pub trait Directory {
 
     /// Takes those who wait for the name.
     fn take_waiters(&mut self, name: &str) -> Vec<SessionId>;
+
+    /// Somebody comes into a room, and is told where it is. They are in it from now on if it is here, or if
+    /// they `insist`. Who does not is told when those are back who are returning (`take_room_waiters`).
+    fn enter_room(&mut self, room: RoomKey, who: Participant, insists: bool) -> RoomPlace;
+
+    /// `session` has lost its node, and wants to come back into the room.
+    fn lose_room(&mut self, room: RoomKey, session: SessionId);
+
+    /// `session` is in the room no more, if it was.
+    fn leave_room(&mut self, room: RoomKey, session: SessionId);
+
+    /// `session` does not wait for the room any more.
+    fn stop_awaiting_room(&mut self, room: RoomKey, session: SessionId);
+
+    /// Takes those who wait for the room, if it is known by now where it is.
+    fn take_room_waiters(&mut self, room: RoomKey) -> Vec<SessionId>;
+
+    /// The node where others than `session` are in the room, unless that is `node`.
+    fn room_place(&self, room: RoomKey, session: SessionId, node: NodeId) -> Option<NodeId>;
 
     /// How many bytes all sessions together may still keep.
     fn kept_bytes_left(&self) -> usize;

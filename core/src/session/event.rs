@@ -114,6 +114,14 @@ pub enum Event {
         /// Where it runs.
         node: NodeId,
     },
+    /// A client joined a room whose other participants are on another node, where the session could not go
+    /// (R16).
+    RoomElsewhere {
+        /// Room name.
+        room: String,
+        /// Where they are.
+        node: NodeId,
+    },
     /// A refused publish is tried again without H264.
     RetriedWithoutH264 {
         /// Stream name.

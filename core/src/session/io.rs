@@ -7,7 +7,7 @@ use crate::{
     media::{Fact, MediaCommand, StreamKey},
 };
 
-use super::{Event, Identity};
+use super::{Event, Identity, RoomKey};
 
 /// Something that happened outside.
 ///
@@ -169,6 +169,8 @@ pub enum Mail {
     /// The stream of this name is publishing again (or is known not to come back): plays that
     /// wait for it should go on.
     NameSettled(Arc<str>),
+    /// Some participants of this room are back, or nobody comes back to it: joins that wait for it should go on.
+    RoomSettled(RoomKey),
     /// Another session's client wants to publish this name, which the receiver holds: prove
     /// that your client is alive (rule R7), if it seems to be the same.
     ProveAlive {
@@ -215,6 +217,8 @@ pub enum Output {
         epoch: Epoch,
         /// Place in the queue for the budget.
         priority: Priority,
+        /// The node where others are in a room of this session: it is dialled first, if it is usable.
+        toward: Option<NodeId>,
     },
     /// Open a connection for this epoch to this node and no other, while the one that leads goes on.
     DialBeside {

@@ -104,6 +104,7 @@ impl Session {
         let Lent { streams, mut ctx, .. } = self.lend(directory);
         match mail {
             Mail::NameSettled(name) => streams.name_settled(&mut ctx, &name),
+            Mail::RoomSettled(room) => self.moving.room_is_settled(room),
             Mail::ProveAlive { name, asker, identity } => self.prove_alive(&name, asker, identity, directory),
             Mail::Proven { name, alive } => streams.proven(&mut ctx, &name, alive),
             Mail::MediaSocketFlows(epoch) if epoch == ctx.upstream.epoch => {

@@ -84,7 +84,7 @@ mod timers;
 mod upstream;
 
 pub use self::core::Session;
-pub use directory::{Directory, EndOfName, Holder, NameSnapshot};
+pub use directory::{Directory, EndOfName, Holder, NameSnapshot, Participant, RoomKey, RoomPlace};
 pub use event::{Event, Outcome};
 pub use identity::Identity;
 pub use io::{Close, DialError, Evidence, Input, LossCause, Mail, Mode, MoveOutcome, Output, Priority};

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use crate::signaling::{ServerMessage, peek_into, synthetic, view::StreamRequest};
+use crate::signaling::{ClientMessage, ServerMessage, peek_into, synthetic};
 
 use super::{
     Close, Event, LossCause, MoveOutcome, NodeId, Output,
     core::{Lent, Session},
-    directory::Directory,
+    directory::{Directory, RoomPlace},
     link::{Link, Outage, Stage},
     moving::{Ended, Order},
     packed::Packed,
+    rooms::Rooms,
     state::Upstream,
     streams::Streams,
 };
@@ -36,6 +37,7 @@ impl Session {
             Link::Up if self.rooms.len() > 0 => Some("room"),
             Link::Up if self.calls.len() > 0 => Some("call"),
             Link::Up if waiting > 0 => Some("request"),
+            Link::Up if self.moving.awaits_room() => Some("request"),
             Link::Up if self.restart.deadline().is_some() => Some("restart"),
             Link::Up => self.streams.table.bound_by(&self.settings),
             Link::First => Some("not established"),
@@ -61,17 +63,38 @@ impl Session {
         self.out.push(Output::DialBeside { epoch, node: order.to });
     }
 
-    /// A session without streams goes to the node where the stream runs that its client asks for (rule R16): then
-    /// this message waits for the outcome. False: it goes to the server that the session has.
-    pub(super) fn follows(&mut self, request: StreamRequest<'_>, directory: &mut dyn Directory) -> bool {
-        if !self.settings.locality || !self.moving.may_follow() || self.streams.table.len() > 0 {
+    /// A session without streams goes to the node where the stream runs that its client asks for, or where the
+    /// room is that it joins (rule R16): then this message waits for the outcome. Where all who are in the room have
+    /// lost their node, it waits for the first of them to be back. False: it goes to the server that the session
+    /// has.
+    pub(super) fn follows(
+        &mut self,
+        message: ClientMessage<'_>,
+        text: &[u8],
+        directory: &mut dyn Directory,
+    ) -> bool {
+        let may = self.settings.locality && self.moving.may_follow() && self.streams.table.len() == 0;
+        if !may || self.bound_by().is_some() {
             return false;
         }
-        let name = request.name().unwrap_or_default();
-        let elsewhere = self.lend(directory).ctx.runs_elsewhere(&name);
-        let Some(to) = elsewhere.filter(|_| self.bound_by().is_none()) else { return false };
+        let mut ctx = self.lend(directory).ctx;
+        let elsewhere = match message {
+            ClientMessage::PublishStream(request) | ClientMessage::PlayStream(request) => {
+                ctx.runs_elsewhere(&request.name().unwrap_or_default())
+            }
+            ClientMessage::SendData(data) => match Rooms::place_to_join(&mut ctx, data) {
+                None | Some((_, RoomPlace::Here)) => None,
+                Some((_, RoomPlace::Elsewhere(node))) => Some(node),
+                Some((key, RoomPlace::Returning)) => {
+                    self.moving.await_room(key, self.now + self.settings.hold.time_max);
+                    return self.waits_for_move(text, directory);
+                }
+            },
+            _ => None,
+        };
+        let Some(to) = elsewhere else { return false };
         self.begin_move(Order { to, reports: false });
-        self.waits_for_move(request.text(), directory)
+        self.waits_for_move(text, directory)
     }
 
     /// The connection beside the leading one stands: from now on it leads, unless something binds the
@@ -126,8 +149,10 @@ impl Session {
         }
     }
 
-    /// A move whose outcome is open comes to nothing: what led before leads again, as if nothing had been.
+    /// A move whose outcome is open comes to nothing: what led before leads again, as if nothing had been. Nor is it
+    /// waited any longer to know where a room is.
     pub(super) fn return_from_move(&mut self, reason: &str, directory: &mut dyn Directory) {
+        self.moving.await_no_room(self.id, directory);
         if !self.moving.is_open() {
             return;
         }

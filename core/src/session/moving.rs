@@ -3,7 +3,10 @@
 //! at each step is for the session; what becomes of streams, for them.
 
 use super::{
-    Epoch, Event, MoveOutcome, NodeId, Output, Timestamp, left_behind::Retired, outbox::Outbox,
+    Epoch, Event, MoveOutcome, NodeId, Output, SessionId, Timestamp,
+    directory::{Directory, RoomKey},
+    left_behind::Retired,
+    outbox::Outbox,
     state::Upstream,
 };
 
@@ -11,6 +14,8 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Moving {
     current: Option<Box<Move>>,
+    /// A room is waited for, to know where it is, at the longest until then.
+    awaits: Option<Box<(RoomKey, Timestamp)>>,
     /// The newest epoch that a connection beside another was given: none is given twice.
     newest: Epoch,
     /// The client's words of meanwhile are to be heard when the outcome is known.
@@ -119,7 +124,7 @@ impl Moving {
     /// move for the sake of such a word from its beginning.
     pub(super) fn holds_client(&self) -> bool {
         let for_a_word = self.current.as_ref().is_some_and(|current| !current.order.reports);
-        self.is_under_way() || (for_a_word && self.is_open())
+        self.is_under_way() || (for_a_word && self.is_open()) || self.awaits.is_some()
     }
 
     /// Whether the client's word may have the session go elsewhere.
@@ -130,6 +135,29 @@ impl Moving {
     /// A move for the sake of the client's word came to nothing: the words are heard where it is.
     pub(super) const fn stay(&mut self, order: Order) {
         self.stays |= !order.reports;
+    }
+
+    /// The client's words wait until it is known where this room is.
+    pub(super) fn await_room(&mut self, room: RoomKey, until: Timestamp) {
+        self.awaits = Some(Box::new((room, until)));
+    }
+
+    /// Whether they do.
+    pub(super) const fn awaits_room(&self) -> bool {
+        self.awaits.is_some()
+    }
+
+    /// It is known.
+    pub(super) fn room_is_settled(&mut self, room: RoomKey) {
+        self.awaits.take_if(|awaited| awaited.0 == room);
+    }
+
+    /// It is not waited for any longer: the words are heard where the session is.
+    pub(super) fn await_no_room(&mut self, id: SessionId, directory: &mut dyn Directory) {
+        if let Some(awaited) = self.awaits.take() {
+            self.stays = true;
+            directory.stop_awaiting_room(awaited.0, id);
+        }
     }
 
     /// They were.
@@ -164,13 +192,16 @@ impl Moving {
 
     /// When something is due.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.current.as_ref().map(|current| current.until)
+        let of_move = self.current.as_ref().map(|current| current.until);
+        of_move.into_iter().chain(self.awaits.as_ref().map(|awaited| awaited.1)).min()
     }
 
     /// What it keeps, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let of_left = if let Some(Step::UnderWay(left)) = self.step() { left.bytes() } else { 0 };
-        of_left + self.current.as_deref().map_or(0, size_of_val)
+        of_left
+            + self.current.as_deref().map_or(0, size_of_val)
+            + self.awaits.as_deref().map_or(0, size_of_val)
     }
 }
 

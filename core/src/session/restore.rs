@@ -74,17 +74,19 @@ impl Session {
             return self.give_up("no connection lasted".to_owned(), directory);
         }
         if until <= self.now {
-            self.dial();
+            self.dial(directory);
         }
     }
 
-    fn dial(&mut self) {
+    fn dial(&mut self, directory: &mut dyn Directory) {
+        let Lent { rooms, ctx, .. } = self.lend(directory);
+        let toward = rooms.place(&ctx);
         let Link::Down(outage) = &mut self.link else { return };
         outage.stage = Stage::Dialing;
         self.attempts.dial();
         self.upstream.epoch = self.moving.epoch_after(self.upstream.epoch);
         let priority = self.streams.priority();
-        self.out.push(Output::Dial { epoch: self.upstream.epoch, priority });
+        self.out.push(Output::Dial { epoch: self.upstream.epoch, priority, toward });
     }
 
     /// Ends the wait of a session if the news is believed: of one that could not reach its node, that a node
@@ -92,9 +94,10 @@ impl Session {
     pub(super) fn hear_news(
         &mut self,
         believe: impl FnOnce(&mut Attempts, &RestoreSettings, Timestamp) -> bool,
+        directory: &mut dyn Directory,
     ) {
         if self.link.is_waiting() && believe(&mut self.attempts, &self.settings.restore, self.now) {
-            self.dial();
+            self.dial(directory);
         }
     }
 
@@ -208,7 +211,7 @@ impl Session {
             return;
         }
         match outage.stage {
-            Stage::Waiting { .. } => self.dial(),
+            Stage::Waiting { .. } => self.dial(directory),
             Stage::Dialing => {}
             Stage::Resuming { .. } => {
                 self.resume_came_to_nothing("no answer to the resume", directory);
@@ -279,6 +282,7 @@ impl Lent<'_> {
         self.ctx.held_back.drop_events();
         self.ctx.retired.clear();
         self.streams.lose_upstream(&mut self.ctx);
+        self.rooms.lose_upstream(&mut self.ctx);
     }
 
     /// Everything that is owed goes out: no more tries (rule R10).

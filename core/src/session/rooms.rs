@@ -9,8 +9,9 @@ use crate::signaling::{
 };
 
 use super::{
-    Event, Output, Timestamp,
+    Event, NodeId, Output, Timestamp,
     context::Context,
+    directory::{RoomKey, RoomPlace},
     held_back::Subject,
     kept::{Full, OWN_ID_BYTES},
     link::Outage,
@@ -23,6 +24,8 @@ use super::{
 #[derive(Debug)]
 struct Room {
     name: Box<str>,
+    /// What other sessions know it by.
+    key: RoomKey,
     /// The client's `sendData` with the join.
     join: Packed,
     /// The client's operation that waits for its `DataStatusEvent`.
@@ -73,18 +76,29 @@ impl Rooms {
         }
     }
 
+    /// Where the room is that the client is about to join. If that is here it is in it by now, before anybody
+    /// else could be first on another node.
+    pub(super) fn place_to_join(ctx: &mut Context<'_>, data: SendData<'_>) -> Option<(RoomKey, RoomPlace)> {
+        let Some(RoomCommand::Join(name)) = data.room_command() else { return None };
+        data.operation_id().and_then(Field::id)?;
+        let key = RoomKey::new(ctx.client.application, &name);
+        Some((key, ctx.directory.enter_room(key, ctx.as_participant(), false)))
+    }
+
     fn join(&mut self, ctx: &mut Context<'_>, data: SendData<'_>, name: &str, operation: &str) {
+        let key = RoomKey::new(ctx.client.application, name);
         if !self.has(name) && self.0.len() >= ctx.settings.bounds.rooms_max {
             ctx.event(Event::LimitReached { limit: "session.rooms_max" });
-            return Self::join_unkept(ctx, operation);
+            return Self::join_unkept(ctx, key, operation);
         }
         self.forget_room(ctx, name);
         let bytes = data.text().len().saturating_add(name.len()).saturating_add(operation.len());
         if !ctx.keep_if(ctx.may_keep_named(&[name, operation], bytes, bytes), bytes) {
-            return Self::join_unkept(ctx, operation);
+            return Self::join_unkept(ctx, key, operation);
         }
         self.0.push(Room {
             name: name.into(),
+            key,
             join: Packed::new(data.text()),
             client_operation: Some(operation.into()),
             asked_at: ctx.now,
@@ -93,12 +107,15 @@ impl Rooms {
         });
         // Behind the repeated joins of a return: the upstream takes it already.
         if ctx.is_up() || ctx.link.is_joining() {
+            ctx.enter_room(key, name);
             ctx.out.forward_upstream();
         }
     }
 
-    /// A join that is not kept is not repeated: the client hears so where it would have to be.
-    fn join_unkept(ctx: &mut Context<'_>, operation: &str) {
+    /// A join that is not kept is not repeated: the client hears so where it would have to be. Nor does it
+    /// lead anybody to the room.
+    fn join_unkept(ctx: &mut Context<'_>, key: RoomKey, operation: &str) {
+        ctx.leave_room(key);
         if ctx.is_up() {
             ctx.out.forward_upstream();
         } else {
@@ -125,6 +142,7 @@ impl Rooms {
     fn forget_room(&mut self, ctx: &mut Context<'_>, name: &str) -> bool {
         let Some(index) = self.0.iter().position(|room| *room.name == *name) else { return false };
         let room = self.0.remove(index);
+        ctx.leave_room(room.key);
         if let Some(operation) = &room.replay_operation {
             ctx.retired.add(operation);
         }
@@ -161,6 +179,31 @@ impl Rooms {
         }
     }
 
+    /// Their node is lost: where they will be is not known.
+    pub(super) fn lose_upstream(&self, ctx: &mut Context<'_>) {
+        for room in &self.0 {
+            ctx.directory.lose_room(room.key, ctx.id);
+        }
+    }
+
+    /// The node where others are in the first of them that has others, unless that is the one that was lost.
+    pub(super) fn place(&self, ctx: &Context<'_>) -> Option<NodeId> {
+        let place = |room: &Room| ctx.directory.room_place(room.key, ctx.id, ctx.upstream.node);
+        self.0.iter().find_map(place).filter(|_| ctx.settings.locality)
+    }
+
+    /// The session ends.
+    pub(super) fn leave_all(&mut self, ctx: &mut Context<'_>) {
+        for room in std::mem::take(&mut self.0) {
+            ctx.leave_room(room.key);
+        }
+    }
+
+    /// By what other sessions know them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = RoomKey> {
+        self.0.iter().map(|room| room.key)
+    }
+
     /// Repeats every join; false if there is none.
     pub(super) fn join_again(&mut self, ctx: &mut Context<'_>) -> bool {
         let mut any = false;
@@ -170,6 +213,7 @@ impl Rooms {
             if let Ok(peek) = peek(&join)
                 && let Some(id) = SendData::of(&peek).operation_id()
             {
+                ctx.enter_room(room.key, &room.name);
                 ctx.say_upstream(id.replaced(&operation));
                 room.participants.join_again(room.client_operation.is_none());
                 room.replay_operation = Some(operation);
@@ -204,7 +248,7 @@ impl Rooms {
                 join_answered(room, ctx, status);
             }
             if !accepted {
-                self.0.swap_remove(place);
+                ctx.leave_room(self.0.swap_remove(place).key);
             }
             return;
         }
@@ -216,7 +260,11 @@ impl Rooms {
             if answered {
                 room.client_operation = None;
             }
-            accepted || !answered
+            let refused = answered && !accepted;
+            if refused {
+                ctx.leave_room(room.key);
+            }
+            !refused
         });
         ctx.requests.settle_data(&operation);
         ctx.out.forward_to_client();

@@ -22,6 +22,8 @@ pub(super) struct Client {
     pub(super) identity: Identity,
     /// It has said what it is.
     pub(super) has_begun: bool,
+    /// Of which application it is, as a digest.
+    pub(super) application: Identity,
     /// Its `connection`, once sent.
     pub(super) connection: Option<Packed>,
     pub(super) mode: RestoreMode,
@@ -57,6 +59,7 @@ impl Client {
         self.mode = mode;
         self.check_bitrate = settings.check_bitrate(connection.app_key().as_deref());
         self.identity = self.handshake.with_connection(connection);
+        self.application = Identity::NONE.and(connection.app_key().unwrap_or_default().as_bytes());
         self.connection = Some(Packed::new(connection.text()));
     }
 
@@ -77,6 +80,7 @@ impl Client {
             handshake: Identity::NONE,
             identity: Identity::NONE,
             has_begun: false,
+            application: Identity::NONE,
             connection: None,
             mode: RestoreMode::Auto,
             keep_alive: false,

@@ -25,7 +25,8 @@ pub struct SessionSettings {
     pub video: VideoSettings,
     /// Exceptions by `appKey`.
     pub apps: BTreeMap<String, AppSettings>,
-    /// `upstream.locality`: a session goes to the node where the stream runs that it first asks for (R16).
+    /// `upstream.locality`: a session goes to the node where the stream runs that it first asks for, or where
+    /// the room is that it first joins (R16).
     pub locality: bool,
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     net::{closing, live::Note},
-    session::{Close, Epoch, Event, Input, Mode, Output, Priority, Timestamp},
+    session::{Close, Epoch, Event, Input, Mode, NodeId, Output, Priority, Timestamp},
     telemetry::timeline::Timeline,
     upstream::{DialFailure, Dialed},
     wire::{
@@ -45,7 +45,7 @@ impl Driver {
             }
             Output::PingClient => with(&mut self.client, |side| side.queue_message(Opcode::Ping, &[])),
             Output::PingUpstream => with(&mut self.upstream, |side| side.queue_message(Opcode::Ping, &[])),
-            Output::Dial { epoch, priority } => self.dial(epoch, priority),
+            Output::Dial { epoch, priority, toward } => self.dial(epoch, priority, toward),
             Output::DialBeside { epoch, node } => self.dial_beside(epoch, node),
             Output::Lead(epoch) => self.lead(epoch),
             Output::SendLeft(text) => {
@@ -82,10 +82,11 @@ impl Driver {
         }
     }
 
-    fn dial(&mut self, epoch: Epoch, priority: Priority) {
+    fn dial(&mut self, epoch: Epoch, priority: Priority, toward: Option<NodeId>) {
         self.stop_waiting();
         let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
-        let (preferred, from) = (self.preferred.take(), self.registered.mailbox.node());
+        let toward = toward.filter(|node| pool.is_usable(*node));
+        let (preferred, from) = (self.preferred.take().or(toward), self.registered.mailbox.node());
         let is_sent_away = self.is_sent_away;
         let task = Box::pin(async move {
             if is_sent_away {

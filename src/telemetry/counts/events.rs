@@ -41,6 +41,9 @@ impl Counts {
             Event::StreamElsewhere { .. } => {
                 self.streams_elsewhere.inc();
             }
+            Event::RoomElsewhere { .. } => {
+                self.rooms_elsewhere.inc();
+            }
             Event::LimitReached { limit } => self.limits.inc(Limit::of(limit)),
             Event::MediaGap { kind, gap, .. } => self.media.gap_is(StreamKind::of(kind), *gap),
             Event::Unanchorable { .. } => {

@@ -84,6 +84,8 @@ pub(crate) struct Counts {
     pub(crate) rooms_lost: Counter,
     /// Requests refused because their stream runs on another node.
     pub(crate) streams_elsewhere: Counter,
+    /// Joins of rooms whose other participants are on another node.
+    pub(crate) rooms_elsewhere: Counter,
     /// Moves of sessions to another node, and how long those took that came there.
     pub(crate) moves: By<MoveEnd>,
     pub(crate) move_time: Histogram,
@@ -128,6 +130,7 @@ impl Default for Counts {
             restore: Histogram::new(OUTAGE_SECONDS),
             rooms_lost: Counter::default(),
             streams_elsewhere: Counter::default(),
+            rooms_elsewhere: Counter::default(),
             moves: By::default(),
             move_time: Histogram::new(OUTAGE_SECONDS),
             media: MediaCounts::default(),

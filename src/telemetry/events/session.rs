@@ -33,6 +33,7 @@ pub(crate) fn facts(event: &Event) -> Facts<'_> {
         Event::StreamOutcome { .. } => ("stream_outcome", None),
         Event::StreamRetry { .. } => ("stream_retry", None),
         Event::StreamElsewhere { name, .. } => ("stream_elsewhere", Some(name)),
+        Event::RoomElsewhere { .. } => ("room_elsewhere", None),
         Event::RetriedWithoutH264 { name } => ("retried_without_h264", Some(name)),
         Event::Unanchorable { name, .. } => ("unanchorable", Some(name)),
         Event::MediaLost { name, .. } => ("media_lost", Some(name)),
@@ -108,6 +109,10 @@ pub(crate) fn report_as(session: SessionId, upstream: &dyn fmt::Display, event: 
         Event::StreamElsewhere { name: stream, kind, node } => {
             let (stream, runs_on) = (clean(stream), node.0);
             tell!(warn, %upstream, stream, kind, runs_on, "refused: the stream runs on another node");
+        }
+        Event::RoomElsewhere { room, node } => {
+            let (room, others_on) = (clean(room), node.0);
+            tell!(warn, %upstream, room, others_on, "the others in the room are on another node");
         }
         Event::RetriedWithoutH264 { name: stream } => {
             tell!(info, stream = clean(stream), "publish is tried without H264");
@@ -264,6 +269,7 @@ mod tests {
             ),
             ("stream_retry", Event::StreamRetry { name: text(), info: text(), tries: 1 }),
             ("stream_elsewhere", Event::StreamElsewhere { name: text(), kind: "play", node: NodeId(1) }),
+            ("room_elsewhere", Event::RoomElsewhere { room: text(), node: NodeId(1) }),
             ("retried_without_h264", Event::RetriedWithoutH264 { name: text() }),
             ("room_lost", Event::RoomLost { room: text(), info: text() }),
             ("client_dead", Event::ClientDead { reason: "no pong" }),

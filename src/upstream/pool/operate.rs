@@ -42,6 +42,11 @@ impl Pool {
         self.nodes.all().iter().find(|node| *node.name == *name).map(|node| node.id)
     }
 
+    /// Whether a session may go to this node.
+    pub(crate) fn is_usable(&self, node: NodeId) -> bool {
+        self.nodes.get(node).is_some_and(|node| node.is_usable())
+    }
+
     /// Whether another node of its pool is up: then a session need not wait for this one.
     pub(crate) fn usable_elsewhere(&self, node: NodeId) -> bool {
         let Some(node) = self.nodes.get(node) else { return false };

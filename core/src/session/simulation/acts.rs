@@ -131,12 +131,34 @@ impl World {
         if member.client.rooms.remove(&room).is_some() {
             self.operation(slot, None, &json!({"command": "leave", "options": options}));
         } else {
-            let joining = member.client.operations.values().any(|operation| operation.join.is_some());
-            if joining {
-                return;
-            }
+            self.join_room(slot, room);
+        }
+    }
+
+    fn join_room(&mut self, slot: usize, room: String) {
+        let Some(member) = self.slots[slot].as_mut() else { return };
+        let joining = member.client.operations.values().any(|operation| operation.join.is_some());
+        if !joining {
             member.client.rooms.insert(room.clone(), ClientRoom::default());
+            let options = json!({"name": room});
             self.operation(slot, Some(room), &json!({"command": "join", "options": options}));
+        }
+    }
+
+    /// A session in a room has lost its node: others come into the room just then.
+    pub(super) fn others_come(&mut self, slot: usize) {
+        let room = self.slots[slot].as_ref().and_then(|member| member.client.rooms.keys().next().cloned());
+        let Some(room) = room.filter(|_| !self.healing) else { return };
+        for other in 0..self.slots.len() {
+            let idle = self.slots[other].as_ref().is_some_and(|member| {
+                let idle =
+                    member.client.rooms.is_empty() && member.client.streams.values().all(|s| s.is_over());
+                let here = !member.client_gone && member.client.vanished.is_none();
+                idle && here && member.client.established > 0
+            });
+            if idle && other != slot && self.dice.percent(50) {
+                self.join_room(other, room.clone());
+            }
         }
     }
 

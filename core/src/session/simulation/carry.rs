@@ -7,8 +7,8 @@ use crate::media::Fact;
 
 use super::{
     super::{
-        Close, DialError, Epoch, Event, Evidence, Input, LossCause, MediaCommand, Mode, MoveOutcome, NodeId,
-        Outcome, Output, SessionId, StreamKey, Timestamp, stream::Standing,
+        Close, DialError, Epoch, Event, Evidence, Input, LossCause, Mail, MediaCommand, Mode, MoveOutcome,
+        NodeId, Outcome, Output, SessionId, StreamKey, Timestamp, stream::Standing,
     },
     kit::{message, word},
     rules::Rule,
@@ -79,7 +79,10 @@ impl World {
                 }
             }
             Output::PingUpstream => self.ping_upstream(slot),
-            Output::Dial { epoch, .. } => self.dial(slot, epoch.0),
+            Output::Dial { epoch, toward, .. } => {
+                self.is_led(slot, toward);
+                self.dial(slot, epoch.0);
+            }
             Output::DialBeside { epoch, node } => self.dial_beside(slot, epoch.0, node.0 as usize),
             Output::Lead(epoch) => self.lead(slot, epoch.0),
             Output::SendLeft(text) => self.tell_left(slot, text),
@@ -96,6 +99,9 @@ impl World {
                 }
             }
             Output::Post(id, mail) => {
+                if matches!(mail, Mail::RoomSettled(_)) {
+                    self.tally.count("a room was waited for");
+                }
                 let delay = self.dice.between(0, 20);
                 self.later(delay, Happening::Letter(id, mail));
             }
@@ -268,7 +274,9 @@ impl World {
                 if now - member.connected_at >= stable_ms {
                     member.dials = 0;
                 }
+                member.apart.clear();
                 self.tally.count("lost");
+                self.others_come(slot);
             }
             Event::SessionRestored { .. } => self.tally.count("session restored"),
             Event::StreamRetry { .. } => self.tally.count("retry"),
@@ -281,6 +289,10 @@ impl World {
             Event::Moved { outcome: MoveOutcome::Done, .. } => self.tally.count("moved"),
             Event::Moved { .. } => self.tally.count("moved back"),
             Event::StreamElsewhere { .. } => self.tally.count("a stream elsewhere"),
+            Event::RoomElsewhere { room, .. } => {
+                self.tally.count("a room elsewhere");
+                self.is_apart(slot, room);
+            }
             _ => {}
         }
     }
@@ -312,6 +324,17 @@ impl World {
         };
         self.tally.count("a silent upstream was looked into");
         self.feed(slot, Input::Evidence(Epoch(epoch), evidence));
+    }
+
+    /// The next dial is to go to this node, if it is up.
+    fn is_led(&mut self, slot: usize, toward: Option<NodeId>) {
+        let toward = toward.map(|node| node.0 as usize);
+        if toward.is_some() {
+            self.tally.count("led to a room");
+        }
+        if let Some(member) = self.slots[slot].as_mut() {
+            member.toward = toward;
+        }
     }
 
     fn dial(&mut self, slot: usize, epoch: u32) {
@@ -353,8 +376,9 @@ impl World {
         let Some(member) = self.member(slot, id).filter(|member| member.dialing == Some(epoch)) else {
             return;
         };
-        let _ = member;
-        let node = self.dice.between(0, self.nodes.len() as u64 - 1) as usize;
+        let toward = member.toward;
+        let drawn = self.dice.between(0, self.nodes.len() as u64 - 1) as usize;
+        let node = toward.filter(|node| self.nodes[*node].up && !self.nodes[*node].frozen).unwrap_or(drawn);
         let error = if self.nodes[node].frozen && self.dice.percent(90) {
             // Looked at again until the driver's time limit is drawn.
             return self.later(500, Happening::DialDone(slot, id, epoch));

@@ -101,8 +101,11 @@ fn canonical(output: &Output, frame: &[u8]) -> Option<(Sink, Vec<u8>)> {
         Output::ForwardToUpstream => (Sink::Upstream, with("forward", frame)),
         Output::SendToUpstream(text) => (Sink::Upstream, with("send", text)),
         Output::PingUpstream => (Sink::Upstream, b"ping".to_vec()),
-        Output::Dial { epoch, priority } => {
+        Output::Dial { epoch, priority, toward: None } => {
             (Sink::Upstream, format!("dial {} {priority:?}", epoch.0).into_bytes())
+        }
+        Output::Dial { epoch, priority, toward: Some(node) } => {
+            (Sink::Upstream, format!("dial {} {priority:?} toward {}", epoch.0, node.0).into_bytes())
         }
         Output::DialBeside { epoch, node } => {
             (Sink::Upstream, format!("dial {} beside, at {}", epoch.0, node.0).into_bytes())

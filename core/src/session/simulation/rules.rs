@@ -80,6 +80,8 @@ pub(super) enum Rule {
     BackAsBefore,
     /// In quiet times no move is half made (R15).
     HalfMoved,
+    /// Participants of one room are on one node, or the log was told of it (R16).
+    RoomsMeet,
     /// The registry remembers no session that is gone.
     RegistryClean,
 }

@@ -53,6 +53,7 @@ pub(super) enum Sabotage {
     KeepLeft,
     LeaveSilently,
     LoseOnReturn,
+    PartSilently,
     LeakToken,
 }
 
@@ -95,6 +96,7 @@ pub(super) const ALL: &[(Sabotage, Rule)] = &[
     (Sabotage::KeepLeft, Rule::HalfMoved),
     (Sabotage::LeaveSilently, Rule::PublishedOnce),
     (Sabotage::LoseOnReturn, Rule::BackAsBefore),
+    (Sabotage::PartSilently, Rule::RoomsMeet),
     (Sabotage::LeakToken, Rule::RegistryClean),
 ];
 
@@ -245,6 +247,14 @@ impl World {
         let publishes =
             self.slots[slot].iter().any(|member| !member.session.belongings().publishes.is_empty());
         self.is(Sabotage::KeepLeft) && self.healing && !publishes
+    }
+
+    /// The log is told that a session is not where the others of its room are.
+    pub(super) fn is_apart(&mut self, slot: usize, room: &str) {
+        let is_told = !self.is(Sabotage::PartSilently);
+        if let Some(member) = self.slots[slot].as_mut().filter(|_| is_told) {
+            member.apart.insert(room.to_owned());
+        }
     }
 
     /// A broken driver drops what is left without a close: the node believes it alive.

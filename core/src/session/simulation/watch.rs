@@ -1,5 +1,7 @@
 //! What is looked at after every step.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     super::{Input, SessionId, Timestamp, left_behind::RETIRED_BYTES_MAX, stream::Standing},
     client::Phase,
@@ -243,6 +245,30 @@ impl World {
             }
         }
         self.look_at_names();
+        self.look_at_rooms();
+    }
+
+    /// Whoever is in one room is on one node, or the log knows better.
+    fn look_at_rooms(&mut self) {
+        if !self.promised.locality {
+            return;
+        }
+        let mut rooms: BTreeMap<&str, (BTreeSet<usize>, bool)> = BTreeMap::new();
+        for member in self.slots.iter().flatten() {
+            if member.client_gone || member.passed_through || member.limited {
+                continue;
+            }
+            let Some(conn) = member.conn else { continue };
+            for room in member.client.rooms.keys() {
+                let (nodes, is_told) = rooms.entry(room).or_default();
+                nodes.insert(self.conns[conn].node);
+                *is_told |= member.apart.contains(room);
+            }
+        }
+        let apart = rooms.into_iter().find(|(_, (nodes, is_told))| nodes.len() > 1 && !is_told);
+        if let Some(what) = apart.map(|(room, (nodes, _))| format!("{room} is on nodes {nodes:?}")) {
+            self.breach(Rule::RoomsMeet, what);
+        }
     }
 
     fn disagreement(&self, slot: usize) -> Option<(Rule, String)> {
@@ -366,6 +392,11 @@ impl World {
         let waiting = self.names.iter().any(|name| !self.registry.names().take_waiters(name).is_empty());
         let tokens = self.routes.len();
         let kept = self.registry.kept().bytes();
+        let rooms = self.registry.rooms();
+        if !rooms.is_empty() || rooms.bytes() > 0 {
+            let what = format!("rooms of nobody are remembered: {rooms:?}");
+            self.breach(Rule::RegistryClean, what);
+        }
         if kept > 0 {
             self.breach(Rule::RegistryClean, format!("{kept} bytes are kept for nobody"));
         }

@@ -89,6 +89,8 @@ pub(super) struct Member {
     pub(super) set_out_from: Option<usize>,
     pub(super) epoch: u32,
     pub(super) dialing: Option<u32>,
+    /// Where the next dial is to go.
+    pub(super) toward: Option<usize>,
     /// Its `connection` reached the proxy.
     pub(super) spoke: bool,
     pub(super) arrived: u64,
@@ -106,6 +108,8 @@ pub(super) struct Member {
     /// Intents the client took back, as the proxy knows.
     pub(super) stopped: BTreeSet<String>,
     pub(super) left: BTreeSet<String>,
+    /// Rooms of which the log was told that their others are on another node, since it has this connection.
+    pub(super) apart: BTreeSet<String>,
     pub(super) anchored: bool,
     /// Streams at the media workers.
     pub(super) media: BTreeMap<StreamKey, Leg>,
@@ -488,6 +492,8 @@ impl World {
             set_out_from: None,
             epoch: 0,
             dialing: None,
+            toward: None,
+            apart: BTreeSet::new(),
             spoke: false,
             arrived: self.now,
             client_gone: false,

@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod locality;
 mod media_verdicts;
+mod meeting;
 mod moving;
 mod moving_streams;
 mod outage;
@@ -38,6 +39,8 @@ pub(super) struct Bed {
     pub(super) to_client: Vec<Value>,
     pub(super) to_upstream: Vec<Value>,
     pub(super) dials: Vec<Epoch>,
+    /// Where they were to go.
+    pub(super) toward: Vec<Option<NodeId>>,
     /// Dials beside the connection that leads.
     pub(super) beside: Vec<(Epoch, NodeId)>,
     /// Which connection leads, where it was said.
@@ -86,6 +89,7 @@ impl Bed {
             to_client: Vec::new(),
             to_upstream: Vec::new(),
             dials: Vec::new(),
+            toward: Vec::new(),
             beside: Vec::new(),
             leads: Epoch(0),
             to_left: Vec::new(),
@@ -115,8 +119,9 @@ impl Bed {
                 Output::ForwardToClient => self.to_client.push(parse(&text.clone().unwrap_or_default())),
                 Output::SendToClient(message) => self.to_client.push(parse(&message)),
                 Output::SendToUpstream(message) => self.to_upstream.push(parse(&message)),
-                Output::Dial { epoch, .. } => {
+                Output::Dial { epoch, toward, .. } => {
                     self.dials.push(epoch);
+                    self.toward.push(toward);
                     self.leads = epoch;
                 }
                 Output::DialBeside { epoch, node } => self.beside.push((epoch, node)),
