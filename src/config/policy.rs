@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// The one with the fewest sessions for its weight.
+    #[default]
     LeastSessions,
     /// The first that is up, in the order in which they are written.
-    #[default]
     First,
     /// Each in its turn.
     RoundRobin,

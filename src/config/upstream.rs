@@ -19,7 +19,7 @@ pub struct UpstreamSettings {
     pub url: Vec<NodeUrl>,
     /// The nodes with all that can be said of them; in the order of all they come after those of `url`.
     pub node: Vec<NodeSettings>,
-    /// Which of the nodes that are up gets a session. Default `first`.
+    /// Which of the nodes that are up gets a session. Default `least_sessions`.
     pub policy: Policy,
     /// What the policy `hash` goes by. Default `client_address`.
     pub hash_by: HashBy,

@@ -11,7 +11,6 @@ const meets = {
   media: 'anchor',
   page: conference,
   pool: true,
-  proxy: '[upstream]\npolicy = "least_sessions"\n',
   async play(stage) {
     const scene = await conference.open(stage, 'proxy');
     await conference.start(scene);
