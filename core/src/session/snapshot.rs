@@ -113,6 +113,14 @@ impl<'a> Expected<'a> {
     }
 }
 
+impl SessionSnapshot {
+    /// The rooms that a session has joined or asks to join.
+    #[must_use]
+    pub fn room_names(session: &Session) -> Vec<String> {
+        session.rooms.names().map(|name| cut(&without_credentials(name))).collect()
+    }
+}
+
 impl Belongings {
     /// Whether an outage that is begun on purpose costs a session nothing it has: all its media ends at our
     /// workers, and it has no call.
@@ -138,12 +146,6 @@ impl Session {
             plays: names(false),
             bound_by: if self.moving.is_idle() { self.bound_by() } else { Some("moving") },
         }
-    }
-
-    /// The rooms it has joined or asks to join.
-    #[must_use]
-    pub fn room_names(&self) -> Vec<String> {
-        self.rooms.names().map(|name| cut(&without_credentials(name))).collect()
     }
 
     /// What it is now. Costs a copy of its names; nothing is kept for it.

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     registry::Member,
-    session::{Close, Epoch, Input, LossCause, Mode, NodeId, Timestamp},
+    session::{Close, Epoch, Input, LossCause, Mode, NodeId, SessionSnapshot, Timestamp},
     telemetry::timeline::Timeline,
     upstream::{ClientRequest, DialFailure, Dialed},
     wire::{scratch, side::Side, socket::Socket, websocket::Role},
@@ -245,7 +245,7 @@ impl Driver {
         SessionAccount {
             session: self.core.describe(),
             age: now.since(self.began),
-            room_names: self.core.room_names(),
+            room_names: SessionSnapshot::room_names(&self.core),
             timeline: Timeline::chapters(self.timeline.as_deref()),
         }
     }
