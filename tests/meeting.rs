@@ -4,12 +4,12 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use common::{page::Page, server::Server, wait_until};
 use holdfast::{
     config::{MediaMode, Policy},
-    net::Proxy,
+    net::{DrainOrder, Proxy},
 };
 use serde_json::json;
 
@@ -114,5 +114,40 @@ async fn after_the_loss_of_its_node_a_room_is_on_one_other() {
     sees(&others[2], &["anna", "bert", "cora", "dora", "emil"]).await;
     for page in [&anna, &bert, &cora] {
         assert_eq!((heard(page, "STATE"), heard(page, "LEFT")), (1, 0), "who was there never left");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_on_a_node_that_is_drained_waits_and_is_then_taken_to_one_other() {
+    let farm = Farm::start(Policy::RoundRobin).await;
+    let (anna, bert, cora) = (farm.page("anna").await, farm.page("bert").await, farm.page("cora").await);
+    for (page, login) in [(&anna, "anna"), (&bert, "bert"), (&cora, "cora")] {
+        join(page, login).await;
+    }
+    let place = farm.until_together(3).await;
+    sees(&anna, &["bert", "cora"]).await;
+    let node = farm.proxy.nodes()[place].id;
+    let waits = || farm.proxy.drain_status(node).unwrap().progress;
+    farm.proxy.drain(node, DrainOrder::default()).unwrap();
+    wait_until("the room waits", || waits().left.iter().any(|left| left.sessions == 3)).await;
+    assert!(waits().left[0].reason.contains("room"), "{:?}", waits());
+    // So slow that one by one they would be seen to leave.
+    let force =
+        DrainOrder { rate: 1, force_after: Some(Duration::from_millis(200)), ..DrainOrder::default() };
+    farm.proxy.drain(node, force).unwrap();
+    wait_until("the node is empty", || farm.sessions()[place] == 0).await;
+    assert_ne!(farm.until_together(3).await, place);
+    assert_eq!(waits().forced, 3, "{:?}", waits());
+    // It works there, and nobody who was in it has seen anybody leave.
+    let dora = farm.page("dora").await;
+    join(&dora, "dora").await;
+    sees(&dora, &["anna", "bert", "cora"]).await;
+    for (page, others) in [
+        (&anna, ["bert", "cora", "dora"]),
+        (&bert, ["anna", "cora", "dora"]),
+        (&cora, ["anna", "bert", "dora"]),
+    ] {
+        sees(page, &others).await;
+        assert_eq!((heard(page, "STATE"), heard(page, "LEFT")), (1, 0));
     }
 }

@@ -24,8 +24,8 @@ const SURVEY_MAX: Duration = Duration::from_secs(10);
 /// What an operator wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// Sessions per second, at most. A web whose publishers play each other is begun at once, and paid for
-    /// by the next.
+    /// Sessions per second, at most. A web whose publishers play each other is begun at once, and so is one
+    /// that is forced; the next pays for it.
     pub rate: u32,
     /// After so long those that are left are restored elsewhere as after an outage. None: they stay.
     pub force_after: Option<Duration>,
@@ -114,8 +114,8 @@ pub struct Plan {
     now: Timestamp,
     /// Those of the last survey that wait, and why.
     left: Reasons,
-    /// Those of them that are to be forced when the time comes.
-    waiting: VecDeque<SessionId>,
+    /// Those of them that are to be forced when the time comes, each with those it belongs to.
+    waiting: VecDeque<Vec<SessionId>>,
     counts: Counts,
     speed: Speed,
 }
@@ -301,9 +301,13 @@ impl Plan {
             was_here |= web.forget(session);
         }
         self.webs.retain(|web| !web.is_empty());
-        let before = self.waiting.len();
-        self.waiting.retain(|one| *one != session);
-        if was_here || self.waiting.len() < before {
+        for web in &mut self.waiting {
+            let before = web.len();
+            web.retain(|one| *one != session);
+            was_here |= web.len() < before;
+        }
+        self.waiting.retain(|web| !web.is_empty());
+        if was_here {
             self.counts.ended += 1;
         }
     }
@@ -417,7 +421,7 @@ impl Plan {
     /// A web waits: its members are named with the reason, and forced when the time for that comes.
     fn wait(&mut self, members: Vec<SessionId>, reason: &str) {
         self.left.add(reason, members.len());
-        self.waiting.extend(members);
+        self.waiting.push_back(members);
     }
 
     fn force_at(&self) -> Option<Timestamp> {
@@ -429,12 +433,16 @@ impl Plan {
             return;
         }
         while self.allowance >= 1.0 {
-            let Some(session) = self.waiting.pop_front() else { return };
-            let Some(to) = choose() else { return self.waiting.push_front(session) };
-            self.allowance -= 1.0;
-            self.counts.forced += 1;
-            self.speed.count(self.now.since(self.began));
-            acts.push(Act::Force { session, to });
+            let Some(web) = self.waiting.pop_front() else { return };
+            let Some(to) = choose() else { return self.waiting.push_front(web) };
+            // Whole, and to one node: who left before the others would be seen to leave their room, and who went
+            // elsewhere would not see them again. Dials have a pace of their own.
+            for session in web {
+                self.allowance -= 1.0;
+                self.counts.forced += 1;
+                self.speed.count(self.now.since(self.began));
+                acts.push(Act::Force { session, to });
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use super::*;
 use crate::{
     ids::{NodeId, SessionId},
-    session::{Belongings, Timestamp},
+    session::{Belongings, Identity, RoomKey, Timestamp},
 };
 
 const OLD: NodeId = NodeId(1);
@@ -82,7 +82,10 @@ impl Farm {
             let publishes = names(15, &mut dice);
             let plays = names(35, &mut dice);
             let bound_by = dice.percent(4).then_some("direct media");
-            belongings.insert(session, Belongings { session, node: OLD, publishes, plays, bound_by });
+            belongings.insert(
+                session,
+                Belongings { session, node: OLD, publishes, plays, rooms: Vec::new(), bound_by },
+            );
         }
         let place = belongings.keys().map(|session| (*session, Where::Old)).collect();
         let stubborn = belongings.keys().copied().filter(|_| dice.percent(3)).collect();
@@ -384,6 +387,7 @@ fn a_player_that_never_moves_is_restored_beside_its_publisher() {
             node: OLD,
             publishes: names(publishes),
             plays: names(plays),
+            rooms: Vec::new(),
             bound_by: None,
         };
         (session, one)
@@ -394,4 +398,56 @@ fn a_player_that_never_moves_is_restored_beside_its_publisher() {
     farm.run(500);
     let progress = farm.plan.progress(farm.now);
     assert_eq!((progress.stage, progress.moved, progress.forced, progress.failed), (Stage::Done, 2, 1, 3));
+}
+
+#[test]
+fn who_is_in_a_room_waits_together_and_is_forced_at_once_to_one_node() {
+    let now = Timestamp::from_ms;
+    let in_room = |session: u64, name: &str| Belongings {
+        session: SessionId(session),
+        node: OLD,
+        publishes: Vec::new(),
+        plays: Vec::new(),
+        rooms: vec![RoomKey::new(Identity::default(), name)],
+        bound_by: Some("room"),
+    };
+    let all = vec![in_room(1, "red"), in_room(2, "blue"), in_room(3, "red"), in_room(4, "red")];
+    let force_after = Duration::from_secs(1);
+    let mut plan = Plan::new(Wish { rate: 1, force_after: Some(force_after), keep: None }, now(0));
+    // Each time that it is asked for a node it is told another one.
+    let mut asked = 1;
+    let mut choose = || {
+        asked += 1;
+        Some(NodeId(asked))
+    };
+    assert_eq!(plan.handle(Input::Timeout, now(0), &mut choose), [Act::Survey]);
+    assert_eq!(plan.handle(Input::Surveyed(all), now(10), &mut choose), []);
+    let left = plan.progress(now(10)).left;
+    assert_eq!((left.len(), left[0].sessions, &*left[0].reason), (1, 4, "room"));
+    assert_eq!(plan.handle(Input::Timeout, now(900), &mut choose), []);
+    let force = |session: u64, to: u32| Act::Force { session: SessionId(session), to: NodeId(to) };
+    let acts = plan.handle(Input::Timeout, now(1_000), &mut choose);
+    assert_eq!(acts, [force(1, 2), force(3, 2), force(4, 2)], "the room leaves whole");
+    let others = plan.handle(Input::Timeout, now(2_999), &mut choose);
+    assert!(!others.contains(&force(2, 3)), "the next pays for it: {others:?}");
+    let next = plan.handle(Input::Timeout, now(4_000), &mut choose);
+    assert_eq!(next, [force(2, 3)]);
+    assert_eq!(plan.progress(now(4_000)).forced, 4);
+}
+
+#[test]
+fn who_ends_while_it_waits_is_not_forced() {
+    let mut farm = Farm::new(1, Wish { rate: 10, force_after: Some(Duration::from_secs(1)), keep: None });
+    let one = farm.belongings.values().next().unwrap().clone();
+    let bound: Vec<Belongings> = (1..=2)
+        .map(|n| Belongings { session: SessionId(n), bound_by: Some("call"), ..one.clone() })
+        .collect();
+    let now = farm.now;
+    let mut choose = || Some(NEW);
+    farm.plan.handle(Input::Timeout, now, &mut choose);
+    farm.plan.handle(Input::Surveyed(bound), now, &mut choose);
+    farm.plan.handle(Input::Ended(SessionId(1)), now, &mut choose);
+    let acts = farm.plan.handle(Input::Timeout, now + Duration::from_secs(2), &mut choose);
+    let forced: Vec<_> = acts.iter().filter(|act| matches!(act, Act::Force { .. })).collect();
+    assert_eq!(forced, [&Act::Force { session: SessionId(2), to: NEW }]);
 }

@@ -1,11 +1,12 @@
 //! Which sessions belong together: whoever publishes a stream and whoever plays it go to the same node, or
-//! the stream is torn from its player.
+//! the stream is torn from its player; and whoever is in a room goes where the others in it go, or they do not see
+//! each other.
 
 use std::collections::BTreeMap;
 
-use crate::session::{Belongings, SessionId};
+use crate::session::{Belongings, RoomKey, SessionId};
 
-/// Sessions that share streams, and move together or not at all.
+/// Sessions that share streams or rooms, and move together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Web {
     /// Those that publish and play nothing of this web: they wait for nobody.
@@ -62,9 +63,14 @@ impl Web {
 pub fn webs(all: &[Belongings]) -> Vec<Web> {
     let mut roots = Roots((0..all.len()).collect());
     let mut first_with: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut first_in: BTreeMap<RoomKey, usize> = BTreeMap::new();
     for (place, one) in all.iter().enumerate() {
         for name in one.publishes.iter().chain(&one.plays) {
             let first = *first_with.entry(name).or_insert(place);
+            roots.join(first, place);
+        }
+        for room in &one.rooms {
+            let first = *first_in.entry(*room).or_insert(place);
             roots.join(first, place);
         }
     }
@@ -106,7 +112,7 @@ impl Roots {
 #[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::session::NodeId;
+    use crate::session::{Identity, NodeId};
 
     fn one(session: u64, publishes: &[&str], plays: &[&str]) -> Belongings {
         let names = |names: &[&str]| names.iter().map(|name| (*name).into()).collect();
@@ -115,6 +121,7 @@ mod tests {
             node: NodeId(1),
             publishes: names(publishes),
             plays: names(plays),
+            rooms: Vec::new(),
             bound_by: None,
         }
     }
@@ -137,6 +144,17 @@ mod tests {
         assert_eq!(webs[0].entangled, ids(&[4, 5]));
         assert_eq!(webs[0].others, ids(&[1, 6]));
         assert_eq!((webs[1].others.clone(), webs[2].others.clone()), (ids(&[2]), ids(&[7])));
+    }
+
+    #[test]
+    fn who_is_in_a_room_belongs_to_the_others_in_it_and_to_their_streams() {
+        let [red, blue] = ["red", "blue"].map(|name| RoomKey::new(Identity::default(), name));
+        let mut all = [one(1, &["a"], &[]), one(2, &[], &[]), one(3, &[], &["a"]), one(4, &[], &[])];
+        for (session, room) in [(0, red), (1, red), (3, blue)] {
+            all[session].rooms.push(room);
+        }
+        let members: Vec<_> = webs(&all).iter().map(Web::members).collect();
+        assert_eq!(members, [vec![SessionId(1), SessionId(2), SessionId(3)], vec![SessionId(4)]]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct NameSnapshot {
 
 /// Which room: rooms of different applications share no name (protocol S2.7). A digest, so that it takes the same
 /// room in memory whatever the name is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomKey(Identity);
 
 impl RoomKey {

@@ -12,7 +12,7 @@ use crate::signaling::view;
 const DIGEST_BYTES: usize = 16;
 
 /// Who a client seems to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity([u8; DIGEST_BYTES]);
 
 impl Identity {

@@ -12,6 +12,7 @@ use crate::{
 use super::{
     Epoch, Kind, NodeId, SessionId, StreamKey,
     core::Session,
+    directory::RoomKey,
     leg::ClientLeg,
     link::{Link, Stage},
     stream::{Standing, Stream, Transport},
@@ -84,6 +85,8 @@ pub struct Belongings {
     pub publishes: Vec<Box<str>>,
     /// Names it plays.
     pub plays: Vec<Box<str>>,
+    /// Rooms it is in.
+    pub rooms: Vec<RoomKey>,
     /// Why it cannot move unseen now.
     pub bound_by: Option<&'static str>,
 }
@@ -144,6 +147,7 @@ impl Session {
             node: self.upstream.node,
             publishes: names(true),
             plays: names(false),
+            rooms: self.rooms.keys().collect(),
             bound_by: if self.moving.is_idle() { self.bound_by() } else { Some("moving") },
         }
     }

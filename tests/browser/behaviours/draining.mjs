@@ -65,10 +65,10 @@ async function stills(scene, since) {
   return found;
 }
 
-/** What cannot move unseen waits, is named with the reason, and is not touched. */
+/** What cannot move unseen waits, is named with the reason, and is not touched; by force it is restored elsewhere. */
 const waits = {
   name: 'node drained / rooms wait',
-  title: 'A node with rooms is drained: they wait, are named, and hear nothing',
+  title: 'A node with rooms is drained: they wait, are named, and go to one other node by force; pages hear nothing',
   media: 'anchor',
   page: conference,
   pool: true,
@@ -86,9 +86,20 @@ const waits = {
       await mediaGoesOn(tab);
       await toldNothing(tab, since);
     }
+    const forced = await stage.proxy.order('drain', from, '--wait', '--rate', '1', '--force-after', '1s');
+    check(forced.code === 0, 'the drain is done', forced);
+    same(forced.json.forced, scene.tabs.length, 'sessions that were forced');
+    for (const tab of scene.tabs) {
+      await mediaGoesOn(tab);
+      await toldNothing(tab, since);
+    }
+    const nodes = { a: stage.simulator, b: stage.second };
+    const to = nodes[from === 'a' ? 'b' : 'a'];
+    await nothingLeft(nodes[from]);
+    same((await to.state()).now.sessions, scene.tabs.length, 'sessions on the other node');
     for (const tab of scene.tabs) await tab.close();
-    const done = await stage.proxy.untilDrain(from, (drain) => drain.stage === 'done');
-    same(done.forced, 0, 'nobody was forced');
+    await nothingLeft(to);
+    for (const node of [nodes[from], to]) wellMannered(await node.lives());
   },
 };
 
