@@ -53,8 +53,8 @@ pub enum Command {
     Certificate(CertificateArgs),
     /// Load a server with protocol-true clients, and sum up how it went.
     Load(LoadArgs),
-    /// Show a stream that survives the death of its server: simulated server, proxy and page in
-    /// one command.
+    /// Show a stream that survives the death and the drain of its server: simulated servers, proxy and page
+    /// in one command.
     Demo(DemoArgs),
     /// Show what a running proxy knows: sessions, streams, outages, nodes.
     Status(StatusArgs),
@@ -269,7 +269,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "IP:PORT", value_parser = loopback_address, default_value = "127.0.0.1:8090")]
     pub listen: SocketAddr,
 
-    /// Without a browser: built-in clients, one outage, told in lines.
+    /// Without a browser: built-in clients, a server killed, one drained, both killed, told in lines.
     #[arg(long)]
     pub headless: bool,
 

@@ -46,15 +46,15 @@ async fn headless(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> 
 }
 
 fn sentence(report: &Report) -> String {
-    match report.restored_after_ms {
-        Some(ms) => format!(
-            "Behind Holdfast the picture was back {ms} ms after the server, with {} events seen by the clients.",
-            report.events_seen
-        ),
-        None => {
-            format!("Behind Holdfast the picture did not come back; {} events were seen.", report.events_seen)
-        }
-    }
+    let Report { killed_gap_ms, drained_gap_ms, restored_after_ms, events_seen, .. } = report;
+    let back = restored_after_ms.map_or_else(
+        || "did not come back when both servers were".to_owned(),
+        |ms| format!("was back {ms} ms after both servers"),
+    );
+    format!(
+        "Behind Holdfast the picture stood still for {killed_gap_ms} ms when its server was killed and for \
+         {drained_gap_ms} ms when it was drained, and {back}, with {events_seen} events seen by the clients."
+    )
 }
 
 fn failed(error: DemoError) -> Failure {

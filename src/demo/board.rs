@@ -27,8 +27,11 @@ const LAG_MAX: usize = 256;
 pub(super) struct Entry {
     /// Milliseconds since the start of the demo.
     pub(super) at_ms: u64,
-    /// Which row it belongs to: `server`, `up`, `attempt`, `session`, `stream` or `frame`.
+    /// What it is: `server` (one is gone), `up` (it is back), `drain` or `cut` of one; `attempt`, `session`,
+    /// `stream` or `frame`; a mere `note`.
     pub(super) kind: &'static str,
+    /// Which server it is about.
+    pub(super) node: Option<&'static str>,
     pub(super) text: String,
 }
 
@@ -45,9 +48,22 @@ impl Board {
         Self { start: Instant::now(), kept: Arc::default(), readers: broadcast::Sender::new(LAG_MAX) }
     }
 
+    /// Milliseconds since the start of the demo.
+    pub(super) fn now_ms(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn note(&self, kind: &'static str, text: impl Into<String>) {
-        let at_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let entry = Entry { at_ms, kind, text: text.into() };
+        self.enter(kind, None, text.into());
+    }
+
+    /// Something about one of the servers.
+    pub(super) fn note_of(&self, kind: &'static str, node: &'static str, text: impl Into<String>) {
+        self.enter(kind, Some(node), text.into());
+    }
+
+    fn enter(&self, kind: &'static str, node: Option<&'static str>, text: String) {
+        let entry = Entry { at_ms: self.now_ms(), kind, node, text };
         let mut kept = self.kept.lock();
         if kept.len() >= KEPT_MAX {
             kept.pop_front();
@@ -69,7 +85,7 @@ impl<S: Subscriber> Layer<S> for Board {
         let mut line = Line::default();
         event.record(&mut line);
         let kind = match &*line.event {
-            "upstream_lost" => "session",
+            "upstream_lost" | "moved" => "session",
             "attempt_failed" | "replay_refused" => "attempt",
             "restored" | "gave_up" | "session_up" => "session",
             "stream_outcome" | "stream_retry" | "retried_without_h264" | "codec_changed" | "no_video" => {
@@ -99,6 +115,8 @@ impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "event" => value.clone_into(&mut self.event),
+            // Nobody knows these here.
+            "id" => {}
             name => {
                 // Writing to a String cannot fail.
                 let _ = write!(self.fields, " {name}={value}");
@@ -109,6 +127,7 @@ impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
+            "id" | "to_node" => Ok(()),
             name => write!(self.fields, " {name}={value:?}"),
         };
     }

@@ -36,6 +36,9 @@ pub enum DemoError {
     /// The simulated server did not do what a button says.
     #[error("the simulated server: {0}")]
     Order(#[from] ControlError),
+    /// The proxy does not drain a server.
+    #[error("{0}")]
+    Drain(String),
     /// A built-in client does not come through.
     #[error("{0}")]
     Caller(#[from] CallerError),

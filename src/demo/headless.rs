@@ -1,33 +1,46 @@
-//! The demo without a browser: built-in WebRTC clients publish and play, the server is killed
-//! once, and the same timeline is told in lines.
+//! The demo without a browser: built-in WebRTC clients publish and play, one server is killed, one drained, and then
+//! both are killed; the same timeline is told in lines.
 
 use std::{net::SocketAddr, time::Duration};
 
 use serde::Serialize;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::broadcast::{Receiver, error::TryRecvError},
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
 use crate::load::{
     Caller, LoadSettings, Told,
     webrtc_client::{ClientOptions, ClientPool, PoolSettings},
 };
 
-use super::{Action, DemoError, Stage};
+use super::{
+    DemoError,
+    board::Entry,
+    stage::{NAMES, Stage},
+};
 
 /// How long each step may take.
 const STEP_TIME_MAX: Duration = Duration::from_secs(20);
 /// How often a picture is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+/// How long servers stay away, and how long it is looked whether a picture goes on.
+const AWAY: Duration = Duration::from_secs(2);
 
-/// How the outage went.
+/// How it went.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Whether the viewer behind Holdfast saw new frames after the outage.
+    /// Whether the viewer behind Holdfast saw new frames after each step.
     pub held_lives: bool,
-    /// Whether the viewer straight at the server did.
+    /// Whether the viewer straight at the server did after the first.
     pub bare_lives: bool,
-    /// From the server listening again to the first new frame behind Holdfast, in milliseconds.
+    /// Longest time without a new frame behind Holdfast when the server in use was killed, in milliseconds.
+    pub killed_gap_ms: u64,
+    /// The same when the server in use was drained.
+    pub drained_gap_ms: u64,
+    /// After both servers were killed: from their listening again to the first new frame behind Holdfast.
     pub restored_after_ms: Option<u64>,
-    /// Status events that the two clients behind Holdfast got during the outage.
+    /// Status events that the two clients behind Holdfast got meanwhile.
     pub events_seen: usize,
 }
 
@@ -37,46 +50,149 @@ struct Cast {
     bare: Caller,
 }
 
-pub(super) async fn show(stage: &mut Stage, mut tell: impl FnMut(&str)) -> Result<Report, DemoError> {
-    let (entries, mut coming) = stage.board.read();
-    for entry in entries {
-        tell(&line(entry.at_ms, entry.kind, &entry.text));
-    }
+pub(super) async fn show(stage: &mut Stage, tell: impl FnMut(&str)) -> Result<Report, DemoError> {
+    let (entries, coming) = stage.board.read();
+    let mut teller = Teller { coming, folded: None, tell };
+    entries.into_iter().for_each(|entry| teller.take(entry));
     let pool = ClientPool::start(PoolSettings::default())?;
     let cast = cast(stage, &pool).await?;
     stage.board.note("frame", "both viewers see the picture");
-    let before = cast.publisher.told().statuses.len() + cast.held.told().statuses.len();
-    let (held_frames, bare_frames) = (frames(&cast.held), frames(&cast.bare));
-    stage.act(Action::Kill { back_after: Duration::from_secs(2) }).await?;
-    let listening = Instant::now();
-    let frames_at_return = frames(&cast.held);
-    let held_lives = timeout(STEP_TIME_MAX, moves(&cast.held, frames_at_return)).await.is_ok();
-    let restored_after_ms =
-        held_lives.then(|| u64::try_from(listening.elapsed().as_millis()).unwrap_or(u64::MAX));
-    if let Some(ms) = restored_after_ms {
-        stage.board.note("frame", format!("behind Holdfast: new picture {ms} ms after the server came back"));
-    } else {
-        stage.board.note("frame", "behind Holdfast: no new picture");
-    }
-    let bare_at_return = frames(&cast.bare);
-    let bare_lives = timeout(Duration::from_secs(2), moves(&cast.bare, bare_at_return)).await.is_ok();
+    let events = |cast: &Cast| cast.publisher.told().statuses.len() + cast.held.told().statuses.len();
+    let before = events(&cast);
+    teller.tell_all();
+    let killed = kill_one(stage, &cast).await?;
+    let bare_lives = watch(&cast.bare, AWAY).await.is_moving;
+    let words = if bare_lives { "moves" } else { "dead" };
+    stage.board.note("frame", format!("straight at the server: picture {words}"));
+    teller.tell_all();
+    let drained = drain(stage, &cast).await?;
+    teller.tell_all();
+    let restored_after_ms = kill_both(stage, &cast).await?;
+    teller.tell_all();
+    teller.end();
+    Ok(Report {
+        held_lives: killed.is_moving && drained.is_moving && restored_after_ms.is_some(),
+        bare_lives,
+        killed_gap_ms: ms(killed.longest_gap),
+        drained_gap_ms: ms(drained.longest_gap),
+        restored_after_ms,
+        events_seen: events(&cast).saturating_sub(before),
+    })
+}
+
+/// The server in use dies: the sessions go to the other one.
+async fn kill_one(stage: &mut Stage, cast: &Cast) -> Result<Watched, DemoError> {
+    let here = stage.in_use();
+    let back_at = Instant::now() + AWAY;
+    stage.kill(&[here], AWAY)?;
+    let watched = watch(&cast.held, AWAY).await;
+    let gap = ms(watched.longest_gap);
+    stage.board.note("frame", format!("behind Holdfast: the picture stood still for {gap} ms"));
+    sleep_until(back_at).await;
+    stage.start_again().await?;
+    Ok(watched)
+}
+
+/// The server in use is emptied: the sessions go to the other one while it lives.
+async fn drain(stage: &Stage, cast: &Cast) -> Result<Watched, DemoError> {
+    let here = NAMES.get(stage.in_use()).copied().unwrap_or_default();
+    let (watched, drained) = tokio::join!(watch(&cast.held, 2 * AWAY), stage.drain(here));
+    drained?;
+    let gap = ms(watched.longest_gap);
+    stage.board.note("frame", format!("behind Holdfast: no longer than {gap} ms without a new picture"));
+    Ok(watched)
+}
+
+/// Both servers die: the sessions wait until one is back. How long after that the picture moved.
+async fn kill_both(stage: &mut Stage, cast: &Cast) -> Result<Option<u64>, DemoError> {
+    stage.kill(&[0, 1], AWAY)?;
+    sleep(AWAY).await;
+    let frames_before = frames(&cast.held);
+    let back = async {
+        let is_back = timeout(STEP_TIME_MAX, moves(&cast.held, frames_before)).await.is_ok();
+        is_back.then(Instant::now)
+    };
+    let (listening, back) = tokio::join!(stage.start_again(), back);
+    let listening = listening?;
+    let after_ms = back.map(|at| ms(at.saturating_duration_since(listening)));
     stage.board.note(
         "frame",
-        format!("straight at the server: picture {}", if bare_lives { "moves" } else { "dead" }),
+        match after_ms {
+            Some(ms) => format!("behind Holdfast: new picture {ms} ms after the servers came back"),
+            None => "behind Holdfast: no new picture".to_owned(),
+        },
     );
-    while let Ok(entry) = coming.try_recv() {
-        tell(&line(entry.at_ms, entry.kind, &entry.text));
+    Ok(after_ms)
+}
+
+/// What became of a picture while it was watched.
+struct Watched {
+    longest_gap: Duration,
+    /// It moved at the end.
+    is_moving: bool,
+}
+
+/// Watches a picture for so long.
+async fn watch(viewer: &Caller, time: Duration) -> Watched {
+    let begun = Instant::now();
+    let (mut seen, mut seen_at) = (frames(viewer), begun);
+    let mut longest_gap = Duration::ZERO;
+    while begun.elapsed() < time {
+        sleep(LOOK_INTERVAL).await;
+        longest_gap = longest_gap.max(seen_at.elapsed());
+        let now = frames(viewer);
+        if now > seen {
+            (seen, seen_at) = (now, Instant::now());
+        }
     }
-    let after = cast.publisher.told().statuses.len() + cast.held.told().statuses.len();
-    tell(&format!(
-        "frames before the outage: {held_frames} behind Holdfast, {bare_frames} straight at the server"
-    ));
-    Ok(Report { held_lives, bare_lives, restored_after_ms, events_seen: after.saturating_sub(before) })
+    // The built-in publisher sends many packets in half a second.
+    Watched { longest_gap, is_moving: seen_at.elapsed() < Duration::from_millis(500) }
+}
+
+/// Tells what comes to the board in lines; dials that fail one after the other are one of them.
+struct Teller<F> {
+    coming: Receiver<Entry>,
+    folded: Option<(Entry, usize)>,
+    tell: F,
+}
+
+impl<F: FnMut(&str)> Teller<F> {
+    /// Everything that came meanwhile.
+    fn tell_all(&mut self) {
+        loop {
+            match self.coming.try_recv() {
+                Ok(entry) => self.take(entry),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match &mut self.folded {
+            Some((first, count)) if entry.kind == "attempt" && first.kind == "attempt" => *count += 1,
+            _ => {
+                self.end();
+                self.folded = Some((entry, 1));
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some((entry, count)) = self.folded.take() {
+            let times = if count > 1 { format!(" (×{count})") } else { String::new() };
+            (self.tell)(&line(entry.at_ms, entry.kind, &format!("{}{times}", entry.text)));
+        }
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn cast(stage: &Stage, pool: &ClientPool) -> Result<Cast, DemoError> {
     let through = url(stage.proxy.address())?;
-    let straight = url(stage.node.address)?;
+    let straight = url(stage.nodes.get(stage.in_use()).map_or(stage.proxy.address(), |node| node.address))?;
     let mut publisher = Caller::start(&through, pool, ClientOptions::publish(), "demo").await?;
     running(&mut publisher, "PUBLISHING").await?;
     let mut held = Caller::start(&through, pool, ClientOptions::play(), "demo").await?;
@@ -116,4 +232,28 @@ async fn moves(caller: &Caller, since: u64) {
 
 fn line(at_ms: u64, kind: &str, text: &str) -> String {
     format!("{:>7.2} s  {kind:<8} {text}", at_ms as f64 / 1_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::board::Board;
+
+    #[test]
+    fn dials_that_fail_one_after_the_other_are_one_line() {
+        let board = Board::new();
+        let mut lines = Vec::new();
+        let (_, coming) = board.read();
+        let mut teller = Teller { coming, folded: None, tell: |line: &str| lines.push(line.to_owned()) };
+        for kind in ["server", "attempt", "attempt", "attempt", "session", "attempt"] {
+            board.note(kind, format!("a {kind}"));
+        }
+        teller.tell_all();
+        teller.end();
+        let texts: Vec<_> =
+            lines.iter().filter_map(|line| line.split_once(" s  ")).map(|(_, text)| text).collect();
+        let wanted =
+            ["server   a server", "attempt  a attempt (×3)", "session  a session", "attempt  a attempt"];
+        assert_eq!(texts, wanted);
+    }
 }

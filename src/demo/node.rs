@@ -1,4 +1,4 @@
-//! The server of the demo: a simulated one, as a process of its own, so that killing it is real.
+//! A server of the demo: a simulated one, as a process of its own, so that killing it is real.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -19,6 +19,7 @@ const START_TIME_MAX: Duration = Duration::from_secs(10);
 /// The process and where it listens; the ports stay the same when it is started again.
 #[derive(Debug)]
 pub(super) struct Node {
+    pub(super) name: &'static str,
     child: Option<Child>,
     pub(super) address: SocketAddr,
     control: SocketAddr,
@@ -26,17 +27,17 @@ pub(super) struct Node {
 
 impl Node {
     /// Starts a simulated server on free ports of loopback.
-    pub(super) async fn start() -> Result<Self, DemoError> {
+    pub(super) async fn start(name: &'static str) -> Result<Self, DemoError> {
         let (address, control) = (free_port()?, free_port()?);
-        let mut node = Self { child: None, address, control };
+        let mut node = Self { name, child: None, address, control };
         node.start_again().await?;
         Ok(node)
     }
 
-    /// Starts the process, if it does not run, and waits until it listens.
-    pub(super) async fn start_again(&mut self) -> Result<(), DemoError> {
+    /// Starts the process, if it does not run, and waits until it listens; false: it runs.
+    pub(super) async fn start_again(&mut self) -> Result<bool, DemoError> {
         if self.child.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let mut child = Command::new(std::env::current_exe()?)
             .arg("simulate")
@@ -50,7 +51,8 @@ impl Node {
         let output = output.ok_or(DemoError::ServerEnded)?;
         let listening = spawn_blocking(move || wait_until_it_listens(output));
         let listening = timeout(START_TIME_MAX, listening).await;
-        listening.map_err(|_| DemoError::ServerSilent)?.map_err(io::Error::other)?
+        listening.map_err(|_| DemoError::ServerSilent)?.map_err(io::Error::other)??;
+        Ok(true)
     }
 
     /// Kills it as `kill -9` does.

@@ -1,7 +1,10 @@
 // The demo page: a small client of our own that speaks the signaling of a Web Call Server, or the
 // vendor's SDK (sdk.js). Neither has restart code: whatever comes back comes back because of the proxy.
 
-const config = await (await fetch('/config')).json();
+import { drawLegend, drawTimeline } from '/timeline.js';
+
+const readConfig = async () => (await fetch('/config')).json();
+const config = await readConfig();
 const $ = (id) => document.getElementById(id);
 
 class SmallClient {
@@ -96,6 +99,9 @@ setInterval(draw, 40);
 
 // === Status lines and the watch on frames.
 
+/** A picture without a new frame for longer than this stands still. */
+const STILL_MS = 400;
+
 const status = {};
 function show(who, word, info) {
   status[who] = { word, info };
@@ -107,77 +113,126 @@ function show(who, word, info) {
 }
 
 const frames = { held: { count: 0, last: 0 }, bare: { count: 0, last: 0 } };
+// Per viewer, from when to when its picture moved.
+const pictures = { held: [], bare: [] };
 function watch(who, video) {
   const seen = () => {
     const now = Date.now();
     const gap = now - frames[who].last;
-    if (frames[who].count > 0 && gap > 400) note('frame', `${who}: picture again after ${(gap / 1000).toFixed(1)} s`, { who, gap });
+    const isAgain = frames[who].count > 0 && gap > STILL_MS;
+    if (isAgain) note('frame', `${who}: picture again after ${seconds(gap)}`, { who, gap });
+    if (who === 'held' && fall && frames.held.count > 0 && gap > fall.gap) Object.assign(fall, { gap, resumed: now });
+    if (isAgain || frames[who].count === 0) pictures[who].push({ from: now, to: now });
+    pictures[who].at(-1).to = now;
+    if (pictures[who].length > 100) pictures[who].shift();
     frames[who].count += 1;
     frames[who].last = now;
     video.requestVideoFrameCallback(seen);
   };
   video.requestVideoFrameCallback(seen);
 }
-setInterval(() => {
+
+const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+const age = (who) => Date.now() - frames[who].last;
+const moves = (who) => frames[who].count > 0 && age(who) < STILL_MS;
+
+function showPictures() {
   for (const who of ['held', 'bare']) {
-    const age = Date.now() - frames[who].last;
+    if (!frames[who].count) continue;
+    const words = moves(who) ? 'picture moves' : `frozen for ${seconds(age(who))}`;
     const line = $(`${who}-status`).lastChild;
-    if (line && frames[who].count) line.textContent = age < 400 ? 'picture moves' : `no picture for ${(age / 1000).toFixed(1)} s`;
+    if (line) line.textContent = words;
+    $(`${who}-frozen`).textContent = words;
+    $(`${who}-frozen`).parentElement.classList.toggle('is-frozen', !moves(who));
   }
-}, 200);
+}
+
+// === The headline: what the last press of a button came to.
+
+/** What was done to the servers last: when, which kind, since when one is back, and the longest gap of the picture
+ * behind Holdfast since then. */
+let fall = null;
+const bands = [];
+
+function begin(kind, node, at) {
+  // Both servers are killed one after the other: that is one outage.
+  if (fall && kind === 'server' && fall.kind === kind && !fall.back && at - fall.at < 500) {
+    fall.node = 'both';
+    return;
+  }
+  fall = { kind, node, at, back: null, gap: 0, resumed: null };
+}
+
+function result() {
+  if (!fall) return frames.held.count ? 'Both pictures move. Kill the server in use, or drain it.' : 'The clients connect …';
+  const { kind, node, at, back, gap, resumed } = fall;
+  if (!moves('held') && gap <= age('held')) return `No picture for <b>${seconds(age('held'))}</b>, and nobody was told`;
+  if (kind === 'drain') {
+    const words = gap < STILL_MS ? '<b class="good">no gap</b>' : `a gap of <b class="good">${seconds(gap)}</b>`;
+    return back ? `Server ${node} drained with ${words}` : `Server ${node} is being drained, with ${words}`;
+  }
+  if (resumed === null || gap < 100) return `${kind === 'cut' ? 'Connections' : 'Server'} of ${node} gone`;
+  if (back && resumed > back) return `Back <b class="good">${seconds(resumed - back)}</b> after the server`;
+  const what = kind === 'cut' ? 'cut' : 'server was lost';
+  return `Back <b class="good">${seconds(resumed - at)}</b> after the ${what}`;
+}
+
+function showHeadline() {
+  $('result').innerHTML = result();
+  $('control').innerHTML = fall ? `Viewer straight at the server: ${moves('bare') ? 'moves' : '<b class="bad">dead</b>'}` : '';
+  if (!fall || fall.kind === 'drain') return;
+  // As an outage counts what the viewer saw of it.
+  const isOver = fall.resumed !== null && fall.gap > 100 && moves('held');
+  const band = bands.find((one) => one.from === fall.at);
+  if (band) band.to = isOver ? fall.resumed : null;
+  else bands.push({ from: fall.at, to: isOver ? fall.resumed : null });
+  if (bands.length > 50) bands.shift();
+}
 
 // === Timeline and log.
 
 const events = [];
+const lines = [];
 function note(kind, text, more = {}) {
   const event = { at: Date.now(), kind, text, ...more };
   events.push(event);
   if (events.length > 500) events.shift();
-  const log = $('log');
-  log.textContent += `${new Date(event.at).toISOString().slice(11, 23)}  ${text}\n`;
-  log.scrollTop = log.scrollHeight;
   window.demoEvents = events;
+  // Dials that fail one after the other are one line.
+  const last = lines.at(-1);
+  if (kind === 'attempt' && last?.kind === kind) last.count += 1;
+  else lines.push({ ...event, count: 1 });
+  if (lines.length > 500) lines.shift();
+  const log = $('log');
+  log.textContent = lines.map(({ at, text, count }) => (
+    `${new Date(at).toISOString().slice(11, 23)}  ${text}${count > 1 ? ` (×${count})` : ''}\n`)).join('');
+  log.scrollTop = log.scrollHeight;
 }
+
+const servers = Object.fromEntries(config.nodes.map((name) => [name, []]));
+let inUse = config.node;
+const STATES = { up: 'up', server: 'down', drain: 'drain' };
+const loadedAt = Date.now();
 
 new EventSource('/events').onmessage = ({ data }) => {
-  const { kind, text } = JSON.parse(data);
-  note(kind, text);
+  const { at_ms: atMs, kind, node, text } = JSON.parse(data);
+  const at = loadedAt - config.now_ms + atMs;
+  note(kind, text, { at });
+  if (node && STATES[kind]) servers[node].push({ at, state: STATES[kind] });
+  if (node && servers[node].length > 100) servers[node].shift();
+  inUse = (kind === 'session' && text.match(/upstream=(\w+)/)?.[1]) || inUse;
+  // What was before this page is not its story.
+  if (at < loadedAt) return;
+  if (['server', 'drain', 'cut'].includes(kind)) begin(kind, node, at);
+  if (kind === 'up' && fall) fall.back ??= at;
 };
 
-const COLOURS = { server: '#d0443e', up: '#2a9d5c', attempt: '#e0a030', session: '#3b7dd8', stream: '#7a52c7', frame: '#2a9d5c' };
-const ROWS = ['server', 'session', 'stream', 'held', 'bare'];
-const samples = [];
+drawLegend($('legend'));
 setInterval(() => {
-  const now = Date.now();
-  samples.push({ at: now, held: now - frames.held.last < 400, bare: now - frames.bare.last < 400 });
-  if (samples.length > 600) samples.shift();
-  drawTimeline(now);
+  showPictures();
+  showHeadline();
+  drawTimeline($('timeline'), { now: Date.now(), servers, inUse, events, pictures, bands });
 }, 100);
-
-function drawTimeline(now) {
-  const span = 30000;
-  const x = (at) => 90 + ((at - (now - span)) / span) * 900;
-  const parts = [];
-  ROWS.forEach((row, i) => {
-    parts.push(`<text x="8" y="${24 + i * 28}" font-size="13" fill="currentColor">${row}</text>`);
-    parts.push(`<line x1="90" x2="990" y1="${20 + i * 28}" y2="${20 + i * 28}" stroke="#8884"/>`);
-  });
-  for (const who of ['held', 'bare']) {
-    const y = 20 + ROWS.indexOf(who) * 28;
-    for (const sample of samples.filter((s) => s.at > now - span && s[who])) {
-      parts.push(`<rect x="${x(sample.at)}" y="${y - 5}" width="4" height="10" fill="#2a9d5c"/>`);
-    }
-  }
-  for (const event of events.filter((e) => e.at > now - span)) {
-    const row = event.kind === 'frame' ? event.who : { server: 'server', up: 'server', attempt: 'session', session: 'session', stream: 'stream' }[event.kind];
-    if (!row) continue;
-    const y = 20 + ROWS.indexOf(row) * 28;
-    parts.push(`<circle cx="${x(event.at)}" cy="${y}" r="5" fill="${COLOURS[event.kind]}"><title></title></circle>`);
-  }
-  const timeline = $('timeline');
-  timeline.setAttribute('viewBox', '0 0 1000 150');
-  timeline.innerHTML = parts.join('');
-}
 
 // === Start.
 
@@ -197,8 +252,10 @@ await publisher.publish(name, $('source').captureStream(25));
 const held = new Client(config.proxy, (word, info) => show('held', word, info));
 await held.connect();
 
+// To the server that is in use now.
 async function connectBare() {
-  const bare = new Client(config.server, (word, info) => show('bare', word, info));
+  const { server } = await readConfig();
+  const bare = new Client(server, (word, info) => show('bare', word, info));
   try {
     await bare.connect();
     await bare.play(name, $('bare'), (video) => watch('bare', video));

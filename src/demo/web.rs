@@ -1,6 +1,6 @@
 //! The demo's page, its events and its buttons over HTTP.
 
-use std::{convert::Infallible, io, net::SocketAddr};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
 
 use futures_util::stream;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
@@ -10,19 +10,26 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, broadcast::error::RecvError, mpsc},
 };
 
-use super::{Action, board::Board, sdk::Sdk};
+use super::{
+    Action,
+    board::Board,
+    sdk::Sdk,
+    stage::{NAMES, in_use},
+};
+use crate::net::Proxy;
 
 /// Browsers connected at once.
 const CONNECTIONS_MAX: usize = 64;
 
 const PAGE: &str = include_str!("page.html");
 const SCRIPT: &str = include_str!("page.js");
+const TIMELINE_SCRIPT: &str = include_str!("timeline.js");
 const SDK_SCRIPT: &str = include_str!("sdk.js");
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -32,18 +39,19 @@ type Body = BoxBody<Bytes, Infallible>;
 pub(super) struct Site {
     pub(super) board: Board,
     pub(super) actions: mpsc::Sender<Action>,
-    pub(super) proxy: SocketAddr,
-    pub(super) server: SocketAddr,
+    pub(super) proxy: Arc<Proxy>,
+    /// The servers, in the order of their names.
+    pub(super) servers: [SocketAddr; NAMES.len()],
     /// The vendor's SDK, if it is there.
     pub(super) sdk: Option<Sdk>,
 }
 
 /// Serves the page until the task is aborted.
 pub(super) async fn serve(listener: TcpListener, site: Site) -> io::Result<()> {
-    let places = std::sync::Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let (socket, _) = listener.accept().await?;
-        let Ok(place) = std::sync::Arc::clone(&places).try_acquire_owned() else { continue };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
         let site = site.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| {
@@ -63,13 +71,8 @@ async fn answer(site: &Site, request: &Request<Incoming>) -> Response<Body> {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/") => text("text/html; charset=utf-8", PAGE),
         (&Method::GET, "/page.js") => text("text/javascript", SCRIPT),
-        (&Method::GET, "/config") => {
-            let url = |address| format!("ws://{address}");
-            let config = json!({
-                "proxy": url(site.proxy), "server": url(site.server), "sdk": site.sdk.is_some(),
-            });
-            text("application/json", config.to_string())
-        }
+        (&Method::GET, "/config") => text("application/json", config(site).to_string()),
+        (&Method::GET, "/timeline.js") => text("text/javascript", TIMELINE_SCRIPT),
         (&Method::GET, "/sdk.js") => text("text/javascript", SDK_SCRIPT),
         (&Method::GET, path) if path.starts_with("/sdk/") => {
             sdk_file(site.sdk.clone(), path.trim_start_matches("/sdk/")).await
@@ -78,6 +81,19 @@ async fn answer(site: &Site, request: &Request<Incoming>) -> Response<Body> {
         (&Method::POST, path) => act(site, path.trim_start_matches("/action/")),
         _ => plain(StatusCode::NOT_FOUND, "nothing here; the demo is at /"),
     }
+}
+
+/// What the page connects to: whoever goes straight to a server goes to the one that is in use now.
+fn config(site: &Site) -> Value {
+    let here = in_use(&site.proxy);
+    json!({
+        "proxy": format!("ws://{}", site.proxy.address()),
+        "server": site.servers.get(here).map(|address| format!("ws://{address}")),
+        "node": NAMES.get(here),
+        "nodes": NAMES,
+        "now_ms": site.board.now_ms(),
+        "sdk": site.sdk.is_some(),
+    })
 }
 
 async fn sdk_file(sdk: Option<Sdk>, name: &str) -> Response<Body> {
