@@ -4,23 +4,28 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use common::{
-    config,
+    config, let_pass,
     page::{Page, media_until},
     pool,
     server::Server,
+    wait_until,
 };
 use holdfast::{
     config::MediaMode,
+    drain::{Progress, Stage},
     load::webrtc_client::{ClientOptions, WebRtcClient},
-    net::Proxy,
+    net::{DrainOrder, Proxy},
     session::{MoveOutcome, NodeId},
 };
 use serde_json::json;
 
+const HERE: NodeId = NodeId(0);
 const THERE: NodeId = NodeId(1);
+/// How long a publisher that has moved keeps by itself what it left.
+const HOLD: Duration = Duration::from_secs(4);
 
 /// Two nodes, and a stream from one page to another at the first of them.
 struct Bed {
@@ -37,6 +42,7 @@ impl Bed {
     async fn new() -> Self {
         let (here, there) = (Server::start(json!({})).await, Server::start(json!({})).await);
         let mut config = config(here.address, MediaMode::Anchor);
+        config.session.restore.move_hold = HOLD;
         config.net.upstream.url.push(format!("ws://{}", there.address).parse().unwrap());
         let proxy = Proxy::launch(config).await.unwrap();
         let pool = pool();
@@ -54,7 +60,7 @@ impl Bed {
     async fn moves(&self, publishes: bool) -> MoveOutcome {
         let all = self.proxy.survey(10).await;
         let belongings = all.iter().find(|one| one.publishes.is_empty() != publishes).unwrap();
-        assert_eq!((belongings.node, belongings.bound_by), (NodeId(0), None));
+        assert_eq!((belongings.node, belongings.bound_by), (HERE, None));
         self.proxy.move_session(belongings.session, THERE).await.expect("an outcome")
     }
 
@@ -112,6 +118,27 @@ async fn a_node_that_takes_no_stream_gets_none_and_the_picture_goes_on() {
     bed.nobody_heard();
     // Its player finds no publisher there, and stays as well.
     assert!(matches!(bed.moves(false).await, MoveOutcome::Returned(_)));
+    bed.picture_goes_on().await;
+    bed.nobody_heard();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_player_that_cannot_follow_keeps_its_picture_until_it_can() {
+    let bed = Bed::new().await;
+    bed.there.switch(json!({"streams": {"refuse": [{"verb": "play", "info": "Stream failed"}]}})).await;
+    bed.proxy.drain(HERE, DrainOrder::default()).unwrap();
+    let progress = || -> Progress { bed.proxy.drain_status(HERE).unwrap().progress };
+    wait_until("the player is named", || progress().left.iter().any(|left| left.reason == "Stream failed"))
+        .await;
+    assert_eq!((progress().stage, progress().moved, progress().remaining), (Stage::Waiting, 1, 1));
+    // Longer than its publisher would keep by itself what it left.
+    let_pass(HOLD * 2).await;
+    bed.picture_goes_on().await;
+    bed.nobody_heard();
+    bed.there.switch(json!({"streams": {"refuse": []}})).await;
+    wait_until("all have gone", || progress().stage == Stage::Done).await;
+    assert_eq!((progress().moved, progress().forced), (2, 0));
+    bed.here.wait_for("nobody is left there", |state| state["now"]["sessions"] == 0).await;
     bed.picture_goes_on().await;
     bed.nobody_heard();
 }

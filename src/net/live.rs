@@ -48,6 +48,8 @@ pub(crate) enum Note {
     Survey(mpsc::Sender<Belongings>),
     /// Go to another node while the old connection stands, if you can unseen.
     Move(MoveOrder),
+    /// Those who need the connection that you left have not moved yet.
+    Hold,
     /// Those who needed the connection that you left have moved.
     LetGo,
     /// Leave your node now, seen or not.

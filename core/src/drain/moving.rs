@@ -12,19 +12,42 @@ use super::webs::Web;
 /// How long a session may take to say what came of its move. It bounds its moves itself and earlier: this is
 /// for one that is stuck.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
-/// Moves of a session that may fail until its web goes on without it.
+/// Moves of a session that may fail until it is *stuck*: it is named, and tried again at a slower pace.
 const TRIES_MAX: u8 = 3;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Between two of one that is stuck: at first, and at most.
+const STUCK_PAUSE: Duration = Duration::from_secs(5);
+const STUCK_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// A session that is to be told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Member {
     session: SessionId,
     role: Role,
     /// Moves that failed.
     failed: u8,
+    /// Why the last of them did.
+    why: String,
     not_before: Timestamp,
+}
+
+impl Member {
+    const fn is_stuck(&self) -> bool {
+        self.failed >= TRIES_MAX
+    }
+
+    /// It was tried in vain, for this reason.
+    fn fails(&mut self, why: String, now: Timestamp) {
+        self.failed = self.failed.saturating_add(1);
+        self.why = why;
+        self.not_before = now + self.failed.checked_sub(TRIES_MAX).map_or(PAUSE, stuck_pause);
+    }
+}
+
+/// Until one that is stuck is tried again, after so many of these pauses.
+pub(super) fn stuck_pause(pauses: u8) -> Duration {
+    STUCK_PAUSE.saturating_mul(2_u32.saturating_pow(pauses.into())).min(STUCK_PAUSE_MAX)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +74,20 @@ pub(super) enum Next {
 /// How it went.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Those who moved let go; those who could not are restored beside them.
-    Moved { let_go: Vec<SessionId>, given_up: Vec<SessionId> },
-    /// Nobody has moved, because the first who should could not.
-    Stays { all: Vec<SessionId>, why: String },
+    /// Those who moved let go; those who could not are restored beside them, or they would be torn from them.
+    Moved { let_go: Vec<SessionId>, torn: Vec<SessionId> },
+    /// Those who moved, if anybody has, belong to none of those who could not, which stay where they are.
+    Stays { let_go: Vec<SessionId>, all: Vec<SessionId>, why: String },
+}
+
+/// A move that comes to nothing.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) session: SessionId,
+    pub(super) why: String,
+    pub(super) at: Timestamp,
+    /// Nobody is waited for any more.
+    pub(super) is_last: bool,
 }
 
 #[derive(Debug)]
@@ -66,15 +99,26 @@ pub(super) struct Moving {
     told: BTreeMap<SessionId, (Member, Timestamp)>,
     /// Who has moved and is still to let go.
     holding: Vec<SessionId>,
+    /// One of them publishes: whoever is left still has its stream, as long as it does not let go.
+    is_fed: bool,
     given_up: Vec<SessionId>,
-    /// Why the first publisher that was given up could not: no others are told.
-    why: Option<String>,
+    /// Why the first that was given up could not.
+    why: String,
+    /// It published: no others are told.
+    is_off: bool,
 }
 
 impl Moving {
     pub(super) fn new(web: Web, to: NodeId, now: Timestamp) -> Self {
         let as_role = |list: Vec<SessionId>, role| {
-            list.into_iter().map(move |session| Member { session, role, failed: 0, not_before: now })
+            let why = String::new;
+            list.into_iter().map(move |session| Member {
+                session,
+                role,
+                failed: 0,
+                why: why(),
+                not_before: now,
+            })
         };
         let publishers =
             as_role(web.publishers, Role::Publisher).chain(as_role(web.entangled, Role::Entangled));
@@ -83,8 +127,10 @@ impl Moving {
             to_come: publishers.chain(as_role(web.others, Role::Player)).collect(),
             told: BTreeMap::new(),
             holding: Vec::new(),
+            is_fed: false,
             given_up: Vec::new(),
-            why: None,
+            why: String::new(),
+            is_off: false,
         }
     }
 
@@ -95,6 +141,46 @@ impl Moving {
     /// Those who are still on the old node, as far as anybody knows.
     pub(super) fn left(&self) -> usize {
         self.to_come.len() + self.told.len() + self.given_up.len()
+    }
+
+    /// Whether this one is still to be moved.
+    pub(super) fn has(&self, session: SessionId) -> bool {
+        self.told.contains_key(&session) || self.to_come.iter().any(|member| member.session == session)
+    }
+
+    /// Whether it waits for sessions that are stuck, and for nobody else: why, and how many there are of each.
+    /// Those whose turn comes after them wait for the same.
+    pub(super) fn waits_for(&self) -> BTreeMap<&str, usize> {
+        let mut reasons = BTreeMap::new();
+        let is_stuck = |member: &Member| member.is_stuck();
+        let next = self.place().and_then(|place| self.to_come.get(place));
+        let first = next.into_iter().chain(self.told.values().map(|(member, _)| member));
+        let first: Vec<&Member> = first.collect();
+        if first.is_empty() || !first.iter().all(|member| is_stuck(member)) {
+            return reasons;
+        }
+        let why = first.first().map_or("", |member| &*member.why);
+        for member in self.to_come.iter().chain(self.told.values().map(|(member, _)| member)) {
+            let reason = if member.is_stuck() { &*member.why } else { why };
+            *reasons.entry(reason).or_default() += 1;
+        }
+        reasons
+    }
+
+    /// Those who have to go on publishing at the old node.
+    pub(super) fn holding(&self) -> &[SessionId] {
+        if self.is_fed { &self.holding } else { &[] }
+    }
+
+    /// Whether one is stuck and belongs to one who has moved, and is not being tried now.
+    pub(super) fn has_stuck(&self) -> bool {
+        self.is_fed && self.to_come.iter().any(Member::is_stuck)
+    }
+
+    /// Nobody is waited for any more who is stuck and belongs to one who has moved: one of them, taken out.
+    pub(super) fn take_stuck(&mut self) -> Option<SessionId> {
+        let place = self.to_come.iter().position(Member::is_stuck).filter(|_| self.is_fed)?;
+        self.to_come.remove(place).map(|member| member.session)
     }
 
     /// The place of the one that is next, of the first role that is not through.
@@ -108,7 +194,7 @@ impl Moving {
     pub(super) fn next(&self, now: Timestamp) -> Next {
         let Some(next) = self.place().and_then(|place| self.to_come.get(place)) else { return Next::Nobody };
         let publishers_move = self.told.values().any(|(member, _)| member.role != Role::Player);
-        if self.why.is_some() || (next.role == Role::Player && publishers_move) {
+        if self.is_off || (next.role == Role::Player && publishers_move) {
             Next::Nobody
         } else if next.not_before > now {
             Next::NotBefore(next.not_before)
@@ -122,32 +208,35 @@ impl Moving {
     /// Whoever is next: it is told by the caller.
     pub(super) fn tell(&mut self, now: Timestamp) -> Option<SessionId> {
         let member = self.place().and_then(|place| self.to_come.remove(place))?;
-        self.told.insert(member.session, (member, now + ANSWER_MAX));
-        Some(member.session)
+        let session = member.session;
+        self.told.insert(session, (member, now + ANSWER_MAX));
+        Some(session)
     }
 
     /// A session has moved. False: it was not told to.
     pub(super) fn moved(&mut self, session: SessionId) -> bool {
-        let was_told = self.told.remove(&session).is_some();
-        if was_told {
-            self.holding.push(session);
-        }
-        was_told
+        let Some((member, _)) = self.told.remove(&session) else { return false };
+        self.is_fed |= member.role != Role::Player;
+        self.holding.push(session);
+        true
     }
 
-    /// A session has not, and is told again for a while. False: it was not told to.
-    pub(super) fn failed(&mut self, session: SessionId, why: String, now: Timestamp) -> bool {
+    /// A session has not, and is told again. Where none of its web has moved that feeds it, it stays after a few
+    /// tries; else it is stuck, and waited for: what it needs is held for it at the old node. False: it was
+    /// not told to.
+    pub(super) fn failed(&mut self, failed: Failed) -> bool {
+        let Failed { session, why, at, is_last } = failed;
         let Some((mut member, _)) = self.told.remove(&session) else { return false };
-        member.failed = member.failed.saturating_add(1);
-        if member.failed < TRIES_MAX {
-            member.not_before = now + PAUSE;
+        member.fails(why, at);
+        if !member.is_stuck() || (self.is_fed && !is_last) {
             self.to_come.push_back(member);
             return true;
         }
-        self.given_up.push(session);
-        if member.role != Role::Player {
-            self.why.get_or_insert(why);
+        if self.given_up.is_empty() {
+            self.why = member.why;
         }
+        self.is_off |= member.role != Role::Player;
+        self.given_up.push(session);
         true
     }
 
@@ -179,15 +268,17 @@ impl Moving {
 
     /// Whether there is nothing to wait for any more.
     pub(super) fn is_over(&self) -> bool {
-        self.told.is_empty() && (self.why.is_some() || self.to_come.is_empty())
+        self.told.is_empty() && (self.is_off || self.to_come.is_empty())
     }
 
     /// A web that has moved by half is not torn: the rest follows as after an outage.
     pub(super) fn end(self) -> End {
         let rest = self.given_up.into_iter().chain(self.to_come.into_iter().map(|member| member.session));
-        match self.why {
-            Some(why) if self.holding.is_empty() => End::Stays { all: rest.collect(), why },
-            _ => End::Moved { let_go: self.holding, given_up: rest.collect() },
+        let (let_go, rest): (_, Vec<SessionId>) = (self.holding, rest.collect());
+        if self.is_fed || rest.is_empty() {
+            End::Moved { let_go, torn: rest }
+        } else {
+            End::Stays { let_go, all: rest, why: self.why }
         }
     }
 }

@@ -1,6 +1,11 @@
 //! The plan of one drain: webs one after another, publishers before players, no faster than its rate.
 
-use std::{collections::VecDeque, time::Duration};
+mod waiting;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use crate::{
     ids::{NodeId, SessionId},
@@ -8,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    moving::{End, Moving, Next},
+    moving::{End, Failed, Moving, Next},
     progress::{Progress, Reasons, Speed, Stage},
     webs::{Web, webs},
 };
@@ -19,6 +24,8 @@ const UNDER_WAY_MAX: usize = 256;
 const SURVEY_PAUSE: Duration = Duration::from_secs(1);
 /// How often a node that is only to be relieved is looked at.
 const RELIEF_ROUNDS_MAX: u8 = 5;
+/// How often those who hold their old connection for others are told to go on.
+const HOLD_EVERY: Duration = Duration::from_secs(2);
 /// How long a survey may take.
 const SURVEY_MAX: Duration = Duration::from_secs(10);
 /// What an operator wants.
@@ -72,6 +79,8 @@ pub enum Act {
         /// Where to.
         to: NodeId,
     },
+    /// A session that has moved is to keep its old connection a while longer, for those who have not yet.
+    Hold(SessionId),
     /// A session that has moved lets its old connection go.
     LetGo(SessionId),
     /// A session is to be restored elsewhere, as after an outage.
@@ -116,8 +125,20 @@ pub struct Plan {
     left: Reasons,
     /// Those of them that are to be forced when the time comes, each with those it belongs to.
     waiting: VecDeque<Vec<SessionId>>,
+    /// Those of webs of which nobody could move, for a while.
+    unmoved: BTreeMap<SessionId, Unmoved>,
+    /// When those who hold their old connection are told again to do so.
+    hold_at: Timestamp,
     counts: Counts,
     speed: Speed,
+}
+
+/// Why a session was not moved, and until when that is not tried again.
+#[derive(Debug)]
+struct Unmoved {
+    why: String,
+    until: Timestamp,
+    times: u8,
 }
 
 #[derive(Debug, Default)]
@@ -145,6 +166,8 @@ impl Plan {
             now,
             left: Reasons::default(),
             waiting: VecDeque::new(),
+            unmoved: BTreeMap::new(),
+            hold_at: now,
             counts: Counts::default(),
             speed: Speed::default(),
         }
@@ -188,9 +211,11 @@ impl Plan {
         });
         let begin =
             (!self.webs.is_empty() && self.under_way() < UNDER_WAY_MAX).then(|| self.allowed_again_at());
-        let force = self.force_at().filter(|_| !self.waiting.is_empty());
+        let is_stuck = self.moving.iter().any(Moving::has_stuck);
+        let force = self.force_at().filter(|_| !self.waiting.is_empty() || is_stuck);
         let force = force.map(|at| at.max(self.allowed_again_at()));
-        webs.flatten().chain(survey).chain(begin).chain(force).min()
+        let hold = self.moving.iter().any(|web| !web.holding().is_empty()).then_some(self.hold_at);
+        webs.flatten().chain(survey).chain(begin).chain(force).chain(hold).min()
     }
 
     /// Whether it has come to its end, one way or the other.
@@ -205,22 +230,32 @@ impl Plan {
         let in_webs: usize = self.webs.iter().map(Web::len).sum();
         let under_way = self.under_way();
         let to_come: usize = in_webs + self.moving.iter().map(Moving::left).sum::<usize>();
-        let left = self.left.list();
+        let waiting = self.left.list().iter().map(|left| left.sessions).sum::<usize>();
+        let mut left = self.left.clone();
+        for (reason, sessions) in self.moving.iter().flat_map(Moving::waits_for) {
+            left.add(reason, sessions);
+        }
+        let is_stuck = self.webs.is_empty() && !self.moving.is_empty() && self.are_stuck();
         let rate = self.speed.per_second(now.since(self.began));
         let remaining_s = (to_come > 0 && rate > 0.0).then(|| seconds(to_come, rate));
         Progress {
-            stage: self.stage,
+            stage: if is_stuck && self.stage == Stage::Moving { Stage::Waiting } else { self.stage },
             sessions: self.counts.seen,
             moved: self.counts.moved,
             forced: self.counts.forced,
             ended: self.counts.ended,
             failed: self.counts.failed,
             under_way,
-            remaining: to_come + left.iter().map(|left| left.sessions).sum::<usize>(),
+            remaining: to_come + waiting,
             rate,
             remaining_s,
-            left,
+            left: left.list(),
         }
+    }
+
+    /// Whether all that is under way waits for sessions that are stuck.
+    fn are_stuck(&self) -> bool {
+        self.moving.iter().all(|web| !web.waits_for().is_empty())
     }
 }
 
@@ -239,17 +274,22 @@ impl Plan {
         self.waiting.clear();
         self.counts.seen = self.counts.moved + self.counts.forced + self.counts.ended + all.len();
         self.rounds = self.rounds.saturating_add(1);
+        // Those who are stuck are waited for already.
+        let others: Vec<Belongings> =
+            all.iter().filter(|one| !self.moving.iter().any(|web| web.has(one.session))).cloned().collect();
+        let there: BTreeSet<SessionId> = all.iter().map(|one| one.session).collect();
+        self.unmoved.retain(|session, _| there.contains(session));
         let surplus = all.len().saturating_sub(self.wish.keep.unwrap_or_default());
-        if surplus == 0 {
+        if surplus == 0 && self.moving.is_empty() {
             self.stage = Stage::Done;
             return;
         }
         if self.wish.keep.is_some() {
-            return self.relieve(all, surplus);
+            return self.relieve(&others, surplus);
         }
-        for web in webs(all) {
-            match web.bound_by {
-                Some(reason) => self.wait(web.members(), reason),
+        for web in webs(&others) {
+            match self.bound_by(&web) {
+                Some(reason) => self.wait(web.members(), &reason),
                 None => self.webs.push_back(web),
             }
         }
@@ -257,10 +297,23 @@ impl Plan {
         self.survey = if self.webs.is_empty() { Survey::Due(self.now + SURVEY_PAUSE) } else { Survey::Here };
     }
 
+    /// Why a web cannot move now, or is not to be tried yet.
+    fn bound_by(&self, web: &Web) -> Option<String> {
+        let unmoved = || {
+            let members = web.members();
+            let unmoved = members.iter().filter_map(|session| self.unmoved.get(session));
+            unmoved.filter(|unmoved| unmoved.until > self.now).map(|unmoved| unmoved.why.clone()).next()
+        };
+        web.bound_by.map(str::to_owned).or_else(unmoved)
+    }
+
     /// Webs that can move, as many as are too many.
     fn relieve(&mut self, all: &[Belongings], surplus: usize) {
         let mut room = surplus;
-        for web in webs(all).into_iter().filter(|web| web.bound_by.is_none()) {
+        for web in webs(all) {
+            if self.bound_by(&web).is_some() {
+                continue;
+            }
             if web.len() <= room {
                 room -= web.len();
                 self.webs.push_back(web);
@@ -286,8 +339,10 @@ impl Plan {
     }
 
     fn failed(&mut self, session: SessionId, why: &str) {
-        let now = self.now;
-        if self.moving.iter_mut().any(|web| web.failed(session, why.to_owned(), now)) {
+        let is_last = self.stage == Stage::Cancelled || self.is_to_force();
+        let (why, at) = (why.to_owned(), self.now);
+        let Some(web) = self.moving.iter_mut().find(|web| web.has(session)) else { return };
+        if web.failed(Failed { session, why, at, is_last }) {
             self.counts.failed += 1;
         }
     }
@@ -349,6 +404,8 @@ impl Plan {
             return;
         }
         self.force_those_who_wait(choose, acts);
+        self.force_those_who_are_stuck(acts);
+        self.hold(acts);
         for place in 0..self.moving.len() {
             self.tell_web(place, acts);
         }
@@ -369,9 +426,11 @@ impl Plan {
 
     /// When all of a survey is worked off: those who are left, and whoever came meanwhile.
     fn look_again(&mut self, acts: &mut Vec<Act>) {
-        if self.survey == Survey::Here && self.webs.is_empty() && self.moving.is_empty() {
-            let pause = if self.left.is_empty() { Duration::ZERO } else { SURVEY_PAUSE };
-            self.stage = if self.left.is_empty() { Stage::Moving } else { Stage::Waiting };
+        let may_look = self.moving.is_empty() || (self.wish.keep.is_none() && self.are_stuck());
+        if self.survey == Survey::Here && self.webs.is_empty() && may_look {
+            let is_through = self.left.is_empty() && self.moving.is_empty();
+            let pause = if is_through { Duration::ZERO } else { SURVEY_PAUSE };
+            self.stage = if is_through { Stage::Moving } else { Stage::Waiting };
             self.survey = Survey::Due(self.now + pause);
         }
         if matches!(self.survey, Survey::Due(at) if at <= self.now) {
@@ -406,42 +465,19 @@ impl Plan {
         for web in over {
             let to = web.to;
             match web.end() {
-                End::Moved { let_go, given_up } => {
+                End::Moved { let_go, torn } => {
                     // Whom they belong to goes: they are restored beside it rather than torn from it.
-                    self.counts.forced += given_up.len();
-                    acts.extend(given_up.into_iter().map(|session| Act::Force { session, to }));
+                    self.counts.forced += torn.len();
+                    acts.extend(torn.into_iter().map(|session| Act::Force { session, to }));
                     acts.extend(let_go.into_iter().map(Act::LetGo));
                 }
-                End::Stays { all, why } if self.stage != Stage::Cancelled => self.wait(all, &why),
-                End::Stays { .. } => {}
-            }
-        }
-    }
-
-    /// A web waits: its members are named with the reason, and forced when the time for that comes.
-    fn wait(&mut self, members: Vec<SessionId>, reason: &str) {
-        self.left.add(reason, members.len());
-        self.waiting.push_back(members);
-    }
-
-    fn force_at(&self) -> Option<Timestamp> {
-        self.wish.force_after.map(|after| self.began + after)
-    }
-
-    fn force_those_who_wait(&mut self, choose: &mut Choose<'_>, acts: &mut Vec<Act>) {
-        if self.force_at().is_none_or(|at| at > self.now) {
-            return;
-        }
-        while self.allowance >= 1.0 {
-            let Some(web) = self.waiting.pop_front() else { return };
-            let Some(to) = choose() else { return self.waiting.push_front(web) };
-            // Whole, and to one node: who left before the others would be seen to leave their room, and who went
-            // elsewhere would not see them again. Dials have a pace of their own.
-            for session in web {
-                self.allowance -= 1.0;
-                self.counts.forced += 1;
-                self.speed.count(self.now.since(self.began));
-                acts.push(Act::Force { session, to });
+                End::Stays { let_go, all, why } => {
+                    acts.extend(let_go.into_iter().map(Act::LetGo));
+                    if self.stage != Stage::Cancelled {
+                        self.pause(&all, &why);
+                        self.wait(all, &why);
+                    }
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ pub enum Stage {
     /// Sessions are being moved.
     #[default]
     Moving,
-    /// Only sessions are left that cannot move unseen: it waits for them.
+    /// Only sessions are left that cannot move unseen, or whose moves came to nothing: it waits for them.
     Waiting,
     /// Nobody is left on the node.
     Done,
@@ -47,7 +47,8 @@ pub struct Progress {
     pub sessions: usize,
     /// Moved unseen.
     pub moved: usize,
-    /// Restored elsewhere as after an outage: by force, or because the rest of their web went without them.
+    /// Restored elsewhere as after an outage: because the time for that had come, or the drain was called off
+    /// when the rest of their web had gone.
     pub forced: usize,
     /// Ended by themselves meanwhile.
     pub ended: usize,
@@ -66,7 +67,7 @@ pub struct Progress {
 }
 
 /// Sessions that wait, by reason. Reasons come from a fixed set, and from nodes: their number is bounded.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reasons(BTreeMap<String, usize>);
 
 /// Different reasons that are told; further ones count as `other`.

@@ -217,6 +217,7 @@ impl Session {
             }
             Input::Move { to } => self.begin_move(Order { to, reports: true }),
             Input::LetGo => self.let_go(directory),
+            Input::Hold => self.moving.hold(self.now + self.settings.restore.move_hold),
             Input::ForceMove => self.force_move(directory),
             Input::NodeUp => {
                 self.hear_news(|attempts, settings, now| attempts.believe_node(now, settings), directory);

@@ -50,6 +50,8 @@ pub enum Input<'a> {
     },
     /// Those who needed the connection that was left have moved: it is let go.
     LetGo,
+    /// Those who need what was left have not moved yet: it is kept for another `restore.move_hold_ms`.
+    Hold,
     /// The session has to leave its node now: an outage is begun on purpose.
     ForceMove,
     /// The media workers report on an anchored stream.
@@ -276,6 +278,11 @@ pub enum MoveOutcome {
     /// The move came to nothing, for this reason: the session is where it was, and as it was, unless it lost
     /// the connection that it was leaving.
     Returned(String),
+}
+
+impl MoveOutcome {
+    /// Why a session is refused to move that is where it was to go.
+    pub const THERE_ALREADY: &'static str = "there already";
 }
 
 /// What a client's socket is. Its first message says so; signs of life before that say nothing.

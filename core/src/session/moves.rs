@@ -51,7 +51,7 @@ impl Session {
         let reason = if !self.moving.is_idle() {
             Some("moving")
         } else if self.upstream.node == order.to {
-            Some("there already")
+            Some(MoveOutcome::THERE_ALREADY)
         } else {
             self.bound_by()
         };

@@ -261,6 +261,15 @@ impl Moving {
         self.current = Some(Box::new(Move { order, epoch, began, until, step }));
     }
 
+    /// What lingers is to stand until then.
+    pub(super) fn hold(&mut self, until: Timestamp) {
+        if let Some(current) =
+            self.current.as_mut().filter(|current| matches!(current.step, Step::Lingering(_)))
+        {
+            current.until = current.until.max(until);
+        }
+    }
+
     /// The session ends: which connections besides the leading one end with it.
     pub(super) fn end_with_session(&mut self, out: &mut Outbox) -> Option<Epoch> {
         let beside = self.dialing().or_else(|| self.left());
@@ -326,6 +335,9 @@ mod tests {
         moving.linger(&ended, at(20));
         assert!(!moving.is_open() && !moving.is_idle());
         assert_eq!((moving.left(), moving.deadline()), (Some(Epoch(0)), Some(at(20))));
+        moving.hold(at(30));
+        moving.hold(at(25));
+        assert_eq!(moving.deadline(), Some(at(30)));
         assert_eq!(moving.let_go(), Some(Epoch(0)));
         assert!(moving.let_go().is_none() && moving.is_idle());
     }

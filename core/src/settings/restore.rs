@@ -159,7 +159,7 @@ pub struct RestoreSettings {
     #[serde(rename = "move_timeout_ms", with = "Ms::<100, 60_000>")]
     pub move_timeout: Duration,
     /// How long a session that publishes keeps what it left after a move, for players that have not moved
-    /// yet. Default 10 s; zero = not at all.
+    /// yet; whoever moves them tells it to go on. Default 10 s; zero = not at all.
     #[serde(rename = "move_hold_ms", with = "Ms::<0, 600_000>")]
     pub move_hold: Duration,
     /// Streams that are recorded or pushed on (`record`, `rtmpUrl`) may move, though both nodes do it for a

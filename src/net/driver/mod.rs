@@ -227,6 +227,7 @@ impl Driver {
                     let _ = asker.try_send(self.core.belongings());
                 }
                 Note::Move(order) => self.order_move(order, now),
+                Note::Hold => self.tell(Input::Hold, now),
                 Note::LetGo => self.tell(Input::LetGo, now),
                 Note::ForceMove { to } => {
                     self.preferred = Some(to);

@@ -100,6 +100,7 @@ impl Task {
                 let order = MoveOrder { to, report: self.reports.clone() };
                 self.post(session, Note::Move(order));
             }
+            Act::Hold(session) => self.post(session, Note::Hold),
             Act::LetGo(session) => self.post(session, Note::LetGo),
             Act::Force { session, to } => self.post(session, Note::ForceMove { to }),
         }
@@ -115,7 +116,8 @@ impl Task {
     fn heard(&mut self, MoveReport { session, outcome }: MoveReport) {
         self.under_way.remove(&session);
         let answer = match outcome {
-            MoveOutcome::Done => Answer::Done,
+            // It went there by itself meanwhile.
+            MoveOutcome::Done | MoveOutcome::Refused(MoveOutcome::THERE_ALREADY) => Answer::Done,
             MoveOutcome::Refused(why) => Answer::Refused(why.to_owned()),
             MoveOutcome::Returned(why) => Answer::Returned(why),
         };

@@ -140,6 +140,23 @@ fn what_is_left_is_let_go_after_its_time() {
 }
 
 #[test]
+fn what_is_left_is_held_as_long_as_somebody_says_so() {
+    let mut bed = Bed::moving_publish(|settings| settings.restore.move_hold = Duration::from_millis(300));
+    bed.proven();
+    for _ in 0..10 {
+        bed.pass(200);
+        bed.feed(Input::Hold);
+    }
+    bed.pass(299);
+    assert!(bed.upstream_close.is_empty());
+    bed.pass(1);
+    assert_eq!((bed.upstream_close.len(), bed.orders("let go")), (1, 1));
+    bed.feed(Input::Hold);
+    bed.pass(1_000);
+    assert_eq!(bed.upstream_close.len(), 1, "there is nothing to hold");
+}
+
+#[test]
 fn a_play_lets_go_as_soon_as_its_picture_comes_from_the_other_node() {
     let mut bed = Bed::moving_play();
     bed.taken("playStream", "PLAYING");
