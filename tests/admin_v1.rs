@@ -96,9 +96,25 @@ async fn sessions_are_found_a_page_at_a_time_and_by_what_they_are() {
         let (status, page) = get(admin, &format!("/v1/sessions?{query}")).await;
         assert_eq!((status, ids(&page).len()), (200, count), "{query}: {page}");
     }
+    let (_, page) = get(admin, "/v1/sessions?order=worst&limit=20").await;
+    assert_eq!((ids(&page).len(), &page["next"]), (20, &20.into()), "{page}");
+    let (_, page) = get(admin, "/v1/sessions?order=worst&limit=20&after=20").await;
+    assert_eq!((ids(&page).len(), &page["next"]), (5, &Value::Null), "{page}");
+    // Who has lost its upstream is worse off than all others.
+    let (_client, server) = pairs.remove(16);
+    drop(server);
+    let lost = async {
+        while ids(&get(admin, "/v1/sessions?order=worst&limit=3").await.1)[0] != "s17" {
+            tokio::task::yield_now().await;
+        }
+    };
+    in_time("the worst is first", lost).await;
+    let (_, page) = get(admin, "/v1/sessions?limit=3").await;
+    assert_eq!(ids(&page), ["s1", "s2", "s3"], "in the order of their coming");
     for (path, status, says) in [
         ("/v1/sessions?limit=0", 400, "1 to 1000"),
         ("/v1/sessions?colour=red", 400, "colour"),
+        ("/v1/sessions?order=best", 400, "worst"),
         ("/v1/sessions?client=here", 400, "client"),
         ("/v1/sessions?node=nowhere", 404, "there is no node `nowhere`"),
         ("/v1/sessions/s99", 404, "s99"),

@@ -33,5 +33,5 @@ pub use ledger::SessionLedger;
 pub use mover::{DRAIN_RATE, DrainOrder, DrainStatus, Purpose};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};
 pub use pulse::{NodeFigures, RunningOutage, Sample, StreamFigures};
-pub use search::{PAGE_DEFAULT, PAGE_MAX, SessionFound, SessionPage, SessionQuery};
+pub use search::{Order, PAGE_DEFAULT, PAGE_MAX, SessionFound, SessionPage, SessionQuery};
 pub(crate) use view::View;

@@ -1,6 +1,6 @@
 //! Looking for sessions: by what their handshake tells without asking them, then by what they say themselves.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{cmp::Reverse, net::IpAddr, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,18 @@ const CHUNK: usize = 500;
 /// How long these may take. A session that is stuck is left out.
 const CHUNK_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// Which sessions come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The oldest.
+    #[default]
+    Coming,
+    /// Those that are worst off: in an outage for longest, then those with streams that do not run, that lose
+    /// packets, that stood still for longest.
+    Worst,
+}
+
 /// What is looked for. What is left out does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionQuery {
@@ -35,7 +47,10 @@ pub struct SessionQuery {
     pub app_key: Option<String>,
     /// It is in an outage, or is not.
     pub in_outage: Option<bool>,
-    /// Only those that came after this one.
+    /// Which come first.
+    pub order: Order,
+    /// Where the page begins: after the session of this number; in another order than that of their coming,
+    /// after so many.
     pub after: u64,
     /// At most so many.
     pub limit: usize,
@@ -54,7 +69,7 @@ pub struct SessionFound {
     pub node: String,
 }
 
-/// Some of the sessions that match, in the order of their coming.
+/// Some of the sessions that match, in the order that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionPage {
@@ -81,6 +96,33 @@ impl SessionQuery {
 impl Proxy {
     /// Sessions that match, a page of them.
     pub async fn find_sessions(&self, query: &SessionQuery) -> SessionPage {
+        match query.order {
+            Order::Coming => self.find_by_coming(query).await,
+            Order::Worst => self.find_worst(query).await,
+        }
+    }
+
+    /// Of the first `ASKED_MAX` that may match, those in an outage before the others: nobody is passed over for
+    /// one that is better off.
+    async fn find_worst(&self, query: &SessionQuery) -> SessionPage {
+        let mut may_match = self.live().after(SessionId(0), |mailbox| query.may_match(mailbox));
+        may_match.sort_by_key(|(_, mailbox)| !mailbox.is_in_outage());
+        may_match.truncate(ASKED_MAX);
+        may_match.sort_by_key(|(id, _)| *id);
+        let mut all = Vec::new();
+        for chunk in may_match.chunks(CHUNK) {
+            all.extend(ask(chunk).await.into_iter().filter(|found| query.matches(found)));
+        }
+        all.sort_by_cached_key(|session| (Reverse(trouble(session)), session.number));
+        let limit = query.limit.clamp(1, PAGE_MAX);
+        let begin = usize::try_from(query.after).unwrap_or(usize::MAX);
+        let end = begin.saturating_add(limit);
+        let next = (all.len() > end).then(|| u64::try_from(end).unwrap_or(u64::MAX));
+        let shown = all.into_iter().skip(begin).take(limit);
+        SessionPage { sessions: shown.map(|session| self.found(session, &may_match)).collect(), next }
+    }
+
+    async fn find_by_coming(&self, query: &SessionQuery) -> SessionPage {
         let limit = query.limit.clamp(1, PAGE_MAX);
         let live = self.live();
         let may_match = live.after(SessionId(query.after), |mailbox| query.may_match(mailbox));
@@ -114,10 +156,59 @@ impl Proxy {
     }
 }
 
+/// How badly off a session is: its outage, streams that do not run, packets lost in thousandths, the longest gap.
+fn trouble(session: &SessionSnapshot) -> (Option<u64>, usize, u32, u64) {
+    let numbers = || session.streams.iter().filter_map(|stream| stream.numbers.as_ref());
+    let legs = numbers().flat_map(|numbers| [&numbers.client, &numbers.upstream]);
+    let lost = legs.flat_map(|leg| [leg.loss_received, leg.loss_sent]).flatten();
+    // Shares are small: a wrong one is no more than the worst.
+    let thousandths = lost.map(|share| (share.clamp(0.0, 1.0) * 1_000.0) as u32).max().unwrap_or_default();
+    let gap = numbers().flat_map(|numbers| numbers.gaps_ms.iter().copied()).max().unwrap_or_default();
+    let stand = session.streams.iter().filter(|stream| stream.state != "live").count();
+    (session.outage_ms, stand, thousandths, gap)
+}
+
 /// What these say of themselves, in their order.
 async fn ask(sessions: &[(SessionId, Arc<Mailbox>)]) -> Vec<SessionSnapshot> {
     let mailboxes = sessions.iter().map(|(_, mailbox)| mailbox);
     let mut all = live::ask(mailboxes, Note::Describe, CHUNK_TIME_MAX).await;
     all.sort_by_key(|session| session.number);
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        media::{LegStats, StreamStats},
+        session::StreamSnapshot,
+    };
+
+    #[test]
+    fn who_is_worse_off_comes_first() {
+        let with = |state: &'static str, numbers: Option<StreamStats>| SessionSnapshot {
+            streams: vec![StreamSnapshot { state: state.into(), numbers, ..StreamSnapshot::default() }],
+            ..SessionSnapshot::default()
+        };
+        let lossy = |share| {
+            let client = LegStats { loss_received: share, ..LegStats::default() };
+            with("live", Some(StreamStats { client, ..StreamStats::default() }))
+        };
+        let outage = |ms| SessionSnapshot { outage_ms: Some(ms), ..SessionSnapshot::default() };
+        let gaps = StreamStats { gaps_ms: vec![80, 2_000, 40], ..StreamStats::default() };
+        let worst_first = [
+            outage(9_000),
+            outage(10),
+            with("lost", None),
+            lossy(Some(0.2)),
+            lossy(Some(0.01)),
+            with("live", Some(gaps)),
+            lossy(Some(f32::NAN)),
+        ];
+        let trouble: Vec<_> = worst_first.iter().map(trouble).collect();
+        assert!(
+            trouble.is_sorted_by(|worse, better| worse > better || worse.0.is_none() && worse >= better),
+            "{trouble:?}"
+        );
+    }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{super::Desk, Answer, Refused, nodes};
 use crate::{
-    net::{PAGE_DEFAULT, PAGE_MAX, SessionLedger, SessionPage, SessionQuery},
+    net::{Order, PAGE_DEFAULT, PAGE_MAX, SessionLedger, SessionPage, SessionQuery},
     session::SessionId,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Wanted {
     app_key: Option<String>,
     /// In an outage, or not.
     outage: Option<bool>,
+    /// Which come first.
+    order: Order,
     /// The `next` of the page before.
     after: u64,
     /// Most of them.
@@ -51,6 +53,7 @@ pub(super) async fn all(
         node,
         app_key: wanted.app_key,
         in_outage: wanted.outage,
+        order: wanted.order,
         after: wanted.after,
         limit,
     };
