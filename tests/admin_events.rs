@@ -118,7 +118,11 @@ async fn what_happens_is_told_as_it_is_described() {
     // In the outage there is a sample of it.
     let sample = listener.until("sample", |sample| sample["sessions_in_outage"] == 1).await;
     assert_described("sample", &sample);
-    assert_eq!(sample["outages"][0]["sessions"], 1, "{sample:#}");
+    assert_eq!(
+        (&sample["outages"][0]["sessions"], &sample["sessions_lost"]),
+        (&1.into(), &1.into()),
+        "{sample:#}"
+    );
     send(&mut server, &user_data("token2")).await;
     let over = listener.until("outage_over", |_| true).await;
     assert_described("outage_over", &over);

@@ -64,6 +64,8 @@ pub struct Sample {
     pub sessions: usize,
     /// Those of them that are in an outage.
     pub sessions_in_outage: usize,
+    /// How often a session lost its upstream, since the start: most are back before the next sample.
+    pub sessions_lost: u64,
     /// Handshakes that are held because no upstream answers.
     pub handshakes_held: usize,
     /// Streams.
@@ -104,6 +106,7 @@ impl Proxy {
             unix_ms: unix_ms(Duration::ZERO),
             sessions: facts.sessions,
             sessions_in_outage: facts.outages,
+            sessions_lost: shared.counts.upstream_lost.iter().map(|(_, count)| count).sum(),
             handshakes_held: facts.held,
             streams,
             gaps: shared.counts.media.recent_gaps.take(),
