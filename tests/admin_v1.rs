@@ -128,6 +128,37 @@ async fn sessions_are_found_a_page_at_a_time_and_by_what_they_are() {
     }
 }
 
+#[tokio::test]
+async fn the_page_is_served_to_this_machine_and_runs_nothing_but_itself() {
+    let upstream = Upstream::start().await;
+    let proxy = Arc::new(start(settings(&[upstream.address])).await);
+    let admin = open(&proxy).await;
+    for (path, kind) in
+        [("/", "text/html"), ("/page/main.js", "text/javascript"), ("/page/style.css", "text/css")]
+    {
+        let answer = raw_exchange(admin, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await;
+        let head = answer.split_once("\r\n\r\n").unwrap().0.to_ascii_lowercase();
+        assert!(head.starts_with("http/1.0 200"), "{path}: {head}");
+        for says in [
+            format!("content-type: {kind}").as_str(),
+            "x-content-type-options: nosniff",
+            "content-security-policy: default-src 'none'; script-src 'self';",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(head.contains(says), "{path}: {says} is not in {head}");
+        }
+    }
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: evil.example", 403),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site", 403),
+        ("POST / HTTP/1.0", 404),
+        ("GET /page/mod.rs HTTP/1.0", 404),
+    ] {
+        let answer = raw_exchange(admin, format!("{request}\r\n\r\n").as_bytes()).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status.to_string().as_str()), "{request}: {answer}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_that_is_over_is_told_with_its_figures() {
     let mut upstream = Upstream::start().await;

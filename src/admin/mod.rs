@@ -1,5 +1,5 @@
 //! What a running proxy knows, and what can be asked of it, over HTTP: as JSON for `holdfast status`, `holdfast
-//! drain` and scripts, as `/metrics` for Prometheus.
+//! drain` and scripts, as `/metrics` for Prometheus, as a page for people.
 //!
 //! Whoever comes from loopback may read without a password; to change something takes the token or the Unix
 //! socket (`access`). Pages of other sites are not answered; names and ids appear in answers, secrets do not.
@@ -7,6 +7,7 @@
 mod access;
 mod door;
 mod feed;
+mod page;
 mod status;
 mod v1;
 
@@ -107,6 +108,9 @@ async fn own_only(State(desk): State<Arc<Desk>>, mut request: Request, next: Nex
     if let Some(why) = local_http::stranger(request.uri(), request.headers(), &desk.setup.settings.hosts) {
         return refuse(StatusCode::FORBIDDEN, why);
     }
+    if let Some(page) = page::answer(request.method(), request.uri().path()) {
+        return page;
+    }
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
         return refuse(StatusCode::FORBIDDEN, "nobody knows who asks");
     };
@@ -178,7 +182,7 @@ async fn others(State(desk): State<Arc<Desk>>, method: Method, uri: Uri, headers
         Some(question) => desk.say(question, &method, &headers),
         None => {
             let health = &desk.setup.health;
-            let error = format!("there is /status /metrics /v1 {} {}", health.live_path, health.ready_path);
+            let error = format!("there is / /status /metrics /v1 {} {}", health.live_path, health.ready_path);
             refuse(StatusCode::NOT_FOUND, error.trim_end())
         }
     }

@@ -3,6 +3,7 @@
 
 import { OUTAGES } from './outages.mjs';
 import { behaviourCase, outageCase } from './harness/cases.mjs';
+import { ADMIN_PAGE } from './behaviours/admin_page.mjs';
 import { CHOICES } from './behaviours/choices.mjs';
 import { CODECS } from './behaviours/codecs.mjs';
 import { DRAINING } from './behaviours/draining.mjs';
@@ -31,7 +32,7 @@ const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS
 const BOTH = ['H264 refused'];
 
 // Stories that only anchored media can tell.
-const ANCHORED = [...DRAINING, ...ROOMS, ...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS, ...FIREFOX];
+const ANCHORED = [...ADMIN_PAGE, ...DRAINING, ...ROOMS, ...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS, ...FIREFOX];
 
 // outage: pages; the first one has the control beside it.
 const DEFAULT = {

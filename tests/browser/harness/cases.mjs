@@ -48,6 +48,7 @@ export function behaviourCase(behaviour, { media: asked }) {
       network: behaviour.network,
       pool: behaviour.pool,
       proxy: behaviour.proxy,
+      token: behaviour.token,
     },
     play: (stage) => behaviour.play(stage),
   };

@@ -11,8 +11,8 @@ import { until } from './wait.mjs';
 
 export class Proxy {
   /** `outer`: the address to send media to, if it is another one than the proxy's; `relayed`: what is
-   * sent there passes a relay; `operated`: an operator gives it orders. */
-  static async start({ program, logFile, upstream, media, mode, settings, outer, relayed, operated }) {
+   * sent there passes a relay; `operated`: an operator gives it orders; `token`: what lets others change things. */
+  static async start({ program, logFile, upstream, media, mode, settings, outer, relayed, operated, token }) {
     const port = await freePort();
     const admin = operated ? `127.0.0.1:${await freePort()}` : 'off';
     const args = ['run', '--listen', `127.0.0.1:${port}`, ...upstream.map((one) => `--upstream=${one}`), '--media', media,
@@ -26,15 +26,27 @@ export class Proxy {
     }
     // Its admin socket is in a folder of its own, whose name is short: that of a socket has to be.
     const environment = operated ? { XDG_RUNTIME_DIR: fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-')) } : {};
-    const proxy = new Proxy(port, new Child(program, args, logFile, environment));
+    const own = token ? { ...environment, HOLDFAST_ADMIN_TOKEN: token } : environment;
+    const proxy = new Proxy(port, () => new Child(program, args, logFile, own));
     Object.assign(proxy, { program, admin, environment });
-    await untilListening(proxy.child, port, 'the proxy');
+    await proxy.begin();
     return proxy;
   }
 
-  constructor(port, child) {
+  constructor(port, spawn) {
     this.port = port;
-    this.child = child;
+    this.spawn = spawn;
+  }
+
+  /** Starts its process, with the same ports each time. */
+  async begin() {
+    this.child = this.spawn();
+    await untilListening(this.child, this.port, 'the proxy');
+  }
+
+  /** Ends its process as a crash does. */
+  async end() {
+    await this.child.kill();
   }
 
   get url() {

@@ -14,7 +14,7 @@ let streams = 0;
 export class Stage {
   /** `wanted`: browser, media, mode, simulator (settings), proxy (text of a configuration), first and again (more
    * settings of the simulator's first life, or of those after it), network (media passes a relay: `stage.network`),
-   * pool (two nodes, `a` and `b` = `stage.second`, and an operator: `stage.proxy.order`). */
+   * pool (two nodes, `a` and `b` = `stage.second`, and an operator: `stage.proxy.order`), token (of the admin side). */
   static async set(environment, directory, wanted) {
     fs.mkdirSync(directory, { recursive: true });
     const stage = new Stage(environment, directory, wanted);
@@ -32,7 +32,7 @@ export class Stage {
       stage.proxy = await Proxy.start({
         program: environment.program, logFile: path.join(directory, 'proxy.log'),
         upstream: stage.second ? [`a=${stage.simulator.url}`, `b=${stage.second.url}`] : [stage.simulator.url],
-        operated: Boolean(wanted.pool), media: wanted.media, mode: wanted.mode, settings: wanted.proxy,
+        operated: Boolean(wanted.pool), token: wanted.token, media: wanted.media, mode: wanted.mode, settings: wanted.proxy,
         outer, relayed: wanted.network,
       });
       if (wanted.network) stage.network = await startMediaRelay(await stage.proxy.mediaPorts(), outer);
