@@ -44,6 +44,10 @@ impl Directory for &Registry {
         self.rooms.leave(room, session);
     }
 
+    fn await_room(&mut self, room: RoomKey, session: SessionId) -> bool {
+        self.rooms.wait(room, session)
+    }
+
     fn stop_awaiting_room(&mut self, room: RoomKey, session: SessionId) {
         self.rooms.stop_waiting(room, session);
     }

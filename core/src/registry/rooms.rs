@@ -87,14 +87,9 @@ impl Rooms {
         match place {
             RoomPlace::Elsewhere(_) if !insists => {}
             RoomPlace::Returning if !insists => {
-                let known = room.waiters.contains(&who.session);
-                let fits = known || room.waiters.len() < self.limits.waiters_max;
-                if !known && (!fits || !self.take(size_of::<SessionId>())) {
+                if !self.add_waiter(&mut room, who.session) {
                     self.add(&mut room, who);
                     return RoomPlace::Here;
-                }
-                if !known {
-                    room.waiters.push(who.session);
                 }
             }
             _ => self.add(&mut room, who),
@@ -114,6 +109,23 @@ impl Rooms {
         } else if room.members.len() < self.limits.participants_max && self.take(size_of::<Member>()) {
             room.members.push(member);
         }
+    }
+
+    fn add_waiter(&self, room: &mut Room, session: SessionId) -> bool {
+        if room.waiters.contains(&session) {
+            return true;
+        }
+        let fits = room.waiters.len() < self.limits.waiters_max && self.take(size_of::<SessionId>());
+        if fits {
+            room.waiters.push(session);
+        }
+        fits
+    }
+
+    /// Somebody waits for what becomes of a room, whoever is in it; false if too many do, or there is none.
+    #[must_use]
+    pub fn wait(&self, key: RoomKey, session: SessionId) -> bool {
+        self.rooms.get_mut(&key).is_some_and(|mut room| self.add_waiter(&mut room, session))
     }
 
     /// A participant has lost its node, and wants to come back.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{media::Fact, settings::SessionSettings};
 
 use super::{
-    Close, Identity, Input, Mail, NodeId, Output, SessionId, StreamKey, Timestamp,
+    Close, DialError, Identity, Input, Mail, NodeId, Output, SessionId, StreamKey, Timestamp,
     attempts::Attempts,
     calls::Calls,
     context::Context,
@@ -186,6 +186,9 @@ impl Session {
                 self.beside_opened(node);
             }
             Input::DialFailed(epoch, error) if self.moving.dialing() == Some(epoch) => {
+                if matches!(error, DialError::Unreachable(_)) {
+                    self.moving.node_is_gone();
+                }
                 self.return_from_move(&format!("the dial failed: {error:?}"), directory);
             }
             Input::DialFailed(epoch, error) if epoch == self.upstream.epoch => {
@@ -319,6 +322,7 @@ impl Session {
         self.kept.touch();
         // Before that of its stage: what comes to nothing leaves nothing to be done for it.
         if self.is_due(self.moving.deadline()) {
+            self.moving.node_is_gone();
             self.return_from_move(TIME_IS_OVER, directory);
             self.let_go(directory);
         }

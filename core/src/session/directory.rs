@@ -97,6 +97,9 @@ pub trait Directory {
     /// `session` is in the room no more, if it was.
     fn leave_room(&mut self, room: RoomKey, session: SessionId);
 
+    /// `session` waits for what becomes of the room; false if too many do.
+    fn await_room(&mut self, room: RoomKey, session: SessionId) -> bool;
+
     /// `session` does not wait for the room any more.
     fn stop_awaiting_room(&mut self, room: RoomKey, session: SessionId);
 

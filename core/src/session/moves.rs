@@ -12,7 +12,7 @@ use super::{
     core::{Lent, Session},
     directory::{Directory, RoomPlace},
     link::{Link, Outage, Stage},
-    moving::{Ended, Order},
+    moving::Order,
     packed::Packed,
     rooms::Rooms,
     state::Upstream,
@@ -78,12 +78,21 @@ impl Session {
             return false;
         }
         let mut ctx = self.lend(directory).ctx;
+        let id = ctx.id;
         let elsewhere = match message {
             ClientMessage::PublishStream(request) | ClientMessage::PlayStream(request) => {
                 ctx.runs_elsewhere(&request.name().unwrap_or_default())
             }
             ClientMessage::SendData(data) => match Rooms::place_to_join(&mut ctx, data) {
                 None | Some((_, RoomPlace::Here)) => None,
+                // Those who are there are about to lose it as well.
+                Some((key, RoomPlace::Elsewhere(node))) if self.moving.is_gone(node) => {
+                    if !directory.await_room(key, id) {
+                        return false;
+                    }
+                    self.moving.await_room(key, self.now + self.settings.restore.move_timeout);
+                    return self.waits_for_move(text, directory);
+                }
                 Some((_, RoomPlace::Elsewhere(node))) => Some(node),
                 Some((key, RoomPlace::Returning)) => {
                     self.moving.await_room(key, self.now + self.settings.hold.time_max);
@@ -92,7 +101,7 @@ impl Session {
             },
             _ => None,
         };
-        let Some(to) = elsewhere else { return false };
+        let Some(to) = elsewhere.filter(|node| !self.moving.is_gone(*node)) else { return false };
         self.begin_move(Order { to, reports: false });
         self.waits_for_move(text, directory)
     }
@@ -103,10 +112,10 @@ impl Session {
         let bound = self.bound_by();
         let connection = self.client.connection.as_ref().map(Packed::unpack);
         let (None, Some(connection)) = (bound, connection) else {
-            if let Some(Ended { order, epoch, .. }) = self.moving.end() {
-                self.out.push(Output::CloseUpstream(epoch, Close::NoCode));
-                self.moving.stay(order);
-                order.report(&mut self.out, MoveOutcome::Refused(bound.unwrap_or("not established")));
+            if let Some(ended) = self.moving.end() {
+                self.out.push(Output::CloseUpstream(ended.epoch, Close::NoCode));
+                self.moving.stay(&ended);
+                ended.order.report(&mut self.out, MoveOutcome::Refused(bound.unwrap_or("not established")));
             }
             return;
         };
@@ -169,7 +178,7 @@ impl Session {
             let Lent { calls, mut ctx, .. } = self.lend(directory);
             calls.finish(&mut ctx);
         }
-        self.moving.stay(ended.order);
+        self.moving.stay(&ended);
         self.out.push(Output::CloseUpstream(ended.epoch, Close::NoCode));
         let outcome = MoveOutcome::Returned(reason.to_owned());
         ended.conclude((self.upstream.node, self.now), outcome, &mut self.out);

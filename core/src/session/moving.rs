@@ -22,7 +22,14 @@ pub(super) struct Moving {
     owes_words: bool,
     /// They are heard where the session is, wherever what they ask for may run: there is no way.
     stays: bool,
+    /// A node that could not be reached for their sake: it may be gone.
+    gone: Option<NodeId>,
+    /// How often they have waited by now.
+    waits: u8,
 }
+
+/// How often a word of the client waits for a move or a room, before it is heard where the session is.
+const WAITS_MAX: u8 = 4;
 
 #[derive(Debug)]
 struct Move {
@@ -33,6 +40,8 @@ struct Move {
     /// When the present step is over.
     until: Timestamp,
     step: Step,
+    /// The node that it goes to could not be reached, or is lost.
+    is_gone: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +97,8 @@ pub(super) struct Ended {
     pub(super) began: Timestamp,
     /// What led before, if something else leads now.
     pub(super) left: Option<Left>,
+    /// The node that it went to could not be reached, or was lost.
+    pub(super) is_gone: bool,
 }
 
 impl Ended {
@@ -129,16 +140,34 @@ impl Moving {
 
     /// Whether the client's word may have the session go elsewhere.
     pub(super) const fn may_follow(&self) -> bool {
-        self.is_idle() && !self.stays
+        self.is_idle() && !self.stays && self.waits < WAITS_MAX
     }
 
-    /// A move for the sake of the client's word came to nothing: the words are heard where it is.
-    pub(super) const fn stay(&mut self, order: Order) {
-        self.stays |= !order.reports;
+    /// Whether this node could not be reached for the sake of a word that is to be heard.
+    pub(super) fn is_gone(&self, node: NodeId) -> bool {
+        self.gone == Some(node)
+    }
+
+    /// The node that the session goes to cannot be reached, or is lost.
+    pub(super) fn node_is_gone(&mut self) {
+        if let Some(current) = &mut self.current {
+            current.is_gone = true;
+        }
+    }
+
+    /// A move for the sake of the client's word came to nothing: the words are heard where it is, unless what they
+    /// ask for is on its way to another node.
+    pub(super) fn stay(&mut self, ended: &Ended) {
+        if ended.is_gone && !ended.order.reports {
+            self.gone = Some(ended.order.to);
+        } else {
+            self.stays |= !ended.order.reports;
+        }
     }
 
     /// The client's words wait until it is known where this room is.
     pub(super) fn await_room(&mut self, room: RoomKey, until: Timestamp) {
+        self.waits = self.waits.saturating_add(1);
         self.awaits = Some(Box::new((room, until)));
     }
 
@@ -160,9 +189,11 @@ impl Moving {
         }
     }
 
-    /// They were.
-    pub(super) const fn words_are_heard(&mut self) {
-        self.stays = false;
+    /// They were, unless they wait again.
+    pub(super) fn words_are_heard(&mut self) {
+        if !self.holds_client() {
+            (self.stays, self.gone, self.waits) = (false, None, 0);
+        }
     }
 
     /// The connection that is being made beside the one that leads.
@@ -216,7 +247,9 @@ impl Moving {
     pub(super) fn begin(&mut self, order: Order, leading: Epoch, now: Timestamp, until: Timestamp) -> Epoch {
         let epoch = self.epoch_after(leading);
         self.newest = epoch;
-        self.current = Some(Box::new(Move { order, epoch, began: now, until, step: Step::Dialing }));
+        self.waits = self.waits.saturating_add(u8::from(!order.reports));
+        let step = Step::Dialing;
+        self.current = Some(Box::new(Move { order, epoch, began: now, until, step, is_gone: false }));
         epoch
     }
 
@@ -248,9 +281,9 @@ impl Moving {
 
     /// The move is made, or comes to nothing: nothing of it is left.
     pub(super) fn end(&mut self) -> Option<Ended> {
-        let Move { order, epoch, began, step, .. } = *self.current.take()?;
+        let Move { order, epoch, began, step, is_gone, .. } = *self.current.take()?;
         let left = if let Step::UnderWay(left) = step { Some(left) } else { None };
-        Some(Ended { order, epoch, began, left })
+        Some(Ended { order, epoch, began, left, is_gone })
     }
 
     /// The move was made; the connection that led before stands until then.
@@ -258,7 +291,7 @@ impl Moving {
         let Some(left) = &ended.left else { return };
         let step = Step::Lingering(left.upstream.epoch);
         let (order, epoch, began) = (ended.order, ended.epoch, ended.began);
-        self.current = Some(Box::new(Move { order, epoch, began, until, step }));
+        self.current = Some(Box::new(Move { order, epoch, began, until, step, is_gone: false }));
     }
 
     /// What lingers is to stand until then.

@@ -27,6 +27,7 @@ use super::{
 impl Session {
     pub(super) fn upstream_lost(&mut self, cause: LossCause, directory: &mut dyn Directory) {
         let returns = self.moving.is_under_way();
+        self.moving.node_is_gone();
         self.return_from_move("a connection was lost meanwhile", directory);
         if returns {
             // It was the new one.

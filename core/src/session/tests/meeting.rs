@@ -288,3 +288,68 @@ fn a_session_that_loses_its_node_while_it_waits_asks_again_where_it_lands() {
     first.feed(Input::ClientClosed(None));
     assert!(registry.rooms().is_empty() && registry.rooms().bytes() == 0);
 }
+
+#[test]
+fn who_finds_a_room_on_a_node_that_is_gone_waits_for_those_who_are_about_to_lose_it() {
+    let gone: [fn(&mut Bed); 3] = [
+        |bed| bed.feed(Input::DialFailed(Epoch(1), DialError::Unreachable("refused".to_owned()))),
+        |bed| {
+            bed.beside_opens();
+            bed.lose();
+        },
+        |bed| bed.pass_in_health(5_000),
+    ];
+    for gone in gone {
+        let (registry, mut first) = with_one_there();
+        let mut bed = on(&registry, 2, HERE);
+        bed.join("r");
+        gone(&mut bed);
+        assert!(bed.session.moving.awaits_room() && bed.upstream_got("sendData").is_empty());
+        first.lose();
+        first.posts.clear();
+        first.lands(HEIR);
+        first.posts_to(&mut bed);
+        assert_eq!(bed.beside.last(), Some(&(Epoch(2), HEIR)));
+        bed.is_taken_there();
+        assert_eq!((bed.upstream_got("sendData").len(), bed.told_of_rooms_elsewhere().len()), (1, 0));
+    }
+}
+
+#[test]
+fn who_finds_a_room_on_a_node_that_only_others_reach_stays_after_a_while() {
+    let (registry, _first) = with_one_there();
+    let mut bed = on(&registry, 2, HERE);
+    bed.join("r");
+    bed.feed(Input::DialFailed(Epoch(1), DialError::Unreachable("refused".to_owned())));
+    bed.pass_in_health(4_000);
+    assert_eq!(bed.joined_upstream(), 0);
+    bed.pass_in_health(1_000);
+    assert_eq!((bed.joined_upstream(), bed.told_of_rooms_elsewhere()), (1, vec![THERE]));
+    // The next word is another story.
+    bed.join_is("ACCEPTED");
+    bed.leave("r");
+    bed.join_is("ACCEPTED");
+    bed.join("r");
+    assert_eq!(bed.beside.len(), 2);
+}
+
+#[test]
+fn a_join_waits_only_so_often() {
+    let (registry, mut first) = with_one_there();
+    let mut bed = on(&registry, 2, HERE);
+    bed.join("r");
+    let mut moves = 0;
+    while bed.joined_upstream() == 0 {
+        assert!(moves < 10, "it never ends");
+        moves = bed.beside.len();
+        let (epoch, _) = *bed.beside.last().unwrap();
+        bed.feed(Input::DialFailed(epoch, DialError::Unreachable("refused".to_owned())));
+        let next = if moves % 2 == 0 { THERE } else { HEIR };
+        first.lose();
+        first.pass(5_000);
+        first.posts.clear();
+        first.lands(next);
+        first.posts_to(&mut bed);
+    }
+    assert_eq!((moves, bed.told_of_rooms_elsewhere().len()), (2, 1));
+}
