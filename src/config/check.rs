@@ -62,6 +62,12 @@ fn check_listen(file: &ConfigFile) -> Result<(), Conflict> {
         }
         _ => {}
     }
+    if listen.proxy_protocol && listen.trusted_proxies.is_empty() {
+        return conflict(
+            "listen.proxy_protocol",
+            "needs listen.trusted_proxies: the addresses of the balancers that send its header",
+        );
+    }
     let lists = [("listen.pass_headers", listen.pass_headers.as_slice())];
     let single = [("listen.client_ip_header", listen.client_ip_header.as_slice())];
     for (key, fields) in lists.into_iter().chain(single) {

@@ -50,6 +50,9 @@ pub struct ListenSettings {
     /// `client_ip_header`) are believed, and extended or passed; from anybody else these headers are
     /// replaced. Default none.
     pub trusted_proxies: Vec<AddressRange>,
+    /// Whether each connection of a trusted proxy begins with a header of the PROXY protocol, version 1 or 2, that
+    /// names the client; one without it is refused. Connections of others have none. Default false.
+    pub proxy_protocol: bool,
     /// The header that tells the upstream the client's address, the vendor's `ws.ip_forward_header`.
     /// Default `X-Client-IP`; empty = none.
     #[serde(with = "header::optional")]
@@ -88,6 +91,7 @@ impl Default for ListenSettings {
             connect_hold: Duration::from_secs(15),
             connect_hold_sessions_max: 10_000,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             client_ip_header: "X-Client-IP".parse().ok(),
             pass_headers: Vec::new(),
             identity_headers: Vec::new(),

@@ -151,6 +151,15 @@ pub(super) fn enter(shared: &Shared, peer: IpAddr) -> Result<Entry, Refused> {
     Ok(Entry { file, connection })
 }
 
+/// The connection is that of this client: a balancer has told it before the request.
+pub(super) fn belongs_to(shared: &Shared, entry: Entry, client: IpAddr) -> Result<Entry, Refused> {
+    if entry.connection.is_some() || !is_limited(shared, client) {
+        return Ok(entry);
+    }
+    let connection = shared.addresses.connection(client).map_err(Refused::Address)?;
+    Ok(Entry { connection: Some(Arc::new(connection)), ..entry })
+}
+
 /// A new session of this client: from now on it has all descriptors that it needs.
 pub(super) fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Place, Newcomer), Refused> {
     if shared.memory.is_short() {

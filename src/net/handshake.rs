@@ -50,6 +50,7 @@ use super::{
     driver::{Beginning, Driver},
     health,
     live::{Note, Place},
+    proxy_header::{self, HeaderError, Told},
     request::{self, Answer},
     shared::Shared,
 };
@@ -69,13 +70,27 @@ struct Admitted {
     newcomer: Newcomer,
 }
 
-/// Answers the one request of a connection.
-struct Handshake {
-    shared: Arc<Shared>,
+/// Where a connection comes from, as far as it is known before its request.
+#[derive(Clone, Copy, Debug)]
+struct Hop {
     peer: SocketAddr,
     /// The port it reached.
     port: u16,
-    tls: bool,
+    is_tls: bool,
+}
+
+impl Hop {
+    /// The one that a balancer tells of, which is the client's own.
+    fn told(self, told: Told) -> Self {
+        let (peer, port) = told.addresses.map_or((self.peer, self.port), |(peer, at)| (peer, at.port()));
+        Self { peer, port, is_tls: self.is_tls || told.is_tls }
+    }
+}
+
+/// Answers the one request of a connection.
+struct Handshake {
+    shared: Arc<Shared>,
+    hop: Hop,
     /// The request is complete: the client has done its part in time.
     request_seen: Arc<AtomicBool>,
     /// What it was let in with, or why it was not; taken by the first request.
@@ -86,18 +101,29 @@ struct Handshake {
 /// Sees a new connection through to its session, or to the answer that refuses it.
 pub(super) async fn serve(
     shared: Arc<Shared>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
-    entry: Result<Entry, Refused>,
+    mut entry: Result<Entry, Refused>,
     counted: TaskTrackerToken,
 ) {
     let patience = shared.settings.listen.handshake_timeout;
     let patience = if entry.is_ok() { patience } else { patience.min(REFUSAL_TIME_MAX) };
-    let of_address = entry.as_ref().ok().and_then(Entry::of_address);
     let deadline = Instant::now() + patience;
-    let is_tls = tls.is_some();
     let port = stream.local_addr().map_or(0, |address| address.port());
+    let mut hop = Hop { peer, port, is_tls: tls.is_some() };
+    if shared.settings.listen.proxy_protocol && shared.settings.listen.trusts(peer.ip()) {
+        let Some(told) = told_of(&shared, peer, &mut stream, deadline).await else { return };
+        if told.addresses.is_some() && shared.balancer_unnoticed.swap(false, Ordering::Relaxed) {
+            events::balancer_noticed(peer.ip(), true);
+        }
+        hop = hop.told(told);
+        entry = entry.and_then(|entry| admission::belongs_to(&shared, entry, hop.peer.ip()));
+        if let Err(refused) = entry {
+            admission::tell(&shared, hop.peer.ip(), refused);
+        }
+    }
+    let (peer, of_address) = (hop.peer, entry.as_ref().ok().and_then(Entry::of_address));
     let mut socket = match tls {
         None => Socket::Plain(stream),
         Some(config) => match shake_hands(&shared, peer, stream, config, deadline).await {
@@ -109,9 +135,7 @@ pub(super) async fn serve(
     let admitted = Arc::new(Mutex::new(None));
     let service = Handshake {
         shared: Arc::clone(&shared),
-        peer,
-        port,
-        tls: is_tls,
+        hop,
         request_seen: Arc::clone(&request_seen),
         entry: Mutex::new(Some(entry)),
         admitted: Arc::clone(&admitted),
@@ -129,6 +153,27 @@ pub(super) async fn serve(
             closing::close_http(&shared, socket, (counted, of_address));
         }
     }
+}
+
+/// What a balancer says of a connection before its first byte; `None` if that is all there is to it.
+async fn told_of(
+    shared: &Shared,
+    peer: SocketAddr,
+    stream: &mut TcpStream,
+    deadline: Instant,
+) -> Option<Told> {
+    let cause = match timeout_at(deadline, proxy_header::read(stream)).await {
+        Ok(Ok(told)) => return Some(told),
+        Ok(Err(HeaderError::Io(error))) if is_gone(error.kind()) => {
+            went_away(peer);
+            return None;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no PROXY header in time (listen.proxy_protocol)".to_owned(),
+    };
+    shared.counts.refusals.inc(Refusal::ProxyHeader);
+    events::connection_refused(&peer, &cause);
+    None
 }
 
 /// The TLS handshake of a client; `None` if there is nobody to talk to after it.
@@ -177,7 +222,7 @@ async fn converse(
     deadline: Instant,
     request_seen: &AtomicBool,
 ) -> Result<Vec<u8>, Option<Unserved>> {
-    let peer = service.peer;
+    let peer = service.hop.peer;
     let head_bytes_max = shared.settings.listen.header_bytes_max.max(HYPER_BUFFER_BYTES_MIN);
     let connection = http1::Builder::new()
         .max_buf_size(head_bytes_max)
@@ -252,7 +297,7 @@ impl Service<Request<Incoming>> for Handshake {
         let shared = Arc::clone(&self.shared);
         let admitted = Arc::clone(&self.admitted);
         let entry = self.entry.lock().take();
-        let (peer, port, tls) = (self.peer, self.port, self.tls);
+        let Hop { peer, port, is_tls: tls } = self.hop;
         Box::pin(async move {
             let hop = LastHop {
                 uri: request.uri(),

@@ -18,6 +18,7 @@ mod mover;
 mod moves;
 mod operate;
 mod proxy;
+mod proxy_header;
 mod pulse;
 mod request;
 mod search;

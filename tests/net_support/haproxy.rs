@@ -18,6 +18,8 @@ use super::{free_address, in_time, let_pass};
 /// HAProxy with one backend, and its statistics to ask.
 pub struct Haproxy {
     child: Child,
+    /// Where its clients connect.
+    pub front: SocketAddr,
     stats: SocketAddr,
 }
 
@@ -32,13 +34,18 @@ pub struct Server {
 impl Haproxy {
     /// With these lines in its backend.
     pub fn start(backend: &str) -> Self {
+        Self::start_as("http", "", backend)
+    }
+
+    /// In this mode, with this said of the address that it listens on, and these lines in its backend.
+    pub fn start_as(mode: &str, bind: &str, backend: &str) -> Self {
         let (front, stats) = (free_address(), free_address());
         let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("haproxy-{}.cfg", stats.port()));
         let config = format!(
-            "defaults\n mode http\n timeout connect 2s\n timeout client 10s\n timeout server 10s\n\
-             listen stats\n bind {stats}\n stats enable\n stats uri /\n\
-             frontend front\n bind {front}\n default_backend back\n\
-             backend back\n {backend}\n"
+            "defaults\n timeout connect 2s\n timeout client 10s\n timeout server 10s\n\
+             listen stats\n mode http\n bind {stats}\n stats enable\n stats uri /\n\
+             frontend front\n mode {mode}\n bind {front} {bind}\n default_backend back\n\
+             backend back\n mode {mode}\n {backend}\n"
         );
         fs::write(&file, config).unwrap();
         let program = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"]
@@ -47,7 +54,7 @@ impl Haproxy {
             .expect("haproxy is missing; `scripts/install test` installs it");
         let child =
             Command::new(program).arg("-db").arg("-f").arg(&file).stderr(Stdio::null()).spawn().unwrap();
-        Self { child, stats }
+        Self { child, front, stats }
     }
 
     /// What it says of the server of this name.

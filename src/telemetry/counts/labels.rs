@@ -48,7 +48,7 @@ label! {
     Places "places", Descriptors "descriptors", Memory "memory",
     AddressSessions "address_sessions", AddressConnections "address_connections",
     AddressHandshakes "address_handshakes", AddressFirstMessages "address_first_messages",
-    Tls "tls", Timeout "timeout", BadRequest "bad_request", Stopping "stopping", Upstream "upstream",
+    ProxyHeader "proxy_header", Tls "tls", Timeout "timeout", BadRequest "bad_request", Stopping "stopping", Upstream "upstream",
 }
 
 label! {
