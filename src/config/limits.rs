@@ -30,6 +30,13 @@ pub struct LimitSettings {
     /// First messages per second of one address, alike. Default 1000; 0 = no limit.
     #[serde(with = "Between::<0, 1_000_000>")]
     pub address_first_messages_per_second: u32,
+    /// Handshakes per second of all clients together, alike; more get 429. Default 0 = no limit.
+    #[serde(with = "Between::<0, 10_000_000>")]
+    pub handshakes_per_second: u32,
+    /// Longest life of a session: then it is closed with 1012, and its page connects anew. Each has a life of
+    /// its own, up to a tenth shorter, so that sessions that came together do not leave together. Default 0 = any.
+    #[serde(rename = "session_life_max_ms", with = "Ms::<0, 31_536_000_000>")]
+    pub session_life_max: Duration,
     /// Most addresses for which a rate is remembered; those that owe least are forgotten first.
     /// Default 100,000.
     #[serde(with = "Between::<1, 10_000_000>")]
@@ -94,6 +101,8 @@ impl Default for LimitSettings {
             address_unauthenticated_max: 10_000,
             address_handshakes_per_second: 1_000,
             address_first_messages_per_second: 1_000,
+            handshakes_per_second: 0,
+            session_life_max: Duration::ZERO,
             addresses_max: 100_000,
             message_bytes_max: 16 * 1024 * 1024,
             client_buffer_bytes_max: 1024 * 1024,

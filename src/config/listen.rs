@@ -12,6 +12,7 @@ use super::{
     address::{AddressRange, ListenAddress},
     header::{self, HeaderField},
     number::{Between, Ms},
+    origin::OriginPattern,
 };
 
 /// Where clients connect, and what they may cost before they are sessions.
@@ -53,6 +54,13 @@ pub struct ListenSettings {
     /// Whether each connection of a trusted proxy begins with a header of the PROXY protocol, version 1 or 2, that
     /// names the client; one without it is refused. Connections of others have none. Default false.
     pub proxy_protocol: bool,
+    /// Client addresses that are admitted; empty = all. Default none. Others get 403.
+    pub allow: Vec<AddressRange>,
+    /// Client addresses that are not admitted, whatever `allow` says. Default none.
+    pub deny: Vec<AddressRange>,
+    /// Origins of pages that are admitted; empty = all. Default none. Others get 403; clients that send no
+    /// `Origin` are no pages, and are admitted.
+    pub origins: Vec<OriginPattern>,
     /// The header that tells the upstream the client's address, the vendor's `ws.ip_forward_header`.
     /// Default `X-Client-IP`; empty = none.
     #[serde(with = "header::optional")]
@@ -69,6 +77,19 @@ impl ListenSettings {
     pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> + '_ {
         let certificate = self.tls_cert.is_some();
         self.address.iter().map(move |a| (a.address, a.tls.unwrap_or(certificate)))
+    }
+
+    /// Whether clients of this address are admitted.
+    #[must_use]
+    pub fn admits(&self, client: IpAddr) -> bool {
+        let within = |ranges: &[AddressRange]| ranges.iter().any(|range| range.contains(client));
+        !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
+    }
+
+    /// Whether pages of this origin are admitted.
+    #[must_use]
+    pub fn admits_origin(&self, origin: &str) -> bool {
+        self.origins.is_empty() || self.origins.iter().any(|pattern| pattern.matches(origin))
     }
 
     /// Whether forwarding headers of this peer are believed.
@@ -92,6 +113,9 @@ impl Default for ListenSettings {
             connect_hold_sessions_max: 10_000,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            origins: Vec::new(),
             client_ip_header: "X-Client-IP".parse().ok(),
             pass_headers: Vec::new(),
             identity_headers: Vec::new(),

@@ -6,7 +6,10 @@
 //! (`governor` keeps its states in a map that only grows, and its store could not be replaced without
 //! a second hash table in the build.) Nothing here is logged or answered.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -37,6 +40,8 @@ pub(crate) struct Addresses {
     connections_max: usize,
     handshakes: Option<Rate>,
     first_messages: Option<Rate>,
+    /// Of all of them together.
+    all: Option<Rate>,
 }
 
 impl Addresses {
@@ -55,6 +60,7 @@ impl Addresses {
             },
             handshakes: rate(limits.address_handshakes_per_second),
             first_messages: rate(limits.address_first_messages_per_second),
+            all: Rate::new(limits.handshakes_per_second, 1),
         }
     }
 
@@ -71,6 +77,11 @@ impl Addresses {
     /// One more handshake.
     pub(crate) fn handshake(&self, ip: IpAddr) -> Result<(), TooMany> {
         allow(self.handshakes.as_ref(), ip).then_some(()).ok_or(TooMany::Handshakes)
+    }
+
+    /// One more handshake of anybody.
+    pub(crate) fn handshake_of_any(&self) -> bool {
+        allow(self.all.as_ref(), IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
     /// One more first message: it makes work for the server behind.
@@ -154,6 +165,14 @@ mod tests {
         let mut limits = LimitSettings::default();
         change(&mut limits);
         Addresses::new(&limits, usize::MAX)
+    }
+
+    #[test]
+    fn all_together_have_a_rate_as_well() {
+        let addresses = with(|limits| limits.handshakes_per_second = 2);
+        let taken = (0..100).filter(|_| addresses.handshake_of_any()).count();
+        assert_eq!(taken, 20, "ten seconds' worth");
+        assert!((0..100).all(|_| with(|_| {}).handshake_of_any()), "no limit");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::{HeaderMap, header};
 use parking_lot::Mutex;
 
 use crate::{
@@ -42,6 +43,12 @@ pub(super) enum Refused {
     Memory,
     /// Its address has enough.
     Address(TooMany),
+    /// All clients together have.
+    Rate,
+    /// Its address is not admitted.
+    Network,
+    /// Pages of its origin are not.
+    Origin,
 }
 
 impl Refused {
@@ -51,6 +58,9 @@ impl Refused {
             Self::Places | Self::Files => request::unavailable("all places are taken"),
             Self::Memory => request::unavailable("short of memory"),
             Self::Address(_) => request::too_many("your address has too many of these"),
+            Self::Rate => request::too_many("too many clients come at once"),
+            Self::Network => request::forbidden("your address is not admitted"),
+            Self::Origin => request::forbidden("pages of this origin are not admitted"),
         }
     }
 }
@@ -61,6 +71,9 @@ impl fmt::Display for Refused {
             Self::Places => "all places are taken (limits.sessions_max)",
             Self::Memory => "short of memory (limits.memory_bytes_max)",
             Self::Files => "no file descriptors are left (ulimit -n)",
+            Self::Rate => "too many handshakes (limits.handshakes_per_second)",
+            Self::Network => "its address is not admitted (listen.allow, listen.deny)",
+            Self::Origin => "its origin is not admitted (listen.origins)",
             Self::Address(TooMany::Sessions) => {
                 "too many sessions of its address (limits.address_sessions_max)"
             }
@@ -93,6 +106,9 @@ impl From<Refused> for Refusal {
             Refused::Places => Self::Places,
             Refused::Files => Self::Descriptors,
             Refused::Memory => Self::Memory,
+            Refused::Rate => Self::HandshakeRate,
+            Refused::Network => Self::Network,
+            Refused::Origin => Self::Origin,
             Refused::Address(TooMany::Sessions) => Self::AddressSessions,
             Refused::Address(TooMany::Connections) => Self::AddressConnections,
             Refused::Address(TooMany::Handshakes) => Self::AddressHandshakes,
@@ -113,6 +129,13 @@ pub(super) fn tell(shared: &Shared, client: IpAddr, refused: Refused) {
         }
         None => {}
     }
+}
+
+/// Whether pages of the origin that a request names are admitted; whoever names none is no page.
+pub(super) fn check_origin(shared: &Shared, headers: &HeaderMap) -> Result<(), Refused> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let admitted = origin.to_str().is_ok_and(|origin| shared.settings.listen.admits_origin(origin));
+    if admitted || shared.settings.listen.origins.is_empty() { Ok(()) } else { Err(Refused::Origin) }
 }
 
 /// A connection before its 101.
@@ -144,6 +167,7 @@ pub(super) fn enter(shared: &Shared, peer: IpAddr) -> Result<Entry, Refused> {
         return Err(Refused::Places);
     }
     let connection = match is_limited(shared, peer) {
+        true if !shared.settings.listen.admits(peer) => return Err(Refused::Network),
         true => Some(Arc::new(shared.addresses.connection(peer).map_err(Refused::Address)?)),
         false => None,
     };
@@ -156,12 +180,18 @@ pub(super) fn belongs_to(shared: &Shared, entry: Entry, client: IpAddr) -> Resul
     if entry.connection.is_some() || !is_limited(shared, client) {
         return Ok(entry);
     }
+    if !shared.settings.listen.admits(client) {
+        return Err(Refused::Network);
+    }
     let connection = shared.addresses.connection(client).map_err(Refused::Address)?;
     Ok(Entry { connection: Some(Arc::new(connection)), ..entry })
 }
 
 /// A new session of this client: from now on it has all descriptors that it needs.
 pub(super) fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Place, Newcomer), Refused> {
+    if !shared.settings.listen.admits(client) {
+        return Err(Refused::Network);
+    }
     if shared.memory.is_short() {
         return Err(Refused::Memory);
     }
@@ -174,6 +204,9 @@ pub(super) fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Pl
         }
         addresses.handshake(client).map_err(Refused::Address)?;
         session = Some(addresses.session(client).map_err(Refused::Address)?);
+    }
+    if !shared.addresses.handshake_of_any() {
+        return Err(Refused::Rate);
     }
     // It becomes one of the two of the session.
     drop(file);

@@ -350,6 +350,10 @@ async fn answer(
         return refuse(Refusal::Stopping, request::unavailable("shutting down"));
     }
     notice_balancer(shared, hop);
+    if let Err(refused) = admission::check_origin(shared, request.headers()) {
+        admission::tell(shared, client.ip, refused);
+        return refused.answer();
+    }
     let (place, newcomer) = match admission::admit(shared, entry, client.ip) {
         Ok(admitted) => admitted,
         Err(refused) => {

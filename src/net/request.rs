@@ -162,6 +162,11 @@ pub(super) fn too_many(line: &str) -> Answer {
     later(StatusCode::TOO_MANY_REQUESTS, line)
 }
 
+/// 403: this one is not admitted, now or later.
+pub(super) fn forbidden(line: &str) -> Answer {
+    text(StatusCode::FORBIDDEN, line)
+}
+
 /// What a client hears when its upstream could not be had.
 pub(super) fn dial_failed(failure: &DialFailure) -> Answer {
     match failure {

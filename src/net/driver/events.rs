@@ -24,6 +24,8 @@ pub(super) enum EndCause {
     Idle,
     /// The process ends.
     Shutdown,
+    /// It was as old as a session may be.
+    LifeOver,
     /// It was no session: a player's media socket.
     MediaSocket,
 }
@@ -38,6 +40,7 @@ impl fmt::Display for EndCause {
             Self::Rejected(code) => write!(f, "client rejected {code}"),
             Self::Idle => f.write_str("idle"),
             Self::Shutdown => f.write_str("shutdown"),
+            Self::LifeOver => f.write_str("as old as it may be"),
             Self::MediaSocket => f.write_str("became a media socket"),
         }
     }
@@ -52,6 +55,7 @@ impl From<EndCause> for SessionEnd {
             EndCause::Rejected(_) => Self::Rejected,
             EndCause::Idle => Self::Idle,
             EndCause::Shutdown => Self::Shutdown,
+            EndCause::LifeOver => Self::LifeOver,
             EndCause::MediaSocket => Self::MediaSocket,
         }
     }

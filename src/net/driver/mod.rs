@@ -44,7 +44,7 @@ use super::{
 
 use events::EndCause;
 use reading::From;
-use timer::Timer;
+use timer::{Timer, life_of};
 
 /// Rounds over both sockets before other tasks get their turn.
 const ROUNDS_MAX: usize = 16;
@@ -102,6 +102,8 @@ pub(crate) struct Driver {
     /// When to give up waiting for the first message or, in a session that is only passed through,
     /// for any.
     heard_by: Option<Timestamp>,
+    /// When it is as old as it may be.
+    lives_until: Option<Timestamp>,
     /// What its sockets have in buffers.
     buffers: Account,
     /// What the client's socket is, once the core has said so.
@@ -144,6 +146,7 @@ impl Driver {
             looking: None,
             media: None,
             timer: Timer::default(),
+            lives_until: life_of(shared.settings.limits.session_life_max).map(|life| now + life),
             heard_by: (!patience.is_zero()).then(|| now + patience),
             buffers: Account::new(Arc::clone(&shared.memory)),
             mode: None,

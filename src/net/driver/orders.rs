@@ -186,7 +186,12 @@ impl Driver {
 
     /// The process ends.
     pub(super) fn shut_down(&mut self, now: Timestamp) {
-        self.end_cause = EndCause::Shutdown;
+        self.close_as(EndCause::Shutdown, now);
+    }
+
+    /// Both sides are closed: the client's with 1012, after which it may connect anew.
+    pub(super) fn close_as(&mut self, cause: EndCause, now: Timestamp) {
+        self.end_cause = cause;
         self.tell(Input::Shutdown, now);
         // The core closes both sides; where it has no say, this does.
         self.close_client(Close::Code(1012));

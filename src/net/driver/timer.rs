@@ -4,6 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -52,6 +53,12 @@ impl Timer {
     }
 }
 
+/// How long a session lives, where that is bounded: a tenth less at most, so that those that came together do not
+/// leave together.
+pub(super) fn life_of(most: Duration) -> Option<Duration> {
+    (!most.is_zero()).then(|| most.mul_f64(1.0 - 0.1 * rand::random::<f64>()))
+}
+
 impl Driver {
     /// False: something was due and was done, so that there may be more to do.
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>, now: Timestamp) -> bool {
@@ -70,6 +77,7 @@ impl Driver {
         [
             core,
             self.heard_by,
+            self.lives_until,
             self.client.as_ref().and_then(|client| client.pace_due(pace)),
             self.upstream.as_ref().and_then(|upstream| upstream.pace_due(pace)),
         ]
@@ -82,6 +90,10 @@ impl Driver {
         if self.heard_by.is_some_and(|by| by <= now) {
             self.heard_by = None;
             return self.heard_nothing(now);
+        }
+        if self.lives_until.is_some_and(|until| until <= now) {
+            self.lives_until = None;
+            return self.close_as(EndCause::LifeOver, now);
         }
         let pace = Pace::new(&self.shared.settings.limits);
         if self.client.as_mut().is_some_and(|client| client.is_too_slow(pace, now)) {

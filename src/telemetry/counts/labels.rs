@@ -39,7 +39,7 @@ label! {
     /// How a session ended.
     SessionEnd "reason":
     Closed "closed", ClientClosed "client_closed", ClientLost "client_lost", Rejected "rejected",
-    Idle "idle", Shutdown "shutdown", MediaSocket "media_socket",
+    Idle "idle", Shutdown "shutdown", LifeOver "life_over", MediaSocket "media_socket",
 }
 
 label! {
@@ -48,6 +48,7 @@ label! {
     Places "places", Descriptors "descriptors", Memory "memory",
     AddressSessions "address_sessions", AddressConnections "address_connections",
     AddressHandshakes "address_handshakes", AddressFirstMessages "address_first_messages",
+    HandshakeRate "handshake_rate", Network "network", Origin "origin",
     ProxyHeader "proxy_header", Tls "tls", Timeout "timeout", BadRequest "bad_request", Stopping "stopping", Upstream "upstream",
 }
 
