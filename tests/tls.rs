@@ -7,8 +7,9 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use holdfast::{
-    config::SessionSettings,
+    config::{Pin, SessionSettings, UpstreamSettings},
     net::{Proxy, StartError},
+    telemetry::LogCapture,
 };
 use net_support::*;
 use rcgen::{CertificateParams, KeyPair};
@@ -22,6 +23,7 @@ use tokio_rustls::{
         ClientConfig, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion,
         crypto::aws_lc_rs,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+        server::WebPkiClientVerifier,
         version,
     },
 };
@@ -85,9 +87,12 @@ impl Drop for Identity {
 
 /// An upstream that speaks TLS, echoes one connection after the other, and tells the SNI it saw.
 async fn echo(identity: &Identity) -> (SocketAddr, tokio::sync::mpsc::Receiver<Option<String>>) {
+    echo_by(identity.acceptor()).await
+}
+
+async fn echo_by(acceptor: TlsAcceptor) -> (SocketAddr, tokio::sync::mpsc::Receiver<Option<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let acceptor = identity.acceptor();
     let (names, seen) = tokio::sync::mpsc::channel(100);
     tokio::spawn(async move {
         loop {
@@ -193,6 +198,95 @@ async fn an_upstream_that_nobody_vouches_for_is_not_spoken_to() {
     let error = try_connect(proxy.address(), "/", &[]).await.unwrap_err();
     assert!(error.to_string().contains("503"), "{error}");
     assert!(names.try_recv().is_err());
+}
+
+/// A proxy before this server, with what is said of its TLS; whether a session comes about.
+async fn reaches(upstream: SocketAddr, change: impl FnOnce(&mut UpstreamSettings)) -> Result<(), String> {
+    let mut settings = settings(&[]);
+    settings.upstream.url = vec![format!("wss://127.0.0.1:{}", upstream.port()).parse().unwrap()];
+    settings.listen.connect_hold = Duration::ZERO;
+    change(&mut settings.upstream);
+    let proxy = start(settings).await;
+    let mut socket = try_connect(proxy.address(), "/", &[]).await.map_err(|error| error.to_string())?;
+    socket.send(Message::text(HELLO)).await.unwrap();
+    assert_eq!(next_text(&mut socket).await, HELLO);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_is_known_by_its_pinned_key_whoever_signed_its_certificate() {
+    let capture = LogCapture::new();
+    let _guard = capture.on_this_thread();
+    let back = Identity::new("pinned");
+    let (upstream, _names) = echo(&back).await;
+    let stranger = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let refused = reaches(upstream, |settings| settings.pins = vec![stranger.parse().unwrap()]).await;
+    assert!(refused.unwrap_err().contains("503"));
+    // The log tells what to pin.
+    let lines = capture.lines_with("upstream.pins");
+    let told = lines
+        .iter()
+        .find_map(|line| Some(line.split_once("in upstream.pins: ")?.1.split('"').next()?.to_owned()));
+    let told = told.unwrap_or_else(|| panic!("{lines:?}"));
+    let of_openssl = {
+        let file = back.cert();
+        let key = openssl::x509::X509::from_pem(&fs::read(file).unwrap()).unwrap().public_key().unwrap();
+        let digest = openssl::sha::sha256(&key.public_key_to_der().unwrap());
+        format!("sha256/{}", openssl::base64::encode_block(&digest))
+    };
+    assert_eq!(told, of_openssl);
+    for version in ["another of several", "alone"] {
+        let mut pins: Vec<Pin> = vec![told.parse().unwrap()];
+        if version == "another of several" {
+            pins.insert(0, stranger.parse().unwrap());
+        }
+        reaches(upstream, |settings| settings.pins = pins).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_dialled_by_address_is_asked_for_by_name() {
+    let back = Identity::new("named");
+    let (upstream, mut names) = echo(&back).await;
+    let ca = Some(back.cert());
+    let refused = reaches(upstream, |settings| settings.ca = ca.clone()).await;
+    assert!(refused.unwrap_err().contains("503"), "its certificate is for localhost");
+    reaches(upstream, |settings| {
+        settings.ca = ca;
+        settings.server_name = Some("localhost".to_owned());
+    })
+    .await
+    .unwrap();
+    assert_eq!(names.recv().await.unwrap().as_deref(), Some("localhost"));
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_certificate_is_shown_one() {
+    let (back, ours) = (Identity::new("asks"), Identity::new("shown"));
+    let mut roots = RootCertStore::empty();
+    roots.add(ours.der.clone()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![back.der.clone()], PrivateKeyDer::try_from(back.key.serialize_der()).unwrap())
+        .unwrap();
+    let (upstream, _names) = echo_by(TlsAcceptor::from(Arc::new(config))).await;
+    let named = |settings: &mut UpstreamSettings| {
+        settings.ca = Some(back.cert());
+        settings.server_name = Some("localhost".to_owned());
+    };
+    assert!(reaches(upstream, named).await.unwrap_err().contains("503"), "it was shown none");
+    reaches(upstream, |settings| {
+        named(settings);
+        settings.client_cert = Some(ours.cert());
+        settings.client_key = Some(ours.key_file());
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

@@ -106,6 +106,15 @@ fn check_health(file: &ConfigFile) -> Result<(), Conflict> {
 }
 
 fn check_upstream(file: &ConfigFile) -> Result<(), Conflict> {
+    match (&file.upstream.client_cert, &file.upstream.client_key) {
+        (Some(_), None) => {
+            return conflict("upstream.client_cert", "needs its private key: set upstream.client_key");
+        }
+        (None, Some(_)) => {
+            return conflict("upstream.client_key", "needs its certificate: set upstream.client_cert");
+        }
+        _ => {}
+    }
     let nodes = node::all(&file.upstream, &file.pool);
     if !nodes.iter().any(|node| node.pool == DEFAULT_POOL) {
         return conflict(
@@ -222,6 +231,10 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
         warn("listen.tls_cert is set but every listen.address says ws://: nothing uses it");
     }
     let nodes = config.net.nodes();
+    let upstream = &config.net.upstream;
+    if upstream.ca.is_some() && !upstream.pins.is_empty() {
+        warn("upstream.pins is set: upstream.ca is not looked at");
+    }
     if config.net.upstream.ca.is_some() && !nodes.iter().any(|node| node.settings.url.is_tls()) {
         warn("upstream.ca is set but every upstream.url says ws://: nothing uses it");
     }

@@ -20,6 +20,7 @@ mod media;
 mod node;
 mod origin;
 mod overrides;
+mod pin;
 mod policy;
 mod upstream;
 
@@ -45,6 +46,7 @@ pub use media::{MediaMode, MediaSettings};
 pub use node::{DEFAULT_POOL, Name, NamedNode, NodeSettings, NodeUrl, PoolSettings};
 pub use origin::OriginPattern;
 pub use overrides::Overrides;
+pub use pin::Pin;
 pub use policy::{HashBy, Policy};
 pub use upstream::UpstreamSettings;
 

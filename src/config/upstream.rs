@@ -8,6 +8,7 @@ use super::{
     checks::Checks,
     node::{NodeSettings, NodeUrl},
     number::{Between, Ms},
+    pin::Pin,
     policy::{HashBy, Policy},
 };
 
@@ -25,6 +26,16 @@ pub struct UpstreamSettings {
     pub hash_by: HashBy,
     /// PEM file with the certificates that sign the upstreams' own. `None`: the public roots.
     pub ca: Option<PathBuf>,
+    /// The name by which wss nodes are asked for and checked, instead of the host of their URL: for nodes that are
+    /// dialled by address. Default none.
+    pub server_name: Option<String>,
+    /// Public keys of wss nodes that are believed whoever signed their certificates, instead of `ca` and names.
+    /// Default none.
+    pub pins: Vec<Pin>,
+    /// PEM file with the certificate chain that wss nodes are shown if they ask for one. Default none.
+    pub client_cert: Option<PathBuf>,
+    /// PEM file with the private key of `client_cert`.
+    pub client_key: Option<PathBuf>,
     /// Longest time for one dial: name, TCP, TLS and the answer to the handshake. Default 5 s.
     #[serde(rename = "dial_timeout_ms", with = "Ms::<100, 600_000>")]
     pub dial_timeout: Duration,
@@ -112,6 +123,10 @@ impl Default for UpstreamSettings {
             policy: Policy::default(),
             hash_by: HashBy::default(),
             ca: None,
+            server_name: None,
+            pins: Vec::new(),
+            client_cert: None,
+            client_key: None,
             dial_timeout: Duration::from_secs(5),
             connect_attempt_delay: Duration::from_millis(250),
             address_timeout: Duration::from_secs(2),

@@ -17,6 +17,7 @@ mod memory;
 mod mover;
 mod moves;
 mod operate;
+mod pinned;
 mod proxy;
 mod proxy_header;
 mod pulse;

@@ -214,7 +214,7 @@ impl Proxy {
         let handshakes_max = places.max(HANDSHAKES_MAX_LEAST);
         // However few they are: one address never has all of them.
         let addresses = Addresses::new(&settings.limits, division.sessions().min(handshakes_max) / 2);
-        let client_tls = Arc::new(tls::client(settings.upstream.ca.as_deref())?);
+        let client_tls = Arc::new(tls::client(&settings.upstream)?);
         let pool = Pool::new(&settings, &client_tls, &files)?;
         let server_tls = server_tls(&settings)?;
         let certificate_ends = settings.listen.tls_cert.as_deref().and_then(tls::certificate_ends);

@@ -14,7 +14,9 @@ use tokio_rustls::rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use super::StartError;
+use crate::config::UpstreamSettings;
+
+use super::{StartError, pinned::PinnedKeys};
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -113,20 +115,32 @@ pub(crate) fn server(cert: &Path, key: &Path, tickets: bool) -> Result<Arc<Serve
     Ok(Arc::new(config))
 }
 
-/// How servers are checked: against the certificates in `ca`, or the public roots.
+/// How servers are checked: by the keys that are pinned, or else against the certificates in `ca`, or the public
+/// roots; and what they are shown.
 ///
 /// # Errors
-/// The file cannot be read or holds no usable certificate.
-pub(crate) fn client(ca: Option<&Path>) -> Result<ClientConfig, StartError> {
-    let (place, roots) = match ca {
-        Some(path) => (path, roots(path)?),
+/// A file cannot be read or holds no usable certificate or key.
+pub(crate) fn client(settings: &UpstreamSettings) -> Result<ClientConfig, StartError> {
+    let (place, roots) = match &settings.ca {
+        Some(path) => (path.as_path(), roots(path)?),
         None => (Path::new("public roots"), webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()),
     };
-    let mut config = ClientConfig::builder_with_provider(client_provider())
+    let provider = client_provider();
+    let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| bad(place, error))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| bad(place, error))?;
+    let checked = if settings.pins.is_empty() {
+        versions.with_root_certificates(roots)
+    } else {
+        let pinned = PinnedKeys::new(settings.pins.clone(), provider);
+        versions.dangerous().with_custom_certificate_verifier(Arc::new(pinned))
+    };
+    let mut config = match (&settings.client_cert, &settings.client_key) {
+        (Some(cert), Some(key)) => {
+            checked.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity(cert, key)?)))
+        }
+        _ => checked.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

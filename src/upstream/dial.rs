@@ -13,7 +13,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        ClientConfig,
+        self, CertificateError, ClientConfig,
         pki_types::{InvalidDnsNameError, ServerName},
     },
 };
@@ -196,8 +196,9 @@ impl Address {
         files: &Arc<Files>,
     ) -> Result<Self, PoolError> {
         let tls = if url.is_tls() {
-            let name = ServerName::try_from(url.host().to_owned())
-                .map_err(|source| PoolError::Name { host: url.host().to_owned(), source })?;
+            let host = settings.server_name.as_deref().unwrap_or(url.host());
+            let name = ServerName::try_from(host.to_owned())
+                .map_err(|source| PoolError::Name { host: host.to_owned(), source })?;
             Some((Arc::clone(tls), name))
         } else {
             None
@@ -277,7 +278,7 @@ impl Address {
             None => Socket::Plain(stream),
             Some((config, name)) => {
                 let tls = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream);
-                Socket::TlsClient(Box::new(tls.await.map_err(DialFailure::from_io)?))
+                Socket::TlsClient(Box::new(tls.await.map_err(tls_failure)?))
             }
         };
         let key = generate_key();
@@ -287,6 +288,16 @@ impl Address {
         let accepted = response::read(&mut socket, &key, request).await?;
         let response::Accepted { protocol, headers, leftover } = accepted;
         Ok(Dialed { socket, leftover, protocol, headers, node, seat: None, address })
+    }
+}
+
+/// Why a TLS handshake failed, in the words of whoever refused the certificate.
+fn tls_failure(error: io::Error) -> DialFailure {
+    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(refused))) => {
+            DialFailure::Unreachable(refused.0.to_string())
+        }
+        _ => DialFailure::from_io(error),
     }
 }
 

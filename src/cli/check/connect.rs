@@ -40,25 +40,26 @@ pub(super) enum Unusable {
     Handshake(Box<WebSocketError>),
 }
 
-/// Opens and closes a connection; returns how long opening took, or why it failed.
+/// Opens and closes a connection; returns how long opening took, or why it failed. A wss server is asked for by
+/// this name.
 pub(super) async fn handshake(
     url: &UpstreamUrl,
-    config: ClientConfig,
+    (config, name): (ClientConfig, &str),
     limit: Duration,
 ) -> Result<Duration, Unusable> {
     let started = Instant::now();
-    match timeout(limit, dial(url, config)).await {
+    match timeout(limit, dial(url, config, name)).await {
         Ok(result) => result.map(|()| started.elapsed()),
         Err(_) => Err(Unusable::Late(limit)),
     }
 }
 
-async fn dial(url: &UpstreamUrl, config: ClientConfig) -> Result<(), Unusable> {
+async fn dial(url: &UpstreamUrl, config: ClientConfig, name: &str) -> Result<(), Unusable> {
     let socket = TcpStream::connect((url.host(), url.port())).await.map_err(Unusable::Connection)?;
     if !url.is_tls() {
         return upgrade(url, socket).await;
     }
-    let name = ServerName::try_from(url.host().to_owned())?;
+    let name = ServerName::try_from(name.to_owned())?;
     let socket = TlsConnector::from(Arc::new(config)).connect(name, socket).await.map_err(Unusable::Tls)?;
     upgrade(url, socket).await
 }

@@ -168,8 +168,9 @@ impl<W: Write> Report<'_, W> {
             .build()
             .map_err(|error| Failure::Internal(format!("cannot start the runtime: {error}")))?;
         let upstream = &config.net.upstream;
-        let client = tls::client(upstream.ca.as_deref())?;
-        match runtime.block_on(connect::handshake(url, client, upstream.dial_timeout)) {
+        let client = tls::client(upstream)?;
+        let name = upstream.server_name.as_deref().unwrap_or(url.host());
+        match runtime.block_on(connect::handshake(url, (client, name), upstream.dial_timeout)) {
             Ok(took) => {
                 self.say("upstream", format!("{url} answers, {} ms", took.as_millis()));
             }
