@@ -292,8 +292,9 @@ impl Machine {
             (Wish::InUse, Verdict::Gone) => (NodeState::Down, because),
         };
         if to == self.shown {
-            // The same state for a reason that weighs more.
-            if reason.kind != self.reason.kind && to != NodeState::Up {
+            // The same state for a reason that weighs more, or for the first time for one.
+            let is_first = self.reason.kind == ReasonKind::New;
+            if reason.kind != self.reason.kind && (to != NodeState::Up || is_first) {
                 self.reason = reason;
             }
             return;

@@ -29,6 +29,9 @@ impl Standing {
     pub(super) fn good(&mut self, kind: ReasonKind, text: &str) {
         self.bad = 0;
         if self.verdict == Verdict::Well {
+            if self.because.kind == ReasonKind::New {
+                self.because = Reason::new(kind, text);
+            }
             return;
         }
         self.wanted = self.wanted.saturating_sub(1);

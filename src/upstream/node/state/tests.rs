@@ -63,6 +63,15 @@ impl Bed {
 }
 
 #[test]
+fn a_node_of_which_nothing_was_heard_says_so_until_it_answers() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.why(), ("new", "nothing was heard of it yet"));
+    assert_eq!(bed.then(Input::Answered), NodeState::Up);
+    assert_eq!(bed.why(), ("answered", "it answered"));
+    assert!(bed.node.steps().is_empty(), "that is no change");
+}
+
+#[test]
 fn a_dial_that_fails_takes_a_node_down_and_an_answer_brings_it_back() {
     let mut bed = Bed::new();
     assert_eq!(bed.then(Input::Unreachable("refused")), NodeState::Down);
