@@ -170,6 +170,10 @@ async fn who_cannot_move_unseen_is_named_and_forced_in_time() {
     }
     assert_eq!(waits["left"][0]["sessions"], on_a, "{waits}");
     assert!(waits["left"][0]["reason"].as_str().unwrap().contains("direct"), "{waits}");
+    // Another order is for the drain that runs, and forces nobody before its time.
+    let again = farm.json(&["drain", "a", "--json", "--rate", "7", "--force-after", "3600s"]).await;
+    assert_eq!((&again["rate_max"], &again["forced"]), (&7.into(), &0.into()), "{again}");
+    assert!(again["lasted_ms"].as_u64() >= waits["lasted_ms"].as_u64(), "{waits} {again}");
     let drained =
         farm.json(&["drain", "a", "--wait", "--json", "--rate", "100", "--force-after", "300ms"]).await;
     assert_eq!((&drained["forced"], &drained["stage"]), (&on_a.into(), &"done".into()), "{drained}");

@@ -61,6 +61,9 @@ pub enum Input {
     Told(SessionId, Answer),
     /// A session has ended.
     Ended(SessionId),
+    /// The operator wants it otherwise: at another rate, or forced after a time that begins now. What is under way
+    /// goes on.
+    Amended(Wish),
     /// Time has passed.
     Timeout,
     /// It is called off: what is under way is seen through, nothing new begins.
@@ -111,6 +114,8 @@ enum Survey {
 pub struct Plan {
     wish: Wish,
     began: Timestamp,
+    /// When the wish was last said.
+    wished: Timestamp,
     stage: Stage,
     survey: Survey,
     /// Surveys so far.
@@ -157,6 +162,7 @@ impl Plan {
         Self {
             wish,
             began: now,
+            wished: now,
             stage: Stage::Moving,
             survey: Survey::Due(now),
             rounds: 0,
@@ -185,6 +191,7 @@ impl Plan {
             Input::Told(session, answer) => self.told(session, answer),
             Input::Ended(session) => self.ended(session),
             Input::Cancel => self.cancel(),
+            Input::Amended(wish) => self.amend(wish),
             Input::Timeout => {}
         }
         self.go_on(choose, &mut acts);
@@ -365,6 +372,14 @@ impl Plan {
         if was_here {
             self.counts.ended += 1;
         }
+    }
+
+    fn amend(&mut self, wish: Wish) {
+        if self.stage == Stage::Cancelled {
+            return;
+        }
+        (self.wish, self.wished) = (wish, self.now);
+        self.allowance = self.allowance.min(burst(wish.rate));
     }
 
     fn cancel(&mut self) {

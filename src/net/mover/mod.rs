@@ -77,11 +77,27 @@ pub struct DrainStatus {
 struct Running {
     status: watch::Receiver<DrainStatus>,
     cancel: CancellationToken,
+    /// How it is to go on.
+    amend: watch::Sender<Ordered>,
     /// Nobody ordered it: the node itself wants to be left.
     is_followed: bool,
 }
 
+/// What is wanted of a drain, and why.
+type Ordered = (Purpose, drain::Wish);
+
 impl Running {
+    /// It goes on by another order, unless it is over or called off. What becomes of it.
+    fn amend(&mut self, order: Ordered) -> Option<DrainStatus> {
+        if self.is_over() || self.cancel.is_cancelled() {
+            return None;
+        }
+        self.is_followed = false;
+        self.amend.send_replace(order);
+        let (purpose, plan) = order;
+        Some(DrainStatus { purpose, rate_max: plan.rate, ..self.status.borrow().clone() })
+    }
+
     fn is_over(&self) -> bool {
         self.status.borrow().progress.stage.is_over()
     }
@@ -112,7 +128,8 @@ impl Movers {
         shared.pool.wish(node, wish, order.is_forced)?;
         let purpose = if order.then_maintenance { Purpose::Maintenance } else { Purpose::Drain };
         let plan = drain::Wish { rate: order.rate.max(1), force_after: order.force_after, keep: None };
-        Ok(self.begin(shared, node, purpose, false, plan))
+        let amended = self.running.lock().get_mut(&node).and_then(|running| running.amend((purpose, plan)));
+        Ok(amended.unwrap_or_else(|| self.begin(shared, node, purpose, false, plan)))
     }
 
     /// Uses a node again; a drain of it is called off.
@@ -187,7 +204,8 @@ impl Movers {
         };
         let (told, watched) = watch::channel(status.clone());
         let cancel = shared.stopping.child_token();
-        let running = Running { status: watched, cancel: cancel.clone(), is_followed };
+        let (amend, amended) = watch::channel((purpose, plan));
+        let running = Running { status: watched, cancel: cancel.clone(), amend, is_followed };
         let mut all = self.running.lock();
         if let Some(before) = all.insert(node, running) {
             before.cancel.cancel();
@@ -198,7 +216,7 @@ impl Movers {
             all.remove(&over);
         }
         drop(all);
-        tokio::spawn(task::run(Arc::clone(shared), node, plan, (told, cancel)));
+        tokio::spawn(task::run(Arc::clone(shared), node, amended, (told, cancel)));
         status
     }
 }

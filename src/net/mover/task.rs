@@ -9,13 +9,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    drain::{Act, Answer, Input, Plan, Stage, Wish},
+    drain::{Act, Answer, Input, Plan, Stage},
     session::{Belongings, MoveOutcome, NodeId, SessionId, Timestamp},
     telemetry::events,
     upstream::{self, ClientRequest},
 };
 
-use super::{DrainStatus, Purpose};
+use super::{DrainStatus, Ordered, Purpose};
 use crate::net::{
     live::{self, MoveOrder, MoveReport, Note},
     shared::Shared,
@@ -45,10 +45,11 @@ struct Task {
 pub(super) async fn run(
     shared: Arc<Shared>,
     node: NodeId,
-    wish: Wish,
+    mut ordered: watch::Receiver<Ordered>,
     (told, cancel): (watch::Sender<DrainStatus>, CancellationToken),
 ) {
     let now = shared.clock.now();
+    let (_, wish) = *ordered.borrow_and_update();
     let (reports, mut reported) = mpsc::channel(REPORTS_MAX);
     let (surveyed, mut surveys) = mpsc::channel(1);
     let under_way = BTreeSet::new();
@@ -64,6 +65,10 @@ pub(super) async fn run(
             () = cancel.cancelled(), if !is_called_off => {
                 is_called_off = true;
                 task.feed(Input::Cancel);
+            }
+            Ok(()) = ordered.changed() => {
+                let order = *ordered.borrow_and_update();
+                task.amend(order);
             }
             Some(report) = reported.recv() => task.heard(report),
             Some(all) = surveys.recv() => task.feed(Input::Surveyed(all)),
@@ -90,6 +95,11 @@ impl Task {
             self.act(act);
         }
         self.tell();
+    }
+
+    fn amend(&mut self, (purpose, wish): Ordered) {
+        self.told.send_modify(|status| (status.purpose, status.rate_max) = (purpose, wish.rate));
+        self.feed(Input::Amended(wish));
     }
 
     fn act(&mut self, act: Act) {

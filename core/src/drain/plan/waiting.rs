@@ -51,7 +51,7 @@ impl Plan {
     }
 
     pub(super) fn force_at(&self) -> Option<Timestamp> {
-        self.wish.force_after.map(|after| self.began + after)
+        self.wish.force_after.map(|after| self.wished + after)
     }
 
     pub(super) fn is_to_force(&self) -> bool {

@@ -65,6 +65,19 @@ fn who_is_stuck_is_restored_beside_its_publisher_when_the_time_for_that_comes() 
 }
 
 #[test]
+fn who_is_stuck_is_given_the_time_that_an_operator_says_later() {
+    let mut farm = family(wish(1_000), &[3]);
+    farm.run(200);
+    assert_eq!(farm.plan.progress(farm.now).forced, 0);
+    let (amended, after) = (farm.now, Duration::from_secs(30));
+    farm.may_force = Some(amended + after);
+    farm.feed(Input::Amended(Wish { force_after: Some(after), ..wish(1_000) }));
+    farm.run(500);
+    let progress = farm.plan.progress(farm.now);
+    assert_eq!((progress.stage, progress.moved, progress.forced), (Stage::Done, 3, 1), "{progress:?}");
+}
+
+#[test]
 fn who_is_stuck_is_restored_beside_its_publisher_when_the_drain_is_called_off() {
     let mut farm = family(wish(1_000), &[3]);
     farm.run(200);
