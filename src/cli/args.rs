@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use super::admin::AdminArgs;
 use crate::config::{
@@ -70,6 +71,10 @@ pub enum Command {
     Rebalance(RebalanceArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
     Simulate(SimulateArgs),
+    /// Write what a shell needs to complete commands and flags.
+    Completions(CompletionsArgs),
+    /// Write the manual pages of all commands.
+    Man(ManArgs),
 }
 
 /// Flags that stand for settings; they go before the configuration file.
@@ -506,4 +511,27 @@ fn rate(text: &str) -> Result<f64, String> {
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
     seconds.ok_or_else(|| "expected seconds, 0 to 86400".to_owned())
+}
+
+/// What `completions` takes.
+#[derive(Debug, Args)]
+#[command(after_help = COMPLETIONS_EXAMPLES)]
+pub struct CompletionsArgs {
+    /// For this shell; written to standard output.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Where shells look for it:
+  holdfast completions bash > /usr/share/bash-completion/completions/holdfast
+  holdfast completions zsh > /usr/share/zsh/vendor-completions/_holdfast
+  holdfast completions fish > /usr/share/fish/vendor_completions.d/holdfast.fish";
+
+/// What `man` takes.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Into this directory, which is made if it is not there, such as /usr/share/man/man1.
+    #[arg(value_name = "DIRECTORY")]
+    pub directory: PathBuf,
 }

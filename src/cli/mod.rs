@@ -8,6 +8,7 @@ mod check;
 mod demo;
 mod failure;
 mod load;
+mod manual;
 mod media_reach;
 mod operate;
 mod run;
@@ -84,6 +85,8 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Load(args) => load::run(args, out),
         Command::Run(args) => run::run(args),
         Command::Simulate(args) => simulate::run(args, out),
+        Command::Completions(args) => manual::completions(args, out),
+        Command::Man(args) => manual::man(args, out),
     }
 }
 
