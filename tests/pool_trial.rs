@@ -34,6 +34,12 @@ fn each_node_in_turn_is_killed_and_no_client_is_told() {
 }
 
 #[test]
+fn all_nodes_are_killed_at_once_and_who_belongs_together_meets_again() {
+    let seen = trial(&["blackout", "--sessions", "12"]);
+    assert_eq!((&seen["reported"], &seen["pictures"]), (&0.into(), &8.into()), "{seen}");
+}
+
+#[test]
 fn sessions_are_evened_out_after_a_nodes_return_within_their_rate() {
     let seen = trial(&["rebalance", "--sessions", "150"]);
     assert!(seen["moved"].as_u64() > Some(0), "{seen}");

@@ -6,6 +6,7 @@ media, and what the viewers saw of it.
     python3 benches/pool/pool.py rebalance    signaling sessions are evened out after a node's return
     python3 benches/pool/pool.py freeze       each node in turn is stopped (SIGSTOP) and goes on
     python3 benches/pool/pool.py kill         each node in turn is killed (SIGKILL) and started again
+    python3 benches/pool/pool.py blackout     all nodes are killed at once and come back one after the other
 
 Needs a release build (cargo build --release), or --binary. Prints a table; with --json one line. The exit code is 1
 where a promise of the scenario is broken. All on loopback."""
@@ -13,6 +14,7 @@ where a promise of the scenario is broken. All on loopback."""
 import argparse
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -63,11 +65,14 @@ class Node:
         self.start()
 
     def start(self):
+        self.spawn()
+        wait_for(f"node {self.name}", lambda: listens(self.port))
+
+    def spawn(self):
         self.process = self.farm.spawn(
             f"node-{self.name}", "simulate", "--listen", f"127.0.0.1:{self.port}",
             "--control", f"127.0.0.1:{free_port()}", "--set", f"media={self.media}",
         )
-        wait_for(f"node {self.name}", lambda: listens(self.port))
 
     def kill(self):
         self.process.kill()
@@ -295,12 +300,40 @@ def faults(strike, heal):
     return run
 
 
+def blackout(farm):
+    players, rows = streams(farm), []
+    for pause in (0.0, 0.1, 0.5, 0.0, 0.1):
+        for node in farm.nodes.values():
+            node.kill()
+        wait_for("the outage", lambda: int(farm.metric("holdfast_sessions_in_outage")) == farm.args.sessions)
+        # All are started, and then become ready one after the other.
+        for node in random.sample(list(farm.nodes.values()), len(farm.nodes)):
+            node.spawn()
+            time.sleep(pause)
+        began = time.monotonic()
+        wait_for("the end of the outage", lambda: not int(farm.metric("holdfast_sessions_in_outage")))
+        sessions = time.monotonic() - began
+        time.sleep(1)  # For the clients to note that pictures stand still.
+        farm.loaded(rf"\b{players} of {players} pictures move")
+        rows.append({"apart_s": pause, "sessions_after_s": round(sessions, 1),
+                     "pictures_after_s": round(time.monotonic() - began, 1)})
+        say(farm.args, f"  {rows[-1]}")
+    summary = farm.summary()
+    media = summary["media"]
+    broken = [f"clients saw {unseen(summary)}"] if any(unseen(summary).values()) else []
+    if media["players_moving"] != media["players"]:
+        broken.append(f"{media['players_moving']} of {media['players']} pictures move at the end")
+    return {"blackouts": rows, "longest_still_ms": media["gap"]["max_ms"], **unseen(summary),
+            "pictures": media["players_moving"]}, broken
+
+
 SCENARIOS = {
     "drain": (drain, "real"),
     "rebalance": (rebalance, "fake"),
     "freeze": (faults(lambda node: node.process.send_signal(signal.SIGSTOP),
                       lambda node: node.process.send_signal(signal.SIGCONT)), "real"),
     "kill": (faults(Node.kill, Node.start), "real"),
+    "blackout": (blackout, "real"),
 }
 
 

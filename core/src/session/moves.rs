@@ -137,6 +137,17 @@ impl Session {
             self.hear_first_words(directory);
             self.moving.words_are_heard();
         }
+        if self.streams.reunion.has_strayed() {
+            self.streams.reunion.is_decided();
+            // Rooms lead before streams do; the rest would be seen.
+            let client = &self.client;
+            let is_bound =
+                self.rooms.len() > 0 || self.calls.len() > 0 || client.keep_alive || client.registered;
+            let may_go = self.link.is_up() && self.moving.is_idle() && !is_bound;
+            if may_go && self.streams.table.may_all_go() && self.streams.reunion.may_follow(self.now) {
+                self.force_move(directory);
+            }
+        }
     }
 
     fn move_is_made(&mut self, directory: &mut dyn Directory) {

@@ -80,8 +80,8 @@ impl Session {
     }
 
     fn dial(&mut self, directory: &mut dyn Directory) {
-        let Lent { rooms, ctx, .. } = self.lend(directory);
-        let toward = rooms.place(&ctx);
+        let Lent { rooms, streams, ctx, .. } = self.lend(directory);
+        let toward = rooms.place(&ctx).or_else(|| streams.table.place(&ctx));
         let Link::Down(outage) = &mut self.link else { return };
         outage.stage = Stage::Dialing;
         self.attempts.dial();

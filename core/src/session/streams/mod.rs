@@ -3,8 +3,8 @@
 //! nothing but what is lent.
 //!
 //! The client's requests are in [`asks`], the server's words in [`verdict`] and [`refusals`], what is passed on
-//! in [`passing`], anchored media in [`anchor`], [`client_leg`] and [`video`], the way back in [`restore`], that to
-//! another node in [`moving`].
+//! in [`passing`], anchored media in [`anchor`], [`client_leg`] and [`video`], the way back in [`restore`] and
+//! [`reunion`], that to another node in [`moving`].
 
 mod anchor;
 mod asks;
@@ -14,6 +14,7 @@ mod names;
 mod passing;
 mod refusals;
 mod restore;
+mod reunion;
 mod table;
 mod verdict;
 mod video;
@@ -31,6 +32,7 @@ use super::{
 
 use self::{
     anchor::Anchor,
+    reunion::Reunion,
     table::StreamTable,
     words::{INFO_LOST, INFO_NOT_READY, failed},
 };
@@ -44,6 +46,7 @@ pub(super) use self::restore::with_token;
 pub(super) struct Streams {
     pub(super) table: StreamTable,
     anchor: Anchor,
+    pub(super) reunion: Reunion,
 }
 
 // What there is.

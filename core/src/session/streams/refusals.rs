@@ -59,6 +59,11 @@ impl Streams {
             let (name, kind) = (stream.name().to_owned(), stream.kind().word());
             ctx.event(Event::StreamElsewhere { name, kind, node });
         }
+        // One that ran is where its publisher is by now.
+        let strays = !first && class == RetryClass::NotFound && self.table.leader_of(stream, ctx).is_some();
+        if strays {
+            self.reunion.note_stray();
+        }
         // Its client has an answer already and cannot take another one (protocol S0.2).
         let answerable = stream.is_replayable();
         if answerable && (!first || is_excused(stream, class, ctx)) && !is_final(stream, class, ctx) {

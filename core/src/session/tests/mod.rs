@@ -17,6 +17,7 @@ mod moving;
 mod moving_streams;
 mod outage;
 mod refusals;
+mod reunion;
 mod rooms;
 mod takeover;
 
