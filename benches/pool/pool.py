@@ -90,7 +90,7 @@ class Farm:
             self.client_port, self.admin_port = free_port(), free_port()
             upstream = [f"--upstream={name}=ws://127.0.0.1:{node.port}" for name, node in self.nodes.items()]
             config = self.folder / "holdfast.toml"
-            # Sessions without rooms may be spread.
+            # As by default: the figures are of this policy.
             config.write_text('[upstream]\npolicy = "least_sessions"\n')
             self.spawn(
                 "proxy", "run", "--config", str(config), "--log-level", "debug" if self.args.keep else "info", "--listen", f"127.0.0.1:{self.client_port}", "--admin", self.admin,
