@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A sum with a bound. Sessions ask before they keep more and tell what changed; two that ask at
-/// the same moment may both be let in, so that the bound is exceeded by what one of them keeps.
+/// A sum with a bound. Sessions ask before they keep more ([`Kept::has_room`]) and tell what changed; two that ask
+/// at the same moment may both be let in, so that the bound is exceeded by what one of them keeps.
 #[derive(Debug)]
 pub struct Kept {
     bytes: AtomicUsize,
@@ -37,6 +37,14 @@ impl Kept {
     #[must_use]
     pub fn has_room(&self, more_bytes: usize) -> bool {
         more_bytes <= self.left()
+    }
+
+    /// Whether this much more may be kept; if so, it is. Of two that ask at the same moment the second hears what
+    /// the first has taken.
+    #[must_use]
+    pub(super) fn take(&self, more_bytes: usize) -> bool {
+        let fits = |kept: usize| kept.checked_add(more_bytes).filter(|sum| *sum <= self.bytes_max);
+        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
     /// States that somebody who kept `before` bytes keeps `now` bytes.

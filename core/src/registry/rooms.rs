@@ -1,13 +1,11 @@
 //! Who is in which room, and so on which node a room is (rule R16): that of whoever of its participants came
 //! first. Those who have lost their node count as on their way; where they come back, the room is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use dashmap::{DashMap, mapref::entry::Entry};
 
 use crate::session::{NodeId, Participant, RoomKey, RoomPlace, SessionId};
 
-use super::RegistryLimits;
+use super::{Kept, RegistryLimits};
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
@@ -35,7 +33,7 @@ impl Room {
             };
         }
         // Who is where they were is where they may well come back to.
-        if others().any(|_| true) && others().all(|member| member.who.node != who.node) {
+        if others().next().is_some() && others().all(|member| member.who.node != who.node) {
             RoomPlace::Returning
         } else {
             RoomPlace::Here
@@ -64,14 +62,13 @@ const ROOM_BYTES: usize = size_of::<(RoomKey, Room)>() + 16;
 pub struct Rooms {
     rooms: DashMap<RoomKey, Room>,
     limits: RegistryLimits,
-    /// What they take, and may take.
-    bytes: AtomicUsize,
-    bytes_max: usize,
+    /// What they take.
+    kept: Kept,
 }
 
 impl Rooms {
     pub(super) fn new(limits: RegistryLimits, bytes_max: usize) -> Self {
-        Self { rooms: DashMap::new(), limits, bytes: AtomicUsize::new(0), bytes_max }
+        Self { rooms: DashMap::new(), limits, kept: Kept::new(bytes_max) }
     }
 
     /// Somebody comes into a room, and is told where it is. They are in it from now on if it is here, or if
@@ -80,7 +77,7 @@ impl Rooms {
     pub fn enter(&self, key: RoomKey, who: Participant, insists: bool) -> RoomPlace {
         let mut room = match self.rooms.entry(key) {
             Entry::Occupied(room) => room.into_ref(),
-            Entry::Vacant(_) if !self.take(ROOM_BYTES) => return RoomPlace::Here,
+            Entry::Vacant(_) if !self.kept.take(ROOM_BYTES) => return RoomPlace::Here,
             Entry::Vacant(place) => place.insert(Room::default()),
         };
         let place = room.place_for(who);
@@ -106,7 +103,7 @@ impl Rooms {
         let member = Member { who, is_returning: false };
         if let Some(known) = room.member_mut(who.session) {
             *known = member;
-        } else if room.members.len() < self.limits.participants_max && self.take(size_of::<Member>()) {
+        } else if room.members.len() < self.limits.participants_max && self.kept.take(size_of::<Member>()) {
             room.members.push(member);
         }
     }
@@ -115,7 +112,7 @@ impl Rooms {
         if room.waiters.contains(&session) {
             return true;
         }
-        let fits = room.waiters.len() < self.limits.waiters_max && self.take(size_of::<SessionId>());
+        let fits = room.waiters.len() < self.limits.waiters_max && self.kept.take(size_of::<SessionId>());
         if fits {
             room.waiters.push(session);
         }
@@ -142,7 +139,7 @@ impl Rooms {
         if let Some(mut room) = self.rooms.get_mut(&key) {
             let before = room.members.len();
             room.members.retain(|member| member.who.session != session);
-            self.give((before - room.members.len()) * size_of::<Member>());
+            self.kept.change((before - room.members.len()) * size_of::<Member>(), 0);
         }
         self.forget(key);
     }
@@ -152,7 +149,7 @@ impl Rooms {
         if let Some(mut room) = self.rooms.get_mut(&key) {
             let before = room.waiters.len();
             room.waiters.retain(|waiter| *waiter != session);
-            self.give((before - room.waiters.len()) * size_of::<SessionId>());
+            self.kept.change((before - room.waiters.len()) * size_of::<SessionId>(), 0);
         }
         self.forget(key);
     }
@@ -169,7 +166,7 @@ impl Rooms {
         };
         let waiters = std::mem::take(&mut room.waiters);
         drop(room);
-        self.give(waiters.len() * size_of::<SessionId>());
+        self.kept.change(waiters.len() * size_of::<SessionId>(), 0);
         self.forget(key);
         waiters
     }
@@ -205,24 +202,14 @@ impl Rooms {
     /// What is remembered takes, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
+        self.kept.bytes()
     }
 
     /// Forgets a room in which nobody is and for which nobody waits.
     fn forget(&self, key: RoomKey) {
         if self.rooms.remove_if(&key, |_, room| room.is_over()).is_some() {
-            self.give(ROOM_BYTES);
+            self.kept.change(ROOM_BYTES, 0);
         }
-    }
-
-    /// Whether there is room for so many bytes more; they are taken.
-    fn take(&self, bytes: usize) -> bool {
-        let fits = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.bytes_max);
-        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
-    }
-
-    fn give(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
