@@ -111,14 +111,9 @@ pub(super) struct Moving {
 impl Moving {
     pub(super) fn new(web: Web, to: NodeId, now: Timestamp) -> Self {
         let as_role = |list: Vec<SessionId>, role| {
-            let why = String::new;
-            list.into_iter().map(move |session| Member {
-                session,
-                role,
-                failed: 0,
-                why: why(),
-                not_before: now,
-            })
+            let member =
+                move |session| Member { session, role, failed: 0, why: String::new(), not_before: now };
+            list.into_iter().map(member)
         };
         let publishers =
             as_role(web.publishers, Role::Publisher).chain(as_role(web.entangled, Role::Entangled));
@@ -152,15 +147,16 @@ impl Moving {
     /// Those whose turn comes after them wait for the same.
     pub(super) fn waits_for(&self) -> BTreeMap<&str, usize> {
         let mut reasons = BTreeMap::new();
-        let is_stuck = |member: &Member| member.is_stuck();
+        let told = || self.told.values().map(|(member, _)| member);
         let next = self.place().and_then(|place| self.to_come.get(place));
-        let first = next.into_iter().chain(self.told.values().map(|(member, _)| member));
-        let first: Vec<&Member> = first.collect();
-        if first.is_empty() || !first.iter().all(|member| is_stuck(member)) {
+        let mut first = next.into_iter().chain(told());
+        let Some(why) = first.next().filter(|member| member.is_stuck()).map(|member| &*member.why) else {
+            return reasons;
+        };
+        if !first.all(Member::is_stuck) {
             return reasons;
         }
-        let why = first.first().map_or("", |member| &*member.why);
-        for member in self.to_come.iter().chain(self.told.values().map(|(member, _)| member)) {
+        for member in self.to_come.iter().chain(told()) {
             let reason = if member.is_stuck() { &*member.why } else { why };
             *reasons.entry(reason).or_default() += 1;
         }
