@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    Event, Mail, NodeId, Output, SessionId, Timestamp,
+    Event, Mail, Output, SessionId, Timestamp,
     directory::{Directory, Holder, Participant, RoomKey, RoomPlace},
     held_back::{HeldBack, Subject},
     kept::Kept,
@@ -71,12 +71,12 @@ impl Context<'_> {
         Holder { session: self.id, restoring, node: self.upstream.node }
     }
 
-    /// The node where another session publishes this name, if that is not ours; one that is being restored
-    /// or moves runs nowhere for now.
-    pub(super) fn runs_elsewhere(&self, name: &str) -> Option<NodeId> {
+    /// Another session that publishes this name, on another node than ours; one that is being restored or moves
+    /// runs nowhere for now.
+    pub(super) fn runs_elsewhere(&self, name: &str) -> Option<Holder> {
         let holder = self.directory.name(name).holder?;
         let settled = !holder.restoring && holder.session != self.id;
-        (settled && holder.node != self.upstream.node).then_some(holder.node)
+        (settled && holder.node != self.upstream.node).then_some(holder)
     }
 
     /// This session as a participant of rooms.

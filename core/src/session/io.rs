@@ -219,7 +219,8 @@ pub enum Output {
         epoch: Epoch,
         /// Place in the queue for the budget.
         priority: Priority,
-        /// The node where others are in a room of this session: it is dialled first, if it is usable.
+        /// The node where those are whom this session belongs to, by its rooms or by what it plays: it is dialled
+        /// first, if it is usable.
         toward: Option<NodeId>,
     },
     /// Open a connection for this epoch to this node and no other, while the one that leads goes on.

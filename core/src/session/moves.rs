@@ -81,7 +81,7 @@ impl Session {
         let id = ctx.id;
         let elsewhere = match message {
             ClientMessage::PublishStream(request) | ClientMessage::PlayStream(request) => {
-                ctx.runs_elsewhere(&request.name().unwrap_or_default())
+                ctx.runs_elsewhere(&request.name().unwrap_or_default()).map(|holder| holder.node)
             }
             ClientMessage::SendData(data) => match Rooms::place_to_join(&mut ctx, data) {
                 None | Some((_, RoomPlace::Here)) => None,
@@ -137,8 +137,7 @@ impl Session {
             self.hear_first_words(directory);
             self.moving.words_are_heard();
         }
-        if self.streams.reunion.has_strayed() {
-            self.streams.reunion.is_decided();
+        if self.streams.reunion.take_stray() {
             // Rooms lead before streams do; the rest would be seen.
             let client = &self.client;
             let is_bound =

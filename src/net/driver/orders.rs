@@ -86,7 +86,7 @@ impl Driver {
         self.stop_waiting();
         let (pool, request) = (Arc::clone(&self.shared.pool), Arc::clone(&self.request));
         let toward = toward.filter(|node| pool.is_usable(*node));
-        // Where others of its room are goes before where it was sent: it was sent there to meet them.
+        // Where those are whom it belongs to goes before where it was sent: it was sent there to meet them.
         let (sent, from) = (self.preferred.take(), self.registered.mailbox.node());
         let preferred = toward.or(sent);
         let is_sent_away = self.is_sent_away;

@@ -54,15 +54,17 @@ impl Streams {
         let class = classify(info);
         let Some(stream) = self.table.get(stream_id) else { return };
         let first = stream.is(Standing::Requested);
-        let elsewhere = ctx.runs_elsewhere(stream.name()).filter(|_| first && ctx.settings.locality);
-        if let (Some(node), RetryClass::NotFound | RetryClass::InUse) = (elsewhere, class) {
-            let (name, kind) = (stream.name().to_owned(), stream.kind().word());
-            ctx.event(Event::StreamElsewhere { name, kind, node });
-        }
-        // One that ran is where its publisher is by now.
-        let strays = !first && class == RetryClass::NotFound && self.table.leader_of(stream, ctx).is_some();
-        if strays {
-            self.reunion.note_stray();
+        let elsewhere = ctx.runs_elsewhere(stream.name()).filter(|_| ctx.settings.locality);
+        match (elsewhere, class) {
+            (Some(holder), RetryClass::NotFound | RetryClass::InUse) if first => {
+                let (name, kind) = (stream.name().to_owned(), stream.kind().word());
+                ctx.event(Event::StreamElsewhere { name, kind, node: holder.node });
+            }
+            // One that ran is where its publisher is by now.
+            (Some(holder), RetryClass::NotFound) if self.table.goes_after(stream, holder, ctx.id) => {
+                self.reunion.note_stray();
+            }
+            _ => {}
         }
         // Its client has an answer already and cannot take another one (protocol S0.2).
         let answerable = stream.is_replayable();

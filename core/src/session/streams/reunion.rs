@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::session::{
-    Holder, NodeId, Timestamp,
+    Holder, NodeId, SessionId, Timestamp,
     context::Context,
     stream::{Standing, Stream},
 };
@@ -31,14 +31,9 @@ impl Reunion {
         self.has_strayed = true;
     }
 
-    /// Whether one of them was found to be elsewhere.
-    pub(in crate::session) const fn has_strayed(&self) -> bool {
-        self.has_strayed
-    }
-
-    /// That is decided.
-    pub(in crate::session) const fn is_decided(&mut self) {
-        self.has_strayed = false;
+    /// Whether one of them was found to be elsewhere since this was asked last.
+    pub(in crate::session) const fn take_stray(&mut self) -> bool {
+        std::mem::replace(&mut self.has_strayed, false)
     }
 
     /// Whether it may be gone after the publisher once more; it is, then.
@@ -58,19 +53,15 @@ impl Reunion {
 impl StreamTable {
     /// Where the publisher is already of a stream that is to be played again.
     pub(in crate::session) fn place(&self, ctx: &Context<'_>) -> Option<NodeId> {
-        let held = self.iter().filter(|stream| stream.is(Standing::Held));
-        held.filter_map(|play| self.leader_of(play, ctx)).map(|holder| holder.node).next()
+        let held = self.iter().filter(|stream| ctx.settings.locality && stream.is(Standing::Held));
+        let mut elsewhere = held.filter_map(|stream| Some((stream, ctx.runs_elsewhere(stream.name())?)));
+        let led = elsewhere.find(|(stream, holder)| self.goes_after(stream, *holder, ctx.id));
+        led.map(|(_, holder)| holder.node)
     }
 
-    /// The session that publishes elsewhere what this one plays, if it is one that this session goes after.
-    pub(super) fn leader_of(&self, play: &Stream, ctx: &Context<'_>) -> Option<Holder> {
-        if play.kind().is_publish() {
-            return None;
-        }
-        let holder = ctx.directory.name(play.name()).holder?;
-        let is_elsewhere = !holder.restoring && holder.session != ctx.id && holder.node != ctx.upstream.node;
-        let leads = self.publishes().next().is_none() || holder.session < ctx.id;
-        (ctx.settings.locality && is_elsewhere && leads).then_some(holder)
+    /// Whether this session, `id`, goes after the one that publishes elsewhere what it plays.
+    pub(super) fn goes_after(&self, stream: &Stream, holder: Holder, id: SessionId) -> bool {
+        !stream.kind().is_publish() && (self.publishes().next().is_none() || holder.session < id)
     }
 
     /// Whether nothing that runs here would be torn from what it plays, or could not go along.
