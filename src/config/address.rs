@@ -8,7 +8,8 @@ use std::{
 };
 
 use http::Uri;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::text::as_text;
 
 /// An address to listen on: `ADDRESS:PORT`, `ws://ADDRESS:PORT` or `wss://ADDRESS:PORT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,23 +248,7 @@ impl fmt::Display for AddressRange {
     }
 }
 
-macro_rules! serde_as_text {
-    ($($type:ty),*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-                String::deserialize(input)?.parse().map_err(de::Error::custom)
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-                out.collect_str(self)
-            }
-        }
-    )*};
-}
-
-serde_as_text!(ListenAddress, UpstreamUrl, AddressRange);
+as_text!(ListenAddress, UpstreamUrl, AddressRange);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use http::HeaderName;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serializer};
+
+use super::text::as_text;
 
 /// Headers that belong to one connection, or that the proxy writes itself: naming them in a setting
 /// would break handshakes or forge what they say.
@@ -59,17 +61,7 @@ impl fmt::Display for HeaderField {
     }
 }
 
-impl Serialize for HeaderField {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for HeaderField {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
+as_text!(HeaderField);
 
 /// A header that may be switched off with an empty name.
 pub(super) mod optional {

@@ -22,6 +22,7 @@ mod origin;
 mod overrides;
 mod pin;
 mod policy;
+mod text;
 mod upstream;
 
 use std::{

@@ -3,12 +3,13 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 
 use super::{
     address::UpstreamUrl,
     checks::{CheckKind, CheckSettings, Checks},
     number::Between,
+    text::as_text,
     upstream::UpstreamSettings,
 };
 
@@ -78,22 +79,6 @@ impl fmt::Display for NodeUrl {
             None => self.url.fmt(f),
         }
     }
-}
-
-macro_rules! as_text {
-    ($($type:ty),*) => {$(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-                out.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-                String::deserialize(input)?.parse().map_err(de::Error::custom)
-            }
-        }
-    )*};
 }
 
 as_text!(Name, NodeUrl);

@@ -4,7 +4,8 @@
 use std::{fmt, str::FromStr};
 
 use http::Uri;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::text::as_text;
 
 /// Which origins of pages are meant (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,17 +110,7 @@ impl fmt::Display for OriginPattern {
     }
 }
 
-impl Serialize for OriginPattern {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for OriginPattern {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
+as_text!(OriginPattern);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
