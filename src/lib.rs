@@ -16,6 +16,7 @@ mod local_http;
 pub mod media;
 pub mod memory;
 mod metrics;
+mod milliseconds;
 pub mod net;
 pub mod telemetry;
 pub mod top;

@@ -28,7 +28,7 @@ const CRATES: [Crate; 3] = [
 const PRODUCT: &[&[&str]] = &[
     // Those of the crate `holdfast-core`, which knows nothing of this one.
     &["ids", "registry", "session", "signaling"],
-    &["address", "limits", "memory"],
+    &["address", "limits", "memory", "milliseconds"],
     &["config"],
     &["telemetry", "wire"],
     &["media"],

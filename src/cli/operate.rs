@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     drain::{Left, Progress, Stage},
+    milliseconds::ms,
     net::DrainStatus,
     telemetry::events::clean,
 };
@@ -47,8 +48,7 @@ async fn empty(args: &EmptyArgs, verb: &str, out: &mut impl Write) -> Result<(),
         order.insert("rate".to_owned(), rate.into());
     }
     if let Some(after) = args.force_after {
-        order
-            .insert("force_after_ms".to_owned(), u64::try_from(after.as_millis()).unwrap_or(u64::MAX).into());
+        order.insert("force_after_ms".to_owned(), ms(after).into());
     }
     let path = format!("/v1/nodes/{}/{verb}", segment(&args.node));
     let begun = admin.post(&path, &Value::Object(order)).await?;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use super::{Failure, admin::Admin, args::TopArgs, signals::Signals, told};
-use crate::top::{self, Model, News, Screen, Wanted};
+use crate::{
+    milliseconds::unix_ms,
+    top::{self, Model, News, Screen, Wanted},
+};
 
 /// How often the proxy is asked, and the screen drawn without any news.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -144,6 +147,5 @@ async fn get(admin: &Admin, path: &str) -> Result<Value, Failure> {
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    unix_ms(Duration::ZERO)
 }

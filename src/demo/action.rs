@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::milliseconds::ms;
+
 /// How long `freeze` lasts.
 pub(super) const FREEZE: Duration = Duration::from_secs(5);
 
@@ -45,7 +47,7 @@ impl Action {
         Some(match self {
             Self::Kill { .. } | Self::KillBoth { .. } | Self::Drain => return None,
             Self::Freeze => {
-                let for_ms = u64::try_from(FREEZE.as_millis()).unwrap_or(u64::MAX);
+                let for_ms = ms(FREEZE);
                 ("/fault", json!({"fault": "freeze", "for_ms": for_ms}))
             }
             Self::Cut => ("/fault", json!({"fault": "drop", "how": "reset"})),

@@ -17,6 +17,8 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
+use crate::milliseconds::ms;
+
 /// Events kept for somebody who comes late.
 const KEPT_MAX: usize = 200;
 /// Events a slow reader may lag behind before it misses some.
@@ -50,7 +52,7 @@ impl Board {
 
     /// Milliseconds since the start of the demo.
     pub(super) fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        ms(self.start.elapsed())
     }
 
     pub(super) fn note(&self, kind: &'static str, text: impl Into<String>) {

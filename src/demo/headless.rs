@@ -14,6 +14,8 @@ use crate::load::{
     webrtc_client::{ClientOptions, ClientPool, PoolSettings},
 };
 
+use crate::milliseconds::ms;
+
 use super::{
     DemoError,
     board::Entry,
@@ -184,10 +186,6 @@ impl<F: FnMut(&str)> Teller<F> {
             (self.tell)(&line(entry.at_ms, entry.kind, &format!("{}{times}", entry.text)));
         }
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn cast(stage: &Stage, pool: &ClientPool) -> Result<Cast, DemoError> {

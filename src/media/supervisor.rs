@@ -10,6 +10,8 @@ use std::{
 use mio::Waker;
 use parking_lot::Mutex;
 
+use crate::milliseconds::ms;
+
 use super::{
     guard::caught,
     worker::{Bound, End, Parts, Worker},
@@ -73,7 +75,7 @@ impl Post {
     }
 
     fn elapsed_ms(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.begun).as_millis()).unwrap_or(u64::MAX)
+        ms(now.saturating_duration_since(self.begun))
     }
 }
 

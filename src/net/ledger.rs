@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    milliseconds::ms,
     session::{SessionId, SessionSnapshot},
     telemetry::timeline::Chapter,
 };
@@ -52,7 +53,7 @@ impl Proxy {
             client: Some(mailbox.client()),
             node: self.shared().pool.node_name(mailbox.node()),
         };
-        let age_ms = u64::try_from(account.age.as_millis()).unwrap_or(u64::MAX);
+        let age_ms = ms(account.age);
         Some(SessionLedger { found, age_ms, room_names: account.room_names, timeline: account.timeline })
     }
 }

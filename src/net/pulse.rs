@@ -1,13 +1,13 @@
 //! What a running proxy is at one moment, in figures: for whoever watches it live.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::{gaps::GapFigures, outages::OutageSummary};
+use crate::{
+    milliseconds::unix_ms,
+    telemetry::{gaps::GapFigures, outages::OutageSummary},
+};
 
 use super::Proxy;
 
@@ -127,10 +127,4 @@ impl Proxy {
         });
         told.collect()
     }
-}
-
-/// So long ago, in milliseconds since 1970.
-fn unix_ms(ago: Duration) -> u64 {
-    let then = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
-    u64::try_from(then.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }

@@ -13,6 +13,7 @@ use crate::{
     ids::NodeId,
     limits::Files,
     media::MediaHandle,
+    milliseconds::ms,
     registry::{Member, Registry},
     session::{Identity, Session, SessionId, Timestamp},
     telemetry::{
@@ -42,7 +43,7 @@ impl Clock {
 
     /// The current time.
     pub(crate) fn now(self) -> Timestamp {
-        Timestamp::from_ms(u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Timestamp::from_ms(ms(self.start.elapsed()))
     }
 
     /// The moment for a timer that must not ring before `at`.

@@ -67,6 +67,8 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use tracing::{info, warn};
 
+use crate::milliseconds::ms;
+
 use super::{flood, outages::OutageSummary};
 use crate::{drain::Progress, session::SessionId, signaling::redact::without_credentials};
 
@@ -218,10 +220,6 @@ pub(crate) fn outage_summary(node: &dyn fmt::Display, sum: &OutageSummary) {
 /// Lines about the media of this session were not written, because they were a minute ago.
 pub fn media_lines_withheld(session: SessionId, lines: u64) {
     info!(event = "media_lines_withheld", %session, lines, "lines about media were withheld");
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A text from outside, fit for a line: cut, without control characters, and without the user names,

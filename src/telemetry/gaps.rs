@@ -7,6 +7,8 @@ use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::milliseconds::ms;
+
 /// Longest gap that is told apart, in milliseconds.
 const GAP_MS_MAX: u64 = 24 * 3_600_000;
 
@@ -38,7 +40,7 @@ impl Default for RecentGaps {
 impl RecentGaps {
     /// Media stood still for so long.
     pub(crate) fn add(&self, gap: Duration) {
-        let ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+        let ms = ms(gap);
         if let Some(gaps) = &mut *self.0.lock() {
             gaps.saturating_record(ms.clamp(1, GAP_MS_MAX));
         }

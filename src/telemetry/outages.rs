@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::NodeId,
+    milliseconds::ms,
     session::{Event, LossCause, Outcome, SessionId, Timestamp},
 };
 
@@ -288,10 +289,6 @@ impl Book {
         };
         nodes.iter().filter_map(over).collect()
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! The last outages that are over, for people who look.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+use crate::milliseconds::unix_ms;
 
 use super::outages::OutageSummary;
 
@@ -37,9 +36,7 @@ pub(crate) struct Past {
 impl Past {
     /// One is over that began so long `ago`.
     pub(crate) fn add(&self, node: String, summary: OutageSummary, ago: Duration) {
-        let began = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
-        let began = began.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let began_unix_ms = u64::try_from(began.as_millis()).unwrap_or(u64::MAX);
+        let began_unix_ms = unix_ms(ago);
         let mut kept = self.kept.lock();
         let (count, list) = &mut *kept;
         *count = count.saturating_add(1);
@@ -58,6 +55,8 @@ impl Past {
 #[cfg(test)]
 #[allow(clippy::indexing_slicing)]
 mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use super::*;
 
     #[test]

@@ -5,15 +5,13 @@
 //! the oldest gives way, and what an outage has too much of is counted instead. Names and words pass through
 //! [`clean`]; nothing else of a message gets here.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::NodeId,
+    milliseconds::{ms, unix_ms},
     session::{Event, MoveOutcome, Outcome, Timestamp},
 };
 
@@ -98,10 +96,9 @@ pub struct Verdict {
 
 impl Chapter {
     fn new(what: &str, from: &str, now: Timestamp, ago: Duration) -> Self {
-        let began = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
         Self {
             what: what.into(),
-            began_unix_ms: ms(began.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            began_unix_ms: unix_ms(ago),
             began: now,
             from: from.into(),
             times: 1,
@@ -331,10 +328,6 @@ impl Timeline {
             last.left_out = last.left_out.saturating_add(1);
         }
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ use crate::media::{
     transport::{PAYLOAD_BYTES_MAX, TransportEvent},
 };
 
+use crate::milliseconds::ms;
+
 use super::{Context, Side, Stream, error::LegEnd, leg::send_to_client, path::Path, proof::flowed};
 
 /// How often the legs may wake each other before the worker turns to other streams.
@@ -327,7 +329,7 @@ impl Stream {
 
     fn note_gap(&mut self, gap: Duration) {
         self.stats.gaps += 1;
-        self.stats.gaps_ms.push(u64::try_from(gap.as_millis()).unwrap_or(u64::MAX));
+        self.stats.gaps_ms.push(ms(gap));
         if self.stats.gaps_ms.len() > GAPS_MAX {
             self.stats.gaps_ms.remove(0);
         }

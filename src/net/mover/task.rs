@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     drain::{Act, Answer, Input, Plan, Stage},
+    milliseconds::ms,
     session::{Belongings, MoveOutcome, NodeId, SessionId, Timestamp},
     telemetry::events,
     upstream::{self, ClientRequest},
@@ -164,7 +165,7 @@ impl Task {
     fn tell(&self) {
         let now = self.shared.clock.now();
         let progress = self.plan.progress(now);
-        let lasted_ms = u64::try_from(now.since(self.began).as_millis()).unwrap_or(u64::MAX);
+        let lasted_ms = ms(now.since(self.began));
         self.told.send_if_modified(|status| {
             let is_new = status.progress != progress;
             (status.progress, status.lasted_ms) = (progress, lasted_ms);

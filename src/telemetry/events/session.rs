@@ -5,8 +5,11 @@ use std::fmt;
 
 use holdfast_core::media::{Kind, StreamStats};
 
-use super::{clean, ms};
-use crate::session::{DialError, Event, LossCause, MoveOutcome, Outcome, SessionId};
+use super::clean;
+use crate::{
+    milliseconds::ms,
+    session::{DialError, Event, LossCause, MoveOutcome, Outcome, SessionId},
+};
 
 /// Where a filter finds these lines: with the sessions they are about, not with whoever writes them.
 const TARGET: &str = "holdfast::session";

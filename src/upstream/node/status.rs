@@ -1,8 +1,10 @@
 //! What is told of a node, to people and to machines.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+
+use crate::milliseconds::ms;
 
 use super::{DialCounts, Node, state::Machine};
 use crate::{ids::NodeId, session::Timestamp, upstream::check::Figures};
@@ -97,8 +99,4 @@ pub(super) fn of(node: &Node, machine: &Machine, now: Timestamp) -> NodeStatus {
             })
             .collect(),
     }
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

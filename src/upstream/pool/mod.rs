@@ -22,6 +22,7 @@ use crate::{
     config::{DEFAULT_POOL, HashBy, NetSettings, Policy},
     ids::NodeId,
     limits::{Files, Use},
+    milliseconds::ms,
     session::{Priority, Timestamp},
 };
 
@@ -115,7 +116,7 @@ impl Pool {
 
     /// The time as the nodes know it.
     fn now(&self) -> Timestamp {
-        Timestamp::from_ms(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Timestamp::from_ms(ms(self.began.elapsed()))
     }
 
     /// Dials for a client that is in its handshake. Not limited by the budget: nothing is being
