@@ -1,5 +1,5 @@
-//! How long media stood still of late, as one distribution that whoever looks takes with him. Costs the same
-//! however much happens, and however long nobody looks.
+//! How long media stood still, or sessions were away, as a distribution: it costs the same however much happens. Of
+//! the gaps of late whoever looks takes one with him, however long nobody looked.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::milliseconds::ms;
 /// Longest gap that is told apart, in milliseconds.
 const GAP_MS_MAX: u64 = 24 * 3_600_000;
 
-/// Gaps since the last look.
+/// Gaps in figures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GapFigures {
@@ -26,33 +26,56 @@ pub struct GapFigures {
     pub max_ms: u64,
 }
 
-/// Where they are noted.
+/// Gaps of any length as one distribution.
 #[derive(Debug)]
-pub(crate) struct RecentGaps(Mutex<Option<Histogram<u32>>>);
+pub(crate) struct Gaps(Option<Histogram<u32>>);
 
-impl Default for RecentGaps {
+impl Default for Gaps {
     fn default() -> Self {
         // The bounds are valid; if they were not, no gap would be told.
-        Self(Mutex::new(Histogram::new_with_bounds(1, GAP_MS_MAX, 2).ok()))
+        Self(Histogram::new_with_bounds(1, GAP_MS_MAX, 2).ok())
     }
 }
+
+impl Gaps {
+    /// Something stood still for so long.
+    pub(crate) fn add(&mut self, gap: Duration) {
+        if let Some(gaps) = &mut self.0 {
+            gaps.saturating_record(ms(gap).clamp(1, GAP_MS_MAX));
+        }
+    }
+
+    /// What there is.
+    pub(crate) fn figures(&self) -> GapFigures {
+        let Some(gaps) = self.0.as_ref().filter(|gaps| !gaps.is_empty()) else {
+            return GapFigures::default();
+        };
+        let at = |quantile| gaps.value_at_quantile(quantile);
+        GapFigures { count: gaps.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: gaps.max() }
+    }
+
+    fn clear(&mut self) {
+        if let Some(gaps) = &mut self.0 {
+            gaps.reset();
+        }
+    }
+}
+
+/// Gaps of late, whoever notes them.
+#[derive(Debug, Default)]
+pub(crate) struct RecentGaps(Mutex<Gaps>);
 
 impl RecentGaps {
     /// Media stood still for so long.
     pub(crate) fn add(&self, gap: Duration) {
-        let ms = ms(gap);
-        if let Some(gaps) = &mut *self.0.lock() {
-            gaps.saturating_record(ms.clamp(1, GAP_MS_MAX));
-        }
+        self.0.lock().add(gap);
     }
 
     /// What was noted since this was asked last.
     pub(crate) fn take(&self) -> GapFigures {
-        let mut noted = self.0.lock();
-        let Some(gaps) = noted.as_mut().filter(|gaps| !gaps.is_empty()) else { return GapFigures::default() };
-        let at = |quantile| gaps.value_at_quantile(quantile);
-        let figures = GapFigures { count: gaps.len(), p50_ms: at(0.5), p99_ms: at(0.99), max_ms: gaps.max() };
-        gaps.reset();
+        let mut gaps = self.0.lock();
+        let figures = gaps.figures();
+        gaps.clear();
         figures
     }
 }

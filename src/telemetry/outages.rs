@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
@@ -19,15 +18,13 @@ use crate::{
     session::{Event, LossCause, Outcome, SessionId, Timestamp},
 };
 
-use super::events;
+use super::{events, gaps::Gaps};
 
 /// How long an outage must have been over before it is summed up: other sessions may still find out that
 /// they lost the same node.
 const QUIET: Duration = Duration::from_secs(2);
 /// How long streams may owe an outcome after all sessions stand again, before the sum is made without them.
 const OWING_MAX: Duration = Duration::from_secs(120);
-/// Longest gap that is told apart, in milliseconds.
-const GAP_MS_MAX: u64 = 24 * 3_600_000;
 
 /// What came of one outage of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +107,7 @@ struct NodeOutage {
     last_news: Timestamp,
     /// Sessions of it in the book, and how many of these are down.
     open: usize,
-    gaps: Option<Histogram<u32>>,
+    gaps: Gaps,
     counts: OutageSummary,
     /// Kinds of events that were told.
     told: BTreeSet<&'static str>,
@@ -122,16 +119,9 @@ impl NodeOutage {
             began: now,
             last_news: now,
             open: 0,
-            // The bounds are valid; if they were not, gaps would be told as 0.
-            gaps: Histogram::new_with_bounds(1, GAP_MS_MAX, 2).ok(),
+            gaps: Gaps::default(),
             counts: OutageSummary::default(),
             told: BTreeSet::new(),
-        }
-    }
-
-    fn gap(&mut self, gap: Duration) {
-        if let Some(gaps) = &mut self.gaps {
-            gaps.saturating_record(ms(gap).clamp(1, GAP_MS_MAX));
         }
     }
 
@@ -141,12 +131,12 @@ impl NodeOutage {
 
     /// What it has come to, with its last news so long after its beginning.
     fn sum(&self, until: Timestamp) -> OutageSummary {
-        let at = |quantile: f64| self.gaps.as_ref().map_or(0, |gaps| gaps.value_at_quantile(quantile));
+        let gaps = self.gaps.figures();
         OutageSummary {
             lasted_ms: ms(until.since(self.began)),
-            gap_p50_ms: at(0.5),
-            gap_p99_ms: at(0.99),
-            gap_max_ms: self.gaps.as_ref().map_or(0, Histogram::max),
+            gap_p50_ms: gaps.p50_ms,
+            gap_p99_ms: gaps.p99_ms,
+            gap_max_ms: gaps.max_ms,
             ..self.counts.clone()
         }
     }
@@ -253,7 +243,7 @@ impl Book {
                 owing.is_down = false;
                 counts.sessions_restored += 1;
                 if owing.streams == 0 {
-                    outage.gap(*gap);
+                    outage.gaps.add(*gap);
                 }
             }
             Event::StreamOutcome { outcome, after, .. } => {
@@ -261,7 +251,7 @@ impl Book {
                 match outcome {
                     Outcome::Restored => {
                         counts.streams_restored += 1;
-                        outage.gap(*after);
+                        outage.gaps.add(*after);
                     }
                     Outcome::Reported => counts.streams_reported += 1,
                     Outcome::Cancelled => counts.streams_cancelled += 1,
