@@ -54,7 +54,7 @@ impl Status {
     /// What this proxy is now, with so many of its sessions; `begun` is when its admin port was opened.
     pub(super) async fn of(proxy: &Proxy, begun: Instant, sessions_shown: usize) -> Self {
         let shown = if sessions_shown > 0 { proxy.describe(sessions_shown).await } else { Vec::new() };
-        let streams = proxy.streams().await;
+        let streams = proxy.count_streams().await;
         let facts = proxy.facts();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -66,7 +66,7 @@ impl Status {
             handshakes_held: facts.held,
             descriptors: facts.files,
             memory: proxy.memory(),
-            streams,
+            streams: streams.publish + streams.play,
             outages: facts.outages,
             log_lines_dropped: telemetry::lines_dropped(),
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),

@@ -36,15 +36,6 @@ pub(crate) struct NodeView<'a> {
     pub(crate) outages: NodeOutages,
 }
 
-impl Proxy {
-    /// Publishes and plays of all sessions, as of a moment ago at most.
-    pub(crate) async fn streams(&self) -> u64 {
-        let shared = self.shared();
-        let census = shared.census.read(&shared.live).await;
-        census.tally.streams().map(|(_, count)| count).sum()
-    }
-}
-
 impl View {
     /// What this proxy is now.
     pub(crate) async fn of(proxy: &Proxy) -> Self {

@@ -5,6 +5,7 @@
 //! Knows no packets and reads no clock: what goes through a leg is told at each change, and so is the time.
 
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},
     hash::BuildHasher,
     time::Duration,
@@ -135,9 +136,11 @@ impl Hearing {
 
     /// What speaks for and against each node that has a player.
     pub(crate) fn judge(&self, now: Timestamp) -> BTreeMap<NodeId, Found> {
-        let publishers = self.legs.iter().filter(|(_, leg)| leg.kind.is_publish());
-        let senders: HashMap<(NodeId, StreamName), (StreamKey, &Leg)> =
-            publishers.map(|(key, leg)| ((leg.node, leg.stream), (*key, leg))).collect();
+        // Looked for only where a player is silent: mostly none is.
+        let senders = LazyCell::new(|| -> HashMap<(NodeId, StreamName), (StreamKey, &Leg)> {
+            let publishers = self.legs.iter().filter(|(_, leg)| leg.kind.is_publish());
+            publishers.map(|(key, leg)| ((leg.node, leg.stream), (*key, leg))).collect()
+        });
         let mut found: BTreeMap<NodeId, Found> = BTreeMap::new();
         let mut strangers: BTreeSet<(NodeId, StreamName)> = BTreeSet::new();
         for (key, leg) in self.legs.iter().filter(|(_, leg)| !leg.kind.is_publish()) {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     admin::v1::NodeShown,
+    drain::Progress,
     net::{DrainStatus, Proxy, RunningOutage},
     telemetry::past::PastOutage,
 };
@@ -103,27 +104,7 @@ fn is_as_before(node: &NodeShown, known: &NodeShown) -> bool {
 /// Whether a drain is where it was, its clock aside.
 fn is_as_far(drain: &DrainStatus, known: Option<&DrainStatus>) -> bool {
     let Some(known) = known else { return false };
-    let (now, then) = (&drain.progress, &known.progress);
-    drain.purpose == known.purpose
-        && drain.lasted_ms >= known.lasted_ms
-        && (
-            now.stage,
-            now.sessions,
-            now.moved,
-            now.forced,
-            now.ended,
-            now.failed,
-            now.under_way,
-            now.remaining,
-        ) == (
-            then.stage,
-            then.sessions,
-            then.moved,
-            then.forced,
-            then.ended,
-            then.failed,
-            then.under_way,
-            then.remaining,
-        )
-        && now.left == then.left
+    let now = &drain.progress;
+    let then = Progress { rate: now.rate, remaining_s: now.remaining_s, ..known.progress.clone() };
+    drain.purpose == known.purpose && drain.lasted_ms >= known.lasted_ms && *now == then
 }

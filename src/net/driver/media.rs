@@ -116,8 +116,7 @@ impl Driver {
     /// something that is not of this.
     pub(super) fn leave_for_media(&mut self, to: NodeId, now: Timestamp) {
         if Belongings::are_restorable(&self.core) {
-            self.preferred = Some(to);
-            self.tell(Input::ForceMove, now);
+            self.leave_for(to, now);
         }
     }
 }

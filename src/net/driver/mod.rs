@@ -232,10 +232,7 @@ impl Driver {
                 Note::Move(order) => self.order_move(order, now),
                 Note::Hold => self.tell(Input::Hold, now),
                 Note::LetGo => self.tell(Input::LetGo, now),
-                Note::ForceMove { to } => {
-                    self.preferred = Some(to);
-                    self.tell(Input::ForceMove, now);
-                }
+                Note::ForceMove { to } => self.leave_for(to, now),
                 Note::LeaveForMedia { to } => self.leave_for_media(to, now),
                 Note::Count(counting) => counting.answer(&self.core.tally()),
                 Note::Shutdown => self.shut_down(now),

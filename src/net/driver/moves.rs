@@ -23,6 +23,12 @@ pub(super) struct Beside {
 }
 
 impl Driver {
+    /// It leaves its node now, seen or not, for this one if that can be reached.
+    pub(super) fn leave_for(&mut self, to: NodeId, now: Timestamp) {
+        self.preferred = Some(to);
+        self.tell(Input::ForceMove, now);
+    }
+
     /// Somebody wants the session on another node.
     pub(super) fn order_move(&mut self, order: MoveOrder, now: Timestamp) {
         let refused = if self.is_passed_through() {

@@ -46,16 +46,11 @@ impl Pool {
         let path = node.paths.lock().last();
         let usual = node.dials.usual().map(|usual| usual.saturating_mul(USUAL_TIMES));
         let time = usual.unwrap_or(TIME_UNKNOWN).max(TIME_MIN);
-        let asked = self.now();
-        match timeout(time, self.probe_path(node, &path)).await {
+        match timeout(time, self.probe_and_tell(node, &path)).await {
             Ok(Ok(())) => Some(true),
-            Ok(Err(failure @ DialFailure::Unreachable(_))) => {
-                self.unreachable(node, &failure, asked);
-                Some(false)
-            }
+            Ok(Err(DialFailure::Unreachable(_))) | Err(_) => Some(false),
             // This machine lacks something: that says nothing of the node.
             Ok(Err(_)) => None,
-            Err(_) => Some(false),
         }
     }
 }

@@ -77,10 +77,18 @@ impl Pool {
     /// A probe of a node that is in question, or that somebody waits for.
     async fn probe_for_news(self: &Arc<Self>, node: &Node, path: &str) {
         node.budget.acquire(Priority::Publisher).await;
+        // What came of it was told.
+        let _ = self.probe_and_tell(node, path).await;
+    }
+
+    /// A probe whose failure is news of the node.
+    pub(super) async fn probe_and_tell(self: &Arc<Self>, node: &Node, path: &str) -> Result<(), DialFailure> {
         let asked = self.now();
-        if let Err(failure @ DialFailure::Unreachable(_)) = self.probe_path(node, path).await {
-            self.unreachable(node, &failure, asked);
+        let result = self.probe_path(node, path).await;
+        if let Err(failure @ DialFailure::Unreachable(_)) = &result {
+            self.unreachable(node, failure, asked);
         }
+        result
     }
 
     /// A probe at the interval of a check, for this path or that of the last client.
@@ -100,7 +108,7 @@ impl Pool {
     }
 
     /// Dials a path; what the node answers is taken in.
-    pub(super) async fn probe_path(self: &Arc<Self>, node: &Node, path: &str) -> Result<(), DialFailure> {
+    async fn probe_path(self: &Arc<Self>, node: &Node, path: &str) -> Result<(), DialFailure> {
         let (begin, asked) = (Instant::now(), self.now());
         let result = node.address.dial(node.id, &ClientRequest::probe(path), None).await;
         if let Err(failure @ (DialFailure::Unreachable(_) | DialFailure::Local(_))) = result {
