@@ -86,12 +86,6 @@ impl ListenSettings {
         !within(&self.deny) && (self.allow.is_empty() || within(&self.allow))
     }
 
-    /// Whether pages of this origin are admitted.
-    #[must_use]
-    pub fn admits_origin(&self, origin: &str) -> bool {
-        self.origins.is_empty() || self.origins.iter().any(|pattern| pattern.matches(origin))
-    }
-
     /// Whether forwarding headers of this peer are believed.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {

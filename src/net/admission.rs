@@ -133,9 +133,10 @@ pub(super) fn tell(shared: &Shared, client: IpAddr, refused: Refused) {
 
 /// Whether pages of the origin that a request names are admitted; whoever names none is no page.
 pub(super) fn check_origin(shared: &Shared, headers: &HeaderMap) -> Result<(), Refused> {
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-    let admitted = origin.to_str().is_ok_and(|origin| shared.settings.listen.admits_origin(origin));
-    if admitted || shared.settings.listen.origins.is_empty() { Ok(()) } else { Err(Refused::Origin) }
+    let admitted = &shared.settings.listen.origins;
+    let Some(origin) = headers.get(header::ORIGIN).filter(|_| !admitted.is_empty()) else { return Ok(()) };
+    let is_admitted = |origin: &str| admitted.iter().any(|pattern| pattern.matches(origin));
+    origin.to_str().is_ok_and(is_admitted).then_some(()).ok_or(Refused::Origin)
 }
 
 /// A connection before its 101.
@@ -166,25 +167,26 @@ pub(super) fn enter(shared: &Shared, peer: IpAddr) -> Result<Entry, Refused> {
     if shared.handshakes.len() >= shared.handshakes_max {
         return Err(Refused::Places);
     }
-    let connection = match is_limited(shared, peer) {
-        true if !shared.settings.listen.admits(peer) => return Err(Refused::Network),
-        true => Some(Arc::new(shared.addresses.connection(peer).map_err(Refused::Address)?)),
-        false => None,
-    };
+    let connection = of_address(shared, peer)?;
     let file = shared.files.take(Use::Handshake, 1).ok_or(Refused::Files)?;
     Ok(Entry { file, connection })
 }
 
 /// The connection is that of this client: a balancer has told it before the request.
 pub(super) fn belongs_to(shared: &Shared, entry: Entry, client: IpAddr) -> Result<Entry, Refused> {
-    if entry.connection.is_some() || !is_limited(shared, client) {
-        return Ok(entry);
+    let connection = if entry.connection.is_some() { entry.connection } else { of_address(shared, client)? };
+    Ok(Entry { connection, ..entry })
+}
+
+/// One more connection of this address, if it is admitted at all; none: it is that of a proxy that is trusted.
+fn of_address(shared: &Shared, ip: IpAddr) -> Result<Option<Arc<Counted>>, Refused> {
+    if !is_limited(shared, ip) {
+        return Ok(None);
     }
-    if !shared.settings.listen.admits(client) {
+    if !shared.settings.listen.admits(ip) {
         return Err(Refused::Network);
     }
-    let connection = shared.addresses.connection(client).map_err(Refused::Address)?;
-    Ok(Entry { connection: Some(Arc::new(connection)), ..entry })
+    shared.addresses.connection(ip).map(|counted| Some(Arc::new(counted))).map_err(Refused::Address)
 }
 
 /// A new session of this client: from now on it has all descriptors that it needs.
@@ -195,13 +197,10 @@ pub(super) fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Pl
     if shared.memory.is_short() {
         return Err(Refused::Memory);
     }
-    let Entry { file, mut connection } = entry;
+    let Entry { file, connection } = belongs_to(shared, entry, client)?;
     let mut session = None;
     if is_limited(shared, client) {
         let addresses = &shared.addresses;
-        if connection.is_none() {
-            connection = Some(Arc::new(addresses.connection(client).map_err(Refused::Address)?));
-        }
         addresses.handshake(client).map_err(Refused::Address)?;
         session = Some(addresses.session(client).map_err(Refused::Address)?);
     }

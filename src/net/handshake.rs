@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     future::Future,
     io::ErrorKind,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
@@ -114,8 +114,8 @@ pub(super) async fn serve(
     let mut hop = Hop { peer, port, is_tls: tls.is_some() };
     if shared.settings.listen.proxy_protocol && shared.settings.listen.trusts(peer.ip()) {
         let Some(told) = told_of(&shared, peer, &mut stream, deadline).await else { return };
-        if told.addresses.is_some() && shared.balancer_unnoticed.swap(false, Ordering::Relaxed) {
-            events::balancer_noticed(peer.ip(), true);
+        if told.addresses.is_some() {
+            notice_balancer(&shared, peer.ip(), true);
         }
         hop = hop.told(told);
         entry = entry.and_then(|entry| admission::belongs_to(&shared, entry, hop.peer.ip()));
@@ -349,7 +349,9 @@ async fn answer(
     if shared.stopping.is_cancelled() {
         return refuse(Refusal::Stopping, request::unavailable("shutting down"));
     }
-    notice_balancer(shared, hop);
+    if forwarded::looks_like_a_balancer(hop.peer, hop.headers) {
+        notice_balancer(shared, hop.peer, hop.is_trusted());
+    }
     if let Err(refused) = admission::check_origin(shared, request.headers()) {
         admission::tell(shared, client.ip, refused);
         return refused.answer();
@@ -388,12 +390,11 @@ async fn answer(
 
 /// Clients behind a balancer reach us at an address of the balancer's choice: it is no address for
 /// their media. Told once.
-fn notice_balancer(shared: &Shared, hop: LastHop<'_>) {
+fn notice_balancer(shared: &Shared, peer: IpAddr, is_trusted: bool) {
     if shared.balancer_unnoticed.load(Ordering::Relaxed)
-        && forwarded::looks_like_a_balancer(hop.peer, hop.headers)
         && shared.balancer_unnoticed.swap(false, Ordering::Relaxed)
     {
-        events::balancer_noticed(hop.peer, hop.is_trusted());
+        events::balancer_noticed(peer, is_trusted);
     }
 }
 

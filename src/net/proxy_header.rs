@@ -77,14 +77,8 @@ async fn read_v1(stream: &mut TcpStream, first: &[u8]) -> Result<Told, HeaderErr
     let header = v1::Header::try_from(&line[..]).map_err(bad)?;
     let addresses = match header.addresses {
         v1::Addresses::Unknown => None,
-        v1::Addresses::Tcp4(told) => Some((
-            SocketAddr::from((told.source_address, told.source_port)),
-            SocketAddr::from((told.destination_address, told.destination_port)),
-        )),
-        v1::Addresses::Tcp6(told) => Some((
-            SocketAddr::from((told.source_address, told.source_port)),
-            SocketAddr::from((told.destination_address, told.destination_port)),
-        )),
+        v1::Addresses::Tcp4(told) => Some(of_ipv4(told)),
+        v1::Addresses::Tcp6(told) => Some(of_ipv6(told)),
     };
     Ok(Told { addresses, is_tls: false })
 }
@@ -105,20 +99,22 @@ async fn read_v2(stream: &mut TcpStream, first: &[u8; FIRST_BYTES]) -> Result<To
     let header = v2::Header::try_from(&bytes[..]).map_err(bad)?;
     let addresses = match (header.command, header.addresses) {
         (v2::Command::Local, _) | (_, v2::Addresses::Unspecified | v2::Addresses::Unix(_)) => None,
-        (v2::Command::Proxy, v2::Addresses::IPv4(told)) => Some((
-            SocketAddr::from((told.source_address, told.source_port)),
-            SocketAddr::from((told.destination_address, told.destination_port)),
-        )),
-        (v2::Command::Proxy, v2::Addresses::IPv6(told)) => Some((
-            SocketAddr::from((told.source_address, told.source_port)),
-            SocketAddr::from((told.destination_address, told.destination_port)),
-        )),
+        (v2::Command::Proxy, v2::Addresses::IPv4(told)) => Some(of_ipv4(told)),
+        (v2::Command::Proxy, v2::Addresses::IPv6(told)) => Some(of_ipv6(told)),
     };
-    let extensions = header.tlvs().map_while(Result::ok);
-    let is_tls = { extensions }
-        .filter(|extension| extension.kind == TLV_SSL)
-        .any(|extension| extension.value.first().is_some_and(|bits| bits & CLIENT_SSL != 0));
+    let mut extensions = header.tlvs().map_while(Result::ok);
+    let is_tls = extensions.any(|extension| {
+        extension.kind == TLV_SSL && extension.value.first().is_some_and(|bits| bits & CLIENT_SSL != 0)
+    });
     Ok(Told { addresses, is_tls })
+}
+
+fn of_ipv4(told: v2::IPv4) -> (SocketAddr, SocketAddr) {
+    ((told.source_address, told.source_port).into(), (told.destination_address, told.destination_port).into())
+}
+
+fn of_ipv6(told: v2::IPv6) -> (SocketAddr, SocketAddr) {
+    ((told.source_address, told.source_port).into(), (told.destination_address, told.destination_port).into())
 }
 
 fn bad(why: impl ToString) -> HeaderError {

@@ -49,7 +49,8 @@ label! {
     AddressSessions "address_sessions", AddressConnections "address_connections",
     AddressHandshakes "address_handshakes", AddressFirstMessages "address_first_messages",
     HandshakeRate "handshake_rate", Network "network", Origin "origin",
-    ProxyHeader "proxy_header", Tls "tls", Timeout "timeout", BadRequest "bad_request", Stopping "stopping", Upstream "upstream",
+    ProxyHeader "proxy_header", Tls "tls", Timeout "timeout", BadRequest "bad_request",
+    Stopping "stopping", Upstream "upstream",
 }
 
 label! {
