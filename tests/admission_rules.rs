@@ -8,10 +8,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use holdfast::{config::NetSettings, net::Proxy, telemetry::LogCapture};
 use net_support::*;
-use tokio::{
-    net::{TcpSocket, TcpStream},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tokio_tungstenite::{
     client_async,
     tungstenite::{Error, client::IntoClientRequest},
@@ -30,9 +27,7 @@ async fn status(source: &str, to: SocketAddr, headers: &[(&'static str, &str)]) 
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
-    let stream: TcpStream = socket.connect(to).await.unwrap();
+    let stream = connection_from(source, to).await;
     match in_time("a handshake", client_async(request, stream)).await {
         Ok((_, response)) => response.status().as_u16(),
         Err(Error::Http(response)) => response.status().as_u16(),
@@ -67,9 +62,7 @@ async fn networks_are_admitted_by_allow_and_deny_behind_balancers_as_well() {
 
 async fn raw_exchange_from(source: &str, to: SocketAddr, text: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
-    let mut stream = socket.connect(to).await.unwrap();
+    let mut stream = connection_from(source, to).await;
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
     in_time("an answer", stream.read_to_string(&mut answer)).await.unwrap();

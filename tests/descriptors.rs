@@ -13,14 +13,8 @@ use std::{
 };
 
 use net_support::*;
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpSocket, TcpStream},
-};
-use tokio_tungstenite::{
-    client_async,
-    tungstenite::{Error, client::IntoClientRequest},
-};
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::tungstenite::Error;
 
 /// A proxy that may open this many files.
 struct Proxy {
@@ -68,24 +62,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn connection_from(source: &str, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
-    socket.connect(to).await.unwrap()
-}
-
-async fn connect_from(source: &str, to: SocketAddr) -> Result<ClientSocket, Error> {
-    let request = format!("ws://{to}/").into_client_request().unwrap();
-    let stream = connection_from(source, to).await;
-    Ok(in_time("a handshake", client_async(request, stream)).await?.0)
-}
-
 /// A session, or the status of its refusal.
 async fn try_establish(
     proxy: &Proxy,
     upstream: &mut Upstream,
 ) -> Result<(ClientSocket, UpstreamSocket), u16> {
-    match connect_from("127.0.0.1", proxy.address).await {
+    match try_connect_from("127.0.0.1", proxy.address).await {
         Ok(mut client) => {
             let (mut server, _) = upstream.accept().await;
             send(&mut client, CONNECTION).await;
@@ -150,7 +132,7 @@ async fn strangers_that_say_nothing_lock_nobody_out() {
     for _ in 0..300 {
         strangers.push(connection_from("127.0.0.1", proxy.address).await);
     }
-    let mut client = connect_from("127.0.0.2", proxy.address).await.unwrap();
+    let mut client = try_connect_from("127.0.0.2", proxy.address).await.unwrap();
     let (mut server, _) = upstream.accept().await;
     send(&mut client, CONNECTION).await;
     assert_eq!(next_text(&mut server).await, CONNECTION);
@@ -181,7 +163,7 @@ async fn strangers_that_are_refused_and_stay_lock_nobody_out() {
         let _ = stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").await;
         strangers.push(stranger);
     }
-    let mut client = connect_from("127.0.0.2", proxy.address).await.unwrap();
+    let mut client = try_connect_from("127.0.0.2", proxy.address).await.unwrap();
     let (mut server, _) = upstream.accept().await;
     send(&mut client, CONNECTION).await;
     assert_eq!(next_text(&mut server).await, CONNECTION);

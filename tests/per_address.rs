@@ -9,10 +9,7 @@ use std::net::SocketAddr;
 use futures_util::SinkExt;
 use holdfast::{config::NetSettings, net::Proxy};
 use net_support::*;
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpSocket, TcpStream},
-};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::{
     client_async,
     tungstenite::{Error, Message, client::IntoClientRequest},
@@ -23,13 +20,6 @@ async fn proxy_with(change: impl FnOnce(&mut NetSettings)) -> (Proxy, Upstream) 
     let mut settings = settings(&[upstream.address]);
     change(&mut settings);
     (start(settings).await, upstream)
-}
-
-/// A connection from this address of loopback.
-async fn connection_from(source: &str, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
-    socket.connect(to).await.unwrap()
 }
 
 async fn connect_from(source: &str, to: SocketAddr, forwarded: Option<&str>) -> Result<ClientSocket, Error> {

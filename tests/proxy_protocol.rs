@@ -17,10 +17,7 @@ use std::{
 use holdfast::{config::NetSettings, net::Proxy, telemetry::LogCapture};
 use net_support::{haproxy::Haproxy, *};
 use rcgen::{CertificateParams, KeyPair};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{
     TlsConnector,
     rustls::{
@@ -31,7 +28,7 @@ use tokio_rustls::{
 };
 use tokio_tungstenite::{
     client_async,
-    tungstenite::{Error, client::IntoClientRequest, handshake::server::Request},
+    tungstenite::{Error, handshake::server::Request},
 };
 
 const CLIENT: &str = "127.0.0.7";
@@ -47,17 +44,6 @@ async fn proxy_with(change: impl FnOnce(&mut NetSettings)) -> (Proxy, Upstream) 
     behind_balancers(&mut settings);
     change(&mut settings);
     (start(settings).await, upstream)
-}
-
-async fn connection_from(source: &str, to: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
-    socket.connect(to).await.unwrap()
-}
-
-async fn client_from(source: &str, to: SocketAddr) -> Result<ClientSocket, Error> {
-    let request = format!("ws://{to}/").into_client_request().unwrap();
-    Ok(in_time("a handshake", client_async(request, connection_from(source, to).await)).await?.0)
 }
 
 fn is_429(result: Result<ClientSocket, Error>) -> bool {
@@ -87,7 +73,7 @@ async fn haproxy_names_the_client_in_both_versions_and_its_checks_pass() {
             &format!("option httpchk GET /readyz\n timeout tunnel 1h\n {server}"),
         );
         haproxy.is("holdfast", |server| server.status == "UP", "HAProxy sees it up").await;
-        let _client = client_from(CLIENT, haproxy.front).await.unwrap();
+        let _client = try_connect_from(CLIENT, haproxy.front).await.unwrap();
         let (_, request) = upstream.accept().await;
         let port = haproxy.front.port().to_string();
         assert_eq!(hop(&request), [CLIENT, CLIENT, &port, "http"], "{mode}, {send}");
@@ -192,7 +178,7 @@ impl Drop for Nginx {
 async fn nginx_names_the_client() {
     let (proxy, mut upstream) = proxy_with(|_| {}).await;
     let nginx = Nginx::start(proxy.address()).await;
-    let _client = client_from(CLIENT, nginx.front).await.unwrap();
+    let _client = try_connect_from(CLIENT, nginx.front).await.unwrap();
     let (_, request) = upstream.accept().await;
     assert_eq!(hop(&request), [CLIENT, CLIENT, &nginx.front.port().to_string(), "http"]);
 }
@@ -207,17 +193,17 @@ async fn limits_count_by_the_address_that_is_told() {
     let server = format!("server holdfast {} send-proxy-v2", proxy.address());
     let haproxy = Haproxy::start_as("tcp", "", &server);
     wait_until("HAProxy listens", || std::net::TcpStream::connect(haproxy.front).is_ok()).await;
-    let _one = client_from(CLIENT, haproxy.front).await.unwrap();
-    assert!(is_429(client_from(CLIENT, haproxy.front).await));
-    let _other = client_from("127.0.0.8", haproxy.front).await.unwrap();
+    let _one = try_connect_from(CLIENT, haproxy.front).await.unwrap();
+    assert!(is_429(try_connect_from(CLIENT, haproxy.front).await));
+    let _other = try_connect_from("127.0.0.8", haproxy.front).await.unwrap();
     // Connections that say nothing.
     let mut silent = Vec::new();
     for _ in 0..3 {
         silent.push(connection_from("127.0.0.9", haproxy.front).await);
     }
     wait_until("they are counted", || proxy.facts().handshakes == 3).await;
-    assert!(is_429(client_from("127.0.0.9", haproxy.front).await));
-    let _another = client_from("127.0.0.10", haproxy.front).await.unwrap();
+    assert!(is_429(try_connect_from("127.0.0.9", haproxy.front).await));
+    let _another = try_connect_from("127.0.0.10", haproxy.front).await.unwrap();
 }
 
 #[tokio::test]
@@ -226,7 +212,7 @@ async fn a_balancer_without_a_header_is_refused_with_a_word_on_what_to_do() {
     let _guard = capture.on_this_thread();
     let (proxy, upstream) =
         proxy_with(|settings| settings.listen.handshake_timeout = Duration::from_millis(300)).await;
-    assert!(client_from("127.0.0.1", proxy.address()).await.is_err());
+    assert!(try_connect_from("127.0.0.1", proxy.address()).await.is_err());
     let mut silent = connection_from("127.0.0.1", proxy.address()).await;
     assert_eq!(in_time("its end", silent.read(&mut [0; 8])).await.unwrap_or_default(), 0);
     wait_until("both are over", || proxy.facts().handshakes == 0).await;
@@ -243,7 +229,7 @@ async fn a_balancer_without_a_header_is_refused_with_a_word_on_what_to_do() {
 #[tokio::test]
 async fn others_have_no_header_and_are_not_believed() {
     let (proxy, mut upstream) = proxy_with(|_| {}).await;
-    let _client = client_from(CLIENT, proxy.address()).await.unwrap();
+    let _client = try_connect_from(CLIENT, proxy.address()).await.unwrap();
     let (_, request) = upstream.accept().await;
     assert_eq!(told(&request, "x-client-ip"), CLIENT);
     let mut liar = connection_from("127.0.0.8", proxy.address()).await;

@@ -17,7 +17,7 @@ use holdfast::{
     net::Proxy,
     simulator::{Simulator, SimulatorSettings},
 };
-use net_support::clients::Clients;
+use net_support::{clients::Clients, running::Running};
 use serde_json::Value;
 use tokio::{net::TcpListener, task::spawn_blocking};
 
@@ -125,23 +125,7 @@ async fn all_sessions_are_counted_and_those_shown_keep_their_order() {
 #[test]
 fn watching_survives_a_restart_of_the_proxy() {
     let (listen, admin) = (net_support::free_address(), net_support::free_address());
-    let run = || {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
-            .args(["run", "--media=direct", "--upstream=ws://127.0.0.1:9"])
-            .args([format!("--listen={listen}"), format!("--admin={admin}")])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("listening")), "it starts");
-        std::thread::spawn(move || lines.for_each(drop));
-        child
-    };
-    let end = |mut child: std::process::Child| {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    };
-    let proxy = run();
+    let proxy = Running::start(listen, admin);
     let mut watch = Command::new(env!("CARGO_BIN_EXE_holdfast"))
         .args(["status", "--watch", &format!("--admin={admin}")])
         .stdout(Stdio::piped())
@@ -150,10 +134,11 @@ fn watching_survives_a_restart_of_the_proxy() {
     let mut screens = BufReader::new(watch.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut see = |what: &str| assert!(screens.any(|line| line.contains(what)), "it ended without `{what}`");
     see("0 sessions");
-    end(proxy);
+    drop(proxy);
     see("asked again");
-    let proxy = run();
+    let proxy = Running::start(listen, admin);
     see("0 sessions");
-    end(proxy);
-    end(watch);
+    drop(proxy);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }

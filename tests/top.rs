@@ -6,15 +6,15 @@ mod net_support;
 
 use std::{
     env,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use net_support::{PATIENCE, free_address};
+use net_support::{PATIENCE, free_address, running::Running};
 
 const HOLDFAST: &str = env!("CARGO_BIN_EXE_holdfast");
 
@@ -105,38 +105,13 @@ impl Drop for Terminal {
     }
 }
 
-/// A proxy that ends with the test.
-struct Proxy(Child);
-
-impl Proxy {
-    fn start(listen: SocketAddr, admin: SocketAddr) -> Self {
-        let mut child = Command::new(HOLDFAST)
-            .args(["run", "--media=direct", "--upstream=lonely=ws://127.0.0.1:9"])
-            .args([format!("--listen={listen}"), format!("--admin={admin}")])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("listening")), "it starts");
-        thread::spawn(move || lines.for_each(drop));
-        Self(child)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn it_stays_while_the_proxy_is_restarted_and_q_gives_the_terminal_back() {
     let (listen, admin) = (free_address(), free_address());
     let terminal = Terminal::open("restart", 80, 24);
     terminal.say(&format!("{HOLDFAST} top --admin {admin}"));
     terminal.see("AWAY for");
-    let proxy = Proxy::start(listen, admin);
+    let proxy = Running::start(listen, admin);
     let screen =
         terminal.until("the node", |screen| screen.contains("lonely") && screen.contains("was away"));
     assert!(screen.contains("0 sessions") && screen.contains("Nodes, "), "{screen}");
@@ -145,7 +120,7 @@ fn it_stays_while_the_proxy_is_restarted_and_q_gives_the_terminal_back() {
     drop(proxy);
     let screen = terminal.see("AWAY for");
     assert!(screen.contains("lonely"), "what was heard last stays\n{screen}");
-    let _proxy = Proxy::start(listen, admin);
+    let _proxy = Running::start(listen, admin);
     terminal.until("it is back", |screen| !screen.contains("AWAY") && screen.contains("was away"));
     terminal.press("?");
     terminal.see("any key: back");
@@ -168,7 +143,7 @@ fn it_stays_while_the_proxy_is_restarted_and_q_gives_the_terminal_back() {
 #[test]
 fn ctrl_c_and_sigterm_give_the_terminal_back() {
     let (listen, admin) = (free_address(), free_address());
-    let _proxy = Proxy::start(listen, admin);
+    let _proxy = Running::start(listen, admin);
     let terminal = Terminal::open("signals", 80, 24);
     let start = || {
         terminal.say(&format!("clear; {HOLDFAST} top --admin {admin}"));
@@ -233,7 +208,7 @@ fn once_is_plain_text_or_an_error() {
     let (code, out, said) = once(admin);
     assert_eq!((code, &*out), (Some(69), ""), "{said}");
     assert!(said.contains("Is holdfast running"), "{said}");
-    let _proxy = Proxy::start(listen, admin);
+    let _proxy = Running::start(listen, admin);
     let (code, out, said) = once(admin);
     assert_eq!(code, Some(0), "{said}");
     assert!(out.contains("0 sessions  0 in outage") && out.contains("lonely"), "{out}");

@@ -9,6 +9,7 @@ pub mod clients;
 pub mod haproxy;
 #[path = "../common/ports.rs"]
 mod ports;
+pub mod running;
 
 use std::{
     net::SocketAddr,
@@ -27,7 +28,7 @@ use holdfast::{
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::{mpsc, oneshot},
     time::{Instant, sleep, timeout},
 };
@@ -169,6 +170,19 @@ pub async fn start(settings: NetSettings) -> Proxy {
 pub async fn proxy_and_upstream() -> (Proxy, Upstream) {
     let upstream = Upstream::start().await;
     (start(settings(&[upstream.address])).await, upstream)
+}
+
+/// A connection from this address of loopback.
+pub async fn connection_from(source: &str, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+/// A client from there.
+pub async fn try_connect_from(source: &str, to: SocketAddr) -> Result<ClientSocket, Error> {
+    let request = format!("ws://{to}/").into_client_request().unwrap();
+    Ok(in_time("a handshake", client_async(request, connection_from(source, to).await)).await?.0)
 }
 
 pub async fn connect(address: SocketAddr) -> ClientSocket {
