@@ -133,7 +133,8 @@ pub(super) fn tell(shared: &Shared, client: IpAddr, refused: Refused) {
 
 /// Whether pages of the origin that a request names are admitted; whoever names none is no page.
 pub(super) fn check_origin(shared: &Shared, headers: &HeaderMap) -> Result<(), Refused> {
-    let admitted = &shared.settings.listen.origins;
+    let settings = shared.settings.load();
+    let admitted = &settings.listen.origins;
     let Some(origin) = headers.get(header::ORIGIN).filter(|_| !admitted.is_empty()) else { return Ok(()) };
     let is_admitted = |origin: &str| admitted.iter().any(|pattern| pattern.matches(origin));
     origin.to_str().is_ok_and(is_admitted).then_some(()).ok_or(Refused::Origin)
@@ -183,7 +184,7 @@ fn of_address(shared: &Shared, ip: IpAddr) -> Result<Option<Arc<Counted>>, Refus
     if !is_limited(shared, ip) {
         return Ok(None);
     }
-    if !shared.settings.listen.admits(ip) {
+    if !shared.settings.load().listen.admits(ip) {
         return Err(Refused::Network);
     }
     shared.addresses.connection(ip).map(|counted| Some(Arc::new(counted))).map_err(Refused::Address)
@@ -191,7 +192,7 @@ fn of_address(shared: &Shared, ip: IpAddr) -> Result<Option<Arc<Counted>>, Refus
 
 /// A new session of this client: from now on it has all descriptors that it needs.
 pub(super) fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Place, Newcomer), Refused> {
-    if !shared.settings.listen.admits(client) {
+    if !shared.settings.load().listen.admits(client) {
         return Err(Refused::Network);
     }
     if shared.memory.is_short() {
@@ -226,7 +227,7 @@ pub(crate) fn allows_first_message(shared: &Shared, newcomer: &Newcomer) -> bool
 
 /// A trusted proxy stands for many clients.
 fn is_limited(shared: &Shared, ip: IpAddr) -> bool {
-    !shared.settings.listen.trusts(ip)
+    !shared.settings.load().listen.trusts(ip)
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
+    config::NetSettings,
     telemetry::{
         counts::{Refusal, TlsOutcome},
         events,
@@ -107,12 +108,13 @@ pub(super) async fn serve(
     mut entry: Result<Entry, Refused>,
     counted: TaskTrackerToken,
 ) {
-    let patience = shared.settings.listen.handshake_timeout;
+    let settings = shared.settings.load_full();
+    let patience = settings.listen.handshake_timeout;
     let patience = if entry.is_ok() { patience } else { patience.min(REFUSAL_TIME_MAX) };
     let deadline = Instant::now() + patience;
     let port = stream.local_addr().map_or(0, |address| address.port());
     let mut hop = Hop { peer, port, is_tls: tls.is_some() };
-    if shared.settings.listen.proxy_protocol && shared.settings.listen.trusts(peer.ip()) {
+    if settings.listen.proxy_protocol && settings.listen.trusts(peer.ip()) {
         let Some(told) = told_of(&shared, peer, &mut stream, deadline).await else { return };
         if told.addresses.is_some() {
             notice_balancer(&shared, peer.ip(), true);
@@ -223,7 +225,7 @@ async fn converse(
     request_seen: &AtomicBool,
 ) -> Result<Vec<u8>, Option<Unserved>> {
     let peer = service.hop.peer;
-    let head_bytes_max = shared.settings.listen.header_bytes_max.max(HYPER_BUFFER_BYTES_MIN);
+    let head_bytes_max = shared.settings.load().listen.header_bytes_max.max(HYPER_BUFFER_BYTES_MIN);
     let connection = http1::Builder::new()
         .max_buf_size(head_bytes_max)
         .serve_connection(TokioIo::new(socket), service)
@@ -299,21 +301,23 @@ impl Service<Request<Incoming>> for Handshake {
         let entry = self.entry.lock().take();
         let Hop { peer, port, is_tls: tls } = self.hop;
         Box::pin(async move {
+            let settings = shared.settings.load_full();
             let hop = LastHop {
                 uri: request.uri(),
                 headers: request.headers(),
                 peer: peer.ip(),
                 port,
                 tls,
-                settings: &shared.settings.listen,
+                settings: &settings.listen,
             };
-            Ok(answer(&shared, &request, hop, hop.client(peer), entry, &admitted).await)
+            Ok(answer(&shared, &settings, &request, hop, hop.client(peer), entry, &admitted).await)
         })
     }
 }
 
 async fn answer(
     shared: &Arc<Shared>,
+    settings: &NetSettings,
     request: &Request<Incoming>,
     hop: LastHop<'_>,
     client: Client,
@@ -342,7 +346,7 @@ async fn answer(
         Ok(key) => key,
         Err(answer) => return refuse(Refusal::BadRequest, answer),
     };
-    if request::head_bytes(request) > shared.settings.listen.header_bytes_max {
+    if request::head_bytes(request) > settings.listen.header_bytes_max {
         let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return refuse(Refusal::BadRequest, request::text(status, "the request is too large"));
     }
@@ -363,7 +367,7 @@ async fn answer(
             return refused.answer();
         }
     };
-    let upstream = &shared.settings.upstream;
+    let upstream = &settings.upstream;
     let cookies = CookieBounds { count_max: upstream.cookies_max, bytes_max: upstream.cookie_bytes_max };
     let mut client_request = ClientRequest::new(hop, cookies);
     let dialed = tokio::select! {
@@ -404,8 +408,11 @@ async fn dial(shared: &Arc<Shared>, request: &ClientRequest, client: Client) -> 
         Err(failure) if failure.is_outage() => failure,
         result => return result,
     };
-    let patience = shared.settings.listen.connect_hold;
-    if patience.is_zero() || shared.held.len() >= shared.settings.listen.connect_hold_sessions_max {
+    let (patience, held_max) = {
+        let listen = &shared.settings.load().listen;
+        (listen.connect_hold, listen.connect_hold_sessions_max)
+    };
+    if patience.is_zero() || shared.held.len() >= held_max {
         return Err(failure);
     }
     let _held = shared.held.token();

@@ -88,7 +88,7 @@ pub(crate) fn reasons(shared: &Shared, question: Question) -> Vec<&'static str> 
 /// The answer to a request, if it asks for health: GET, HEAD and OPTIONS, with or without Host. A WebSocket
 /// handshake is a client, whatever its path.
 pub(crate) fn answer(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<Answer> {
-    let question = Question::of(uri.path(), &shared.settings.health)?;
+    let question = Question::of(uri.path(), &shared.settings.load().health)?;
     if headers.contains_key(header::UPGRADE) {
         return None;
     }

@@ -6,7 +6,6 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::sleep,
 };
-use tokio_rustls::rustls::ServerConfig;
 
 use crate::{
     limits::{REFUSALS_MAX, is_shortage},
@@ -36,7 +35,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts until the proxy shuts down; live sessions are not touched by anything that happens
 /// here.
-pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, tls: Option<Arc<ServerConfig>>) {
+pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, is_tls: bool) {
     let mut short_of_files = false;
     loop {
         let accepted = tokio::select! {
@@ -46,7 +45,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, tls: 
         match accepted {
             Ok((stream, peer)) => {
                 short_of_files = false;
-                accept(&shared, stream, peer, tls.clone());
+                accept(&shared, stream, peer, is_tls);
             }
             Err(error) if is_shortage(&error) => {
                 if !std::mem::replace(&mut short_of_files, true) {
@@ -60,8 +59,15 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, tls: 
     }
 }
 
-fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, is_tls: bool) {
     shared.counts.connections.inc();
+    // What is shown from now on may be another certificate than that of the last one.
+    let tls = match shared.server_tls.load().as_ref().filter(|_| is_tls) {
+        Some(tls) => Some(Arc::clone(&tls.config)),
+        // Its certificate was taken away: nothing is ever said in clear where TLS is meant.
+        None if is_tls => return,
+        None => None,
+    };
     // Silent connections must not take what sessions need.
     let entry = admission::enter(shared, peer.ip());
     if let Err(refused) = entry {

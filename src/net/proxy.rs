@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -41,7 +41,7 @@ use super::{
     memory::{self, Memory},
     mover::Movers,
     shared::{Clock, Shared, empty},
-    tls,
+    tls::{self, ServerTls},
 };
 
 /// How long sessions may take to say what they are.
@@ -217,13 +217,15 @@ impl Proxy {
         let client_tls = Arc::new(tls::client(&settings.upstream)?);
         let pool = Pool::new(&settings, &client_tls, &files)?;
         let server_tls = server_tls(&settings)?;
-        let certificate_ends = settings.listen.tls_cert.as_deref().and_then(tls::certificate_ends);
         let listeners = settings
             .listen
             .listeners()
             .map(|(address, tls)| {
                 let listener =
                     listener::bind(address).map_err(|source| StartError::Listen { address, source })?;
+                if tls && server_tls.is_none() {
+                    return Err(StartError::NoCertificate);
+                }
                 let address =
                     listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
                 Ok((listener, address, tls))
@@ -236,8 +238,9 @@ impl Proxy {
             ..RegistryLimits::default()
         };
         let shared = Arc::new(Shared {
-            settings,
-            session_settings: Arc::new(session),
+            settings: ArcSwap::from_pointee(settings),
+            session_settings: ArcSwap::from_pointee(session),
+            server_tls: ArcSwapOption::from(server_tls.map(Arc::new)),
             media,
             registry: Arc::new(Registry::new(registry_limits)),
             media_routes: MediaRoutes::default(),
@@ -259,7 +262,6 @@ impl Proxy {
             past: Past::default(),
             counts: Counts::default(),
             census: Register::default(),
-            certificate_ends,
             movers: Movers::default(),
             heart: Heart::default(),
         });
@@ -269,10 +271,9 @@ impl Proxy {
         }
         let mut addresses = Vec::new();
         for (listener, address, tls) in listeners {
-            let config = if tls { Some(server_tls.clone().ok_or(StartError::NoCertificate)?) } else { None };
             tracing::info!(%address, tls, sessions_max = places, "listening");
             addresses.push(address);
-            tokio::spawn(listener::accept_all(Arc::clone(&shared), listener, config));
+            tokio::spawn(listener::accept_all(Arc::clone(&shared), listener, tls));
         }
         tokio::spawn(memory::watch(Arc::clone(&shared)));
         Ok(Self { shared, addresses })
@@ -357,7 +358,7 @@ impl Proxy {
             sessions: shared.live.sessions(),
             outages: shared.live.outages(),
             places_taken: shared.live.taken(),
-            places: shared.settings.limits.sessions_max.unwrap_or(usize::MAX),
+            places: shared.settings.load().limits.sessions_max.unwrap_or(usize::MAX),
             handshakes: shared.handshakes.len(),
             held: shared.held.len(),
             closing: shared.closings.len(),
@@ -389,7 +390,8 @@ impl Proxy {
             shared.live.empty().await;
             empty(&shared.closings).await;
         };
-        let clean = timeout(shared.settings.limits.shutdown_max, gone).await.is_ok();
+        let patience = shared.settings.load().limits.shutdown_max;
+        let clean = timeout(patience, gone).await.is_ok();
         shared.sum_up(shared.outages.all());
         let left = shared.live.taken();
         tracing::info!(clean, left, "shut down");
@@ -403,9 +405,9 @@ impl Drop for Proxy {
     }
 }
 
-fn server_tls(settings: &NetSettings) -> Result<Option<Arc<ServerConfig>>, StartError> {
+fn server_tls(settings: &NetSettings) -> Result<Option<ServerTls>, StartError> {
     match (&settings.listen.tls_cert, &settings.listen.tls_key) {
-        (Some(cert), Some(key)) => tls::server(cert, key, settings.listen.tls_tickets).map(Some),
+        (Some(cert), Some(key)) => ServerTls::new(cert, key, settings.listen.tls_tickets).map(Some),
         (None, None) => Ok(None),
         _ => Err(StartError::NoCertificate),
     }

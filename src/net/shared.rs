@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,7 +28,7 @@ use crate::{
 
 use super::{
     addresses::Addresses, admission::RefusalLog, census::Register, health::Heart, live::Live,
-    media_socket::MediaRoutes, memory::Memory, mover::Movers,
+    media_socket::MediaRoutes, memory::Memory, mover::Movers, tls::ServerTls,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -64,8 +65,12 @@ pub(crate) async fn empty(tracker: &TaskTracker) {
 /// One for the whole proxy.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) settings: NetSettings,
-    pub(crate) session_settings: Arc<SessionSettings>,
+    /// What holds now; whoever needs several that belong together loads once.
+    pub(crate) settings: ArcSwap<NetSettings>,
+    /// What new sessions go by; each keeps what it began with.
+    pub(crate) session_settings: ArcSwap<SessionSettings>,
+    /// What clients are shown where they speak TLS.
+    pub(crate) server_tls: ArcSwapOption<ServerTls>,
     pub(crate) registry: Arc<Registry>,
     /// Where media sockets belong.
     pub(crate) media_routes: MediaRoutes,
@@ -103,8 +108,6 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// What all sessions have, for scrapes.
     pub(crate) census: Register,
-    /// When the certificate that clients are shown ends, in seconds of Unix time.
-    pub(crate) certificate_ends: Option<i64>,
     /// Sessions that are taken off nodes.
     pub(crate) movers: Movers,
     /// Shows that the runtime lives.
@@ -120,7 +123,7 @@ impl Shared {
         node: NodeId,
         now: Timestamp,
     ) -> Member {
-        let settings = Arc::clone(&self.session_settings);
+        let settings = self.session_settings.load_full();
         let session = Session::new(id, settings, rand::random(), now).with_identity(identity).with_node(node);
         let session = if self.media.is_some() { session.with_media() } else { session };
         Member::new(session, Arc::clone(&self.registry))

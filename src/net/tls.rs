@@ -18,6 +18,24 @@ use crate::config::UpstreamSettings;
 
 use super::{StartError, pinned::PinnedKeys};
 
+/// What clients are shown, of one reading of its files.
+#[derive(Debug)]
+pub(crate) struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    /// When the certificate ends, in seconds of Unix time; `None` where that cannot be read.
+    pub(crate) certificate_ends: Option<i64>,
+}
+
+impl ServerTls {
+    /// As [`server`].
+    ///
+    /// # Errors
+    /// Those of [`server`].
+    pub(crate) fn new(cert: &Path, key: &Path, tickets: bool) -> Result<Self, StartError> {
+        Ok(Self { config: server(cert, key, tickets)?, certificate_ends: certificate_ends(cert) })
+    }
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

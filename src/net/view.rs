@@ -67,12 +67,12 @@ impl View {
 
     /// When the certificate that clients are shown ends, in seconds of Unix time.
     pub(crate) fn certificate_ends(&self) -> Option<i64> {
-        self.shared.certificate_ends
+        self.shared.server_tls.load().as_ref().and_then(|tls| tls.certificate_ends)
     }
 
     /// Handshakes that may be held at once.
     pub(crate) fn held_max(&self) -> usize {
-        self.shared.settings.listen.connect_hold_sessions_max
+        self.shared.settings.load().listen.connect_hold_sessions_max
     }
 
     /// The nodes, in the order of the settings.

@@ -131,7 +131,7 @@ impl Driver {
         registered.mailbox.set_place(upstream.node, upstream.address, upstream.seat);
         shared.counts.sessions_begun.inc();
         let core = shared.new_session(registered.id, request.identity(), upstream.node, now);
-        let patience = shared.settings.listen.idle_before_first_message;
+        let patience = shared.settings.load().listen.idle_before_first_message;
         Self {
             core,
             registered,
@@ -146,7 +146,7 @@ impl Driver {
             looking: None,
             media: None,
             timer: Timer::default(),
-            lives_until: life_of(shared.settings.limits.session_life_max).map(|life| now + life),
+            lives_until: life_of(shared.settings.load().limits.session_life_max).map(|life| now + life),
             heard_by: (!patience.is_zero()).then(|| now + patience),
             buffers: Account::new(Arc::clone(&shared.memory)),
             mode: None,

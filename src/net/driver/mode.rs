@@ -42,7 +42,7 @@ impl Driver {
 
     /// A sign of life came and not yet the first message: it gets its time again.
     pub(super) fn wait_for_first_message(&mut self, now: Timestamp) {
-        let patience = self.shared.settings.listen.idle_before_first_message;
+        let patience = self.shared.settings.load().listen.idle_before_first_message;
         let latest = self.began + patience * PATIENCES_BEFORE_FIRST_MESSAGE_MAX;
         self.heard_by = self.heard_by.map(|_| (now + patience).min(latest));
     }

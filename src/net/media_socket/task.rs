@@ -103,7 +103,8 @@ enum Happened {
 impl MediaSocket {
     pub(super) fn new(shared: &Arc<Shared>, start: Start, message: &[u8]) -> Self {
         let Start { client, upstream, node, request, id, place, newcomer } = start;
-        let limits = &shared.settings.limits;
+        let settings = shared.settings.load();
+        let limits = &settings.limits;
         let bounds = Bounds {
             message_bytes_max: limits.message_bytes_max,
             client_buffer_bytes_max: limits.client_buffer_bytes_max,
@@ -133,7 +134,7 @@ impl MediaSocket {
     /// Takes the upstream that is there if it is the right one.
     fn begin(&mut self, upstream: Option<Side>, node: NodeId) {
         // A message too large to keep cannot be presented again, whosever token is in it.
-        let fits = self.message.len() <= self.shared.session_settings.bounds.stream_bytes_max;
+        let fits = self.message.len() <= self.shared.session_settings.load().bounds.stream_bytes_max;
         let token = if fits { token_in(&self.message) } else { None };
         let known = token.and_then(|token| Some((self.shared.media_routes.get(&token)?, token)));
         let Some((route, token)) = known else {
@@ -227,7 +228,8 @@ impl MediaSocket {
     /// Starts the clock of an outage, unless it runs already or there is none.
     fn wait(&mut self) {
         if self.pump.upstream.is_none() && self.wait_until.is_none() {
-            self.wait_until = Instant::now().checked_add(self.shared.settings.limits.media_socket_wait);
+            self.wait_until =
+                Instant::now().checked_add(self.shared.settings.load().limits.media_socket_wait);
         }
     }
 
@@ -360,7 +362,7 @@ impl MediaSocket {
         let close = if let LossCause::Closed(_) = cause { code } else { Close::Code(1001) };
         if means_an_end(cause) {
             // Unless the session is lost in the next moment, the stream is over.
-            let at = Instant::now().checked_add(self.shared.session_settings.restore.burst_hold);
+            let at = Instant::now().checked_add(self.shared.session_settings.load().restore.burst_hold);
             self.ends = at.map(|at| (at, close));
             return None;
         }
@@ -370,9 +372,10 @@ impl MediaSocket {
     /// Waits for the next try, unless there were enough of them: then the player hears how the last one
     /// ended.
     fn try_again(&mut self, close: Close) -> Option<(Close, Close)> {
-        let restore = &self.shared.session_settings.restore;
+        let settings = self.shared.session_settings.load();
+        let restore = &settings.restore;
         self.series.failed(restore.stable_after);
-        let tries_max = self.shared.settings.limits.media_socket_tries_max;
+        let tries_max = self.shared.settings.load().limits.media_socket_tries_max;
         if self.series.failures > tries_max {
             tracing::warn!(session = %self.id, tries = tries_max, "media socket: no upstream stays");
             return Some((close, Close::NoCode));
@@ -406,7 +409,7 @@ impl MediaSocket {
     }
 
     fn check_stall(&mut self) -> Option<(Close, Close)> {
-        let limits = &self.shared.settings.limits;
+        let limits = &self.shared.settings.load().limits;
         let (pace, idle) = (Pace::new(limits), limits.passthrough_idle_timeout);
         let now = self.shared.clock.now();
         if self.pump.client.is_too_slow(pace, now) {
