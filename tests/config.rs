@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use holdfast::config::{Config, Overrides};
+use holdfast::config::{Config, Environment, Overrides};
 use serde_json::Value;
 
 fn root() -> &'static Path {
@@ -130,4 +130,61 @@ fn every_invalid_file_is_refused_with_its_reason() {
             assert!(error.contains(part), "{}: expected `{part}` in: {error}", path.display());
         }
     }
+}
+
+/// What was loaded from a file, and what from its dump.
+fn dumped_and_read_again(text: &str, flags: &Overrides) -> (Config, Config, String) {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("dump-{:x}.toml", text.len()));
+    fs::write(&path, text).unwrap();
+    let config = Config::load(Some(&path), flags).unwrap();
+    let dump = config.to_toml(Some(&path), flags);
+    let again = Config::parse(&dump, Path::new("dump.toml"), &Overrides::default());
+    (config, again.unwrap_or_else(|error| panic!("{error}\n{dump}")), dump)
+}
+
+#[test]
+fn every_dump_is_a_file_that_makes_the_same_configuration() {
+    let complete = fs::read_to_string(root().join("config/holdfast.toml")).unwrap();
+    let mut texts: Vec<String> = toml_files("tests/config/valid")
+        .into_iter()
+        .chain(toml_files("config"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    texts.push(with_examples(&complete));
+    for text in texts {
+        let (config, again, dump) = dumped_and_read_again(&text, &Overrides::default());
+        assert_eq!(config, again, "{dump}");
+    }
+}
+
+#[test]
+fn a_dump_says_where_each_value_comes_from() {
+    let text = "[upstream]\nurl = [\"ws://a:1\"]\n[limits]\nsessions_max = 7\nshutdown_ms_max = 1\n\
+        [app.\"a.b c\"]\nrestore_mode = \"restart\"\n";
+    let environment = Environment::of(
+        [("HOLDFAST_LIMITS__SESSIONS_MAX", "8"), ("HOLDFAST_APP__x__CHECK_BITRATE", "off")]
+            .map(|(name, value)| (name.into(), value.into())),
+    );
+    let flags = Overrides { environment, restore_rate: Some(9), ..Overrides::default() };
+    let (config, again, dump) = dumped_and_read_again(text, &flags);
+    assert_eq!(config, again, "{dump}");
+    for line in [
+        "sessions_max = 8  # environment HOLDFAST_LIMITS__SESSIONS_MAX",
+        "restore_rate = 9  # flag --restore-rate",
+        "message_bytes_max = 16777216  # default",
+        "#tls_cert is not set",
+        "check_bitrate = \"off\"  # environment HOLDFAST_APP__x__CHECK_BITRATE",
+    ] {
+        assert!(dump.lines().any(|one| one == line), "{line} is not in\n{dump}");
+    }
+    for (begin, end) in
+        [("shutdown_ms_max = 1  # ", ".toml:5"), ("restore_mode = \"restart\"  # ", ".toml:7")]
+    {
+        let found = dump.lines().any(|line| line.starts_with(begin) && line.ends_with(end));
+        assert!(found, "{begin}…{end} is not in\n{dump}");
+    }
+    let json = config.to_json_with_origins(None, &flags);
+    assert_eq!(json["limits"]["sessions_max"]["value"], 8);
+    assert_eq!(json["limits"]["sessions_max"]["from"], "environment HOLDFAST_LIMITS__SESSIONS_MAX");
+    assert_eq!(json["app"]["x"]["check_bitrate"]["value"], "off");
 }

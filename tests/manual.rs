@@ -33,9 +33,13 @@ fn every_command_has_its_page() {
     for name in all {
         let page = fs::read_to_string(directory.join(format!("holdfast-{name}.1"))).unwrap();
         assert!(page.starts_with(".ie") && page.contains(".SH DESCRIPTION"), "{name}: {page}");
+        assert_eq!(page.matches(".SH \"EXIT STATUS\"").count(), 1, "{name}: {page}");
     }
     let main = fs::read_to_string(directory.join("holdfast.1")).unwrap();
     assert!(main.contains("Exit codes"), "{main}");
+    for code in ["0", "1", "64", "66", "69", "73", "130", "131", "143"] {
+        assert!(main.contains(&format!("\n\\fB{code}\\fR\n")), "{code} is not in {main}");
+    }
     let file = directory.join("holdfast.1");
     let (code, _, err) = holdfast(&["man", file.to_str().unwrap()]);
     assert!(code == 73 && err.contains("holdfast.1"), "{err}");

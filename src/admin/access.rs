@@ -9,10 +9,15 @@ use std::{
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use subtle::ConstantTimeEq as _;
 
-use crate::local_http::Peer;
+use crate::{config::secret, local_http::Peer};
 
 /// The environment variable that has the token.
 pub const TOKEN_VARIABLE: &str = "HOLDFAST_ADMIN_TOKEN";
+
+/// The same, written as the settings are, for who knows them so.
+const TOKEN_VARIABLES: [&str; 2] = [TOKEN_VARIABLE, "HOLDFAST_ADMIN__TOKEN"];
+/// Variables that name a file with the token, for commands; the proxy has them as `admin.token_file`.
+const TOKEN_FILE_VARIABLES: [&str; 2] = ["HOLDFAST_ADMIN__TOKEN_FILE", "HOLDFAST_ADMIN_TOKEN_FILE"];
 
 /// Characters of a token.
 const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 16..=256;
@@ -47,6 +52,25 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
+    /// What the environment has for a token, unread.
+    #[must_use]
+    pub fn variable() -> Option<String> {
+        TOKEN_VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
+    }
+
+    /// The file with the token that the environment names.
+    #[must_use]
+    pub fn file_variable() -> Option<PathBuf> {
+        let set = |name: &&str| std::env::var_os(name).filter(|path| !path.is_empty());
+        TOKEN_FILE_VARIABLES.iter().find_map(set).map(PathBuf::from)
+    }
+
+    /// What to say of a file with the token that everybody on the machine may read.
+    #[must_use]
+    pub fn open_to_all(path: &Path) -> Option<String> {
+        secret::open_to_all(path)
+    }
+
     /// The token of the environment, else that of the file, if there is either.
     ///
     /// # Errors
@@ -56,8 +80,8 @@ impl Token {
             return Self::parse(&text, || TOKEN_VARIABLE.to_owned()).map(Some);
         }
         let Some(path) = file else { return Ok(None) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
+        let text =
+            secret::read(path).map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
         Self::parse(&text, || path.display().to_string()).map(Some)
     }
 

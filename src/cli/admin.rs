@@ -1,6 +1,6 @@
 //! How commands reach the admin side of a running proxy, and with what right.
 
-use std::{env, path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 use hyper::{Method, StatusCode};
@@ -60,7 +60,10 @@ impl Admin {
     /// # Errors
     /// There is a token that cannot be read.
     pub(super) fn new(args: &AdminArgs) -> Result<Self, Failure> {
-        let token = Token::find(args.token_file.as_deref(), env::var(TOKEN_VARIABLE).ok())
+        let file = args.token_file.clone();
+        // Whoever names a file means it, whatever else there is.
+        let variable = if file.is_some() { None } else { Token::variable() };
+        let token = Token::find(file.or_else(Token::file_variable).as_deref(), variable)
             .map_err(|error| Failure::Unreadable(error.to_string()))?;
         let authorization = token.map(|token| token.bearer());
         Ok(Self { place: args.admin.0.clone(), authorization, socket: None })

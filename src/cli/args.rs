@@ -11,8 +11,8 @@ use clap_complete::Shell;
 
 use super::admin::AdminArgs;
 use crate::config::{
-    AdminAddress, Config, ConfigError, ListenAddress, LogFormat, LogLevel, MediaMode, NodeUrl, Overrides,
-    RestoreMode, loopback_address, media_address,
+    AdminAddress, Config, ConfigError, Environment, ListenAddress, LogFormat, LogLevel, MediaMode, NodeUrl,
+    Overrides, RestoreMode, loopback_address, media_address,
 };
 use crate::load::{Media, Scenario};
 
@@ -71,16 +71,22 @@ pub enum Command {
     Rebalance(RebalanceArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
     Simulate(SimulateArgs),
+    /// Show the configuration that would be in force, and where each value comes from.
+    Config(ConfigArgs),
     /// Write what a shell needs to complete commands and flags.
     Completions(CompletionsArgs),
     /// Write the manual pages of all commands.
     Man(ManArgs),
 }
 
-/// Flags that stand for settings; they go before the configuration file.
+/// The environment variable that names the configuration file.
+const CONFIG_VARIABLE: &str = "HOLDFAST_CONFIG";
+
+/// Flags that stand for settings; they go before the environment, and that before the configuration file.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SettingsArgs {
-    /// Configuration file; config/holdfast.toml shows every setting.
+    /// Configuration file; config/holdfast.toml shows every setting. Each can be set by the environment as well:
+    /// HOLDFAST_SECTION__KEY. [default: HOLDFAST_CONFIG, else none]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -148,12 +154,26 @@ pub struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// The configuration that these flags and the file they name make.
+    /// The configuration that these flags, the environment and the file they name make.
     ///
     /// # Errors
     /// As [`Config::load`].
     pub fn load(&self) -> Result<Config, ConfigError> {
-        let flags = Overrides {
+        Config::load(self.file().as_deref(), &self.overrides())
+    }
+
+    /// The configuration file: that of the flag, else that of `HOLDFAST_CONFIG`.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        let variable = || std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+        self.config.clone().or_else(|| variable().map(PathBuf::from))
+    }
+
+    /// What flags and environment say over the file, for a first load and for each that follows.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            environment: Environment::of_process(),
             listen: self.listen.clone(),
             tls_cert: self.tls_cert.clone(),
             tls_key: self.tls_key.clone(),
@@ -167,8 +187,7 @@ impl SettingsArgs {
             admin: self.admin,
             log_format: self.log_format,
             log_level: self.log_level,
-        };
-        Config::load(self.config.as_deref(), &flags)
+        }
     }
 }
 
@@ -302,6 +321,34 @@ pub struct CheckArgs {
     /// Also print every setting with its value.
     #[arg(long)]
     pub print_settings: bool,
+}
+
+/// `holdfast config`.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: ConfigCommand,
+}
+
+/// What can be done with a configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting with its value and, as a comment, where that comes from: a flag, a variable of the
+    /// environment, a line of the file, or the default. What it prints is a configuration file; secrets are not in it.
+    Dump(DumpArgs),
+}
+
+/// `holdfast config dump`.
+#[derive(Args, Debug)]
+pub struct DumpArgs {
+    /// The settings to print, as for `run`.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+
+    /// JSON in place of TOML: of each setting its value and where that comes from.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `holdfast certificate`.

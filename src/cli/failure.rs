@@ -57,7 +57,9 @@ pub enum Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         match error {
-            ConfigError::Read { .. } => Self::Unreadable(error.to_string()),
+            ConfigError::Read { .. } | ConfigError::EnvironmentFile { .. } => {
+                Self::Unreadable(error.to_string())
+            }
             error => Self::Config(error),
         }
     }
@@ -67,16 +69,93 @@ impl Failure {
     /// The code of `sysexits.h` that fits; 1 for what has none.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.code())
+    }
+
+    /// The same as a number, one of [`EXIT_CODES`].
+    #[must_use]
+    pub(super) fn code(&self) -> u8 {
+        match self {
             Self::Config(_) | Self::Telemetry(_) | Self::Usage(_) => USAGE,
-            Self::Unreadable(_) => 66,
-            Self::Unavailable(_) => 69,
-            Self::Unwritable(_) => 73,
+            Self::Unreadable(_) => UNREADABLE,
+            Self::Unavailable(_) => UNAVAILABLE,
+            Self::Unwritable(_) => UNWRITABLE,
             Self::Interrupted(signal) | Self::StillDraining { signal, .. } => signal.exit_code(),
-            Self::NotSurvived(_) | Self::Refused(_) | Self::Internal(_) => 1,
-        })
+            Self::NotSurvived(_) | Self::Refused(_) | Self::Internal(_) => OTHER,
+        }
     }
 }
 
+/// What has no code of its own.
+pub(super) const OTHER: u8 = 1;
 /// `EX_USAGE`: also what clap's own errors exit with.
 pub(super) const USAGE: u8 = 64;
+/// `EX_NOINPUT`.
+pub(super) const UNREADABLE: u8 = 66;
+/// `EX_UNAVAILABLE`.
+pub(super) const UNAVAILABLE: u8 = 69;
+/// `EX_CANTCREAT`.
+pub(super) const UNWRITABLE: u8 = 73;
+
+/// Every code that a command exits with, and what it means: as in the README, in the manual pages, and in `--help`.
+pub(super) const EXIT_CODES: [(u8, &str); 9] = [
+    (0, "success; a proxy that ended in order after SIGTERM, SIGINT or SIGQUIT"),
+    (OTHER, "another failure: a running proxy refused, a load was not survived, a defect"),
+    (USAGE, "wrong usage or configuration: a flag, a variable of the environment, a setting, a certificate"),
+    (UNREADABLE, "a file cannot be read"),
+    (
+        UNAVAILABLE,
+        "a server, a name, an address or a port is not available, or a running proxy does not answer",
+    ),
+    (UNWRITABLE, "a file cannot be written"),
+    (130, "ended at once by a second signal, the last one SIGINT; or the looking at a drain was ended"),
+    (131, "the same with SIGQUIT"),
+    (143, "the same with SIGTERM"),
+];
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_told() {
+        let text = || "x".to_owned();
+        let path = || std::path::PathBuf::from("x");
+        let mut codes: Vec<u8> = [
+            Failure::from(ConfigError::Read { path: path(), source: io::Error::other("x") }),
+            Failure::from(ConfigError::Conflict { place: text(), key: text(), message: text() }),
+            Failure::Telemetry(TelemetryError::Thread(io::Error::other("x"))),
+            Failure::Usage(text()),
+            Failure::Unreadable(text()),
+            Failure::Unavailable(text()),
+            Failure::Refused(text()),
+            Failure::StillDraining { node: text(), signal: Signal::Interrupt },
+            Failure::NotSurvived(text()),
+            Failure::Unwritable(text()),
+            Failure::Interrupted(Signal::Terminate),
+            Failure::Interrupted(Signal::Quit),
+            Failure::Internal(text()),
+        ]
+        .iter()
+        .map(Failure::code)
+        .collect();
+        codes.push(0);
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes, EXIT_CODES.map(|(code, _)| code));
+    }
+
+    #[test]
+    fn the_readme_has_them_word_by_word() {
+        let readme = include_str!("../../README.md");
+        let table = readme.split_once("### Exit codes").unwrap().1;
+        let table = table.split_once("\n#").map_or(table, |(table, _)| table);
+        let rows: Vec<&str> = table.lines().filter(|line| line.starts_with("| `")).collect();
+        let expected: Vec<String> =
+            EXIT_CODES.iter().map(|(code, meaning)| format!("| `{code}` | {meaning} |")).collect();
+        assert_eq!(rows, expected);
+    }
+}

@@ -5,6 +5,7 @@ mod admin;
 mod args;
 mod certificate;
 mod check;
+mod config;
 mod demo;
 mod failure;
 mod load;
@@ -74,6 +75,7 @@ fn wrong_usage(mut message: clap::Error) -> String {
 fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
     match &cli.command {
         Command::Check(args) => check::run(args, out),
+        Command::Config(args) => config::run(args, out),
         Command::Certificate(args) => certificate::run(args, out),
         Command::Demo(args) => demo::run(args, out),
         Command::Drain(args) => operate::drain(args, out),

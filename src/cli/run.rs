@@ -1,6 +1,6 @@
 //! `holdfast run`: the proxy, from its configuration to the signal that ends it.
 
-use std::{env, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -50,8 +50,11 @@ async fn serve(config: Config) -> Result<(), Failure> {
 /// From before the proxy itself: what asks how it is hears that it starts.
 async fn admin_side(config: &Config, proxy: admin::Starting) -> Result<(), Failure> {
     let settings = &config.admin;
-    let token = Token::find(settings.token_file.as_deref(), env::var(admin::TOKEN_VARIABLE).ok())
+    let token = Token::find(settings.token_file.as_deref(), Token::variable())
         .map_err(|error| Failure::Unreadable(error.to_string()))?;
+    if let Some(warning) = settings.token_file.as_deref().and_then(Token::open_to_all) {
+        warn!("{warning}");
+    }
     if let Some(address) = settings.listen.0.filter(|address| !address.ip().is_loopback())
         && token.is_none()
     {

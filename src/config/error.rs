@@ -32,10 +32,32 @@ pub enum ConfigError {
         /// What was probably meant.
         hint: Option<String>,
     },
+    /// A variable of the environment is no setting, or its value is not accepted.
+    #[error("{variable}: {}{message}{}", named(key), hinted(hint))]
+    Environment {
+        /// Its name.
+        variable: String,
+        /// The key with its section; empty where none is known.
+        key: String,
+        /// What is wrong and what is accepted.
+        message: String,
+        /// What was probably meant.
+        hint: Option<String>,
+    },
+    /// The file that a variable of the environment names cannot be read.
+    #[error("{variable}: cannot read {}: {source}", path.display())]
+    EnvironmentFile {
+        /// The variable.
+        variable: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Each value is acceptable, but not together.
     #[error("{place}: {key}: {message}")]
     Conflict {
-        /// File and line, or the flag, or "default".
+        /// File and line, the variable of the environment, the flag, or "command line".
         place: String,
         /// The key with its section.
         key: String,

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     AppSettings, HoldSettings, KeepaliveSettings, RestoreSettings, SessionBounds, VideoSettings,
     admin::AdminSettings,
+    environment::Environment,
     error::ConfigError,
     health::HealthSettings,
     limits::LimitSettings,
@@ -17,6 +18,7 @@ use super::{
     log::LogSettings,
     media::MediaSettings,
     node::{Name, PoolSettings},
+    renamed::{self, Found, RENAMED},
     upstream::UpstreamSettings,
 };
 use crate::signaling::redact::without_credentials;
@@ -41,11 +43,59 @@ pub(super) struct ConfigFile {
     pub(super) app: BTreeMap<String, AppSettings>,
 }
 
+/// What was read of a file and of the environment.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    pub(super) file: ConfigFile,
+    /// What to say of them, one sentence each.
+    pub(super) notices: Vec<String>,
+}
+
 impl ConfigFile {
-    /// Reads the text of a file; `path` is for messages only.
-    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| describe(text, path, &error))
+    /// Reads the text of a file and lays the environment over it; `path` is for messages only.
+    pub(super) fn read(text: &str, path: &Path, environment: &Environment) -> Result<Settings, ConfigError> {
+        let wrong = |error: &toml::de::Error| describe(text, path, error);
+        let mut table = DeTable::parse(text).map_err(|error| wrong(&error))?;
+        let mut notices = Vec::new();
+        for found in renamed::rename(table.get_mut(), RENAMED) {
+            notices.push(deprecated(&found, text, path)?);
+        }
+        let file =
+            Self::deserialize(toml::Deserializer::from(table.clone())).map_err(|error| wrong(&error))?;
+        let given = environment.read()?;
+        notices.extend(given.notices.iter().cloned());
+        if given.is_empty() {
+            return Ok(Settings { file, notices });
+        }
+        let mut all =
+            toml::Table::deserialize(toml::Deserializer::from(table)).map_err(|error| wrong(&error))?;
+        given.lay_over(&mut all)?;
+        // Each part was accepted by itself, so that this fails only where they contradict each other.
+        let file = Self::deserialize(toml::Value::Table(all)).map_err(|error| ConfigError::Environment {
+            variable: "the environment over the configuration file".to_owned(),
+            key: String::new(),
+            message: without_credentials(error.message().trim_end()).into_owned(),
+            hint: None,
+        })?;
+        Ok(Settings { file, notices })
     }
+}
+
+/// What to say of a setting under its old name.
+fn deprecated(found: &Found, text: &str, path: &Path) -> Result<String, ConfigError> {
+    let (line, column) = line_and_column(text, found.at);
+    if found.is_double {
+        return Err(ConfigError::InFile {
+            path: path.to_owned(),
+            line,
+            column,
+            key: found.old.to_owned(),
+            message: format!("is the old name of {}, which is set as well: take this one out", found.new),
+            hint: None,
+        });
+    }
+    let path = path.display();
+    Ok(format!("{path}:{line}: {} is deprecated: the setting is {} now", found.old, found.new))
 }
 
 fn describe(text: &str, path: &Path, error: &toml::de::Error) -> ConfigError {
@@ -132,7 +182,8 @@ pub(super) fn line_of(text: &str, key: &str, nth: usize) -> Option<usize> {
             }
         })
     }
-    let table = DeTable::parse(text).ok()?;
+    let mut table = DeTable::parse(text).ok()?;
+    renamed::rename(table.get_mut(), RENAMED);
     find(table.get_ref(), key, nth, "").map(|offset| line_and_column(text, offset).0)
 }
 

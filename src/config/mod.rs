@@ -1,14 +1,16 @@
-//! The configuration: a file, flags over it, and typed settings out of it.
+//! The configuration: a file, the environment over it, flags over both, and typed settings out of it.
 //!
-//! Two layers, so that what was typed and what is used stay apart: the file (`file`, one struct
-//! per section) and the flags ([`Overrides`]) are merged and checked here, once; what comes out
-//! ([`Config`]) fits together and is handed to the parts as plain data. Reads the configuration
-//! file and nothing else: certificates, names and ports belong to those who use them.
+//! Layers, so that what was typed and what is used stay apart: the file (`file`, one struct per section), variables
+//! (`environment`) and flags ([`Overrides`]) are merged and checked here, once; what comes out ([`Config`]) fits
+//! together and is handed to the parts as plain data. Reads the configuration file and files that hold the value of a
+//! variable, and nothing else: certificates, names and ports belong to those who use them.
 
 mod address;
 mod admin;
 mod check;
 mod checks;
+mod dump;
+mod environment;
 mod error;
 mod file;
 mod header;
@@ -22,6 +24,8 @@ mod origin;
 mod overrides;
 mod pin;
 mod policy;
+mod renamed;
+pub(crate) mod secret;
 mod text;
 mod upstream;
 
@@ -37,6 +41,7 @@ use serde_json::Value;
 pub use address::{AddressRange, ListenAddress, UpstreamUrl, loopback_address, media_address};
 pub use admin::{AdminAddress, AdminSettings, AdminSocket, FileMode};
 pub use checks::{CHECKS_MAX, CheckKind, CheckSettings, Checks};
+pub use environment::Environment;
 pub use error::ConfigError;
 pub use header::HeaderField;
 pub use health::HealthSettings;
@@ -57,7 +62,8 @@ pub use holdfast_core::settings::{
 };
 
 use check::Conflict;
-use file::ConfigFile;
+use dump::Origins;
+use file::{ConfigFile, Settings};
 use holdfast_core::settings::number;
 
 /// What the network side goes by.
@@ -96,22 +102,23 @@ pub struct Config {
     pub log: LogSettings,
     /// For the admin side.
     pub admin: AdminSettings,
+    /// What to say of the sources of all this, one sentence each: deprecated names, files that are too open.
+    pub notices: Vec<String>,
 }
 
 impl Config {
-    /// Reads the file, if there is one, lays the flags over it and checks the whole.
+    /// Reads the file, if there is one, lays environment and flags over it and checks the whole.
     ///
     /// # Errors
     /// The file cannot be read, a key or value in it is not accepted, or values do not fit
     /// together. The error names the place.
     pub fn load(path: Option<&Path>, flags: &Overrides) -> Result<Self, ConfigError> {
         match path {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-                Self::parse(&text, path, flags)
+            Some(path) => Self::parse(&read_file(path)?, path, flags),
+            None => {
+                let settings = ConfigFile::read("", Path::new(""), &flags.environment)?;
+                Self::assemble(settings, flags, None)
             }
-            None => Self::assemble(ConfigFile::default(), flags, None),
         }
     }
 
@@ -120,15 +127,16 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn parse(text: &str, path: &Path, flags: &Overrides) -> Result<Self, ConfigError> {
-        let file = ConfigFile::parse(text, path)?;
-        Self::assemble(file, flags, Some(Source { path: path.to_owned(), text }))
+        let settings = ConfigFile::read(text, path, &flags.environment)?;
+        Self::assemble(settings, flags, Some(Source { path: path.to_owned(), text }))
     }
 
     fn assemble(
-        mut file: ConfigFile,
+        settings: Settings,
         flags: &Overrides,
         source: Option<Source<'_>>,
     ) -> Result<Self, ConfigError> {
+        let Settings { mut file, notices } = settings;
         flags.apply(&mut file);
         check::check(&file).map_err(|conflict| ConfigError::Conflict {
             place: place(&conflict, flags, source.as_ref()),
@@ -156,20 +164,41 @@ impl Config {
             media: file.media,
             log: file.log,
             admin: file.admin,
+            notices,
         })
     }
 
     /// What is accepted but probably not meant, one sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        check::warnings(self)
+        let mut warnings = self.notices.clone();
+        warnings.extend(check::warnings(self));
+        warnings
     }
 
     /// Every setting with its value, in the shape and with the names of the file. Nothing in it
     /// is secret.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let file = ConfigFile {
+        // Plain structs of numbers and text: there is nothing in them that JSON cannot hold.
+        serde_json::to_value(self.to_file()).unwrap_or(Value::Null)
+    }
+
+    /// As [`Config::to_json`], as a file with where each value comes from beside it; read again, it makes the same
+    /// configuration. `path` and `flags` are those that it was loaded from.
+    #[must_use]
+    pub fn to_toml(&self, path: Option<&Path>, flags: &Overrides) -> String {
+        dump::to_toml(&self.to_file(), &Origins::new(path, flags))
+    }
+
+    /// Each setting with its value and where that comes from, as JSON.
+    #[must_use]
+    pub fn to_json_with_origins(&self, path: Option<&Path>, flags: &Overrides) -> Value {
+        dump::to_json(&self.to_file(), &Origins::new(path, flags))
+    }
+
+    fn to_file(&self) -> ConfigFile {
+        ConfigFile {
             listen: self.net.listen.clone(),
             upstream: self.net.upstream.clone(),
             pool: self.net.pools.clone(),
@@ -184,10 +213,12 @@ impl Config {
             log: self.log.clone(),
             admin: self.admin.clone(),
             app: self.session.apps.clone(),
-        };
-        // Plain structs of numbers and text: there is nothing in them that JSON cannot hold.
-        serde_json::to_value(file).unwrap_or(Value::Null)
+        }
     }
+}
+
+fn read_file(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
 }
 
 /// Writes a choice as it is written in the file and in flags.
@@ -205,6 +236,9 @@ struct Source<'a> {
 fn place(conflict: &Conflict, flags: &Overrides, source: Option<&Source<'_>>) -> String {
     if let Some(flag) = flags.flag_of(&conflict.key) {
         return flag.to_owned();
+    }
+    if let Some(variable) = flags.environment.variable_of(&conflict.key) {
+        return variable;
     }
     match source {
         Some(source) => match file::line_of(source.text, &conflict.key, conflict.nth) {

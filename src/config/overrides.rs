@@ -1,4 +1,4 @@
-//! What flags say over the file.
+//! What environment and flags say over the file.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    AdminAddress, RestoreMode,
+    AdminAddress, Environment, RestoreMode,
     address::ListenAddress,
     file::ConfigFile,
     log::{LogFormat, LogLevel},
@@ -14,10 +14,12 @@ use super::{
     node::NodeUrl,
 };
 
-/// One field per flag that has a setting; `None` or empty where the flag was not given. A list
+/// The environment, and one field per flag that has a setting; `None` or empty where the flag was not given. A list
 /// that is given replaces the list of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
+    /// Variables, which go before the file and not before the flags.
+    pub environment: Environment,
     /// `--listen` for `listen.address`.
     pub listen: Vec<ListenAddress>,
     /// `--tls-cert` for `listen.tls_cert`.
@@ -72,7 +74,7 @@ impl Overrides {
             "listen.address" => (!self.listen.is_empty(), "--listen"),
             "listen.tls_cert" => (self.tls_cert.is_some(), "--tls-cert"),
             "listen.tls_key" => (self.tls_key.is_some(), "--tls-key"),
-            "upstream.url" => (!self.upstream.is_empty(), "--upstream"),
+            "upstream.url" | "upstream.node" => (!self.upstream.is_empty(), "--upstream"),
             "upstream.ca" => (self.upstream_ca.is_some(), "--upstream-ca"),
             "upstream.restore_rate" => (self.restore_rate.is_some(), "--restore-rate"),
             "restore.mode" => (self.restore_mode.is_some(), "--restore-mode"),
