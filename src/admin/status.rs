@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     limits::FilesUsed,
     media::{MediaHandle, MediaStatus},
-    net::{MemoryFacts, NodeStatus, Proxy},
+    net::{LeaveStatus, MemoryFacts, NodeStatus, Proxy},
     session::SessionSnapshot,
     telemetry,
 };
@@ -20,6 +20,8 @@ pub struct Status {
     pub version: String,
     /// Seconds since its admin port was opened.
     pub uptime_s: u64,
+    /// How far its end is, if one was ordered.
+    pub leaving: LeaveStatus,
     /// Addresses that clients reach.
     pub listening: Vec<String>,
     /// Signaling sessions, and sockets that have not sent their first message.
@@ -59,6 +61,7 @@ impl Status {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_s: begun.elapsed().as_secs(),
+            leaving: proxy.leaving(),
             listening: proxy.addresses().iter().map(ToString::to_string).collect(),
             sessions: facts.sessions,
             places_taken: facts.places_taken,

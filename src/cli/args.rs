@@ -67,6 +67,8 @@ pub enum Command {
     Undrain(UndrainArgs),
     /// As drain, and then let nothing go to the node any more, not even probes.
     Maintenance(EmptyArgs),
+    /// End the proxy itself in good order: balancers are told, no new sessions come, those that are there end.
+    DrainSelf(LeaveArgs),
     /// Even out sessions among the nodes, as after the return of one.
     Rebalance(RebalanceArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
@@ -228,6 +230,40 @@ pub struct EmptyArgs {
 pub struct UndrainArgs {
     /// Name of the node.
     pub node: String,
+
+    /// One line of JSON in place of words.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the proxy is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+/// `holdfast drain-self`.
+#[derive(Args, Debug)]
+pub struct LeaveArgs {
+    /// For so long (such as 10s) new sessions are still taken, while balancers notice that they are not wanted.
+    /// [default: limits.ready_grace_ms]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub grace: Option<std::time::Duration>,
+
+    /// Then for so long (such as 1h) sessions that are there stay, unless they end by themselves; 0s closes them.
+    /// [default: as limits.shutdown_mode says]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub stay_for: Option<std::time::Duration>,
+
+    /// The rest is closed within this time, one after the other. [default: limits.shutdown_ms_max]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub over: Option<std::time::Duration>,
+
+    /// Call it off. Only while new sessions are still taken.
+    #[arg(long, conflicts_with_all = ["grace", "stay_for", "over", "wait"])]
+    pub cancel: bool,
+
+    /// Return when the proxy has ended, and tell each stage. Ctrl-C ends the looking, not the drain.
+    #[arg(long)]
+    pub wait: bool,
 
     /// One line of JSON in place of words.
     #[arg(long)]

@@ -40,6 +40,9 @@ pub enum Failure {
         /// What ended the looking.
         signal: Signal,
     },
+    /// Whoever looked at the end of a proxy looks no more.
+    #[error("ended by {0}; the proxy goes on ending: `holdfast status` shows how far it is")]
+    StillLeaving(Signal),
     /// A load was survived by too little.
     #[error("{0}")]
     NotSurvived(String),
@@ -80,7 +83,9 @@ impl Failure {
             Self::Unreadable(_) => UNREADABLE,
             Self::Unavailable(_) => UNAVAILABLE,
             Self::Unwritable(_) => UNWRITABLE,
-            Self::Interrupted(signal) | Self::StillDraining { signal, .. } => signal.exit_code(),
+            Self::Interrupted(signal) | Self::StillLeaving(signal) | Self::StillDraining { signal, .. } => {
+                signal.exit_code()
+            }
             Self::NotSurvived(_) | Self::Refused(_) | Self::Internal(_) => OTHER,
         }
     }

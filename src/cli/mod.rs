@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod demo;
 mod failure;
+mod leave;
 mod load;
 mod manual;
 mod media_reach;
@@ -82,6 +83,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Undrain(args) => operate::undrain(args, out),
         Command::Maintenance(args) => operate::maintenance(args, out),
         Command::Rebalance(args) => operate::rebalance(args, out),
+        Command::DrainSelf(args) => leave::run(args, out),
         Command::Status(args) => status::run(args, out),
         Command::Top(args) => top::run(args, out),
         Command::Load(args) => load::run(args, out),

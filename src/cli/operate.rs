@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How often progress is asked for.
-const ASK_EVERY: Duration = Duration::from_millis(250);
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(250);
 /// Answers in a row that may fail to come while it is waited: the proxy may be busy, or restart.
 const MISSED_MAX: u32 = 20;
 
@@ -204,7 +204,8 @@ fn relieved_words(nodes: &[String]) -> String {
     }
 }
 
-fn say(
+/// Says it in one line of JSON, or in words.
+pub(super) fn say(
     out: &mut impl Write,
     json: bool,
     value: &Value,

@@ -38,12 +38,17 @@ async fn serve(config: Config) -> Result<(), Failure> {
     admin_side(&config, starting).await?;
     let proxy = Arc::new(Proxy::launch(config).await?);
     started.send_replace(Some(Arc::clone(&proxy)));
-    let signal = signals.next().await;
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        // An operator ordered it (`holdfast drain-self`).
+        _ = proxy.left() => return Ok(()),
+    };
     info!(%signal, "ending; a second signal ends at once");
+    proxy.leave_for_signal(&signal.to_string());
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),
-        _ = proxy.shutdown() => Ok(()),
+        _ = proxy.left() => Ok(()),
     }
 }
 

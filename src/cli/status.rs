@@ -5,13 +5,13 @@ use std::{fmt::Write as _, io::Write, time::Duration};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Failure, admin::Admin, args::StatusArgs, signals::Signals, told};
+use super::{Failure, admin::Admin, args::StatusArgs, leave, signals::Signals, told};
 use crate::{
     admin::Status,
     config::DEFAULT_POOL,
     limits::FilesUsed,
     media::{MediaHealth, MediaStatus, StreamStats},
-    net::{MemoryFacts, NodeStatus},
+    net::{LeaveStage, MemoryFacts, NodeStatus},
     session::SessionSnapshot,
     telemetry::events::clean,
 };
@@ -104,6 +104,9 @@ fn screen(status: &Status) -> String {
     if status.log_lines_dropped > 0 {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "log     {} lines dropped: nobody reads stderr", status.log_lines_dropped);
+    }
+    if status.leaving.stage != LeaveStage::Serving {
+        let _ = writeln!(text, "ends    {}", leave::words(&status.leaving));
     }
     for node in &status.nodes {
         // Writing to a String cannot fail.

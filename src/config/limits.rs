@@ -6,6 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use super::number::{Between, MaybeBetween, Ms};
 
+/// What becomes of sessions when the process is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ShutdownMode {
+    /// They are closed one after the other.
+    #[default]
+    Paced,
+    /// They stay until they end by themselves, or `stay_ms_max` is over.
+    Stay,
+}
+
 /// Bounds on sockets, messages and the end of the process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -88,8 +99,18 @@ pub struct LimitSettings {
     /// backoff of `[restore]`, until a connection lasts; then the player is closed. Default 10.
     #[serde(with = "Between::<0, 10_000>")]
     pub media_socket_tries_max: u32,
-    /// Longest time from SIGTERM, SIGINT or SIGQUIT to the end of the process. Default 5 s.
-    #[serde(rename = "shutdown_ms_max", with = "Ms::<0, 600_000>")]
+    /// From SIGTERM, SIGINT, SIGQUIT or `holdfast drain-self` on, for how long new sessions are still taken while
+    /// balancers notice that they are not wanted any more. Default 0.
+    #[serde(rename = "ready_grace_ms", with = "Ms::<0, 600_000>")]
+    pub ready_grace: Duration,
+    /// What becomes of the sessions that are there then. Default `paced`.
+    pub shutdown_mode: ShutdownMode,
+    /// How long sessions stay at most where `shutdown_mode` is `stay`. Default 1 h.
+    #[serde(rename = "stay_ms_max", with = "Ms::<0, 604_800_000>")]
+    pub stay_max: Duration,
+    /// The time within which sessions that are left are closed, one after the other, and the process ends.
+    /// Default 5 s.
+    #[serde(rename = "shutdown_ms_max", with = "Ms::<0, 3_600_000>")]
     pub shutdown_max: Duration,
 }
 
@@ -116,6 +137,9 @@ impl Default for LimitSettings {
             memory_full_percent: 95,
             kept_memory_percent_max: 10,
             media_socket_tries_max: 10,
+            ready_grace: Duration::ZERO,
+            shutdown_mode: ShutdownMode::default(),
+            stay_max: Duration::from_secs(3_600),
             shutdown_max: Duration::from_secs(5),
         }
     }

@@ -45,7 +45,7 @@ pub use environment::Environment;
 pub use error::ConfigError;
 pub use header::HeaderField;
 pub use health::HealthSettings;
-pub use limits::LimitSettings;
+pub use limits::{LimitSettings, ShutdownMode};
 pub use listen::ListenSettings;
 pub use log::{LogFormat, LogLevel, LogSettings};
 pub use media::{MediaMode, MediaSettings};

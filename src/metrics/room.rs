@@ -10,6 +10,8 @@ pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
     let facts = &view.facts;
     page.gauge("places", "Places for sessions, media sockets and handshakes that wait.", facts.places)?;
     page.gauge("places_taken", "Places that are taken.", facts.places_taken)?;
+    let leaving = u64::from(view.is_leaving());
+    page.gauge("leaving", "1 once the proxy itself is to end: it drains, or is stopped.", leaving)?;
     let files = &facts.files;
     let kinds = [
         ("handshake", files.handshakes),

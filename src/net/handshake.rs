@@ -350,7 +350,7 @@ async fn answer(
         let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return refuse(Refusal::BadRequest, request::text(status, "the request is too large"));
     }
-    if shared.stopping.is_cancelled() {
+    if shared.leaving.closed.is_cancelled() {
         return refuse(Refusal::Stopping, request::unavailable("shutting down"));
     }
     if forwarded::looks_like_a_balancer(hop.peer, hop.headers) {
@@ -372,7 +372,7 @@ async fn answer(
     let mut client_request = ClientRequest::new(hop, cookies);
     let dialed = tokio::select! {
         dialed = dial(shared, &client_request, client) => dialed,
-        () = shared.stopping.cancelled() => {
+        () = shared.leaving.closed.cancelled() => {
             return refuse(Refusal::Stopping, request::unavailable("shutting down"));
         }
     };

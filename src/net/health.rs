@@ -72,7 +72,7 @@ pub(crate) fn reasons(shared: &Shared, question: Question) -> Vec<&'static str> 
         reasons.push("a media worker has ended");
     }
     if question == Question::Ready {
-        if shared.stopping.is_cancelled() {
+        if shared.leaving.is_ordered() || shared.stopping.is_cancelled() {
             reasons.push("draining");
         }
         if shared.live.is_full() {

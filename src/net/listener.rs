@@ -33,14 +33,14 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Accepts until the proxy shuts down; live sessions are not touched by anything that happens
+/// Accepts until the proxy takes no new sessions; live sessions are not touched by anything that happens
 /// here.
 pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, is_tls: bool) {
     let mut short_of_files = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.stopping.cancelled() => return,
+            () = shared.leaving.closed.cancelled() => return,
         };
         match accepted {
             Ok((stream, peer)) => {

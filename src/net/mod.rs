@@ -8,6 +8,7 @@ mod closing;
 mod driver;
 mod handshake;
 pub(crate) mod health;
+mod leaving;
 mod ledger;
 mod listener;
 pub(crate) mod live;
@@ -31,6 +32,7 @@ pub use crate::upstream::{
     DIAL_BUCKETS_MS, DialCounts, Figures, MediaState, NodeState, NodeStatus, PoolError, StepCount, Wish,
     WishRefused,
 };
+pub use leaving::{LeaveCause, LeaveOrder, LeaveStage, LeaveStatus, StayRefused};
 pub use ledger::SessionLedger;
 pub use mover::{DRAIN_RATE, DrainOrder, DrainStatus, Purpose};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};

@@ -1,9 +1,10 @@
-//! What an operator orders of a running proxy: nodes out of use and back, sessions evened out.
+//! What an operator orders of a running proxy: nodes out of use and back, sessions evened out, its own end.
 
 use crate::{session::NodeId, telemetry::past::PastOutage, upstream::WishRefused};
 
 use super::{
     Proxy,
+    leaving::{LeaveCause, LeaveOrder, LeaveStatus, StayRefused},
     mover::{DrainOrder, DrainStatus},
 };
 
@@ -42,5 +43,43 @@ impl Proxy {
     #[must_use]
     pub fn drain_status(&self, node: NodeId) -> Option<DrainStatus> {
         self.shared().movers.status(node)
+    }
+
+    /// Begins to end, or goes on with that by another order: tells balancers, takes no new sessions, closes those
+    /// that are left. Needs a tokio runtime.
+    pub fn leave(&self, order: LeaveOrder, cause: LeaveCause<'_>) -> LeaveStatus {
+        let shared = self.shared();
+        shared.leaving.order(shared, order, cause)
+    }
+
+    /// Begins to end as the settings say, because a signal of this name came.
+    pub fn leave_for_signal(&self, name: &str) -> LeaveStatus {
+        self.leave(self.order_to_leave(), LeaveCause::Signal(name))
+    }
+
+    /// How it ends where nobody says otherwise.
+    #[must_use]
+    pub fn order_to_leave(&self) -> LeaveOrder {
+        LeaveOrder::of(&self.shared().settings.load().limits)
+    }
+
+    /// Serves on, though the end was ordered.
+    ///
+    /// # Errors
+    /// There is nothing to call off, or it is too late.
+    pub fn stay(&self) -> Result<(), StayRefused> {
+        self.shared().leaving.call_off()
+    }
+
+    /// How far its end is.
+    #[must_use]
+    pub fn leaving(&self) -> LeaveStatus {
+        let shared = self.shared();
+        shared.leaving.status(shared)
+    }
+
+    /// Completes when it has ended; true if nobody was left.
+    pub async fn left(&self) -> bool {
+        self.shared().leaving.ended().await
     }
 }

@@ -16,7 +16,6 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -34,13 +33,14 @@ use super::{
     admission::RefusalLog,
     census::Register,
     health::{self, Heart, Question},
+    leaving::{LeaveCause, Leaving},
     listener,
     live::{self, Live, Note},
     media_health,
     media_socket::MediaRoutes,
     memory::{self, Memory},
     mover::Movers,
-    shared::{Clock, Shared, empty},
+    shared::{Clock, Shared},
     tls::{self, ServerTls},
 };
 
@@ -257,6 +257,7 @@ impl Proxy {
             handshakes: TaskTracker::new(),
             handshakes_max,
             held: TaskTracker::new(),
+            leaving: Leaving::default(),
             stopping: CancellationToken::new(),
             outages: Outages::default(),
             past: Past::default(),
@@ -378,29 +379,17 @@ impl Proxy {
         health::said(question, &reasons, method, headers, || shared.pool.nodes())
     }
 
-    /// Stops accepting, closes clients with 1012 and upstreams cleanly, and returns when all are
-    /// gone, or after `shutdown_ms_max`. True if none was left.
+    /// Ends as the settings say: closes clients with 1012 and upstreams cleanly, and returns when all are gone,
+    /// or when the time for that is over. True if none was left.
     pub async fn shutdown(&self) -> bool {
-        let shared = &self.shared;
-        tracing::info!(sessions = shared.live.sessions(), "shutting down");
-        shared.stopping.cancel();
-        shared.live.post_to_all(|| Note::Shutdown);
-        let gone = async {
-            empty(&shared.handshakes).await;
-            shared.live.empty().await;
-            empty(&shared.closings).await;
-        };
-        let patience = shared.settings.load().limits.shutdown_max;
-        let clean = timeout(patience, gone).await.is_ok();
-        shared.sum_up(shared.outages.all());
-        let left = shared.live.taken();
-        tracing::info!(clean, left, "shut down");
-        clean
+        self.leave(self.order_to_leave(), LeaveCause::Signal("shutdown"));
+        self.left().await
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        self.shared.leaving.closed.cancel();
         self.shared.stopping.cancel();
     }
 }

@@ -27,8 +27,8 @@ use crate::{
 };
 
 use super::{
-    addresses::Addresses, admission::RefusalLog, census::Register, health::Heart, live::Live,
-    media_socket::MediaRoutes, memory::Memory, mover::Movers, tls::ServerTls,
+    addresses::Addresses, admission::RefusalLog, census::Register, health::Heart, leaving::Leaving,
+    live::Live, media_socket::MediaRoutes, memory::Memory, mover::Movers, tls::ServerTls,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -98,7 +98,9 @@ pub(crate) struct Shared {
     pub(crate) handshakes_max: usize,
     /// Handshakes that are held (rule R13).
     pub(crate) held: TaskTracker,
-    /// Cancelled once the proxy shuts down.
+    /// The end of the process, once it was ordered.
+    pub(crate) leaving: Leaving,
+    /// Cancelled once whoever is left has to go.
     pub(crate) stopping: CancellationToken,
     /// Who lost which node.
     pub(crate) outages: Outages,

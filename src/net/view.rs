@@ -70,6 +70,11 @@ impl View {
         self.shared.server_tls.load().as_ref().and_then(|tls| tls.certificate_ends)
     }
 
+    /// Whether the proxy is to end.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shared.leaving.is_ordered()
+    }
+
     /// Handshakes that may be held at once.
     pub(crate) fn held_max(&self) -> usize {
         self.shared.settings.load().listen.connect_hold_sessions_max

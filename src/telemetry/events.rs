@@ -14,6 +14,10 @@
 //! | `outage_summary` | info, warn if somebody was told bad news | what came of the sessions that lost a node | `node`, `lasted_ms`, `sessions`, `sessions_restored`, `sessions_given_up`, `clients_left`, `attempts_failed`, `replays_refused`, `streams_restored`, `streams_reported`, `streams_cancelled`, `rooms_lost`, and where something was restored `gap_p50_ms`, `gap_p99_ms`, `gap_max_ms` |
 //! | `drain_began` | info | sessions begin to leave a node | `node`, `rate` |
 //! | `drain_ended` | info, warn if somebody noticed | a node is empty, or its drain was called off | `node`, `done`, `lasted_ms`, `moved`, `forced`, `ended`, `failed`, `remaining` |
+//! | `drain_self_began` | info | the process is to end, or by another order | `by`, `sessions`, `grace_ms`, `stay_ms`, `over_ms` |
+//! | `drain_self_progress` | info | how far that is: at each stage, and every 10 s (every 60 s while sessions stay) | `stage`, `sessions`, `closed`, `stage_ends_in_ms` |
+//! | `drain_self_called_off` | info | it serves on | |
+//! | `drain_self_ended` | info, warn if somebody was cut off | nobody is left, or the time for it is over | `clean`, `left`, `closed`, `lasted_ms` |
 //! | `admin_action` | info, warn if refused | somebody changed something on the admin side | `action`, `node`, `by`, `done` |
 //! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
 //! | `balancer_noticed` | warn | clients come through a balancer here, told once | `peer`, `set` |
@@ -104,6 +108,31 @@ pub fn drain_ended(node: &str, progress: &Progress, done: bool, lasted_ms: u64) 
             event = "drain_ended",
             node, done, lasted_ms, moved, forced, ended, failed, remaining, "drain ended"
         );
+    }
+}
+
+/// The process is to end: in milliseconds, for how long new sessions are still taken, for how long those that are
+/// there stay, and within what time the rest is closed.
+pub(crate) fn drain_self_began(by: &str, sessions: usize, [grace_ms, stay_ms, over_ms]: [u64; 3]) {
+    info!(event = "drain_self_began", by, sessions, grace_ms, stay_ms, over_ms, "shutting down");
+}
+
+/// How far the end of the process is.
+pub(crate) fn drain_self_progress(stage: &str, sessions: usize, closed: usize, stage_ends_in_ms: u64) {
+    info!(event = "drain_self_progress", stage, sessions, closed, stage_ends_in_ms, "on the way to the end");
+}
+
+/// The process serves on.
+pub(crate) fn drain_self_called_off() {
+    info!(event = "drain_self_called_off", "new clients are welcome again");
+}
+
+/// Nobody is left, or the time for it is over.
+pub(crate) fn drain_self_ended(clean: bool, left: usize, closed: usize, lasted_ms: u64) {
+    if clean {
+        info!(event = "drain_self_ended", clean, left, closed, lasted_ms, "shut down");
+    } else {
+        warn!(event = "drain_self_ended", clean, left, closed, lasted_ms, "shut down, and cut somebody off");
     }
 }
 

@@ -17,6 +17,7 @@ use super::{Desk, Proxy, refuse};
 
 mod build;
 mod events;
+mod leaving;
 mod nodes;
 mod sessions;
 
@@ -80,6 +81,8 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/nodes/{name}/drain", get(nodes::drain_status).post(nodes::drain))
         .route("/nodes/{name}/maintenance", post(nodes::maintenance))
         .route("/nodes/{name}/undrain", post(nodes::undrain))
+        .route("/drain-self", get(leaving::status).post(leaving::begin))
+        .route("/drain-self/cancel", post(leaving::call_off))
         .route("/rebalance", post(nodes::rebalance))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .fallback(async || Refused::not_found("there is no such path in /v1; GET /v1 lists them"))
@@ -91,7 +94,7 @@ async fn index(State(desk): State<Arc<Desk>>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "socket": desk.setup.socket,
         "paths": [
-            "/v1/build", "/v1/config", "/v1/events", "/v1/nodes", "/v1/openapi.json", "/v1/outages", "/v1/sessions",
+            "/v1/build", "/v1/config", "/v1/drain-self", "/v1/events", "/v1/nodes", "/v1/openapi.json", "/v1/outages", "/v1/sessions",
         ],
     }))
 }

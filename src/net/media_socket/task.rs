@@ -186,7 +186,11 @@ impl MediaSocket {
             if self.token.is_some() {
                 match &route {
                     Some(route) => self.follow(route),
-                    None => return self.finish(Close::Code(1000), Close::NoCode),
+                    // Its session has ended, by itself or because the process does.
+                    None => {
+                        let code = if self.shared.leaving.is_closing() { 1012 } else { 1000 };
+                        return self.finish(Close::Code(code), Close::NoCode);
+                    }
                 }
             }
             let changed = route.map(|route| route.changed);

@@ -8,6 +8,7 @@ use ratatui::{
 };
 
 use super::{bad, dim, doubtful};
+use crate::net::LeaveStage;
 use crate::top::{
     News,
     model::Model,
@@ -87,6 +88,11 @@ fn counts(news: &News, row: Rect, buffer: &mut Buffer) {
         ),
         (count(status.streams, "stream"), Style::new()),
     ];
+    let leaving = &status.leaving;
+    if leaving.stage != LeaveStage::Serving {
+        let stage_ends = lasted(leaving.stage_ends_in_ms);
+        parts.push((format!("ENDS: {} for {stage_ends}", leaving.stage.as_str()), doubtful()));
+    }
     if status.handshakes_held > 0 {
         parts.push((format!("{} held", number(status.handshakes_held)), doubtful()));
     }
