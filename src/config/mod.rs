@@ -27,6 +27,7 @@ mod policy;
 mod renamed;
 pub(crate) mod secret;
 mod text;
+mod tls;
 mod upstream;
 
 use std::{
@@ -54,6 +55,7 @@ pub use origin::OriginPattern;
 pub use overrides::Overrides;
 pub use pin::Pin;
 pub use policy::{HashBy, Policy};
+pub use tls::{CertificateSettings, ClientAuth, ServerPattern, TlsMin, TlsSuite, UnknownNames};
 pub use upstream::UpstreamSettings;
 
 pub use holdfast_core::settings::{
