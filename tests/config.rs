@@ -57,7 +57,7 @@ fn keys_of(place: &str, table: &Value, keys: &mut BTreeSet<String>) {
 fn with_examples(text: &str) -> String {
     let is_example = |line: &str| {
         let name = line.split(" = ").next().unwrap_or("");
-        ["[app.", "[[listen.", "[[upstream.", "[[pool."].iter().any(|table| line.starts_with(table))
+        ["[app.", "[[upstream.", "[[pool."].iter().any(|table| line.starts_with(table))
             || (line.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
     };
     text.lines()

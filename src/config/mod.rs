@@ -27,7 +27,6 @@ mod policy;
 mod renamed;
 pub(crate) mod secret;
 mod text;
-mod tls;
 mod upstream;
 
 use std::{
@@ -55,7 +54,6 @@ pub use origin::OriginPattern;
 pub use overrides::Overrides;
 pub use pin::Pin;
 pub use policy::{HashBy, Policy};
-pub use tls::{CertificateSettings, ClientAuth, ServerPattern, TlsMin, TlsSuite, UnknownNames};
 pub use upstream::UpstreamSettings;
 
 pub use holdfast_core::settings::{

@@ -6,7 +6,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    io::{self, ErrorKind},
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
@@ -28,7 +28,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, rustls, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -47,7 +47,7 @@ use crate::{
 
 use super::{
     admission::{self, Entry, Newcomer, Refused},
-    certificates, closing,
+    closing,
     driver::{Beginning, Driver},
     health,
     live::{Note, Place},
@@ -104,7 +104,7 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     mut stream: TcpStream,
     peer: SocketAddr,
-    tls: bool,
+    tls: Option<Arc<ServerConfig>>,
     mut entry: Result<Entry, Refused>,
     counted: TaskTrackerToken,
 ) {
@@ -113,7 +113,7 @@ pub(super) async fn serve(
     let patience = if entry.is_ok() { patience } else { patience.min(REFUSAL_TIME_MAX) };
     let deadline = Instant::now() + patience;
     let port = stream.local_addr().map_or(0, |address| address.port());
-    let mut hop = Hop { peer, port, is_tls: tls };
+    let mut hop = Hop { peer, port, is_tls: tls.is_some() };
     if settings.listen.proxy_protocol && settings.listen.trusts(peer.ip()) {
         let Some(told) = told_of(&shared, peer, &mut stream, deadline).await else { return };
         if told.addresses.is_some() {
@@ -126,13 +126,12 @@ pub(super) async fn serve(
         }
     }
     let (peer, of_address) = (hop.peer, entry.as_ref().ok().and_then(Entry::of_address));
-    let mut socket = if tls {
-        match shake_hands(&shared, peer, stream, deadline).await {
+    let mut socket = match tls {
+        None => Socket::Plain(stream),
+        Some(config) => match shake_hands(&shared, peer, stream, config, deadline).await {
             Some(stream) => Socket::TlsServer(Box::new(stream)),
             None => return,
-        }
-    } else {
-        Socket::Plain(stream)
+        },
     };
     let request_seen = Arc::new(AtomicBool::new(false));
     let admitted = Arc::new(Mutex::new(None));
@@ -184,10 +183,9 @@ async fn shake_hands(
     shared: &Shared,
     peer: SocketAddr,
     stream: TcpStream,
+    config: Arc<ServerConfig>,
     deadline: Instant,
 ) -> Option<TlsStream<TcpStream>> {
-    // There is one wherever a listener speaks TLS.
-    let config = shared.certificates.config()?;
     let result = timeout_at(deadline, TlsAcceptor::from(config).accept(stream)).await;
     let counts = &shared.counts;
     counts.tls_handshakes.inc(match &result {
@@ -201,7 +199,7 @@ async fn shake_hands(
         Ok(Err(error)) if is_gone(error.kind()) => went_away(peer),
         Ok(Err(error)) => {
             counts.refusals.inc(Refusal::Tls);
-            events::connection_refused(&peer, &format_args!("TLS: {}", tls_cause(&error)));
+            events::connection_refused(&peer, &format_args!("TLS: {error}"));
         }
         Err(_) => {
             counts.refusals.inc(Refusal::Timeout);
@@ -209,23 +207,6 @@ async fn shake_hands(
         }
     }
     None
-}
-
-/// Why a TLS handshake failed, in words that name the setting where one has to do with it.
-fn tls_cause(error: &io::Error) -> String {
-    let of_rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match of_rustls {
-        Some(rustls::Error::NoCertificatesPresented) => {
-            "the client showed no certificate (listen.client_auth = \"required\")".to_owned()
-        }
-        Some(rustls::Error::InvalidCertificate(why)) => {
-            format!("the certificate of the client is refused (listen.client_ca, listen.client_crl): {why}")
-        }
-        Some(rustls::Error::General(text)) if text.contains("no server certificate chain") => {
-            "no certificate has the name that the client asked for (listen.tls_unknown_names)".to_owned()
-        }
-        _ => error.to_string(),
-    }
 }
 
 /// Why a connection got no answer from us.
@@ -295,11 +276,10 @@ fn begin(shared: &Arc<Shared>, admitted: Admitted, socket: Socket, client_leftov
     let Admitted { upstream, request, client: peer, place, newcomer } = admitted;
     let node = shared.pool.node_name(upstream.node);
     let request = Arc::new(request);
-    let certificate = socket.client_certificate().and_then(certificates::subject);
     let beginning =
         Beginning { client: socket, client_ip: peer.ip, client_leftover, upstream, request, place, newcomer };
     let driver = Driver::new(shared, beginning);
-    events::connected(driver.id(), &peer, &node, certificate.as_deref());
+    events::connected(driver.id(), &peer, &node);
     // A shutdown that began before the session was registered has passed it by.
     if shared.stopping.is_cancelled()
         && let Some(mailbox) = shared.live.mailbox(driver.id())

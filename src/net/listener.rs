@@ -61,6 +61,13 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, is_tl
 
 fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, is_tls: bool) {
     shared.counts.connections.inc();
+    // What is shown from now on may be another certificate than that of the last one.
+    let tls = match shared.server_tls.load().as_ref().filter(|_| is_tls) {
+        Some(tls) => Some(Arc::clone(&tls.config)),
+        // Its certificate was taken away: nothing is ever said in clear where TLS is meant.
+        None if is_tls => return,
+        None => None,
+    };
     // Silent connections must not take what sessions need.
     let entry = admission::enter(shared, peer.ip());
     if let Err(refused) = entry {
@@ -71,7 +78,7 @@ fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, is_tls: boo
     }
     // Counted here: a burst is accepted before any of its tasks runs.
     let counted = if entry.is_ok() { shared.handshakes.token() } else { shared.refusing.token() };
-    tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, is_tls, entry, counted));
+    tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls, entry, counted));
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 mod addresses;
 mod admission;
 mod census;
-pub(crate) mod certificates;
 mod closing;
 mod driver;
 mod handshake;

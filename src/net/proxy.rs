@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
@@ -32,7 +32,6 @@ use super::{
     addresses::Addresses,
     admission::RefusalLog,
     census::Register,
-    certificates::{self, Certificates},
     health::{self, Heart, Question},
     leaving::{LeaveCause, Leaving},
     listener,
@@ -42,7 +41,7 @@ use super::{
     memory::{self, Memory},
     mover::Movers,
     shared::{Clock, Shared},
-    tls,
+    tls::{self, ServerTls},
 };
 
 /// How long sessions may take to say what they are.
@@ -217,13 +216,16 @@ impl Proxy {
         let addresses = Addresses::new(&settings.limits, division.sessions().min(handshakes_max) / 2);
         let client_tls = Arc::new(tls::client(&settings.upstream)?);
         let pool = Pool::new(&settings, &client_tls, &files)?;
-        let certificates = Arc::new(Certificates::new(&settings.listen)?);
+        let server_tls = server_tls(&settings)?;
         let listeners = settings
             .listen
             .listeners()
             .map(|(address, tls)| {
                 let listener =
                     listener::bind(address).map_err(|source| StartError::Listen { address, source })?;
+                if tls && server_tls.is_none() {
+                    return Err(StartError::NoCertificate);
+                }
                 let address =
                     listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
                 Ok((listener, address, tls))
@@ -238,6 +240,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             settings: ArcSwap::from_pointee(settings),
             session_settings: ArcSwap::from_pointee(session),
+            server_tls: ArcSwapOption::from(server_tls.map(Arc::new)),
             media,
             registry: Arc::new(Registry::new(registry_limits)),
             media_routes: MediaRoutes::default(),
@@ -260,12 +263,9 @@ impl Proxy {
             past: Past::default(),
             counts: Counts::default(),
             census: Register::default(),
-            certificates,
             movers: Movers::default(),
             heart: Heart::default(),
         });
-        let stopping = shared.stopping.clone();
-        tokio::spawn(certificates::watch(Arc::clone(&shared.certificates), stopping));
         tokio::spawn(health::beat(Arc::downgrade(&shared)));
         if shared.media.is_some() {
             tokio::spawn(media_health::watch(Arc::downgrade(&shared)));
@@ -391,6 +391,14 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.leaving.closed.cancel();
         self.shared.stopping.cancel();
+    }
+}
+
+fn server_tls(settings: &NetSettings) -> Result<Option<ServerTls>, StartError> {
+    match (&settings.listen.tls_cert, &settings.listen.tls_key) {
+        (Some(cert), Some(key)) => ServerTls::new(cert, key, settings.listen.tls_tickets).map(Some),
+        (None, None) => Ok(None),
+        _ => Err(StartError::NoCertificate),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,8 +27,8 @@ use crate::{
 };
 
 use super::{
-    addresses::Addresses, admission::RefusalLog, census::Register, certificates::Certificates, health::Heart,
-    leaving::Leaving, live::Live, media_socket::MediaRoutes, memory::Memory, mover::Movers,
+    addresses::Addresses, admission::RefusalLog, census::Register, health::Heart, leaving::Leaving,
+    live::Live, media_socket::MediaRoutes, memory::Memory, mover::Movers, tls::ServerTls,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) settings: ArcSwap<NetSettings>,
     /// What new sessions go by; each keeps what it began with.
     pub(crate) session_settings: ArcSwap<SessionSettings>,
+    /// What clients are shown where they speak TLS.
+    pub(crate) server_tls: ArcSwapOption<ServerTls>,
     pub(crate) registry: Arc<Registry>,
     /// Where media sockets belong.
     pub(crate) media_routes: MediaRoutes,
@@ -108,8 +110,6 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// What all sessions have, for scrapes.
     pub(crate) census: Register,
-    /// What TLS listeners speak with.
-    pub(crate) certificates: Arc<Certificates>,
     /// Sessions that are taken off nodes.
     pub(crate) movers: Movers,
     /// Shows that the runtime lives.
