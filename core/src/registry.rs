@@ -15,6 +15,8 @@ pub use in_vain::InVain;
 pub use kept::Kept;
 pub use member::Member;
 
+use std::sync::Arc;
+
 use names::Names;
 use rooms::Rooms;
 
@@ -60,8 +62,8 @@ impl Default for RegistryLimits {
 pub struct Registry {
     names: Names,
     rooms: Rooms,
-    kept: Kept,
-    in_vain: InVain,
+    kept: Arc<Kept>,
+    in_vain: Arc<InVain>,
 }
 
 impl Default for Registry {
@@ -78,8 +80,20 @@ impl Registry {
         Self {
             names: Names::new(limits, of_names),
             rooms: Rooms::new(limits, of_rooms),
-            kept: Kept::new(limits.kept_bytes_max.saturating_sub(of_names + of_rooms)),
-            in_vain: InVain::new(limits),
+            kept: Arc::new(Kept::new(limits.kept_bytes_max.saturating_sub(of_names + of_rooms))),
+            in_vain: Arc::new(InVain::new(limits)),
+        }
+    }
+
+    /// One for sessions that share no names and no rooms with those of this one, as their servers are others; what
+    /// they keep counts together.
+    #[must_use]
+    pub fn beside(&self) -> Self {
+        Self {
+            names: self.names.beside(),
+            rooms: self.rooms.beside(),
+            kept: Arc::clone(&self.kept),
+            in_vain: Arc::clone(&self.in_vain),
         }
     }
 
@@ -97,13 +111,35 @@ impl Registry {
 
     /// How much all sessions keep.
     #[must_use]
-    pub const fn kept(&self) -> &Kept {
+    pub fn kept(&self) -> &Kept {
         &self.kept
     }
 
     /// Who was answered H264 and sent no video.
     #[must_use]
-    pub const fn h264_in_vain(&self) -> &InVain {
+    pub fn h264_in_vain(&self) -> &InVain {
         &self.in_vain
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Holder, Identity, NodeId, Participant, RoomKey, RoomPlace, SessionId, Timestamp};
+
+    #[test]
+    fn who_is_beside_shares_bounds_and_no_names() {
+        let one = Registry::default();
+        let other = one.beside();
+        let holder = Holder { session: SessionId(1), restoring: false, node: NodeId(0) };
+        one.names().hold("name", holder, Timestamp::from_ms(1));
+        assert_eq!((one.names().len(), other.names().len()), (1, 0));
+        assert_eq!(one.names().bytes(), other.names().bytes(), "they count together");
+        let room = RoomKey::new(Identity::default(), "room");
+        let who = |session, node| Participant { session: SessionId(session), node: NodeId(node) };
+        assert_eq!(one.rooms().enter(room, who(1, 0), false), RoomPlace::Here);
+        assert_eq!(other.rooms().enter(room, who(2, 1), false), RoomPlace::Here);
+        one.kept().change(0, 7);
+        assert_eq!(other.kept().bytes(), 7);
     }
 }

@@ -1,6 +1,9 @@
 //! Who publishes which stream name, and how a name that is gone was left (rules R5, R7, R9).
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 use dashmap::{DashMap, mapref::entry::Entry};
 
@@ -34,7 +37,7 @@ pub struct Names {
     entries: DashMap<Box<str>, NameEntry>,
     limits: RegistryLimits,
     /// What the entries take, and may take.
-    bytes: AtomicUsize,
+    bytes: Arc<AtomicUsize>,
     bytes_max: usize,
     /// When names that are over were last forgotten, in milliseconds.
     swept_at_ms: AtomicU64,
@@ -42,8 +45,15 @@ pub struct Names {
 
 impl Names {
     pub(super) fn new(limits: RegistryLimits, bytes_max: usize) -> Self {
-        let (bytes, swept_at_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
+        let (bytes, swept_at_ms) = (Arc::default(), AtomicU64::new(0));
         Self { entries: DashMap::new(), limits, bytes, bytes_max, swept_at_ms }
+    }
+
+    /// Another map within the same bound of bytes.
+    pub(super) fn beside(&self) -> Self {
+        let swept_at_ms = AtomicU64::new(self.swept_at_ms.load(Ordering::Relaxed));
+        let bytes = Arc::clone(&self.bytes);
+        Self { entries: DashMap::new(), limits: self.limits, bytes, bytes_max: self.bytes_max, swept_at_ms }
     }
 
     /// What is known of `name`.

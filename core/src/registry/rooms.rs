@@ -1,6 +1,8 @@
 //! Who is in which room, and so on which node a room is (rule R16): that of whoever of its participants came
 //! first. Those who have lost their node count as on their way; where they come back, the room is.
 
+use std::sync::Arc;
+
 use dashmap::{DashMap, mapref::entry::Entry};
 
 use crate::session::{NodeId, Participant, RoomKey, RoomPlace, SessionId};
@@ -63,12 +65,17 @@ pub struct Rooms {
     rooms: DashMap<RoomKey, Room>,
     limits: RegistryLimits,
     /// What they take.
-    kept: Kept,
+    kept: Arc<Kept>,
 }
 
 impl Rooms {
     pub(super) fn new(limits: RegistryLimits, bytes_max: usize) -> Self {
-        Self { rooms: DashMap::new(), limits, kept: Kept::new(bytes_max) }
+        Self { rooms: DashMap::new(), limits, kept: Arc::new(Kept::new(bytes_max)) }
+    }
+
+    /// Another map within the same bound of bytes.
+    pub(super) fn beside(&self) -> Self {
+        Self { rooms: DashMap::new(), limits: self.limits, kept: Arc::clone(&self.kept) }
     }
 
     /// Somebody comes into a room, and is told where it is. They are in it from now on if it is here, or if
