@@ -31,10 +31,10 @@ fn toml_files(directory: &str) -> Vec<PathBuf> {
 fn keys(config: &Value) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for (section, content) in config.as_object().unwrap() {
-        let content = content.as_object().unwrap();
-        let tables: Vec<_> = match section.as_str() {
-            "app" | "pool" => content.values().collect(),
-            _ => vec![&config[section]],
+        let tables: Vec<_> = match (section.as_str(), content) {
+            ("app" | "pool", Value::Object(tables)) => tables.values().collect(),
+            (_, Value::Array(tables)) => tables.iter().collect(),
+            _ => vec![content],
         };
         for table in tables {
             keys_of(section, table, &mut keys);
@@ -57,7 +57,7 @@ fn keys_of(place: &str, table: &Value, keys: &mut BTreeSet<String>) {
 fn with_examples(text: &str) -> String {
     let is_example = |line: &str| {
         let name = line.split(" = ").next().unwrap_or("");
-        ["[app.", "[[upstream.", "[[pool."].iter().any(|table| line.starts_with(table))
+        ["[app.", "[[upstream.", "[[pool.", "[[route]]"].iter().any(|table| line.starts_with(table))
             || (line.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
     };
     text.lines()
@@ -85,7 +85,7 @@ fn the_complete_file_has_every_setting() {
     let config = Config::parse(&text, &path, &Overrides::default()).unwrap();
     // JSON shows settings without a value as null, so that none is left out here.
     assert_eq!(keys(&written), keys(&config.to_json()));
-    for key in ["app.restore_mode", "upstream.node.weight", "pool.node.weight"] {
+    for key in ["route.static", "app.restore_mode", "upstream.node.weight", "pool.node.weight"] {
         assert!(keys(&written).contains(key), "{key}");
     }
 }

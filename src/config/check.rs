@@ -6,6 +6,7 @@ use super::{
     Config, MediaMode, RestoreMode,
     file::ConfigFile,
     node::{self, DEFAULT_POOL, NamedNode},
+    routes,
 };
 
 /// Most nodes of all pools together.
@@ -23,7 +24,7 @@ fn conflict(key: &str, message: impl Into<String>) -> Result<(), Conflict> {
     conflict_in((key, 0), message)
 }
 
-fn conflict_in((key, nth): (&str, usize), message: impl Into<String>) -> Result<(), Conflict> {
+pub(super) fn conflict_in((key, nth): (&str, usize), message: impl Into<String>) -> Result<(), Conflict> {
     Err(Conflict { key: key.to_owned(), nth, message: message.into() })
 }
 
@@ -31,6 +32,7 @@ fn conflict_in((key, nth): (&str, usize), message: impl Into<String>) -> Result<
 pub(super) fn check(file: &ConfigFile) -> Result<(), Conflict> {
     check_listen(file)?;
     check_upstream(file)?;
+    routes::check(file)?;
     check_health(file)?;
     check_bytes(file)?;
     check_times(file)
@@ -239,8 +241,11 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
         warn("upstream.ca is set but every upstream.url says ws://: nothing uses it");
     }
     for pool in config.net.pools.keys() {
-        warn(&format!("pool {pool} is looked after, but no session goes there yet: nothing routes to it"));
+        if !config.net.routes.iter().any(|route| route.pool.as_ref() == Some(pool)) {
+            warn(&format!("pool {pool} is looked after, but no session goes there: no [[route]] names it"));
+        }
     }
+    routes::warnings(&config.net.routes).iter().for_each(|text| warn(text));
     let session = &config.session;
     let anchors = session.restore.mode == RestoreMode::Anchor
         || session.apps.values().any(|app| app.restore_mode == Some(RestoreMode::Anchor));

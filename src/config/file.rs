@@ -13,12 +13,14 @@ use super::{
     environment::Environment,
     error::ConfigError,
     health::HealthSettings,
+    http::HttpSettings,
     limits::LimitSettings,
     listen::ListenSettings,
     log::LogSettings,
     media::MediaSettings,
     node::{Name, PoolSettings},
     renamed::{self, Found, RENAMED},
+    route::RouteSettings,
     upstream::UpstreamSettings,
 };
 use crate::signaling::redact::without_credentials;
@@ -30,6 +32,8 @@ pub(super) struct ConfigFile {
     pub(super) listen: ListenSettings,
     pub(super) upstream: UpstreamSettings,
     pub(super) pool: BTreeMap<Name, PoolSettings>,
+    pub(super) route: Vec<RouteSettings>,
+    pub(super) http: HttpSettings,
     pub(super) limits: LimitSettings,
     pub(super) health: HealthSettings,
     pub(super) restore: RestoreSettings,

@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod header;
 mod health;
+mod http;
 mod limits;
 mod listen;
 mod log;
@@ -25,6 +26,8 @@ mod overrides;
 mod pin;
 mod policy;
 mod renamed;
+mod route;
+mod routes;
 pub(crate) mod secret;
 mod text;
 mod upstream;
@@ -45,6 +48,7 @@ pub use environment::Environment;
 pub use error::ConfigError;
 pub use header::HeaderField;
 pub use health::HealthSettings;
+pub use http::HttpSettings;
 pub use limits::{LimitSettings, ShutdownMode};
 pub use listen::ListenSettings;
 pub use log::{LogFormat, LogLevel, LogSettings};
@@ -54,6 +58,8 @@ pub use origin::OriginPattern;
 pub use overrides::Overrides;
 pub use pin::Pin;
 pub use policy::{HashBy, Policy};
+pub use route::{HostPattern, PathPrefix, RedirectUrl, RouteAction, RouteSettings, StaticAnswer};
+pub use routes::ROUTES_MAX;
 pub use upstream::UpstreamSettings;
 
 pub use holdfast_core::settings::{
@@ -75,6 +81,10 @@ pub struct NetSettings {
     pub upstream: UpstreamSettings,
     /// Further pools of nodes, by name.
     pub pools: BTreeMap<Name, PoolSettings>,
+    /// What becomes of requests; the first that fits decides.
+    pub routes: Vec<RouteSettings>,
+    /// Requests that are no WebSocket.
+    pub http: HttpSettings,
     /// Bounds on sockets, messages and the end of the process.
     pub limits: LimitSettings,
     /// The paths that tell how the proxy is.
@@ -143,12 +153,18 @@ impl Config {
             key: conflict.key,
             message: conflict.message,
         })?;
+        for (nth, route) in file.route.iter_mut().enumerate() {
+            route.line =
+                route::Line(source.as_ref().and_then(|source| file::line_of(source.text, "route", nth)));
+        }
         let locality = file.upstream.locality;
         Ok(Self {
             net: NetSettings {
                 listen: file.listen,
                 upstream: file.upstream,
                 pools: file.pool,
+                routes: file.route,
+                http: file.http,
                 limits: file.limits,
                 health: file.health,
             },
@@ -202,6 +218,8 @@ impl Config {
             listen: self.net.listen.clone(),
             upstream: self.net.upstream.clone(),
             pool: self.net.pools.clone(),
+            route: self.net.routes.clone(),
+            http: self.net.http.clone(),
             limits: self.net.limits.clone(),
             health: self.net.health.clone(),
             restore: self.session.restore.clone(),

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     address::{Counted, Counts, network},
-    config::LimitSettings,
+    config::{HttpSettings, LimitSettings},
 };
 
 /// So many seconds' worth of a rate may come at once.
@@ -29,6 +29,8 @@ pub(crate) enum TooMany {
     Connections,
     Handshakes,
     FirstMessages,
+    /// Requests that are no handshake.
+    RequestRate,
 }
 
 /// All addresses.
@@ -40,6 +42,7 @@ pub(crate) struct Addresses {
     connections_max: usize,
     handshakes: Option<Rate>,
     first_messages: Option<Rate>,
+    requests: Option<Rate>,
     /// Of all of them together.
     all: Option<Rate>,
 }
@@ -47,7 +50,7 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// The limits of these settings. No address may have more connections that are no session than
     /// `connections_max`, whatever they say.
-    pub(crate) fn new(limits: &LimitSettings, connections_max: usize) -> Self {
+    pub(crate) fn new(limits: &LimitSettings, http: &HttpSettings, connections_max: usize) -> Self {
         let connections_max = connections_max.max(1);
         let rate = |per_second| Rate::new(per_second, limits.addresses_max);
         Self {
@@ -60,6 +63,7 @@ impl Addresses {
             },
             handshakes: rate(limits.address_handshakes_per_second),
             first_messages: rate(limits.address_first_messages_per_second),
+            requests: rate(http.address_requests_per_second),
             all: Rate::new(limits.handshakes_per_second, 1),
         }
     }
@@ -82,6 +86,11 @@ impl Addresses {
     /// One more handshake of anybody.
     pub(crate) fn handshake_of_any(&self) -> bool {
         allow(self.all.as_ref(), IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// One more request that is no handshake.
+    pub(crate) fn request(&self, ip: IpAddr) -> Result<(), TooMany> {
+        allow(self.requests.as_ref(), ip).then_some(()).ok_or(TooMany::RequestRate)
     }
 
     /// One more first message: it makes work for the server behind.
@@ -164,7 +173,7 @@ mod tests {
     fn with(change: impl FnOnce(&mut LimitSettings)) -> Addresses {
         let mut limits = LimitSettings::default();
         change(&mut limits);
-        Addresses::new(&limits, usize::MAX)
+        Addresses::new(&limits, &HttpSettings::default(), usize::MAX)
     }
 
     #[test]
@@ -207,7 +216,7 @@ mod tests {
 
     #[test]
     fn one_address_never_has_all() {
-        let addresses = Addresses::new(&LimitSettings::default(), 3);
+        let addresses = Addresses::new(&LimitSettings::default(), &HttpSettings::default(), 3);
         let held: Vec<_> = (0..3).map(|_| addresses.connection(ip("192.0.2.1")).unwrap()).collect();
         assert!(addresses.connection(ip("192.0.2.1")).is_err());
         assert_eq!(held.len(), 3);

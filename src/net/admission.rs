@@ -74,6 +74,9 @@ impl fmt::Display for Refused {
             Self::Rate => "too many handshakes (limits.handshakes_per_second)",
             Self::Network => "its address is not admitted (listen.allow, listen.deny)",
             Self::Origin => "its origin is not admitted (listen.origins)",
+            Self::Address(TooMany::RequestRate) => {
+                "too many requests of its address (http.address_requests_per_second)"
+            }
             Self::Address(TooMany::Sessions) => {
                 "too many sessions of its address (limits.address_sessions_max)"
             }
@@ -109,6 +112,7 @@ impl From<Refused> for Refusal {
             Refused::Rate => Self::HandshakeRate,
             Refused::Network => Self::Network,
             Refused::Origin => Self::Origin,
+            Refused::Address(TooMany::RequestRate) => Self::AddressRequestRate,
             Refused::Address(TooMany::Sessions) => Self::AddressSessions,
             Refused::Address(TooMany::Connections) => Self::AddressConnections,
             Refused::Address(TooMany::Handshakes) => Self::AddressHandshakes,
@@ -213,6 +217,17 @@ pub(super) fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Pl
     let files = shared.files.take(Use::Session, FILES_PER_SESSION).ok_or(Refused::Files)?;
     let place = shared.live.take_place(files, session).ok_or(Refused::Places)?;
     Ok((place, Newcomer { ip: client, _connection: connection }))
+}
+
+/// Whether a request may be answered that is to be no session.
+pub(super) fn check_request(shared: &Shared, client: IpAddr) -> Result<(), Refused> {
+    if !shared.settings.load().listen.admits(client) {
+        return Err(Refused::Network);
+    }
+    if is_limited(shared, client) {
+        shared.addresses.request(client).map_err(Refused::Address)?;
+    }
+    Ok(())
 }
 
 /// Whether the first message of a session may go on to its server.

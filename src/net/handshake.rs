@@ -1,75 +1,51 @@
-//! From an accepted connection to a session: TLS, the request, the dial, the 101.
+//! From an accepted connection to a session: what a balancer says of it, TLS, its requests (`http`), and the pool of
+//! its application where a route goes by that.
 //!
-//! There is no 101 before the upstream's 101. hyper reads the request and writes the answer and
-//! then hands the socket back; nothing of it stays with the session.
+//! There is no 101 before an upstream's 101. hyper reads requests and writes answers and then hands the socket back;
+//! nothing of it stays with the session.
 
 use std::{
-    convert::Infallible,
-    future::Future,
-    io::ErrorKind,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use hyper::{
-    Request,
-    body::Incoming,
-    server::conn::http1::{self, Parts},
-    service::Service,
-};
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
-    config::NetSettings,
+    session::Close,
     telemetry::{
         counts::{Refusal, TlsOutcome},
         events,
     },
-    upstream::{ClientRequest, CookieBounds, DialFailure, Dialed},
-    wire::{
-        forwarded::{self, Client, LastHop},
-        socket::Socket,
-    },
+    upstream::Dialed,
+    wire::{side::Side, socket::Socket, websocket::Role},
 };
 
 use super::{
     admission::{self, Entry, Newcomer, Refused},
     closing,
     driver::{Beginning, Driver},
-    health,
-    live::{Note, Place},
+    first_message::{self, Said},
+    http::{Admitted, Unserved, Visitor, converse, dial, is_gone, notice_balancer},
+    live::Note,
     proxy_header::{self, HeaderError, Told},
-    request::{self, Answer},
+    route::ByApp,
     shared::Shared,
 };
 
-/// The smallest buffer hyper works with.
-const HYPER_BUFFER_BYTES_MIN: usize = 8192;
+/// What a client hears whose application is not served (RFC 6455 section 7.4.1), or whose upstream cannot be had.
+const POLICY: u16 = 1008;
+const TRY_AGAIN_LATER: u16 = 1013;
 
 /// How long somebody who is refused may take to send the request that is answered.
 const REFUSAL_TIME_MAX: Duration = Duration::from_secs(2);
-
-/// A client that is to become a session.
-struct Admitted {
-    upstream: Dialed,
-    request: ClientRequest,
-    client: Client,
-    place: Place,
-    newcomer: Newcomer,
-}
 
 /// Where a connection comes from, as far as it is known before its request.
 #[derive(Clone, Copy, Debug)]
@@ -88,22 +64,11 @@ impl Hop {
     }
 }
 
-/// Answers the one request of a connection.
-struct Handshake {
-    shared: Arc<Shared>,
-    hop: Hop,
-    /// The request is complete: the client has done its part in time.
-    request_seen: Arc<AtomicBool>,
-    /// What it was let in with, or why it was not; taken by the first request.
-    entry: Mutex<Option<Result<Entry, Refused>>>,
-    admitted: Arc<Mutex<Option<Admitted>>>,
-}
-
 /// Sees a new connection through to its session, or to the answer that refuses it.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     mut stream: TcpStream,
-    peer: SocketAddr,
+    (peer, listener): (SocketAddr, SocketAddr),
     tls: Option<Arc<ServerConfig>>,
     mut entry: Result<Entry, Refused>,
     counted: TaskTrackerToken,
@@ -133,20 +98,20 @@ pub(super) async fn serve(
             None => return,
         },
     };
-    let request_seen = Arc::new(AtomicBool::new(false));
-    let admitted = Arc::new(Mutex::new(None));
-    let service = Handshake {
-        shared: Arc::clone(&shared),
-        hop,
-        request_seen: Arc::clone(&request_seen),
+    let visitor = Arc::new(Visitor {
+        listener,
+        peer,
+        port: hop.port,
+        is_tls: hop.is_tls,
         entry: Mutex::new(Some(entry)),
-        admitted: Arc::clone(&admitted),
-    };
+        is_dialling: AtomicBool::new(false),
+        admitted: Mutex::new(None),
+    });
     // The socket is only lent: what hyper answers to nonsense must not be lost to a reset either.
-    let served = converse(&shared, &mut socket, service, deadline, &request_seen).await;
-    let admitted = admitted.lock().take();
+    let served = converse(&shared, &mut socket, Arc::clone(&visitor), deadline).await;
+    let admitted = visitor.admitted.lock().take();
     match (served, admitted) {
-        (Ok(read), Some(admitted)) => begin(&shared, admitted, socket, read),
+        (Ok(read), Some(admitted)) => begin(&shared, admitted, socket, read).await,
         (Ok(_), None) => closing::close_http(&shared, socket, (counted, of_address)),
         (Err(None), _) => went_away(peer),
         (Err(Some(Unserved { refusal, cause })), _) => {
@@ -209,71 +174,35 @@ async fn shake_hands(
     None
 }
 
-/// Why a connection got no answer from us.
-struct Unserved {
-    refusal: Refusal,
-    cause: String,
-}
-
-/// Lets hyper read the request and write the answer; what was read behind the request, or why there
-/// was none, unless the peer just went away.
-async fn converse(
-    shared: &Shared,
-    socket: &mut Socket,
-    service: Handshake,
-    deadline: Instant,
-    request_seen: &AtomicBool,
-) -> Result<Vec<u8>, Option<Unserved>> {
-    let peer = service.hop.peer;
-    let head_bytes_max = shared.settings.load().listen.header_bytes_max.max(HYPER_BUFFER_BYTES_MIN);
-    let connection = http1::Builder::new()
-        .max_buf_size(head_bytes_max)
-        .serve_connection(TokioIo::new(socket), service)
-        .without_shutdown();
-    tokio::pin!(connection);
-    let result = match timeout_at(deadline, &mut connection).await {
-        Ok(result) => result,
-        Err(_) if request_seen.load(Ordering::Acquire) => connection.await,
-        Err(_) => {
-            let cause = "no complete request in time".to_owned();
-            return Err(Some(Unserved { refusal: Refusal::Timeout, cause }));
-        }
-    };
-    match result {
-        Ok(Parts { read_buf, .. }) => Ok(read_buf.to_vec()),
-        Err(_) if request_seen.load(Ordering::Acquire) => {
-            events::client_gave_up(&peer);
-            Err(None)
-        }
-        Err(error) if io_kind(&error).is_some_and(is_gone) => Err(None),
-        Err(error) => {
-            let cause = format!("no usable request: {error}");
-            Err(Some(Unserved { refusal: Refusal::BadRequest, cause }))
-        }
-    }
-}
-
 /// Balancers check a port by connecting and going away again, some with a reset.
 fn went_away(peer: SocketAddr) {
     tracing::debug!(%peer, "gone before its request");
 }
 
-fn is_gone(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::UnexpectedEof
-            | ErrorKind::ConnectionReset
-            | ErrorKind::BrokenPipe
-            | ErrorKind::NotConnected
-    )
-}
-
-fn io_kind(error: &hyper::Error) -> Option<ErrorKind> {
-    std::error::Error::source(error)?.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
-}
-
-fn begin(shared: &Arc<Shared>, admitted: Admitted, socket: Socket, client_leftover: Vec<u8>) {
-    let Admitted { upstream, request, client: peer, place, newcomer } = admitted;
+/// Makes a session of a client that was answered 101.
+async fn begin(
+    shared: &Arc<Shared>,
+    mut admitted: Admitted,
+    mut socket: Socket,
+    mut client_leftover: Vec<u8>,
+) {
+    if let Some(by_app) = admitted.by_app.take() {
+        let bytes_max = shared.session_settings.load().bounds.stream_bytes_max;
+        let patience = shared.settings.load().listen.idle_before_first_message;
+        let said = tokio::select! {
+            said = first_message::listen(&mut socket, &mut client_leftover, bytes_max, patience) => said,
+            // The session will hear of it.
+            () = shared.stopping.cancelled() => Said::MediaSocket,
+        };
+        match send_by_app(shared, &by_app, &said, admitted).await {
+            Ok(sent) => admitted = sent,
+            Err((close, held)) => {
+                let side = Side::new(socket, Role::Client, &[]);
+                return closing::close_holding(shared, side, close, held);
+            }
+        }
+    }
+    let Admitted { upstream, request, client: peer, place, newcomer, .. } = admitted;
     let node = shared.pool.node_name(upstream.node);
     let request = Arc::new(request);
     let beginning =
@@ -289,133 +218,46 @@ fn begin(shared: &Arc<Shared>, admitted: Admitted, socket: Socket, client_leftov
     tokio::spawn(driver);
 }
 
-impl Service<Request<Incoming>> for Handshake {
-    type Response = Answer;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.request_seen.store(true, Ordering::Release);
-        let shared = Arc::clone(&self.shared);
-        let admitted = Arc::clone(&self.admitted);
-        let entry = self.entry.lock().take();
-        let Hop { peer, port, is_tls: tls } = self.hop;
-        Box::pin(async move {
-            let settings = shared.settings.load_full();
-            let hop = LastHop {
-                uri: request.uri(),
-                headers: request.headers(),
-                peer: peer.ip(),
-                port,
-                tls,
-                settings: &settings.listen,
-            };
-            Ok(answer(&shared, &settings, &request, hop, hop.client(peer), entry, &admitted).await)
-        })
-    }
-}
-
-async fn answer(
+/// The same client with a connection to the pool of its application; or how it is closed, and what it has until
+/// then.
+async fn send_by_app(
     shared: &Arc<Shared>,
-    settings: &NetSettings,
-    request: &Request<Incoming>,
-    hop: LastHop<'_>,
-    client: Client,
-    entry: Option<Result<Entry, Refused>>,
-    admitted: &Mutex<Option<Admitted>>,
-) -> Answer {
-    // Checks of balancers are no clients: no line of the log, no place, no word on what they lack.
-    if let Some(answer) = health::answer(shared, request.method(), request.uri(), request.headers()) {
-        return answer;
-    }
-    let entry = match entry {
-        Some(Ok(entry)) => entry,
-        Some(Err(refused)) => return refused.answer(),
-        // A second request on a connection: it is answered one.
-        None => return request::unavailable("one request per connection"),
+    by_app: &ByApp,
+    said: &Said,
+    admitted: Admitted,
+) -> Result<Admitted, (Close, Newcomer)> {
+    let app_key = match said {
+        Said::App(app_key) => Some(app_key.as_str()),
+        Said::Other => None,
+        Said::MediaSocket => return Ok(admitted),
+        Said::Gone => return Err((Close::Abort, leave(shared, admitted))),
     };
-    let refuse = |refusal: Refusal, answer: Answer| {
-        shared.counts.refusals.inc(refusal);
-        events::connection_refused(&client, &format_args!("answered {}", answer.status()));
-        answer
+    let Some(pool) = by_app.pool_of(app_key) else {
+        shared.counts.refusals.inc(Refusal::Route);
+        events::connection_refused(&admitted.client, &"its application is not served here ([[route]])");
+        return Err((Close::Code(POLICY), leave(shared, admitted)));
     };
-    if let Err(answer) = request::check_host(request) {
-        return refuse(Refusal::BadRequest, answer);
+    let request = admitted.request.in_pool(pool.clone());
+    if by_app.first_pool().flatten() == pool {
+        return Ok(Admitted { request, ..admitted });
     }
-    let key = match request::check(request) {
-        Ok(key) => key,
-        Err(answer) => return refuse(Refusal::BadRequest, answer),
-    };
-    if request::head_bytes(request) > settings.listen.header_bytes_max {
-        let status = http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        return refuse(Refusal::BadRequest, request::text(status, "the request is too large"));
-    }
-    if shared.leaving.closed.is_cancelled() {
-        return refuse(Refusal::Stopping, request::unavailable("shutting down"));
-    }
-    if forwarded::looks_like_a_balancer(hop.peer, hop.headers) {
-        notice_balancer(shared, hop.peer, hop.is_trusted());
-    }
-    if let Err(refused) = admission::check_origin(shared, request.headers()) {
-        admission::tell(shared, client.ip, refused);
-        return refused.answer();
-    }
-    let (place, newcomer) = match admission::admit(shared, entry, client.ip) {
-        Ok(admitted) => admitted,
-        Err(refused) => {
-            admission::tell(shared, client.ip, refused);
-            return refused.answer();
-        }
-    };
-    let upstream = &settings.upstream;
-    let cookies = CookieBounds { count_max: upstream.cookies_max, bytes_max: upstream.cookie_bytes_max };
-    let mut client_request = ClientRequest::new(hop, cookies);
-    let dialed = tokio::select! {
-        dialed = dial(shared, &client_request, client) => dialed,
-        () = shared.leaving.closed.cancelled() => {
-            return refuse(Refusal::Stopping, request::unavailable("shutting down"));
-        }
-    };
-    match dialed {
-        Ok(upstream) => {
-            let protocol = upstream.protocol.as_deref();
-            client_request.choose_protocol(protocol);
-            let answer = request::switching(&derive_accept_key(key.as_bytes()), protocol, &upstream.headers);
-            *admitted.lock() = Some(Admitted { upstream, request: client_request, client, place, newcomer });
-            answer
-        }
+    leave_upstream(shared, admitted.upstream);
+    match dial(shared, &request, admitted.client).await {
+        Ok(upstream) => Ok(Admitted { upstream, request, ..admitted }),
         Err(failure) => {
             shared.counts.refusals.inc(Refusal::Upstream);
-            events::connection_refused(&client, &failure);
-            request::dial_failed(&failure)
+            events::connection_refused(&admitted.client, &failure);
+            Err((Close::Code(TRY_AGAIN_LATER), admitted.newcomer))
         }
     }
 }
 
-/// Clients behind a balancer reach us at an address of the balancer's choice: it is no address for
-/// their media. Told once.
-fn notice_balancer(shared: &Shared, peer: IpAddr, is_trusted: bool) {
-    if shared.balancer_unnoticed.load(Ordering::Relaxed)
-        && shared.balancer_unnoticed.swap(false, Ordering::Relaxed)
-    {
-        events::balancer_noticed(peer, is_trusted);
-    }
+fn leave(shared: &Arc<Shared>, admitted: Admitted) -> Newcomer {
+    leave_upstream(shared, admitted.upstream);
+    admitted.newcomer
 }
 
-/// Dials; a client that comes while no node answers is held for a while (rule R13).
-async fn dial(shared: &Arc<Shared>, request: &ClientRequest, client: Client) -> Result<Dialed, DialFailure> {
-    let failure = match shared.pool.connect(request).await {
-        Err(failure) if failure.is_outage() => failure,
-        result => return result,
-    };
-    let (patience, held_max) = {
-        let listen = &shared.settings.load().listen;
-        (listen.connect_hold, listen.connect_hold_sessions_max)
-    };
-    if patience.is_zero() || shared.held.len() >= held_max {
-        return Err(failure);
-    }
-    let _held = shared.held.token();
-    tracing::debug!(%client, %failure, "a client waits for an upstream");
-    shared.pool.connect_when_up(request, patience, failure).await
+fn leave_upstream(shared: &Arc<Shared>, upstream: Dialed) {
+    let side = Side::new(upstream.socket, Role::Server, &upstream.leftover);
+    closing::close(shared, side, Close::NoCode);
 }

@@ -34,8 +34,12 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Accepts until the proxy takes no new sessions; live sessions are not touched by anything that happens
-/// here.
-pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, is_tls: bool) {
+/// here. Routes know it by the address that the settings name.
+pub(super) async fn accept_all(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    (named, is_tls): (SocketAddr, bool),
+) {
     let mut short_of_files = false;
     loop {
         let accepted = tokio::select! {
@@ -45,7 +49,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, is_tl
         match accepted {
             Ok((stream, peer)) => {
                 short_of_files = false;
-                accept(&shared, stream, peer, is_tls);
+                accept(&shared, stream, (peer, named), is_tls);
             }
             Err(error) if is_shortage(&error) => {
                 if !std::mem::replace(&mut short_of_files, true) {
@@ -59,7 +63,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, listener: TcpListener, is_tl
     }
 }
 
-fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, is_tls: bool) {
+fn accept(shared: &Arc<Shared>, stream: TcpStream, (peer, named): (SocketAddr, SocketAddr), is_tls: bool) {
     shared.counts.connections.inc();
     // What is shown from now on may be another certificate than that of the last one.
     let tls = match shared.server_tls.load().as_ref().filter(|_| is_tls) {
@@ -78,7 +82,7 @@ fn accept(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, is_tls: boo
     }
     // Counted here: a burst is accepted before any of its tasks runs.
     let counted = if entry.is_ok() { shared.handshakes.token() } else { shared.refusing.token() };
-    tokio::spawn(handshake::serve(Arc::clone(shared), stream, peer, tls, entry, counted));
+    tokio::spawn(handshake::serve(Arc::clone(shared), stream, (peer, named), tls, entry, counted));
 }
 
 #[cfg(test)]

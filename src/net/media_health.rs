@@ -27,7 +27,8 @@ pub(super) async fn watch(shared: Weak<Shared>) {
 /// Those who belong together go to one node.
 fn look(shared: &Arc<Shared>) {
     for (node, sessions) in shared.pool.judge_media() {
-        let Some(to) = shared.pool.place(&ClientRequest::probe("/"), &[node]) else { continue };
+        let asks = ClientRequest::probe("/").in_pool(shared.pool.pool_of(node));
+        let Some(to) = shared.pool.place(&asks, &[node]) else { continue };
         for mailbox in sessions.into_iter().filter_map(|session| shared.live.mailbox(session)) {
             mailbox.post(Note::LeaveForMedia { to });
         }

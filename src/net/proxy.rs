@@ -13,6 +13,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
+use dashmap::DashMap;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,7 @@ use super::{
     media_socket::MediaRoutes,
     memory::{self, Memory},
     mover::Movers,
+    route::Routes,
     shared::{Clock, Shared},
     tls::{self, ServerTls},
 };
@@ -213,10 +215,12 @@ impl Proxy {
         settings.limits.sessions_max = Some(places);
         let handshakes_max = places.max(HANDSHAKES_MAX_LEAST);
         // However few they are: one address never has all of them.
-        let addresses = Addresses::new(&settings.limits, division.sessions().min(handshakes_max) / 2);
+        let addresses =
+            Addresses::new(&settings.limits, &settings.http, division.sessions().min(handshakes_max) / 2);
         let client_tls = Arc::new(tls::client(&settings.upstream)?);
         let pool = Pool::new(&settings, &client_tls, &files)?;
         let server_tls = server_tls(&settings)?;
+        let routes = Routes::new(&settings);
         let listeners = settings
             .listen
             .listeners()
@@ -226,9 +230,8 @@ impl Proxy {
                 if tls && server_tls.is_none() {
                     return Err(StartError::NoCertificate);
                 }
-                let address =
-                    listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-                Ok((listener, address, tls))
+                let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
+                Ok((listener, bound, (address, tls)))
             })
             .collect::<Result<Vec<_>, StartError>>()?;
         let memory = Memory::new(&settings.limits);
@@ -243,6 +246,8 @@ impl Proxy {
             server_tls: ArcSwapOption::from(server_tls.map(Arc::new)),
             media,
             registry: Arc::new(Registry::new(registry_limits)),
+            registries: DashMap::new(),
+            routes: ArcSwap::from_pointee(routes),
             media_routes: MediaRoutes::default(),
             memory,
             balancer_unnoticed: AtomicBool::new(false),
@@ -271,10 +276,10 @@ impl Proxy {
             tokio::spawn(media_health::watch(Arc::downgrade(&shared)));
         }
         let mut addresses = Vec::new();
-        for (listener, address, tls) in listeners {
+        for (listener, address, (named, tls)) in listeners {
             tracing::info!(%address, tls, sessions_max = places, "listening");
             addresses.push(address);
-            tokio::spawn(listener::accept_all(Arc::clone(&shared), listener, tls));
+            tokio::spawn(listener::accept_all(Arc::clone(&shared), listener, (named, tls)));
         }
         tokio::spawn(memory::watch(Arc::clone(&shared)));
         Ok(Self { shared, addresses })

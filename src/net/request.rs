@@ -82,8 +82,14 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<HeaderValue, Answer> {
     }
 }
 
-fn bad(line: &str) -> Answer {
+/// 400: what was asked makes no sense.
+pub(super) fn bad(line: &str) -> Answer {
     text(StatusCode::BAD_REQUEST, line)
+}
+
+/// 431: more than anybody needs to say.
+pub(super) fn head_too_large() -> Answer {
+    text(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request is too large")
 }
 
 /// Whether the target is a path, or a URL of our kind without credentials (RFC 9112 section 3.2).

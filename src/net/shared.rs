@@ -6,11 +6,12 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use dashmap::DashMap;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{NetSettings, SessionSettings},
+    config::{DEFAULT_POOL, NetSettings, SessionSettings},
     ids::NodeId,
     limits::Files,
     media::MediaHandle,
@@ -28,7 +29,7 @@ use crate::{
 
 use super::{
     addresses::Addresses, admission::RefusalLog, census::Register, health::Heart, leaving::Leaving,
-    live::Live, media_socket::MediaRoutes, memory::Memory, mover::Movers, tls::ServerTls,
+    live::Live, media_socket::MediaRoutes, memory::Memory, mover::Movers, route::Routes, tls::ServerTls,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -71,7 +72,12 @@ pub(crate) struct Shared {
     pub(crate) session_settings: ArcSwap<SessionSettings>,
     /// What clients are shown where they speak TLS.
     pub(crate) server_tls: ArcSwapOption<ServerTls>,
+    /// What sessions of the pool `default` know of each other, and those of other pools: their servers share no
+    /// names.
     pub(crate) registry: Arc<Registry>,
+    pub(crate) registries: DashMap<Box<str>, Arc<Registry>>,
+    /// What becomes of requests.
+    pub(crate) routes: ArcSwap<Routes>,
     /// Where media sockets belong.
     pub(crate) media_routes: MediaRoutes,
     /// The media workers, if WebRTC streams are anchored.
@@ -121,14 +127,26 @@ impl Shared {
     pub(crate) fn new_session(
         &self,
         id: SessionId,
-        identity: Identity,
+        (identity, pool): (Identity, &str),
         node: NodeId,
         now: Timestamp,
     ) -> Member {
         let settings = self.session_settings.load_full();
         let session = Session::new(id, settings, rand::random(), now).with_identity(identity).with_node(node);
         let session = if self.media.is_some() { session.with_media() } else { session };
-        Member::new(session, Arc::clone(&self.registry))
+        Member::new(session, self.registry_of(pool))
+    }
+
+    /// What sessions of this pool know of each other.
+    fn registry_of(&self, pool: &str) -> Arc<Registry> {
+        if pool == DEFAULT_POOL {
+            return Arc::clone(&self.registry);
+        }
+        if let Some(known) = self.registries.get(pool) {
+            return Arc::clone(&known);
+        }
+        let new = self.registries.entry(pool.into()).or_insert_with(|| Arc::new(self.registry.beside()));
+        Arc::clone(&new)
     }
 
     /// Tells what came of outages.

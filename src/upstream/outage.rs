@@ -148,14 +148,14 @@ impl Outage {
         self.changed.notified()
     }
 
-    /// A node answers: whoever could not reach one waits no longer.
-    pub(super) fn announce(&self) {
+    /// A node answers: whoever could not reach one waits no longer, if it may use it as it could the node where it was.
+    pub(super) fn announce(&self, is_meant: impl Fn(NodeId) -> bool) {
         let waiting = {
             let mut state = self.state.lock();
             if !state.anybody_waits() {
                 return;
             }
-            state.take(|waiter| waiter.awaits == Awaits::Node)
+            state.take(|waiter| waiter.awaits == Awaits::Node && is_meant(waiter.session.node()))
         };
         for session in waiting {
             session.node_up();
@@ -260,7 +260,7 @@ mod tests {
         let (failed, flapped) = (waiting(NodeId(0)), waiting(NodeId(0)));
         outage.enter(SessionId(1), failed.clone(), Awaits::Node);
         outage.enter(SessionId(2), flapped.clone(), Awaits::Return);
-        outage.announce();
+        outage.announce(|_| true);
         assert!(is_told(&failed) && !is_told(&flapped));
         assert!(outage.probe_again(NodeId(0), false), "it may still fall");
         outage.leave(SessionId(2));
@@ -274,7 +274,7 @@ mod tests {
         outage.enter(SessionId(1), own.clone(), Awaits::Return);
         outage.enter(SessionId(2), other.clone(), Awaits::Return);
         outage.fell(NodeId(0));
-        outage.announce();
+        outage.announce(|_| true);
         assert!(is_told(&own) && !is_told(&other));
     }
 
@@ -285,7 +285,7 @@ mod tests {
         outage.enter(SessionId(1), here.clone(), Awaits::Path("/wss".into()));
         outage.enter(SessionId(2), there.clone(), Awaits::Path("/other".into()));
         outage.enter(SessionId(3), node.clone(), Awaits::Node);
-        outage.announce();
+        outage.announce(|_| true);
         assert!(is_told(&node) && !is_told(&here));
         outage.open("/wss");
         assert!(is_told(&here) && !is_told(&there));

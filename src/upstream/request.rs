@@ -1,12 +1,12 @@
 //! What every dial repeats of the client's own request.
 
-use std::{net::IpAddr, ops::Range};
+use std::{net::IpAddr, ops::Range, sync::Arc};
 
 use http::{HeaderMap, HeaderName, header};
 use parking_lot::Mutex;
 
 use crate::{
-    config::HashBy,
+    config::{DEFAULT_POOL, HashBy},
     session::Identity,
     wire::forwarded::{LastHop, is_secure, push_header, split_port},
 };
@@ -33,6 +33,8 @@ pub(crate) struct ClientRequest {
     identity: Identity,
     /// Whose it is; a probe is nobody's.
     client: Option<IpAddr>,
+    /// The pool whose nodes it is for; without one, the pool `default`.
+    pool: Option<Arc<str>>,
 }
 
 impl ClientRequest {
@@ -73,6 +75,7 @@ impl ClientRequest {
             chosen_protocol: None,
             identity: identity(hop),
             client: Some(hop.client_ip()),
+            pool: None,
         }
     }
 
@@ -88,7 +91,18 @@ impl ClientRequest {
             chosen_protocol: None,
             identity: Identity::default(),
             client: None,
+            pool: None,
         }
+    }
+
+    /// The same for the nodes of this pool.
+    pub(crate) fn in_pool(self, pool: Option<Arc<str>>) -> Self {
+        Self { pool, ..self }
+    }
+
+    /// The pool whose nodes it is for.
+    pub(crate) fn pool(&self) -> &str {
+        self.pool.as_deref().unwrap_or(DEFAULT_POOL)
     }
 
     /// The path that is asked for, without the query: what decides in a balancer where it goes.

@@ -62,6 +62,13 @@ impl<'a> LastHop<'a> {
         asked.or_else(|| self.headers.get(header::HOST)?.to_str().ok())
     }
 
+    /// The host and port that the client asked for at the first of the balancers that are trusted.
+    pub(crate) fn asked_host(&self) -> Option<String> {
+        let told = self.told(&X_FORWARDED_HOST);
+        let told = told.and_then(|hosts| hosts.split(',').next().map(|host| host.trim().to_owned()));
+        told.or_else(|| self.authority().map(str::to_owned))
+    }
+
     /// The address of the client: of the last peer that is no trusted proxy.
     pub(crate) fn client_ip(&self) -> IpAddr {
         let peer = self.peer.to_canonical();

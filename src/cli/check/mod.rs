@@ -35,6 +35,9 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
     report.ports(&config);
     report.trust(&config)?;
     report.limits(&config);
+    for (nth, route) in config.net.routes.iter().enumerate() {
+        report.say("route", format!("{}: {route}", route.label(nth)));
+    }
     report.say("restore", config.session.restore.mode);
     for (app, settings) in &config.session.apps {
         if let Some(mode) = settings.restore_mode {
@@ -217,8 +220,11 @@ fn certificates(count: usize) -> String {
 fn print_settings(config: &Config, out: &mut impl Write) {
     let Value::Object(sections) = config.to_json() else { return };
     for (section, content) in &sections {
-        let Value::Object(settings) = content else { continue };
-        for (name, value) in settings {
+        let tables = match content {
+            Value::Array(tables) => tables.as_slice(),
+            table => std::slice::from_ref(table),
+        };
+        for (name, value) in tables.iter().filter_map(Value::as_object).flatten() {
             if !value.is_null() {
                 told(writeln!(out, "{section}.{name} = {value}"));
             }

@@ -107,7 +107,7 @@ impl Driver {
             // The core waits before its next dial: the last connection did not last.
             self.waits_for_node = true;
             let mailbox = Arc::clone(&self.registered.mailbox);
-            self.shared.pool.wait_for_return(self.id(), mailbox);
+            self.shared.pool.wait_for_return(self.id(), mailbox, &self.request);
         }
     }
 

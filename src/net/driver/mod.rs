@@ -130,7 +130,8 @@ impl Driver {
         let registered = place.register(client_ip);
         registered.mailbox.set_place(upstream.node, upstream.address, upstream.seat);
         shared.counts.sessions_begun.inc();
-        let core = shared.new_session(registered.id, request.identity(), upstream.node, now);
+        let core =
+            shared.new_session(registered.id, (request.identity(), request.pool()), upstream.node, now);
         let patience = shared.settings.load().listen.idle_before_first_message;
         Self {
             core,

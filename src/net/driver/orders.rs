@@ -132,7 +132,7 @@ impl Driver {
     fn dial_failed(&mut self, epoch: Epoch, failure: DialFailure, now: Timestamp) {
         self.waits_for_node = true;
         let (pool, mailbox) = (&self.shared.pool, Arc::clone(&self.registered.mailbox));
-        pool.wait_after(&failure, self.id(), mailbox, self.request.path());
+        pool.wait_after(&failure, self.id(), mailbox, &self.request);
         self.tell(Input::DialFailed(epoch, failure.into()), now);
     }
 

@@ -91,7 +91,8 @@ impl Task {
     fn feed(&mut self, input: Input) {
         let now = self.shared.clock.now();
         let (shared, node) = (&self.shared, self.node);
-        let mut choose = || shared.pool.place(&ClientRequest::probe("/"), &[node]);
+        let asks = ClientRequest::probe("/").in_pool(shared.pool.pool_of(node));
+        let mut choose = || shared.pool.place(&asks, &[node]);
         for act in self.plan.handle(input, now, &mut choose) {
             self.act(act);
         }

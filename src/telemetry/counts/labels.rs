@@ -48,7 +48,8 @@ label! {
     Places "places", Descriptors "descriptors", Memory "memory",
     AddressSessions "address_sessions", AddressConnections "address_connections",
     AddressHandshakes "address_handshakes", AddressFirstMessages "address_first_messages",
-    HandshakeRate "handshake_rate", Network "network", Origin "origin",
+    HandshakeRate "handshake_rate", Network "network", Origin "origin", Route "route",
+    AddressRequestRate "address_request_rate",
     ProxyHeader "proxy_header", Tls "tls", Timeout "timeout", BadRequest "bad_request",
     Stopping "stopping", Upstream "upstream",
 }

@@ -51,7 +51,7 @@ use state::{Input, Machine, Rules, Verdict};
 pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) name: Box<str>,
-    pub(super) pool: Box<str>,
+    pub(super) pool: Arc<str>,
     pub(super) weight: u16,
     pub(super) is_backup: bool,
     pub(super) checks: Vec<CheckSettings>,

@@ -10,7 +10,7 @@ use super::{
     policy::{self, Candidate},
 };
 use crate::{
-    config::{DEFAULT_POOL, Policy},
+    config::Policy,
     ids::NodeId,
     upstream::{
         node::{MediaState, Node, NodeState},
@@ -42,12 +42,12 @@ impl Pool {
         usable.find(|node| !excluded.contains(&node.id)).map(|node| node.id)
     }
 
-    /// The nodes in the order in which they are tried for this client, who was on node `from` before; none that is
+    /// The nodes of its pool in the order in which they are tried for this client, who was on node `from` before; none that is
     /// in maintenance. It is settled before the first dial: what that changes does not bring a node up twice.
     pub(super) fn order(&self, request: &ClientRequest, from: Option<NodeId>) -> Vec<Arc<Node>> {
         let now = Instant::now();
         let mut ranks: BTreeMap<Rank, Vec<Arc<Node>>> = BTreeMap::new();
-        for node in self.nodes.of(DEFAULT_POOL) {
+        for node in self.nodes.of(request.pool()) {
             if let Some(rank) = rank(&node, request.path(), now) {
                 ranks.entry(rank).or_default().push(node);
             }

@@ -160,7 +160,11 @@ impl Pool {
         node: NodeId,
         request: &ClientRequest,
     ) -> Result<Dialed, DialFailure> {
-        let seat = self.nodes.get(node).ok_or_else(no_such_node)?.seat();
+        let target = self.nodes.get(node).ok_or_else(no_such_node)?;
+        if *target.pool != *request.pool() {
+            return Err(DialFailure::Unreachable(format!("node {} is of another pool", target.name)));
+        }
+        let seat = target.seat();
         let dialed = self.dial_node((node, None), request).await?;
         Ok(Dialed { seat: Some(seat), ..dialed })
     }
@@ -257,7 +261,7 @@ impl Pool {
     pub(super) fn tell_dated(self: &Arc<Self>, node: &Node, input: Input<'_>, asked: Timestamp) {
         let now = self.now();
         if node.tell_dated(input, asked, now) {
-            self.outage.announce();
+            self.announce(&node.pool);
         }
         let (is_wanted, is_out) = node.ejection(now);
         if is_wanted && !is_out && self.may_eject_another(&node.pool, now) {

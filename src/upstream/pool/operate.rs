@@ -31,6 +31,11 @@ impl Pool {
         self.nodes.get(node).map_or_else(String::new, |node| node.name.to_string())
     }
 
+    /// The pool of a node; `None` if there is no such node.
+    pub(crate) fn pool_of(&self, node: NodeId) -> Option<Arc<str>> {
+        self.nodes.get(node).map(|node| Arc::clone(&node.pool))
+    }
+
     /// All that is known of the nodes of all pools, those of `default` first.
     pub(crate) fn nodes(&self) -> Vec<NodeStatus> {
         let now = self.now();

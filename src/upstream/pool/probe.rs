@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Pool;
 use crate::{
-    config::DEFAULT_POOL,
     ids::NodeId,
     session::{Close, Priority, Timestamp},
     upstream::{
@@ -22,9 +21,9 @@ use crate::{
 const QUIET_INTERVALS: u32 = 10;
 
 impl Pool {
-    /// Probes the nodes that sessions may wait for.
-    pub(super) fn start_probes(self: &Arc<Self>) {
-        for node in self.nodes.of(DEFAULT_POOL) {
+    /// Probes the nodes of a pool that sessions may wait for.
+    pub(super) fn start_probes(self: &Arc<Self>, pool: &str) {
+        for node in self.nodes.of(pool) {
             self.start_probe(node.id);
         }
     }

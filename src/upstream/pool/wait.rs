@@ -6,7 +6,6 @@ use tokio::time::{sleep, timeout};
 
 use super::Pool;
 use crate::{
-    config::DEFAULT_POOL,
     session::SessionId,
     upstream::{
         dial::{DialFailure, Dialed},
@@ -21,9 +20,9 @@ use crate::{
 const HELD_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 
 impl Pool {
-    /// Whether there is a node whose return would be news.
-    fn is_any_away(&self) -> bool {
-        let nodes = self.nodes.of(DEFAULT_POOL);
+    /// Whether there is a node of this pool whose return would be news.
+    fn is_any_away(&self, pool: &str) -> bool {
+        let nodes = self.nodes.of(pool);
         nodes.iter().any(|node| node.is_gone() || node.wish() == Wish::Maintenance)
     }
 
@@ -34,27 +33,37 @@ impl Pool {
         failure: &DialFailure,
         id: SessionId,
         session: Arc<dyn Waits>,
-        path: &str,
+        request: &ClientRequest,
     ) {
         let awaits = match failure {
             DialFailure::Unreachable(_) => Awaits::Node,
-            DialFailure::Refused(_) | DialFailure::BadHandshake(_) => Awaits::Path(path.into()),
+            DialFailure::Refused(_) | DialFailure::BadHandshake(_) => Awaits::Path(request.path().into()),
             DialFailure::Local(_) => return,
         };
         let for_node = awaits == Awaits::Node;
         self.outage.enter(id, session, awaits);
-        if for_node && !self.is_any_away() {
+        if for_node && !self.is_any_away(request.pool()) {
             // It came back between the dial and now.
-            self.outage.announce();
+            self.announce(request.pool());
         }
-        self.start_probes();
+        self.start_probes(request.pool());
+    }
+
+    /// A node of this pool answers: whoever waits for one of them waits no longer.
+    pub(super) fn announce(&self, pool: &str) {
+        self.outage.announce(|node| self.nodes.get(node).is_none_or(|node| *node.pool == *pool));
     }
 
     /// As [`Pool::wait_after`], for a session that has lost a connection which did not last: it hears
     /// of its node only if that was unreachable in between.
-    pub(crate) fn wait_for_return(self: &Arc<Self>, id: SessionId, session: Arc<dyn Waits>) {
+    pub(crate) fn wait_for_return(
+        self: &Arc<Self>,
+        id: SessionId,
+        session: Arc<dyn Waits>,
+        request: &ClientRequest,
+    ) {
         self.outage.enter(id, session, Awaits::Return);
-        self.start_probes();
+        self.start_probes(request.pool());
     }
 
     /// The session is connected or has ended.
@@ -73,11 +82,11 @@ impl Pool {
         patience: Duration,
         mut last: DialFailure,
     ) -> Result<Dialed, DialFailure> {
-        let _held = Held::new(self);
+        let _held = Held::new(self, request.pool());
         let hold = async {
             let mut failures = 0;
             loop {
-                self.may_have_changed(&last, failures).await;
+                self.may_have_changed(&last, request.pool(), failures).await;
                 failures = failures.saturating_add(1);
                 match self.connect_held(request).await {
                     Err(failure) if failure.is_outage() => last = failure,
@@ -92,12 +101,12 @@ impl Pool {
     }
 
     /// Waits until another dial of a handshake that is held may do better.
-    async fn may_have_changed(&self, failure: &DialFailure, failures: u32) {
+    async fn may_have_changed(&self, failure: &DialFailure, pool: &str, failures: u32) {
         if matches!(failure, DialFailure::Unreachable(_)) {
             let announced = self.outage.announced();
             tokio::pin!(announced);
             announced.as_mut().enable();
-            if self.is_any_away() {
+            if self.is_any_away(pool) {
                 return announced.await;
             }
             // It came back between the dial and now.
@@ -116,9 +125,9 @@ impl Pool {
 struct Held<'a>(&'a Arc<Pool>);
 
 impl<'a> Held<'a> {
-    fn new(pool: &'a Arc<Pool>) -> Self {
+    fn new(pool: &'a Arc<Pool>, of: &str) -> Self {
         pool.outage.enter_handshake();
-        pool.start_probes();
+        pool.start_probes(of);
         Self(pool)
     }
 }

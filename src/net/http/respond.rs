@@ -1,0 +1,222 @@
+//! What a request is answered: health first, then what its route says; a WebSocket handshake becomes a session
+//! once its upstream has answered 101.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use hyper::{Request, body::Incoming};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::{
+    config::NetSettings,
+    telemetry::{counts::Refusal, events},
+    upstream::{ClientRequest, CookieBounds, DialFailure, Dialed},
+    wire::forwarded::{self, Client, LastHop, has_token, split_port},
+};
+
+use super::conversation::Visitor;
+use crate::net::{
+    admission::{self, Entry, Newcomer},
+    health,
+    live::Place,
+    request::{self, Answer},
+    route::{Action, Asked, ByApp, PoolName, Routes, Verdict, denied},
+    shared::Shared,
+};
+
+/// A client that is to become a session.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub(crate) upstream: Dialed,
+    pub(crate) request: ClientRequest,
+    pub(crate) client: Client,
+    pub(crate) place: Place,
+    pub(crate) newcomer: Newcomer,
+    /// Where it goes is decided by its first message.
+    pub(crate) by_app: Option<ByApp>,
+}
+
+/// One request.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub(super) settings: &'a NetSettings,
+    pub(super) request: &'a Request<Incoming>,
+    pub(super) hop: LastHop<'a>,
+    pub(super) visitor: &'a Visitor,
+}
+
+/// What a WebSocket is to become.
+enum Way {
+    Pool(PoolName),
+    ByApp(ByApp),
+}
+
+/// The answer to a request.
+pub(super) async fn answer(shared: &Arc<Shared>, asking: Asking<'_>) -> Answer {
+    let Asking { request, visitor, .. } = asking;
+    // Checks of balancers are no clients: no line of the log, no place, no word on what they lack.
+    if let Some(answer) = health::answer(shared, request.method(), request.uri(), request.headers()) {
+        return answer;
+    }
+    match visitor.entry.lock().as_ref() {
+        Some(Ok(_)) => {}
+        Some(Err(refused)) => return refused.answer(),
+        // Nothing follows a handshake that was taken.
+        None => return request::unavailable("one request per connection"),
+    }
+    if let Err(answer) = request::check_host(request) {
+        return refuse(shared, asking, Refusal::BadRequest, answer);
+    }
+    let is_websocket = has_token(request.headers(), &http::header::UPGRADE, "websocket");
+    let routes = shared.routes.load_full();
+    let way = match routed(&routes, asking, is_websocket) {
+        Verdict::None => Way::Pool(None),
+        Verdict::ByApp(by_app) => Way::ByApp(by_app),
+        Verdict::Ambiguous => {
+            let answer = request::bad("the path can be read in more than one way");
+            return refuse(shared, asking, Refusal::BadRequest, answer);
+        }
+        Verdict::Route(route) => match route.action() {
+            Action::Pool(pool) => Way::Pool(pool.clone()),
+            Action::Deny(status) => return plain(shared, asking, || denied(*status)),
+            Action::Answer(fixed) => return plain(shared, asking, || fixed.answer(asking.hop)),
+        },
+    };
+    websocket(shared, asking, way).await
+}
+
+fn client_of(asking: Asking<'_>) -> Client {
+    asking.hop.client(asking.visitor.peer)
+}
+
+fn refuse(shared: &Shared, asking: Asking<'_>, refusal: Refusal, answer: Answer) -> Answer {
+    shared.counts.refusals.inc(refusal);
+    events::connection_refused(&client_of(asking), &format_args!("answered {}", answer.status()));
+    answer
+}
+
+/// What the routes say of a request.
+fn routed<'r>(routes: &'r Routes, asking: Asking<'_>, is_websocket: bool) -> Verdict<'r> {
+    let Asking { hop, visitor, .. } = asking;
+    let host = split_port(hop.authority().unwrap_or_default()).0;
+    routes.find(Asked { listener: visitor.listener, host, path: hop.uri.path(), is_websocket })
+}
+
+/// An answer of the configuration, for whoever is admitted at all.
+fn plain(shared: &Shared, asking: Asking<'_>, answer: impl FnOnce() -> Answer) -> Answer {
+    if request::head_bytes(asking.request) > asking.settings.listen.header_bytes_max {
+        return refuse(shared, asking, Refusal::BadRequest, request::head_too_large());
+    }
+    let client = client_of(asking);
+    let admitted = admission::check_origin(shared, asking.request.headers())
+        .and_then(|()| admission::check_request(shared, client.ip));
+    match admitted {
+        Ok(()) => answer(),
+        Err(refused) => {
+            admission::tell(shared, client.ip, refused);
+            refused.answer()
+        }
+    }
+}
+
+/// A handshake, or what should have been one.
+async fn websocket(shared: &Arc<Shared>, asking: Asking<'_>, way: Way) -> Answer {
+    let Asking { settings, request, hop, visitor } = asking;
+    let refuse = |refusal, answer| refuse(shared, asking, refusal, answer);
+    let client = client_of(asking);
+    let key = match request::check(request) {
+        Ok(key) => key,
+        Err(answer) => return refuse(Refusal::BadRequest, answer),
+    };
+    if request::head_bytes(request) > settings.listen.header_bytes_max {
+        return refuse(Refusal::BadRequest, request::head_too_large());
+    }
+    if shared.leaving.closed.is_cancelled() {
+        return refuse(Refusal::Stopping, request::unavailable("shutting down"));
+    }
+    if forwarded::looks_like_a_balancer(hop.peer, hop.headers) {
+        notice_balancer(shared, hop.peer, hop.is_trusted());
+    }
+    if let Err(refused) = admission::check_origin(shared, request.headers()) {
+        admission::tell(shared, client.ip, refused);
+        return refused.answer();
+    }
+    let Some(Ok(entry)) = visitor.entry.lock().take() else {
+        return request::unavailable("one request per connection");
+    };
+    let (place, newcomer) = match admit(shared, entry, client.ip) {
+        Ok(admitted) => admitted,
+        Err(answer) => return answer,
+    };
+    let (pool, by_app) = match way {
+        Way::Pool(pool) => (pool, None),
+        Way::ByApp(by_app) => (by_app.first_pool().flatten(), Some(by_app)),
+    };
+    let upstream = &settings.upstream;
+    let cookies = CookieBounds { count_max: upstream.cookies_max, bytes_max: upstream.cookie_bytes_max };
+    let mut client_request = ClientRequest::new(hop, cookies).in_pool(pool);
+    visitor.is_dialling.store(true, Ordering::Release);
+    let dialed = tokio::select! {
+        dialed = dial(shared, &client_request, client) => dialed,
+        () = shared.leaving.closed.cancelled() => {
+            return refuse(Refusal::Stopping, request::unavailable("shutting down"));
+        }
+    };
+    match dialed {
+        Ok(upstream) => {
+            let protocol = upstream.protocol.as_deref();
+            client_request.choose_protocol(protocol);
+            let answer = request::switching(&derive_accept_key(key.as_bytes()), protocol, &upstream.headers);
+            let request = client_request;
+            *visitor.admitted.lock() = Some(Admitted { upstream, request, client, place, newcomer, by_app });
+            answer
+        }
+        Err(failure) => {
+            shared.counts.refusals.inc(Refusal::Upstream);
+            events::connection_refused(&client, &failure);
+            request::dial_failed(&failure)
+        }
+    }
+}
+
+#[allow(clippy::result_large_err)] // Once per connection, and it is sent at once.
+fn admit(shared: &Shared, entry: Entry, client: IpAddr) -> Result<(Place, Newcomer), Answer> {
+    admission::admit(shared, entry, client).map_err(|refused| {
+        admission::tell(shared, client, refused);
+        refused.answer()
+    })
+}
+
+/// Clients behind a balancer reach us at an address of the balancer's choice: it is no address for
+/// their media. Told once.
+pub(crate) fn notice_balancer(shared: &Shared, peer: IpAddr, is_trusted: bool) {
+    if shared.balancer_unnoticed.load(Ordering::Relaxed)
+        && shared.balancer_unnoticed.swap(false, Ordering::Relaxed)
+    {
+        events::balancer_noticed(peer, is_trusted);
+    }
+}
+
+/// Dials; a client that comes while no node answers is held for a while (rule R13).
+pub(crate) async fn dial(
+    shared: &Arc<Shared>,
+    request: &ClientRequest,
+    client: Client,
+) -> Result<Dialed, DialFailure> {
+    let failure = match shared.pool.connect(request).await {
+        Err(failure) if failure.is_outage() => failure,
+        result => return result,
+    };
+    let (patience, held_max) = {
+        let listen = &shared.settings.load().listen;
+        (listen.connect_hold, listen.connect_hold_sessions_max)
+    };
+    if patience.is_zero() || shared.held.len() >= held_max {
+        return Err(failure);
+    }
+    let _held = shared.held.token();
+    tracing::debug!(%client, %failure, "a client waits for an upstream");
+    shared.pool.connect_when_up(request, patience, failure).await
+}
