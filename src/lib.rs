@@ -5,6 +5,7 @@
 //! `holdfast-core` and does no IO; what touches sockets lives in `net`.
 #![forbid(unsafe_code)]
 
+mod activation;
 mod address;
 pub mod admin;
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod memory;
 mod metrics;
 mod milliseconds;
 pub mod net;
+mod service_manager;
 pub mod telemetry;
 pub mod top;
 mod upstream;

@@ -104,7 +104,7 @@ async fn an_operator_orders_it_takes_it_back_and_waits_for_it() {
     let (code, said) = proxy.command(&["drain-self", "--cancel"]);
     assert!(code == 1 && said.contains("nothing is to be called off"), "{code} {said}");
     let (code, said) = proxy.command(&["drain-self", "--grace", "60s"]);
-    assert!(code == 0 && said.contains("still taken for 60 s; 1 sessions"), "{code} {said}");
+    assert!(code == 0 && said.contains("still taken for 60 s; 1 session"), "{code} {said}");
     assert!(!proxy.ready().await);
     let began = proxy.line(|line| line["event"] == "drain_self_began");
     assert_eq!(

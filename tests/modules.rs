@@ -30,7 +30,7 @@ const PRODUCT: &[&[&str]] = &[
     &["ids", "registry", "session", "signaling"],
     &["address", "limits", "memory", "milliseconds"],
     &["config"],
-    &["telemetry", "wire"],
+    &["activation", "service_manager", "telemetry", "wire"],
     &["media"],
     &["upstream"],
     &["net"],

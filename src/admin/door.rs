@@ -10,6 +10,7 @@ use std::{
 use tokio::net::TcpListener;
 
 use crate::{
+    activation,
     config::{AdminSettings, AdminSocket},
     local_http::Listener,
 };
@@ -19,11 +20,14 @@ use crate::{
 pub struct Door(pub(super) Listener);
 
 impl Door {
-    /// Binds a port.
+    /// A port: the one that the service manager has opened, or a new one.
     ///
     /// # Errors
     /// The port is taken.
     pub async fn tcp(address: SocketAddr) -> io::Result<Self> {
+        if let Some(given) = activation::tcp(address)? {
+            return TcpListener::from_std(given).map(Self::of);
+        }
         TcpListener::bind(address).await.map(|listener| Self(Listener::Tcp(listener)))
     }
 
@@ -33,11 +37,15 @@ impl Door {
         Self(Listener::Tcp(listener))
     }
 
-    /// Binds a Unix socket with the permissions of these settings. What a dead process left there gives way.
+    /// The Unix socket that the service manager has opened, with its permissions; or a new one with those of these
+    /// settings, to which what a dead process left there gives way.
     ///
     /// # Errors
     /// Somebody listens there, something else is there, or the system refuses.
     pub fn unix(path: &Path, settings: &AdminSettings) -> io::Result<Self> {
+        if let Some(given) = activation::unix(path)? {
+            return Listener::given(given).map(Self);
+        }
         Listener::unix(path, settings.socket_mode.0).map(Self)
     }
 

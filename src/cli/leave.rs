@@ -94,14 +94,14 @@ fn read(answer: &Value) -> Result<LeaveStatus, Failure> {
 /// What happens now, for people.
 pub(super) fn words(status: &LeaveStatus) -> String {
     let seconds = status.stage_ends_in_ms.div_ceil(1_000);
-    let sessions = status.sessions;
+    let sessions = count(status.sessions);
     match status.stage {
         LeaveStage::Serving => "serves".to_owned(),
         LeaveStage::Grace => {
-            format!("balancers are told; new sessions are still taken for {seconds} s; {sessions} sessions")
+            format!("balancers are told; new sessions are still taken for {seconds} s; {sessions}")
         }
         LeaveStage::Staying => {
-            format!("takes no new sessions; {sessions} sessions stay for {seconds} s at most")
+            format!("takes no new sessions; {sessions} may stay for {seconds} s at most")
         }
         LeaveStage::Closing => format!(
             "closes sessions: {sessions} left, {} closed, {seconds} s at most",
@@ -111,10 +111,14 @@ pub(super) fn words(status: &LeaveStatus) -> String {
     }
 }
 
+fn count(sessions: usize) -> String {
+    format!("{sessions} session{}", if sessions == 1 { "" } else { "s" })
+}
+
 fn end_words(last: &LeaveStatus) -> String {
     format!(
-        "The proxy has ended: {} sessions when it began, at least {} of them closed (ordered by {}).",
-        last.sessions_at_first,
+        "The proxy has ended: {} when it began, at least {} of them closed (ordered by {}).",
+        count(last.sessions_at_first),
         last.sessions_closed,
         clean(&last.by)
     )
@@ -139,7 +143,7 @@ mod tests {
             of(LeaveStage::Grace),
             "balancers are told; new sessions are still taken for 2 s; 7 sessions"
         );
-        assert_eq!(of(LeaveStage::Staying), "takes no new sessions; 7 sessions stay for 2 s at most");
-        assert_eq!(of(LeaveStage::Closing), "closes sessions: 7 left, 3 closed, 2 s at most");
+        assert_eq!(of(LeaveStage::Staying), "takes no new sessions; 7 sessions may stay for 2 s at most");
+        assert_eq!(of(LeaveStage::Closing), "closes sessions: 7 sessions left, 3 closed, 2 s at most");
     }
 }

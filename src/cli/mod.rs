@@ -14,6 +14,7 @@ mod manual;
 mod media_reach;
 mod operate;
 mod run;
+mod service;
 mod signals;
 mod simulate;
 mod status;

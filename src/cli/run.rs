@@ -8,10 +8,11 @@ use tracing::{info, warn};
 use super::{
     Failure,
     args::SettingsArgs,
-    media_reach,
+    media_reach, service,
     signals::{self, Signals},
 };
 use crate::{
+    activation,
     admin::{self, Access, Door, Setup, Token},
     config::{AdminSocket, Config},
     net::{Proxy, StartError},
@@ -21,10 +22,17 @@ use crate::{
 /// The order matters: nothing is bound before the whole configuration is accepted, and signals
 /// are caught before the first client can connect.
 pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
-    let config = args.load()?;
+    let mut config = args.load()?;
+    // Before there is any other thread: the environment changes.
+    let sockets = activation::take(&mut config).map_err(|error| {
+        Failure::Usage(format!("{error}\nHand over listening TCP and Unix sockets (Accept=no)."))
+    })?;
     signals::ignore_others()?;
     telemetry::init(&config.log)?;
     info!(version = env!("CARGO_PKG_VERSION"), "holdfast starts");
+    if sockets > 0 {
+        info!(sockets, "listening sockets were handed over by the service manager");
+    }
     for warning in config.warnings().into_iter().chain(media_reach::warning(&config)) {
         warn!("{warning}");
     }
@@ -38,6 +46,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     admin_side(&config, starting).await?;
     let proxy = Arc::new(Proxy::launch(config).await?);
     started.send_replace(Some(Arc::clone(&proxy)));
+    service::attend(&proxy);
     let signal = tokio::select! {
         signal = signals.next() => signal,
         // An operator ordered it (`holdfast drain-self`).
@@ -45,6 +54,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     };
     info!(%signal, "ending; a second signal ends at once");
     proxy.leave_for_signal(&signal.to_string());
+    service::stops();
     tokio::select! {
         biased;
         signal = signals.next() => Err(Failure::Interrupted(signal)),

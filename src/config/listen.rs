@@ -21,6 +21,9 @@ use super::{
 pub struct ListenSettings {
     /// Addresses to listen on, at least one. Default `0.0.0.0:8080`.
     pub address: Vec<ListenAddress>,
+    /// Whether several processes may listen on these addresses at once and share new clients (`SO_REUSEPORT`), as an
+    /// old and a new one do until the old one has drained itself. Default false.
+    pub reuse_port: bool,
     /// PEM file with the certificate chain, leaf first. Needed for wss.
     pub tls_cert: Option<PathBuf>,
     /// PEM file with the private key of `tls_cert`.
@@ -97,6 +100,7 @@ impl Default for ListenSettings {
     fn default() -> Self {
         Self {
             address: vec![ListenAddress { address: SocketAddr::from(([0, 0, 0, 0], 8080)), tls: None }],
+            reuse_port: false,
             tls_cert: None,
             tls_key: None,
             tls_tickets: true,

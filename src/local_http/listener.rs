@@ -25,8 +25,8 @@ pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix {
         listener: UnixListener,
-        /// Held, because the file goes with it.
-        _file: File,
+        /// Held, because the file goes with it; none where it is somebody else's.
+        _file: Option<File>,
     },
 }
 
@@ -60,7 +60,15 @@ impl Listener {
             drop(File(nameless));
             return Err(error);
         }
-        Ok(Self::Unix { listener, _file: File(path.to_owned()) })
+        Ok(Self::Unix { listener, _file: Some(File(path.to_owned())) })
+    }
+
+    /// A Unix socket that somebody else has opened, whose file stays.
+    ///
+    /// # Errors
+    /// The runtime cannot take it.
+    pub(crate) fn given(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        Ok(Self::Unix { listener: UnixListener::from_std(listener)?, _file: None })
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {

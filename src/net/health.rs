@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde_json::json;
 use tokio::time::{Duration, sleep};
 
-use crate::{config::HealthSettings, telemetry::events::clean, upstream::NodeStatus};
+use crate::{config::HealthSettings, milliseconds::ms, telemetry::events::clean, upstream::NodeStatus};
 
 use super::{
     request::{self, Answer},
@@ -61,16 +61,25 @@ pub(super) async fn beat(shared: std::sync::Weak<Shared>) {
     }
 }
 
-/// Reasons of our own against a yes. Empty: yes.
-pub(crate) fn reasons(shared: &Shared, question: Question) -> Vec<&'static str> {
-    let mut reasons = Vec::new();
+/// Reasons against its being alive, where the runtime has to show itself within this time (and in any case within
+/// that of [`reasons`]). Empty: it lives.
+pub(super) fn faults(shared: &Shared, patience: Duration) -> Vec<&'static str> {
+    let mut faults = Vec::new();
     let silence_ms = shared.clock.now().as_ms().saturating_sub(shared.heart.last_ms.load(Ordering::Relaxed));
-    if silence_ms > BEAT_PATIENCE_MS {
-        reasons.push("runtime stalls");
+    // A beat that is a little late is none that is missing.
+    let patience_ms = ms(patience).clamp(2 * ms(BEAT), BEAT_PATIENCE_MS);
+    if silence_ms > patience_ms {
+        faults.push("runtime stalls");
     }
     if shared.media.as_ref().is_some_and(|media| media.workers_live() < media.addresses().len()) {
-        reasons.push("a media worker has ended");
+        faults.push("a media worker has ended");
     }
+    faults
+}
+
+/// Reasons of our own against a yes. Empty: yes.
+pub(crate) fn reasons(shared: &Shared, question: Question) -> Vec<&'static str> {
+    let mut reasons = faults(shared, Duration::from_millis(BEAT_PATIENCE_MS));
     if question == Question::Ready {
         if shared.leaving.is_ordered() || shared.stopping.is_cancelled() {
             reasons.push("draining");

@@ -2,12 +2,14 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     time::sleep,
 };
 
 use crate::{
+    activation,
     limits::{REFUSALS_MAX, is_shortage},
     wire::keepalive,
 };
@@ -19,18 +21,29 @@ const BACKLOG: u32 = 4096;
 /// How long accepting pauses when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds a listening socket.
+/// A listening socket: the one that the service manager has opened at this address, or a new one. With `reuse_port`
+/// other processes of this user that say the same may have the address as well, and share its clients.
 ///
 /// # Errors
 /// The address is in use or not ours.
-pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?;
+pub(super) fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let listener = match activation::tcp(address)? {
+        Some(given) => TcpListener::from_std(given)?,
+        None => open(address, reuse_port)?,
+    };
     // What is accepted inherits the options: four system calls less for each client.
     keepalive::configure(&listener);
     Ok(listener)
+}
+
+fn open(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    if reuse_port {
+        socket.set_reuseport(true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepts until the proxy takes no new sessions; live sessions are not touched by anything that happens
@@ -44,7 +57,7 @@ pub(super) async fn accept_all(
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.leaving.closed.cancelled() => return,
+            () = shared.leaving.closed.cancelled() => return accept_waiting(&shared, &listener, named, is_tls),
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -60,6 +73,14 @@ pub(super) async fn accept_all(
             // The client went away between its SYN and now.
             Err(error) => tracing::debug!(%error, "accept failed"),
         }
+    }
+}
+
+/// Those that the kernel has taken for us already: nobody else gets them, and closing would cut them off.
+fn accept_waiting(shared: &Arc<Shared>, listener: &TcpListener, named: SocketAddr, is_tls: bool) {
+    for _ in 0..BACKLOG {
+        let Some(Ok((stream, peer))) = listener.accept().now_or_never() else { return };
+        accept(shared, stream, (peer, named), is_tls);
     }
 }
 
@@ -94,7 +115,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_accepted_has_the_options_of_its_listener() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         let (ours, other) = (SockRef::from(&accepted), SockRef::from(&client));

@@ -1,9 +1,11 @@
 //! What an operator orders of a running proxy: nodes out of use and back, sessions evened out, its own end.
 
+use std::time::Duration;
+
 use crate::{session::NodeId, telemetry::past::PastOutage, upstream::WishRefused};
 
 use super::{
-    Proxy,
+    Proxy, health,
     leaving::{LeaveCause, LeaveOrder, LeaveStatus, StayRefused},
     mover::{DrainOrder, DrainStatus},
 };
@@ -81,5 +83,12 @@ impl Proxy {
     /// Completes when it has ended; true if nobody was left.
     pub async fn left(&self) -> bool {
         self.shared().leaving.ended().await
+    }
+
+    /// What speaks against its being alive: a runtime that has not shown itself for this long (10 s at most), a
+    /// media worker that hangs or has ended. Waits for nothing that they do.
+    #[must_use]
+    pub fn faults(&self, patience: Duration) -> Vec<&'static str> {
+        health::faults(self.shared(), patience)
     }
 }

@@ -225,8 +225,8 @@ impl Proxy {
             .listen
             .listeners()
             .map(|(address, tls)| {
-                let listener =
-                    listener::bind(address).map_err(|source| StartError::Listen { address, source })?;
+                let listener = listener::bind(address, settings.listen.reuse_port)
+                    .map_err(|source| StartError::Listen { address, source })?;
                 if tls && server_tls.is_none() {
                     return Err(StartError::NoCertificate);
                 }
@@ -395,6 +395,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.leaving.closed.cancel();
+        self.shared.leaving.refusing.cancel();
         self.shared.stopping.cancel();
     }
 }

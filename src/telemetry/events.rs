@@ -54,6 +54,7 @@
 //! | `memory` | warn, info when there is enough again | the memory budget runs short | `bytes`, `bytes_max` |
 //! | `lines_untold` | warn | lines about refused connections that were kept back in the minute before | `lines` |
 //! | `log_lines_dropped` | warn | stderr was not read fast enough | `lines` |
+//! | `watchdog_withheld`, `watchdog_resumed` | error, warn | the service manager hears no sign of life, because of this; it does again | `cause` |
 //! | `signal_ignored` | info | a signal that does not end the proxy | `signal` |
 //! | `panic` | error | a defect of Holdfast, to be reported | `thread`, `place`, `cause` |
 //!

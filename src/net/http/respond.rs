@@ -133,7 +133,7 @@ async fn websocket(shared: &Arc<Shared>, asking: Asking<'_>, way: Way) -> Answer
     if request::head_bytes(request) > settings.listen.header_bytes_max {
         return refuse(Refusal::BadRequest, request::head_too_large());
     }
-    if shared.leaving.closed.is_cancelled() {
+    if shared.leaving.refusing.is_cancelled() {
         return refuse(Refusal::Stopping, request::unavailable("shutting down"));
     }
     if forwarded::looks_like_a_balancer(hop.peer, hop.headers) {
@@ -160,7 +160,7 @@ async fn websocket(shared: &Arc<Shared>, asking: Asking<'_>, way: Way) -> Answer
     visitor.is_dialling.store(true, Ordering::Release);
     let dialed = tokio::select! {
         dialed = dial(shared, &client_request, client) => dialed,
-        () = shared.leaving.closed.cancelled() => {
+        () = shared.leaving.refusing.cancelled() => {
             return refuse(Refusal::Stopping, request::unavailable("shutting down"));
         }
     };

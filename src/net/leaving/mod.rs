@@ -182,8 +182,10 @@ impl Course {
 #[derive(Debug, Default)]
 pub(crate) struct Leaving {
     course: watch::Sender<Course>,
-    /// Cancelled once no new sessions are taken.
+    /// Cancelled once no new connections are taken.
     pub(crate) closed: CancellationToken,
+    /// Cancelled a moment later, when whoever was on the way has become a session.
+    pub(crate) refusing: CancellationToken,
 }
 
 impl Leaving {

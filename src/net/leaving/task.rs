@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::{net::closing::CLOSE_TIME_MAX, session::SessionId, telemetry::events};
+use crate::{activation, net::closing::CLOSE_TIME_MAX, session::SessionId, telemetry::events};
 
 use super::{
     super::{
@@ -19,6 +19,9 @@ use super::{
 
 /// Sessions that would end within this time of each other are told together.
 const TICK: Duration = Duration::from_millis(10);
+
+/// How long connections that were there when the listeners closed may take to become sessions that stay.
+const ON_THE_WAY_MAX: Duration = Duration::from_secs(1);
 
 /// How often it is told how far it is: while sessions stay, and else.
 const TOLD_EVERY_STAYING: Duration = Duration::from_secs(60);
@@ -40,11 +43,14 @@ async fn go_through(shared: &Arc<Shared>) {
         return events::drain_self_called_off();
     }
     leaving.closed.cancel();
+    activation::let_go();
     tell(shared);
     tokio::select! {
         () = gone(shared) => {}
         _ = wait(&mut changes, |_, plan| plan.stay_until) => {}
+        () = refuse_late_ones(shared) => {}
     }
+    leaving.refusing.cancel();
     // From here on it cannot be called off.
     let _ = leaving.advance(LeaveStage::Closing);
     tell(shared);
@@ -61,6 +67,14 @@ async fn go_through(shared: &Arc<Shared>) {
     let LeaveStatus { lasted_ms, sessions_closed, places_taken, .. } = leaving.status(shared);
     events::drain_self_ended(is_clean, places_taken, sessions_closed, lasted_ms);
     leaving.end(is_clean);
+}
+
+/// Whoever was accepted by the old process on a shared port has nobody else to go to: it is seen through, if it is
+/// quick. Then waits for ever.
+async fn refuse_late_ones(shared: &Shared) {
+    sleep(ON_THE_WAY_MAX).await;
+    shared.leaving.refusing.cancel();
+    std::future::pending().await
 }
 
 fn closing_began(course: &Course) -> Instant {
