@@ -144,12 +144,14 @@ fn play(document: &str) {
     let name = document.replace('/', "-");
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.sh"));
     fs::write(&file, script(&parts)).unwrap();
+    let stage = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-stage"));
+    fs::create_dir_all(&stage).unwrap();
     let binaries = Path::new(env!("CARGO_BIN_EXE_holdfast")).parent().unwrap();
     let output = Command::new("timeout")
         .args(["-s", "KILL", SECONDS_MAX, "unshare", "--user", "--map-root-user", "--net", "--mount"])
         .args(["--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "bash"])
         .arg(root().join("tests/documents/stage.sh"))
-        .args([root(), binaries, &file])
+        .args([root(), binaries, &file, &stage])
         .stdin(Stdio::null())
         .output()
         .expect("util-linux is missing");
@@ -252,10 +254,12 @@ fn settings_in_documents_are_accepted() {
             }
             let settings = text.lines().find(|line| !line.trim().is_empty() && !line.starts_with('#'));
             let begin = if settings.is_some_and(|line| line.starts_with('[')) { "" } else { "[upstream]\n" };
-            let has_server = text.contains("url = ");
-            let upstream = if has_server { Vec::new() } else { vec!["ws://wcs:8080".parse().unwrap()] };
-            let flags = Overrides { upstream, ..Overrides::default() };
-            let read = Config::parse(&format!("{begin}{text}"), Path::new(&document), &flags);
+            let text = format!("{begin}{text}");
+            let with = |upstream| {
+                let flags = Overrides { upstream, ..Overrides::default() };
+                Config::parse(&text, Path::new(&document), &flags)
+            };
+            let read = with(Vec::new()).or_else(|_| with(vec!["ws://wcs:8080".parse().unwrap()]));
             assert!(read.is_ok(), "the block at {document}:{line}: {}", read.unwrap_err());
             found += 1;
         }
@@ -321,6 +325,19 @@ fn figures_not_in_their_source(markdown: &str, source: impl Fn(&str) -> String) 
         }
     }
     (found, wrong)
+}
+
+#[test]
+fn kernel_settings_are_those_of_the_package() {
+    let document = read("docs/sizing.md");
+    let file = read("packaging/debian/60-holdfast.conf");
+    let settings = file.lines().filter_map(|line| line.split_once(" = ").filter(|_| !line.starts_with('#')));
+    let mut found = 0;
+    for (name, value) in settings {
+        assert!(document.contains(&format!("| `{name}` | {value} |")), "{name} = {value}");
+        found += 1;
+    }
+    assert!(found > 5, "{found}");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 # The stage on which the commands of one document run: a network of its own, in which all ports are free, and
 # directories of its own, so that they can stand in the documents as they are typed. Started by `tests/documents/main.rs`
-# under `unshare`, with the root of the repository, the directory of the binary and the script of the document.
+# under `unshare`, with the root of the repository, the directory of the binary, the script of the document, and a
+# directory for the stage.
 #
 # One machine plays all of them: names of servers are addresses of loopback, and what listens on 0.0.0.0 in a
 # document listens on 127.0.0.1 here, since the servers have the same ports.
 set -euo pipefail
 exec 2>&1
-repository=$1 binaries=$2 script=$3
-stage=$(mktemp -d)
+repository=$1 binaries=$2 script=$3 stage=$4
 mount -t tmpfs stage "$stage"
 
 # These are the stage's own; of those with contents it has a copy.
@@ -19,7 +19,7 @@ own() {
     mount --bind "$copy" "$1"
 }
 own /etc
-for directory in /run /var/log; do
+for directory in /run /var/log /usr/share/doc; do
     mkdir -p "$stage/own$directory"
     mount --bind "$stage/own$directory" "$directory"
 done
@@ -31,6 +31,11 @@ ln -s "$stage"/local/* "$stage/own/local/"
 mount --bind "$stage/own/local" /usr/local/bin
 # What nginx keeps of bodies.
 [ ! -d /var/lib/nginx ] || mount -t tmpfs nginx /var/lib/nginx
+
+# All else stays as it is.
+mkdir "$stage/tmp"
+export TMPDIR=$stage/tmp
+mount -o remount,bind,ro /
 
 ip link set lo up
 cat >/etc/hosts <<'HOSTS'
@@ -136,12 +141,12 @@ nginx() {
     [ "${1:-}" != -s ] || sleep 0.3
 }
 
-# As after `install.md`.
+# As after `install.md`, without settings.
 installed() {
-    mkdir -p /etc/holdfast/tls /etc/systemd/system
-    ln -sf "$HOLDFAST" /usr/local/bin/holdfast
-    printf '[Service]\nExecStart=/usr/local/bin/holdfast run --config /etc/holdfast/holdfast.toml\n' \
-        >/etc/systemd/system/holdfast.service
+    touch "./holdfast_.deb"
+    apt install ./holdfast_.deb
+    rm ./holdfast_.deb /etc/holdfast/holdfast.toml
+    mkdir /etc/holdfast/tls
 }
 
 start_service() { # NAME COMMAND...
