@@ -412,7 +412,17 @@ pub struct CertificateArgs {
     )]
     pub days: u32,
 
-    /// Replace files that exist.
+    /// Sign it with an authority of your own, ca.pem and ca-key.pem in DIRECTORY, which are made if they are not
+    /// there: what trusts ca.pem trusts all that it signs.
+    #[arg(long)]
+    pub local_ca: bool,
+
+    /// Make a certificate for a client of this name instead, client.pem and client-key.pem, signed by that authority:
+    /// for listen.client_ca.
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    pub client: Option<String>,
+
+    /// Replace files that exist; an authority that is there stays.
     #[arg(long)]
     pub force: bool,
 }
