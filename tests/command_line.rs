@@ -85,6 +85,64 @@ fn a_certificate_is_made_once_and_its_key_is_private() {
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
+/// Whether openssl believes this certificate by this authority, for this purpose.
+fn is_believed(directory: &Path, certificate: &str, purpose: &str) -> bool {
+    let arguments = ["verify", "-x509_strict", "-purpose", purpose, "-CAfile", "ca.pem", certificate];
+    let output = Command::new("openssl").current_dir(directory).args(arguments).output();
+    output.expect("openssl is missing; `scripts/install test` installs it").status.success()
+}
+
+#[test]
+fn an_authority_of_ones_own_signs_servers_and_clients_and_stays() {
+    let directory = directory("authority");
+    let place = directory.to_str().unwrap();
+    let made = holdfast(&["certificate", "--directory", place, "--local-ca", "--name", "wcs.lan"]);
+    assert!(made.code == 0 && made.out.contains("ca.pem"), "{}{}", made.out, made.err);
+    let authority = fs::read(directory.join("ca.pem")).unwrap();
+    assert_eq!(fs::metadata(directory.join("ca-key.pem")).unwrap().permissions().mode() & 0o777, 0o600);
+    let client = holdfast(&["certificate", "--directory", place, "--client", "alice"]);
+    assert!(client.code == 0 && client.out.contains("listen.client_ca"), "{}{}", client.out, client.err);
+    assert!(
+        is_believed(&directory, "cert.pem", "sslserver") && !is_believed(&directory, "cert.pem", "sslclient")
+    );
+    assert!(is_believed(&directory, "client.pem", "sslclient"));
+    let again = holdfast(&["certificate", "--directory", place, "--local-ca", "--force"]);
+    assert_eq!(again.code, 0, "{}", again.err);
+    assert_eq!(fs::read(directory.join("ca.pem")).unwrap(), authority, "devices trust it already");
+    assert!(is_believed(&directory, "cert.pem", "sslserver"));
+
+    let check = |settings: &str| {
+        let file = directory.join("check.toml");
+        let text = format!(
+            "[listen]\naddress = [\"wss://127.0.0.1:0\"]\ntls_cert = \"{place}/cert.pem\"\ntls_key = \"{place}/key.pem\"\n\
+             {settings}\n[upstream]\nurl = [\"ws://127.0.0.1:8080\"]\n[admin]\nlisten = \"off\"\n[media]\nmode = \"direct\"\n"
+        );
+        fs::write(&file, text).unwrap();
+        holdfast(&["check", "--config", file.to_str().unwrap()])
+    };
+    let asked = check(&format!("client_auth = \"required\"\nclient_ca = \"{place}/ca.pem\""));
+    assert!(
+        asked.code == 0 && asked.out.contains("have to show a certificate signed by"),
+        "{}{}",
+        asked.out,
+        asked.err
+    );
+    assert!(asked.out.contains("key matches, for localhost"), "{}", asked.out);
+    let pair = format!("cert = \"{place}/cert.pem2\"\nkey = \"{place}/key.pem\"");
+    fs::copy(directory.join("cert.pem"), directory.join("cert.pem2")).unwrap();
+    let named = check(&format!(
+        "[[listen.certificates]]\n{pair}\nnames = [\"other.lan\"]\nocsp = \"{place}/ca.pem\""
+    ));
+    assert!(named.out.contains("shown for other.lan, which is not in it"), "{}{}", named.out, named.err);
+    assert!(named.out.contains("is no OCSP answer"), "{}", named.out);
+    let missing = check("client_auth = \"optional\"\nclient_ca = \"/no/such.pem\"");
+    assert!(missing.code == 66 && missing.err.contains("/no/such.pem"), "{}", missing.err);
+
+    fs::write(directory.join("ca.pem"), fs::read(directory.join("client.pem")).unwrap()).unwrap();
+    let other = holdfast(&["certificate", "--directory", place, "--client", "bob", "--force"]);
+    assert!(other.code == 64 && other.err.contains("are no authority"), "{}", other.err);
+}
+
 #[test]
 fn check_tells_whether_certificate_and_key_belong_together() {
     let directory = directory("pairs");

@@ -57,7 +57,9 @@ fn keys_of(place: &str, table: &Value, keys: &mut BTreeSet<String>) {
 fn with_examples(text: &str) -> String {
     let is_example = |line: &str| {
         let name = line.split(" = ").next().unwrap_or("");
-        ["[app.", "[[upstream.", "[[pool.", "[[route]]"].iter().any(|table| line.starts_with(table))
+        ["[app.", "[[listen.", "[[upstream.", "[[pool.", "[[route]]"]
+            .iter()
+            .any(|table| line.starts_with(table))
             || (line.contains(" = ") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
     };
     text.lines()

@@ -131,7 +131,9 @@ async fn a_scrape_is_what_the_documentation_says_and_promtool_has_no_complaint()
         assert!(family.samples <= SERIES_MAX, "{name} has {} samples", family.samples);
     }
     assert!(scrape.text.len() < SCRAPE_BYTES_MAX, "{} bytes", scrape.text.len());
-    let ends = scrape.get("tls_certificate_expiry_timestamp_seconds");
+    let file = format!("file=\"{}\"", certificate.directory.join("cert.pem").display());
+    let ends = scrape.get(&format!("tls_certificate_expiry_timestamp_seconds{{{file}}}"));
+    assert_eq!(scrape.get(&format!("tls_certificate_unusable{{{file}}}")), 0.0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((ends - now - 20.0 * 86_400.0).abs() < 120.0, "it ends at {ends}, now is {now}");
     let build = format!("build_info{{version=\"{}\"", env!("CARGO_PKG_VERSION"));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Config, MediaMode, RestoreMode,
+    ClientAuth, Config, ListenSettings, MediaMode, RestoreMode, TlsMin, TlsSuite,
     file::ConfigFile,
     node::{self, DEFAULT_POOL, NamedNode},
     routes,
@@ -11,6 +11,8 @@ use super::{
 
 /// Most nodes of all pools together.
 const NODES_MAX: usize = 256;
+/// Most certificates of `[[listen.certificates]]`.
+const CERTIFICATES_MAX: usize = 256;
 
 /// Two settings that contradict each other, told at one of them.
 pub(super) struct Conflict {
@@ -49,21 +51,7 @@ fn check_listen(file: &ConfigFile) -> Result<(), Conflict> {
             return conflict("listen.address", format!("{} appears twice", one.address));
         }
     }
-    match (&listen.tls_cert, &listen.tls_key) {
-        (Some(_), None) => {
-            return conflict(
-                "listen.tls_cert",
-                "needs its private key: set listen.tls_key (--tls-key FILE) as well",
-            );
-        }
-        (None, Some(_)) => {
-            return conflict(
-                "listen.tls_key",
-                "needs its certificate: set listen.tls_cert (--tls-cert FILE) as well",
-            );
-        }
-        _ => {}
-    }
+    check_tls(listen)?;
     if listen.proxy_protocol && listen.trusted_proxies.is_empty() {
         return conflict(
             "listen.proxy_protocol",
@@ -78,7 +66,7 @@ fn check_listen(file: &ConfigFile) -> Result<(), Conflict> {
         }
     }
     let wss = listen.address.iter().find(|one| one.tls == Some(true));
-    if let (Some(wss), None) = (wss, &listen.tls_cert) {
+    if let (Some(wss), false) = (wss, listen.has_certificate()) {
         return conflict(
             "listen.address",
             format!(
@@ -88,6 +76,62 @@ fn check_listen(file: &ConfigFile) -> Result<(), Conflict> {
         );
     }
     Ok(())
+}
+
+fn check_tls(listen: &ListenSettings) -> Result<(), Conflict> {
+    match (&listen.tls_cert, &listen.tls_key) {
+        (Some(_), None) => {
+            return conflict(
+                "listen.tls_cert",
+                "needs its private key: set listen.tls_key (--tls-key FILE) as well",
+            );
+        }
+        (None, Some(_)) => {
+            return conflict(
+                "listen.tls_key",
+                "needs its certificate: set listen.tls_cert (--tls-cert FILE) as well",
+            );
+        }
+        (None, None) if listen.tls_ocsp.is_some() => {
+            return conflict("listen.tls_ocsp", "is about listen.tls_cert, which is not set");
+        }
+        _ => {}
+    }
+    if listen.certificates.len() > CERTIFICATES_MAX {
+        return conflict("listen.certificates", format!("there are more than {CERTIFICATES_MAX}"));
+    }
+    let mut files = BTreeSet::new();
+    files.extend(listen.tls_cert.as_ref());
+    for (nth, one) in listen.certificates.iter().enumerate() {
+        if !files.insert(&one.cert) {
+            let message = format!("{} appears twice", one.cert.display());
+            return conflict_in(("listen.certificates", nth), message);
+        }
+    }
+    if listen.tls_min == TlsMin::V13
+        && !listen.tls_suites.is_empty()
+        && !listen.tls_suites.iter().any(is_tls13)
+    {
+        return conflict(
+            "listen.tls_suites",
+            "has none of TLS 1.3, which is all that listen.tls_min = \"1.3\" leaves (their names begin \
+             with TLS13_)",
+        );
+    }
+    match (listen.client_auth, &listen.client_ca, &listen.client_crl) {
+        (ClientAuth::Optional | ClientAuth::Required, None, _) => conflict(
+            "listen.client_auth",
+            "needs listen.client_ca: the file with the certificates that sign those of clients",
+        ),
+        (_, None, Some(_)) => {
+            conflict("listen.client_crl", "is about certificates of clients: it needs listen.client_ca")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_tls13(suite: &TlsSuite) -> bool {
+    suite.supported().is_some_and(|suite| suite.tls13().is_some())
 }
 
 fn check_health(file: &ConfigFile) -> Result<(), Conflict> {
@@ -229,8 +273,26 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut warn = |text: &str| warnings.push(text.to_owned());
     let listen = &config.net.listen;
-    if listen.tls_cert.is_some() && !listen.listeners().any(|(_, tls)| tls) {
+    let speaks_tls = listen.listeners().any(|(_, tls)| tls);
+    if listen.has_certificate() && !speaks_tls {
         warn("listen.tls_cert is set but every listen.address says ws://: nothing uses it");
+    }
+    match listen.client_auth {
+        ClientAuth::Off if listen.client_ca.is_some() => {
+            warn(
+                "listen.client_ca is set but listen.client_auth is \"off\": nobody is asked for a certificate",
+            );
+        }
+        ClientAuth::Optional | ClientAuth::Required if listen.listeners().any(|(_, tls)| !tls) => {
+            warn("listen.client_auth counts for wss alone: a ws:// of listen.address takes anybody");
+        }
+        _ => {}
+    }
+    if listen.tls_suites.iter().all(is_tls13)
+        && !listen.tls_suites.is_empty()
+        && listen.tls_min == TlsMin::V12
+    {
+        warn("listen.tls_suites has none of TLS 1.2: only TLS 1.3 is spoken");
     }
     let nodes = config.net.nodes();
     let upstream = &config.net.upstream;

@@ -13,6 +13,7 @@ use super::{
     header::{self, HeaderField},
     number::{Between, Ms},
     origin::OriginPattern,
+    tls::{CertificateSettings, ClientAuth, TlsMin, TlsSuite, UnknownNames},
 };
 
 /// Where clients connect, and what they may cost before they are sessions.
@@ -28,6 +29,26 @@ pub struct ListenSettings {
     pub tls_cert: Option<PathBuf>,
     /// PEM file with the private key of `tls_cert`.
     pub tls_key: Option<PathBuf>,
+    /// File with an OCSP answer (DER) about `tls_cert`. Default none.
+    pub tls_ocsp: Option<PathBuf>,
+    /// Further certificates, chosen by the name that a client asks for. Default none.
+    pub certificates: Vec<CertificateSettings>,
+    /// What becomes of clients that ask for a name that no certificate has. Default `default`: they get the
+    /// first.
+    pub tls_unknown_names: UnknownNames,
+    /// Lowest version of TLS. Default 1.2.
+    pub tls_min: TlsMin,
+    /// Cipher suites that are spoken; empty = all there are. Default none.
+    pub tls_suites: Vec<TlsSuite>,
+    /// How often the files of certificates are looked at. Default 10 s; zero = never.
+    #[serde(rename = "tls_watch_ms", with = "Ms::<0, 86_400_000>")]
+    pub tls_watch: Duration,
+    /// Whether clients show certificates. Default `off`.
+    pub client_auth: ClientAuth,
+    /// PEM file with the certificates that sign those of clients. Default none.
+    pub client_ca: Option<PathBuf>,
+    /// PEM file with the lists of those that are revoked. Default none.
+    pub client_crl: Option<PathBuf>,
     /// Whether clients get a TLS session ticket, with which they come back by a shorter handshake.
     /// Default true.
     pub tls_tickets: bool,
@@ -78,8 +99,26 @@ pub struct ListenSettings {
 impl ListenSettings {
     /// Each address to listen on, and whether it speaks TLS.
     pub fn listeners(&self) -> impl Iterator<Item = (SocketAddr, bool)> + '_ {
-        let certificate = self.tls_cert.is_some();
+        let certificate = self.has_certificate();
         self.address.iter().map(move |a| (a.address, a.tls.unwrap_or(certificate)))
+    }
+
+    /// Whether there is a certificate that clients can be shown.
+    #[must_use]
+    pub const fn has_certificate(&self) -> bool {
+        self.tls_cert.is_some() || !self.certificates.is_empty()
+    }
+
+    /// All certificates, the one for unknown names first.
+    #[must_use]
+    pub fn all_certificates(&self) -> Vec<CertificateSettings> {
+        let first = self.tls_cert.clone().zip(self.tls_key.clone()).map(|(cert, key)| CertificateSettings {
+            cert,
+            key,
+            ocsp: self.tls_ocsp.clone(),
+            names: Vec::new(),
+        });
+        first.into_iter().chain(self.certificates.iter().cloned()).collect()
     }
 
     /// Whether clients of this address are admitted.
@@ -103,6 +142,15 @@ impl Default for ListenSettings {
             reuse_port: false,
             tls_cert: None,
             tls_key: None,
+            tls_ocsp: None,
+            certificates: Vec::new(),
+            tls_unknown_names: UnknownNames::Default,
+            tls_min: TlsMin::V12,
+            tls_suites: Vec::new(),
+            tls_watch: Duration::from_secs(10),
+            client_auth: ClientAuth::Off,
+            client_ca: None,
+            client_crl: None,
             tls_tickets: true,
             handshake_timeout: Duration::from_secs(10),
             header_bytes_max: 16 * 1024,

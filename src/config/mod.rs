@@ -30,6 +30,7 @@ mod route;
 mod routes;
 pub(crate) mod secret;
 mod text;
+mod tls;
 mod upstream;
 
 use std::{
@@ -60,6 +61,7 @@ pub use pin::Pin;
 pub use policy::{HashBy, Policy};
 pub use route::{HostPattern, PathPrefix, RedirectUrl, RouteAction, RouteSettings, StaticAnswer};
 pub use routes::ROUTES_MAX;
+pub use tls::{CertificateSettings, ClientAuth, ServerPattern, TlsMin, TlsSuite, UnknownNames};
 pub use upstream::UpstreamSettings;
 
 pub use holdfast_core::settings::{

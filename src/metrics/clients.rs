@@ -21,11 +21,26 @@ fn connections(page: &mut Page<'_>, view: &View) -> fmt::Result {
     page.gauge("handshakes_held_limit", "Handshakes that may be held at once.", view.held_max())?;
     page.counts("refusals", "Connections that never became a session, by why.", &counts.refusals)?;
     page.counts("tls_handshakes", "TLS handshakes of clients, by how they ended.", &counts.tls_handshakes)?;
-    if let Some(seconds) = view.certificate_ends() {
-        let help = "When the certificate that clients are shown expires, in Unix time.";
-        page.gauge("tls_certificate_expiry_timestamp_seconds", help, seconds)?;
+    certificates(page, view)
+}
+
+/// By file: there are as many as the configuration has.
+fn certificates(page: &mut Page<'_>, view: &View) -> fmt::Result {
+    let certificates = view.certificates();
+    if certificates.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let files: Vec<_> = certificates
+        .iter()
+        .map(|(one, is_stale)| (one.file().display().to_string(), one.ends(), u64::from(*is_stale)))
+        .collect();
+    let help = "When a certificate that clients are shown expires, or the first of its chain, in Unix time.";
+    let ends = files.iter().filter_map(|(file, ends, _)| Some((vec![("file", file.as_str())], (*ends)?)));
+    page.gauges("tls_certificate_expiry_timestamp_seconds", help, ends)?;
+    let help =
+        "1 while the file of a certificate holds a newer one that cannot be used; the former is still shown.";
+    let stale = files.iter().map(|(file, _, is_stale)| (vec![("file", file.as_str())], *is_stale));
+    page.gauges("tls_certificate_unusable", help, stale)
 }
 
 fn sessions(page: &mut Page<'_>, view: &View) -> fmt::Result {

@@ -5,6 +5,7 @@
 //! nothing of it stays with the session.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -15,7 +16,7 @@ use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, rustls, server::TlsStream};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
@@ -30,7 +31,7 @@ use crate::{
 
 use super::{
     admission::{self, Entry, Newcomer, Refused},
-    closing,
+    certificates, closing,
     driver::{Beginning, Driver},
     first_message::{self, Said},
     http::{Admitted, Unserved, Visitor, converse, dial, is_gone, notice_balancer},
@@ -69,7 +70,7 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     mut stream: TcpStream,
     (peer, listener): (SocketAddr, SocketAddr),
-    tls: Option<Arc<ServerConfig>>,
+    tls: bool,
     mut entry: Result<Entry, Refused>,
     counted: TaskTrackerToken,
 ) {
@@ -78,7 +79,7 @@ pub(super) async fn serve(
     let patience = if entry.is_ok() { patience } else { patience.min(REFUSAL_TIME_MAX) };
     let deadline = Instant::now() + patience;
     let port = stream.local_addr().map_or(0, |address| address.port());
-    let mut hop = Hop { peer, port, is_tls: tls.is_some() };
+    let mut hop = Hop { peer, port, is_tls: tls };
     if settings.listen.proxy_protocol && settings.listen.trusts(peer.ip()) {
         let Some(told) = told_of(&shared, peer, &mut stream, deadline).await else { return };
         if told.addresses.is_some() {
@@ -91,12 +92,13 @@ pub(super) async fn serve(
         }
     }
     let (peer, of_address) = (hop.peer, entry.as_ref().ok().and_then(Entry::of_address));
-    let mut socket = match tls {
-        None => Socket::Plain(stream),
-        Some(config) => match shake_hands(&shared, peer, stream, config, deadline).await {
+    let mut socket = if tls {
+        match shake_hands(&shared, peer, stream, deadline).await {
             Some(stream) => Socket::TlsServer(Box::new(stream)),
             None => return,
-        },
+        }
+    } else {
+        Socket::Plain(stream)
     };
     let visitor = Arc::new(Visitor {
         listener,
@@ -148,9 +150,10 @@ async fn shake_hands(
     shared: &Shared,
     peer: SocketAddr,
     stream: TcpStream,
-    config: Arc<ServerConfig>,
     deadline: Instant,
 ) -> Option<TlsStream<TcpStream>> {
+    // There is one wherever a listener speaks TLS.
+    let config = shared.certificates.config()?;
     let result = timeout_at(deadline, TlsAcceptor::from(config).accept(stream)).await;
     let counts = &shared.counts;
     counts.tls_handshakes.inc(match &result {
@@ -164,7 +167,7 @@ async fn shake_hands(
         Ok(Err(error)) if is_gone(error.kind()) => went_away(peer),
         Ok(Err(error)) => {
             counts.refusals.inc(Refusal::Tls);
-            events::connection_refused(&peer, &format_args!("TLS: {error}"));
+            events::connection_refused(&peer, &format_args!("TLS: {}", tls_cause(&error)));
         }
         Err(_) => {
             counts.refusals.inc(Refusal::Timeout);
@@ -172,6 +175,23 @@ async fn shake_hands(
         }
     }
     None
+}
+
+/// Why a TLS handshake failed, in words that name the setting where one has to do with it.
+fn tls_cause(error: &io::Error) -> String {
+    let of_rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match of_rustls {
+        Some(rustls::Error::NoCertificatesPresented) => {
+            "the client showed no certificate (listen.client_auth = \"required\")".to_owned()
+        }
+        Some(rustls::Error::InvalidCertificate(why)) => {
+            format!("the certificate of the client is refused (listen.client_ca, listen.client_crl): {why}")
+        }
+        Some(rustls::Error::General(text)) if text.contains("no server certificate chain") => {
+            "no certificate has the name that the client asked for (listen.tls_unknown_names)".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Balancers check a port by connecting and going away again, some with a reset.
@@ -205,10 +225,11 @@ async fn begin(
     let Admitted { upstream, request, client: peer, place, newcomer, .. } = admitted;
     let node = shared.pool.node_name(upstream.node);
     let request = Arc::new(request);
+    let certificate = socket.client_certificate().and_then(certificates::subject);
     let beginning =
         Beginning { client: socket, client_ip: peer.ip, client_leftover, upstream, request, place, newcomer };
     let driver = Driver::new(shared, beginning);
-    events::connected(driver.id(), &peer, &node);
+    events::connected(driver.id(), &peer, &node, certificate.as_deref());
     // A shutdown that began before the session was registered has passed it by.
     if shared.stopping.is_cancelled()
         && let Some(mailbox) = shared.live.mailbox(driver.id())

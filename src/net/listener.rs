@@ -86,13 +86,6 @@ fn accept_waiting(shared: &Arc<Shared>, listener: &TcpListener, named: SocketAdd
 
 fn accept(shared: &Arc<Shared>, stream: TcpStream, (peer, named): (SocketAddr, SocketAddr), is_tls: bool) {
     shared.counts.connections.inc();
-    // What is shown from now on may be another certificate than that of the last one.
-    let tls = match shared.server_tls.load().as_ref().filter(|_| is_tls) {
-        Some(tls) => Some(Arc::clone(&tls.config)),
-        // Its certificate was taken away: nothing is ever said in clear where TLS is meant.
-        None if is_tls => return,
-        None => None,
-    };
     // Silent connections must not take what sessions need.
     let entry = admission::enter(shared, peer.ip());
     if let Err(refused) = entry {
@@ -103,7 +96,7 @@ fn accept(shared: &Arc<Shared>, stream: TcpStream, (peer, named): (SocketAddr, S
     }
     // Counted here: a burst is accepted before any of its tasks runs.
     let counted = if entry.is_ok() { shared.handshakes.token() } else { shared.refusing.token() };
-    tokio::spawn(handshake::serve(Arc::clone(shared), stream, (peer, named), tls, entry, counted));
+    tokio::spawn(handshake::serve(Arc::clone(shared), stream, (peer, named), is_tls, entry, counted));
 }
 
 #[cfg(test)]

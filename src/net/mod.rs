@@ -4,6 +4,7 @@
 mod addresses;
 mod admission;
 mod census;
+pub(crate) mod certificates;
 mod closing;
 mod driver;
 mod first_message;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use dashmap::DashMap;
 use http::{HeaderMap, Method, Response};
@@ -33,6 +33,7 @@ use super::{
     addresses::Addresses,
     admission::RefusalLog,
     census::Register,
+    certificates::{self, Certificates},
     health::{self, Heart, Question},
     leaving::{LeaveCause, Leaving},
     listener,
@@ -43,7 +44,7 @@ use super::{
     mover::Movers,
     route::Routes,
     shared::{Clock, Shared},
-    tls::{self, ServerTls},
+    tls,
 };
 
 /// How long sessions may take to say what they are.
@@ -219,17 +220,14 @@ impl Proxy {
             Addresses::new(&settings.limits, &settings.http, division.sessions().min(handshakes_max) / 2);
         let client_tls = Arc::new(tls::client(&settings.upstream)?);
         let pool = Pool::new(&settings, &client_tls, &files)?;
-        let server_tls = server_tls(&settings)?;
         let routes = Routes::new(&settings);
+        let certificates = Arc::new(Certificates::new(&settings.listen)?);
         let listeners = settings
             .listen
             .listeners()
             .map(|(address, tls)| {
                 let listener = listener::bind(address, settings.listen.reuse_port)
                     .map_err(|source| StartError::Listen { address, source })?;
-                if tls && server_tls.is_none() {
-                    return Err(StartError::NoCertificate);
-                }
                 let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
                 Ok((listener, bound, (address, tls)))
             })
@@ -243,7 +241,6 @@ impl Proxy {
         let shared = Arc::new(Shared {
             settings: ArcSwap::from_pointee(settings),
             session_settings: ArcSwap::from_pointee(session),
-            server_tls: ArcSwapOption::from(server_tls.map(Arc::new)),
             media,
             registry: Arc::new(Registry::new(registry_limits)),
             registries: DashMap::new(),
@@ -268,9 +265,12 @@ impl Proxy {
             past: Past::default(),
             counts: Counts::default(),
             census: Register::default(),
+            certificates,
             movers: Movers::default(),
             heart: Heart::default(),
         });
+        let stopping = shared.stopping.clone();
+        tokio::spawn(certificates::watch(Arc::clone(&shared.certificates), stopping));
         tokio::spawn(health::beat(Arc::downgrade(&shared)));
         if shared.media.is_some() {
             tokio::spawn(media_health::watch(Arc::downgrade(&shared)));
@@ -397,14 +397,6 @@ impl Drop for Proxy {
         self.shared.leaving.closed.cancel();
         self.shared.leaving.refusing.cancel();
         self.shared.stopping.cancel();
-    }
-}
-
-fn server_tls(settings: &NetSettings) -> Result<Option<ServerTls>, StartError> {
-    match (&settings.listen.tls_cert, &settings.listen.tls_key) {
-        (Some(cert), Some(key)) => ServerTls::new(cert, key, settings.listen.tls_tickets).map(Some),
-        (None, None) => Ok(None),
-        _ => Err(StartError::NoCertificate),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,8 +28,8 @@ use crate::{
 };
 
 use super::{
-    addresses::Addresses, admission::RefusalLog, census::Register, health::Heart, leaving::Leaving,
-    live::Live, media_socket::MediaRoutes, memory::Memory, mover::Movers, route::Routes, tls::ServerTls,
+    addresses::Addresses, admission::RefusalLog, census::Register, certificates::Certificates, health::Heart,
+    leaving::Leaving, live::Live, media_socket::MediaRoutes, memory::Memory, mover::Movers, route::Routes,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -70,8 +70,6 @@ pub(crate) struct Shared {
     pub(crate) settings: ArcSwap<NetSettings>,
     /// What new sessions go by; each keeps what it began with.
     pub(crate) session_settings: ArcSwap<SessionSettings>,
-    /// What clients are shown where they speak TLS.
-    pub(crate) server_tls: ArcSwapOption<ServerTls>,
     /// What sessions of the pool `default` know of each other, and those of other pools: their servers share no
     /// names.
     pub(crate) registry: Arc<Registry>,
@@ -116,6 +114,8 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// What all sessions have, for scrapes.
     pub(crate) census: Register,
+    /// What TLS listeners speak with.
+    pub(crate) certificates: Arc<Certificates>,
     /// Sessions that are taken off nodes.
     pub(crate) movers: Movers,
     /// Shows that the runtime lives.

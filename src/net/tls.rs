@@ -1,40 +1,21 @@
-//! TLS in both directions: rustls on aws-lc-rs, versions 1.2 and 1.3.
+//! TLS towards servers, and files of certificates and keys: rustls on aws-lc-rs, versions 1.2 and 1.3. What clients
+//! are shown is in `certificates`.
 
 use std::{path::Path, sync::Arc};
 
-use openssl::{asn1::Asn1Time, x509::X509};
 use tokio_rustls::rustls::{
-    CipherSuite, ClientConfig, RootCertStore, ServerConfig,
+    CipherSuite, ClientConfig, RootCertStore,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{
         CertificateDer, PrivateKeyDer,
         pem::{self, PemObject},
     },
-    server::NoServerSessionStorage,
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use crate::config::UpstreamSettings;
 
 use super::{StartError, pinned::PinnedKeys};
-
-/// What clients are shown, of one reading of its files.
-#[derive(Debug)]
-pub(crate) struct ServerTls {
-    pub(crate) config: Arc<ServerConfig>,
-    /// When the certificate ends, in seconds of Unix time; `None` where that cannot be read.
-    pub(crate) certificate_ends: Option<i64>,
-}
-
-impl ServerTls {
-    /// As [`server`].
-    ///
-    /// # Errors
-    /// Those of [`server`].
-    pub(crate) fn new(cert: &Path, key: &Path, tickets: bool) -> Result<Self, StartError> {
-        Ok(Self { config: server(cert, key, tickets)?, certificate_ends: certificate_ends(cert) })
-    }
-}
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
@@ -48,11 +29,11 @@ fn client_provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-fn bad(path: &Path, why: impl ToString) -> StartError {
+pub(super) fn bad(path: &Path, why: impl ToString) -> StartError {
     StartError::Tls { path: path.to_owned(), why: why.to_string() }
 }
 
-fn unusable(path: &Path, expected: &str, error: pem::Error) -> StartError {
+pub(super) fn unusable(path: &Path, expected: &str, error: pem::Error) -> StartError {
     match error {
         pem::Error::Io(source) => StartError::Unreadable { path: path.to_owned(), source },
         pem::Error::NoItemsFound => {
@@ -86,14 +67,6 @@ pub(crate) fn identity(cert: &Path, key: &Path) -> Result<CertifiedKey, StartErr
     })
 }
 
-/// When the first certificate of a file ends, in seconds of Unix time; `None` where that cannot be read.
-pub(crate) fn certificate_ends(path: &Path) -> Option<i64> {
-    let certificate = certificates(path).ok()?.into_iter().next()?;
-    let certificate = X509::from_der(&certificate).ok()?;
-    let since = Asn1Time::from_unix(0).ok()?.diff(certificate.not_after()).ok()?;
-    Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
-}
-
 /// Certificates to trust.
 ///
 /// # Errors
@@ -106,31 +79,6 @@ pub(crate) fn roots(path: &Path) -> Result<RootCertStore, StartError> {
             .map_err(|error| bad(path, format!("a certificate in it cannot be used: {error}")))?;
     }
     Ok(roots)
-}
-
-/// How clients are answered: with this certificate chain and key; with `tickets` they can resume
-/// their TLS session when they come back.
-///
-/// # Errors
-/// A file cannot be read or holds no certificate or key, or they do not belong together.
-pub(crate) fn server(cert: &Path, key: &Path, tickets: bool) -> Result<Arc<ServerConfig>, StartError> {
-    let identity = SingleCertAndKey::from(identity(cert, key)?);
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad(cert, error))?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(identity));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    if tickets {
-        // Without state on our side, so that all clients that come back after a restart of theirs
-        // can resume, however many.
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| bad(cert, error))?;
-        config.send_tls13_tickets = 1;
-    } else {
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-    }
-    Ok(Arc::new(config))
 }
 
 /// How servers are checked: by the keys that are pinned, or else against the certificates in `ca`, or the public

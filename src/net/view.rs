@@ -11,6 +11,7 @@ use crate::{
 
 use super::{
     census::Census,
+    certificates::Identity,
     mover::DrainStatus,
     proxy::{Facts, MemoryFacts, Proxy},
     shared::Shared,
@@ -65,9 +66,9 @@ impl View {
         (kept.bytes(), kept.bytes_max())
     }
 
-    /// When the certificate that clients are shown ends, in seconds of Unix time.
-    pub(crate) fn certificate_ends(&self) -> Option<i64> {
-        self.shared.server_tls.load().as_ref().and_then(|tls| tls.certificate_ends)
+    /// The certificates that clients are shown; with each whether its file holds a newer one that cannot be used.
+    pub(crate) fn certificates(&self) -> Vec<(Arc<Identity>, bool)> {
+        self.shared.certificates.identities()
     }
 
     /// Whether the proxy is to end.

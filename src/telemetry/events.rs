@@ -5,7 +5,7 @@
 //!
 //! | event | level | means | fields |
 //! |---|---|---|---|
-//! | `connected` | info | the upstream took a client's handshake | `client`, `upstream` |
+//! | `connected` | info | the upstream took a client's handshake | `client`, `upstream`, and `certificate` where the client showed one |
 //! | `node_down` | warn | a node cannot be reached | `node`, `from`, `after_ms`, `cause` |
 //! | `node_suspect` | warn | there is reason to doubt that it answers | the same |
 //! | `node_up` | info | it answers, or is in use again | `node`, `from`, `down_ms`, `cause` |
@@ -55,6 +55,10 @@
 //! | `lines_untold` | warn | lines about refused connections that were kept back in the minute before | `lines` |
 //! | `log_lines_dropped` | warn | stderr was not read fast enough | `lines` |
 //! | `watchdog_withheld`, `watchdog_resumed` | error, warn | the service manager hears no sign of life, because of this; it does again | `cause` |
+//! | `certificates_changed` | info | what new handshakes go by is another | `changes` |
+//! | `certificate_unusable` | warn | a file was changed to what cannot be used; what was there before is still shown | `file`, `cause` |
+//! | `certificate_ends` | warn, error where it has ended | once a day from 14 days ahead; of OCSP answers and lists of revoked certificates when they have | `file`, `what`, `ends`, `in_days` |
+//! | `staple_unusable` | warn | an OCSP answer is not shown | `file`, `cause` |
 //! | `signal_ignored` | info | a signal that does not end the proxy | `signal` |
 //! | `panic` | error | a defect of Holdfast, to be reported | `thread`, `place`, `cause` |
 //!
@@ -87,7 +91,11 @@ macro_rules! line {
     };
 }
 
+mod certificates;
 mod session;
+pub(crate) use certificates::{
+    Ending, certificate_ends, certificate_unusable, certificates_changed, staple_unusable,
+};
 pub(crate) use session::{dial, facts, loss, report_as};
 
 /// Sessions begin to leave a node, so many per second at most.
@@ -147,8 +155,14 @@ pub fn admin_action(action: &str, node: &str, by: &dyn fmt::Display, done: bool)
 }
 
 /// The upstream took a client's handshake: both sockets stand.
-pub fn connected(session: SessionId, client: &dyn fmt::Display, upstream: &dyn fmt::Display) {
-    info!(event = "connected", %session, %client, %upstream, "client connected");
+pub fn connected(
+    session: SessionId,
+    client: &dyn fmt::Display,
+    upstream: &dyn fmt::Display,
+    certificate: Option<&str>,
+) {
+    let certificate = certificate.map(clean);
+    info!(event = "connected", %session, %client, %upstream, certificate, "client connected");
 }
 
 /// A socket never became a session: a bad handshake, silence, a limit.
@@ -276,7 +290,7 @@ mod tests {
         let capture = LogCapture::new();
         let guard = capture.on_this_thread();
         let client = "127.0.0.1:5000";
-        connected(SessionId(7), &client, &"ws://wcs:8080");
+        connected(SessionId(7), &client, &"ws://wcs:8080", None);
         connection_refused(&client, &"no WebSocket handshake");
         session_ended(SessionId(7), &"client closed 1000", Duration::from_secs(1));
         balancer_noticed(IpAddr::from([127, 0, 0, 1]), false);

@@ -36,6 +36,14 @@ impl Socket {
         stream.local_addr().ok().map(|address| address.ip().to_canonical())
     }
 
+    /// The certificate that a client showed, and that was verified.
+    pub(crate) fn client_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::TlsServer(stream) => stream.get_ref().1.peer_certificates()?.first().map(|der| &**der),
+            Self::Plain(_) | Self::TlsClient(_) => None,
+        }
+    }
+
     /// Whether written bytes may stay in the socket's own buffer until it is flushed.
     pub(crate) const fn needs_flush(&self) -> bool {
         !matches!(self, Self::Plain(_))

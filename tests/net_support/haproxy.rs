@@ -39,13 +39,22 @@ impl Haproxy {
 
     /// In this mode, with this said of the address that it listens on, and these lines in its backend.
     pub fn start_as(mode: &str, bind: &str, backend: &str) -> Self {
-        let (front, stats) = (free_address(), free_address());
-        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("haproxy-{}.cfg", stats.port()));
-        let config = format!(
+        let front = free_address();
+        let sections = format!(
             "defaults\n timeout connect 2s\n timeout client 10s\n timeout server 10s\n\
-             listen stats\n mode http\n bind {stats}\n stats enable\n stats uri /\n\
              frontend front\n mode {mode}\n bind {front} {bind}\n default_backend back\n\
              backend back\n mode {mode}\n {backend}\n"
+        );
+        Self::of_config(&sections, front)
+    }
+
+    /// With these sections, one of which listens on `front`.
+    pub fn of_config(sections: &str, front: SocketAddr) -> Self {
+        let stats = free_address();
+        let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("haproxy-{}.cfg", stats.port()));
+        let config = format!(
+            "{sections}\nlisten stats\n mode http\n timeout connect 2s\n timeout client 10s\n timeout server 10s\n \
+             bind {stats}\n stats enable\n stats uri /\n"
         );
         fs::write(&file, config).unwrap();
         let program = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy"]

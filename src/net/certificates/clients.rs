@@ -1,0 +1,95 @@
+//! What clients have to show: certificates signed by those of a file, and on no list of revoked ones.
+
+use std::{path::Path, sync::Arc};
+
+use openssl::{sha::Sha256, x509::X509Crl};
+use tokio_rustls::rustls::{
+    RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{
+        CertificateRevocationListDer,
+        pem::{self, PemObject},
+    },
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+};
+
+use crate::{
+    config::{ClientAuth, ListenSettings},
+    net::{StartError, tls},
+};
+
+use super::identity::seconds;
+
+/// Who checks certificates of clients, and what of.
+#[derive(Debug)]
+pub(super) struct Clients {
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    /// When the first list of revoked ones is to be replaced, in seconds of Unix time.
+    pub(super) lists_until: Option<i64>,
+    /// Of all that decides.
+    pub(super) digest: [u8; 32],
+    pub(super) roots: usize,
+}
+
+impl Clients {
+    /// Reads the files; `None` where nobody is asked for a certificate.
+    ///
+    /// # Errors
+    /// A file cannot be read or does not hold what it should.
+    pub(super) fn load(
+        listen: &ListenSettings,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Option<Arc<Self>>, StartError> {
+        let Some(ca) = listen.client_ca.as_deref().filter(|_| listen.client_auth != ClientAuth::Off) else {
+            return Ok(None);
+        };
+        let roots = tls::roots(ca)?;
+        let lists = listen.client_crl.as_deref().map(lists).transpose()?.unwrap_or_default();
+        let lists_until = lists.iter().filter_map(until).min();
+        let digest = digest(listen, &roots, &lists);
+        let count = roots.len();
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        let builder = builder.with_crls(lists);
+        let builder = if listen.client_auth == ClientAuth::Optional {
+            builder.allow_unauthenticated()
+        } else {
+            builder
+        };
+        let verifier = builder.build().map_err(|error| {
+            let path = listen.client_crl.as_deref().unwrap_or(ca).to_owned();
+            StartError::Tls { path, why: format!("it cannot be used: {error}") }
+        })?;
+        Ok(Some(Arc::new(Self { verifier, lists_until, digest, roots: count })))
+    }
+}
+
+fn lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, StartError> {
+    let read = CertificateRevocationListDer::pem_file_iter(path).and_then(Iterator::collect);
+    let read = read.and_then(
+        |lists: Vec<_>| {
+            if lists.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(lists) }
+        },
+    );
+    read.map_err(|error| tls::unusable(path, "lists of revoked certificates (X509 CRL)", error))
+}
+
+fn until(list: &CertificateRevocationListDer<'_>) -> Option<i64> {
+    X509Crl::from_der(list).ok()?.next_update().and_then(seconds)
+}
+
+fn digest(
+    listen: &ListenSettings,
+    roots: &RootCertStore,
+    lists: &[CertificateRevocationListDer<'_>],
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(format!("{:?}", listen.client_auth).as_bytes());
+    for root in &roots.roots {
+        hash.update(&root.subject);
+        hash.update(&root.subject_public_key_info);
+    }
+    for list in lists {
+        hash.update(list);
+    }
+    hash.finish()
+}
