@@ -363,3 +363,61 @@ fn check_names_ports_that_are_taken() {
         assert!(answer.err.contains(what) && answer.err.contains("is taken"), "{what}: {}", answer.err);
     }
 }
+
+#[test]
+fn check_tells_machines_all_it_found_and_exits_with_the_worst() {
+    let directory = directory("check-json");
+    let gone = directory.join("gone.pem");
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("--listen={}", tcp.local_addr().unwrap());
+    let json = |flags: &[&str]| {
+        let base = ["check", "--json", "--upstream=ws://127.0.0.1:8080", "--admin=off", "--media=direct"];
+        let answer = holdfast(&[&base[..], flags].concat());
+        let found: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+        assert_eq!(found["exit_code"], answer.code, "{}", answer.out);
+        found
+    };
+    let right = json(&["--listen=127.0.0.1:0"]);
+    assert_eq!((&right["exit_code"], &right["error"]), (&0.into(), &serde_json::Value::Null));
+    let findings = right["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|one| one["about"] == "kernel" && one["severity"] != "error"), "{right}");
+    let low = findings.iter().filter(|one| one.get("set").is_some());
+    assert!(low.into_iter().all(|one| one["severity"] == "note"), "{right}");
+
+    let unavailable = json(&[&taken]);
+    assert_eq!(unavailable["exit_code"], 69);
+    let unreadable = json(&[&taken, "--upstream-ca", gone.to_str().unwrap()]);
+    assert_eq!(unreadable["exit_code"], 66, "{unreadable}");
+    let error = unreadable["error"].as_str().unwrap();
+    assert!(error.contains("gone.pem") && error.contains("is taken"), "{error}");
+    let wrong = json(&["--listen=127.0.0.1:0", "--tls-cert=x"]);
+    assert_eq!(wrong["exit_code"], 64, "{wrong}");
+}
+
+#[test]
+fn check_tells_whether_the_user_of_the_service_can_read_the_files() {
+    let directory = directory("check-user");
+    let token = directory.join("token");
+    fs::write(&token, "a-token-of-a-test-0123456789\n").unwrap();
+    let config = directory.join("holdfast.toml");
+    let text =
+        format!("[upstream]\nurl = [\"ws://127.0.0.1:1\"]\n[admin]\ntoken_file = \"{}\"\n", token.display());
+    fs::write(&config, text).unwrap();
+    let check = |mode: u32, user: &str| {
+        fs::set_permissions(&token, fs::Permissions::from_mode(mode)).unwrap();
+        let flags = ["check", "--config", config.to_str().unwrap(), "--user", user];
+        holdfast(&[&flags[..], &NO_PORTS[..]].concat())
+    };
+    let closed = check(0o600, "nobody");
+    assert_eq!(closed.code, 66, "{}{}", closed.out, closed.err);
+    assert!(closed.err.contains("the user nobody cannot read"), "{}", closed.err);
+    let open = check(0o644, "root");
+    assert_eq!(open.code, 0, "{}{}", open.out, open.err);
+    assert!(
+        open.out.contains("is open to every user") && open.out.contains("the user root can read"),
+        "{}",
+        open.out
+    );
+    let unknown = check(0o600, "no-such-user");
+    assert!(unknown.code == 64 && unknown.err.contains("no-such-user"), "{}", unknown.err);
+}

@@ -343,8 +343,15 @@ pub struct DemoArgs {
     pub sdk: Option<PathBuf>,
 }
 
+const CHECK_EXAMPLES: &str = "\
+The exit code is that of the worst finding:
+  0   nothing, or warnings and notes     66  a file cannot be read
+  64  the configuration, or a certificate that clients refuse
+  69  a port is taken, a name is unknown, or a server does not answer (--connect)";
+
 /// `holdfast check`.
 #[derive(Args, Debug)]
+#[command(after_help = CHECK_EXAMPLES)]
 pub struct CheckArgs {
     /// The settings to check, as for `run`.
     #[command(flatten)]
@@ -354,9 +361,18 @@ pub struct CheckArgs {
     #[arg(long)]
     pub connect: bool,
 
-    /// Also print every setting with its value.
+    /// Also print every setting with its value. `holdfast config dump` tells where each comes from as well.
     #[arg(long)]
     pub print_settings: bool,
+
+    /// Whether this user of the machine can read the files that are named. [default: holdfast, where root checks and
+    /// there is such a user; then it is a warning]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// What was found as JSON: of each finding how bad it is, what it is about, and what to set.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `holdfast config`.

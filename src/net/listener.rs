@@ -17,7 +17,7 @@ use crate::{
 use super::{admission, handshake, shared::Shared};
 
 /// Connections that may wait to be accepted; the kernel has a limit of its own (`somaxconn`).
-const BACKLOG: u32 = 4096;
+pub const BACKLOG: u32 = 4096;
 /// How long accepting pauses when there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -38,6 +38,7 @@ pub use crate::upstream::{
 };
 pub use leaving::{LeaveCause, LeaveOrder, LeaveStage, LeaveStatus, StayRefused};
 pub use ledger::SessionLedger;
+pub use listener::BACKLOG;
 pub use mover::{DRAIN_RATE, DrainOrder, DrainStatus, Purpose};
 pub use proxy::{Facts, MemoryFacts, Proxy, StartError, sessions_that_fit};
 pub use pulse::{NodeFigures, RunningOutage, Sample, StreamFigures};

@@ -14,6 +14,8 @@ pub(super) struct Findings {
     pub(super) wrong: Vec<String>,
     /// What needs an eye.
     pub(super) odd: Vec<String>,
+    /// When the first one ends.
+    pub(super) until: Option<String>,
 }
 
 /// Looks at each certificate of a PEM file. A file that cannot be read says nothing here: whoever needs it
@@ -24,6 +26,7 @@ pub(super) fn look_at(path: &Path) -> Findings {
     for (index, certificate) in stack.iter().enumerate() {
         let which =
             if index == 0 { "the certificate".to_owned() } else { format!("certificate {}", index + 1) };
+        findings.until.get_or_insert_with(|| certificate.not_after().to_string());
         findings.look(&format!("{}: {which}", path.display()), certificate);
     }
     findings

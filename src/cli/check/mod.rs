@@ -2,10 +2,12 @@
 
 mod certificate;
 mod connect;
+mod files;
+mod kernel;
 mod ports;
+mod report;
 
 use std::{
-    fmt::Display,
     io::Write,
     net::{SocketAddr, ToSocketAddrs},
     path::Path,
@@ -16,28 +18,49 @@ use serde_json::Value;
 
 use super::{Failure, args::CheckArgs, install_crypto_provider, media_reach, told};
 use crate::{
+    admin::Token,
     config::{ClientAuth, Config, DEFAULT_POOL, ListenSettings, NamedNode, ServerPattern, UpstreamUrl},
     limits,
     net::{certificates::Certificates, tls},
 };
 
+use files::User;
+use kernel::Kernel;
+use report::Report;
+
+/// The user that the package makes and the unit names.
+const SERVICE_USER: &str = "holdfast";
 /// How long a proxy that runs may take to say where it listens.
 const ADMIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure> {
     install_crypto_provider();
-    let config = args.settings.load()?;
-    if args.print_settings {
+    let kernel = Kernel::of_this_machine();
+    let config = match args.settings.load().map_err(Failure::from) {
+        Ok(config) => config,
+        Err(failure) => {
+            if args.json {
+                report::refuse(&failure, out);
+            }
+            return Err(failure);
+        }
+    };
+    if args.print_settings && !args.json {
         print_settings(&config, out);
     }
-    let mut report = Report { out, wrong: Vec::new(), unavailable: Vec::new() };
-    report.listeners(&config)?;
+    let mut report = Report::new(out, args.json);
+    let listeners = report.listeners(&config);
+    report.collect(listeners);
     report.ports(&config);
-    report.trust(&config)?;
+    let trust = report.trust(&config);
+    report.collect(trust);
     report.limits(&config);
     for (nth, route) in config.net.routes.iter().enumerate() {
         report.say("route", format!("{}: {route}", route.label(nth)));
     }
+    report.kernel(&kernel, &config);
+    let files = report.files(&config, args);
+    report.collect(files);
     report.say("restore", config.session.restore.mode);
     for (app, settings) in &config.session.apps {
         if let Some(mode) = settings.restore_mode {
@@ -48,7 +71,8 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
     for node in config.net.nodes() {
         let addresses = report.resolve(&node);
         if args.connect && !addresses.is_empty() {
-            report.connect(&node.settings.url, &config)?;
+            let connected = report.connect(&node.settings.url, &config);
+            report.collect(connected);
         }
     }
     for warning in config.warnings().into_iter().chain(media_reach::warning(&config)) {
@@ -57,19 +81,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
     report.end()
 }
 
-struct Report<'a, W> {
-    out: &'a mut W,
-    /// What clients or servers would refuse, one sentence each.
-    wrong: Vec<String>,
-    /// What does not answer or is taken, one sentence each.
-    unavailable: Vec<String>,
-}
-
 impl<W: Write> Report<'_, W> {
-    fn say(&mut self, what: &str, text: impl Display) {
-        told(writeln!(self.out, "{what:<9} {text}"));
-    }
-
     fn listeners(&mut self, config: &Config) -> Result<(), Failure> {
         let listen = &config.net.listen;
         let mut is_wrong = false;
@@ -137,6 +149,9 @@ impl<W: Write> Report<'_, W> {
             self.say("warning", odd);
         }
         let is_wrong = !findings.wrong.is_empty();
+        if let Some(until) = findings.until.filter(|_| !is_wrong) {
+            self.say("tls", format!("{} is valid until {until}", path.display()));
+        }
         for wrong in findings.wrong {
             self.say("wrong", &wrong);
             self.wrong.push(wrong);
@@ -144,11 +159,14 @@ impl<W: Write> Report<'_, W> {
         is_wrong
     }
 
-    fn refused(&mut self) -> Failure {
-        Failure::Usage(std::mem::take(&mut self.wrong).join("\n"))
-    }
-
     fn trust(&mut self, config: &Config) -> Result<(), Failure> {
+        if let Some(certificate) = &config.net.upstream.client_cert {
+            tls::client(&config.net.upstream)?;
+            self.say(
+                "trust",
+                format!("{} for wss upstreams that ask for one, key matches", certificate.display()),
+            );
+        }
         if let Some(ca) = &config.net.upstream.ca {
             let count = certificates(tls::roots(ca)?.len());
             self.say("trust", format!("{} ({count}) for wss upstreams", ca.display()));
@@ -217,15 +235,46 @@ impl<W: Write> Report<'_, W> {
         Ok(())
     }
 
-    fn end(mut self) -> Result<(), Failure> {
-        if self.unavailable.is_empty() {
-            self.say("ok", "the configuration is right");
-            return Ok(());
+    fn kernel(&mut self, kernel: &Kernel, config: &Config) {
+        for limit in kernel.limits(config) {
+            match limit.set {
+                Some(set) => self.advise("kernel", limit.text, set),
+                None => self.say("kernel", limit.text),
+            }
         }
-        Err(Failure::Unavailable(format!(
-            "{}\nThe configuration itself is right. Does the server run, is its address right, are the ports free?",
-            self.unavailable.join("\n")
-        )))
+    }
+
+    /// Files that nothing above has read; and all of them for the user of the service.
+    fn files(&mut self, config: &Config, args: &CheckArgs) -> Result<(), Failure> {
+        let token_file = config.admin.token_file.as_deref();
+        let token = Token::find(token_file, Token::variable());
+        if let Some(warning) = token_file.and_then(Token::open_to_all) {
+            self.say("warning", warning);
+        }
+        let mut files = files::named(&config.to_json());
+        files.extend(args.settings.file().map(|path| ("--config".to_owned(), path)));
+        let user = match &args.user {
+            Some(name) => Some(User::find(name).ok_or_else(|| {
+                Failure::Usage(format!("--user: there is no user {name} in /etc/passwd on this machine"))
+            })?),
+            // Root reads everything, and is seldom who runs it.
+            None if rustix::process::geteuid().is_root() => User::find(SERVICE_USER),
+            None => None,
+        };
+        if let Some(user) = user {
+            let closed = files::closed_to(&user, &files);
+            if closed.is_empty() {
+                self.say(
+                    "files",
+                    format!("the user {} can read the {} that are named", user.name, files.len()),
+                );
+            } else if args.user.is_some() {
+                closed.iter().for_each(|text| self.say("wrong", text));
+                return Err(Failure::Unreadable(closed.join("\n")));
+            }
+            closed.into_iter().for_each(|text| self.say("warning", text));
+        }
+        token.map(drop).map_err(|error| Failure::Unreadable(error.to_string()))
     }
 }
 
