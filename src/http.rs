@@ -73,6 +73,20 @@ pub(crate) async fn get(authority: &str, path: &str) -> io::Result<Value> {
 /// # Errors
 /// Nobody answers, or not with JSON.
 pub(crate) async fn ask(place: &Place, question: &Question<'_>) -> io::Result<(StatusCode, Value)> {
+    let (status, text) = ask_for_text(place, question).await?;
+    let value = if text.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&text).map_err(io::Error::other)?
+    };
+    Ok((status, value))
+}
+
+/// Asks, however long the answer takes, for what need not be JSON.
+///
+/// # Errors
+/// Nobody answers.
+pub(crate) async fn ask_for_text(place: &Place, question: &Question<'_>) -> io::Result<(StatusCode, Bytes)> {
     match place {
         Place::Tcp(authority) => {
             exchange(TcpStream::connect(authority.as_str()).await?, authority, question).await
@@ -85,7 +99,7 @@ async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     host: &str,
     question: &Question<'_>,
-) -> io::Result<(StatusCode, Value)> {
+) -> io::Result<(StatusCode, Bytes)> {
     let mut request =
         Request::builder().method(&question.method).uri(question.path).header(header::HOST, host);
     if let Some(authorization) = question.authorization {
@@ -104,11 +118,5 @@ async fn exchange(
     let status = response.status();
     let text = Limited::new(response.into_body(), question.answer_bytes_max).collect().await;
     connection.abort();
-    let text = text.map_err(io::Error::other)?.to_bytes();
-    let value = if text.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&text).map_err(io::Error::other)?
-    };
-    Ok((status, value))
+    Ok((status, text.map_err(io::Error::other)?.to_bytes()))
 }

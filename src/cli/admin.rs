@@ -1,6 +1,6 @@
 //! How commands reach the admin side of a running proxy, and with what right.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{fs::File, io, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::Args;
 use hyper::{Method, StatusCode};
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::Failure;
 use crate::{
     admin::{TOKEN_VARIABLE, Token},
-    config::loopback_address,
+    config::{AdminSettings, AdminSocket, loopback_address},
     http::{self, Place, Question},
     telemetry::events::clean,
 };
@@ -18,11 +18,14 @@ use crate::{
 /// How long the proxy may take to answer.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// Where it is asked if nothing else is said.
+const DEFAULT_PLACE: &str = "127.0.0.1:8089";
+
 /// Where a proxy is asked.
 #[derive(Args, Clone, Debug)]
 pub struct AdminArgs {
     /// The proxy's admin.listen, or its admin.socket as unix:PATH.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8089")]
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_PLACE)]
     pub admin: AdminPlace,
 
     /// File with the proxy's token, where it takes one. [default: HOLDFAST_ADMIN_TOKEN]
@@ -43,6 +46,23 @@ impl FromStr for AdminPlace {
             Some(path) => Ok(Self(Place::Unix(path.into()))),
             None if text.starts_with('/') => Ok(Self(Place::Unix(text.into()))),
             None => loopback_address(text).map(|address| Self(Place::Tcp(address.to_string()))),
+        }
+    }
+}
+
+impl AdminArgs {
+    /// Where nothing was said: as this configuration has it.
+    pub(super) fn prefer(&mut self, settings: &AdminSettings) {
+        if self.admin == AdminPlace(Place::Tcp(DEFAULT_PLACE.to_owned())) {
+            match (settings.listen.0, &settings.socket) {
+                (Some(address), _) => self.admin = AdminPlace(Place::Tcp(address.to_string())),
+                (None, AdminSocket::Path(path)) => self.admin = AdminPlace(Place::Unix(path.clone())),
+                (None, _) => {}
+            }
+        }
+        let is_readable = |path: &&PathBuf| File::open(path).is_ok();
+        if self.token_file.is_none() && Token::variable().is_none() {
+            self.token_file = settings.token_file.as_ref().filter(is_readable).cloned();
         }
     }
 }
@@ -101,21 +121,51 @@ impl Admin {
     /// # Errors
     /// As [`Admin::get`], or it is refused.
     pub(super) async fn post(&mut self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.ask_with_right(Question { method: Method::POST, body: Some(body), ..Question::get(path) }).await
+    }
+
+    /// What is at this path for those alone who may change things.
+    ///
+    /// # Errors
+    /// As [`Admin::post`].
+    pub(super) async fn get_with_right(&mut self, path: &str) -> Result<Value, Failure> {
+        self.ask_with_right(Question::get(path)).await
+    }
+
+    /// What is at this path and is no JSON.
+    ///
+    /// # Errors
+    /// As [`Admin::get`].
+    pub(super) async fn get_text(&self, path: &str) -> Result<String, Failure> {
+        let authorization = self.authorization.as_deref();
+        let question = Question { authorization, ..Question::get(path) };
+        let asked = patiently(&self.place, http::ask_for_text(&self.place, &question));
+        let (status, text) = asked.await?;
+        if !status.is_success() {
+            return Err(Failure::Unavailable(format!("{}: {status}", self.place)));
+        }
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    async fn ask_with_right(&mut self, question: Question<'_>) -> Result<Value, Failure> {
         if self.authorization.is_none() && self.socket.is_none() && matches!(self.place, Place::Tcp(_)) {
             let index = self.get("/v1").await?;
             self.socket = index.get("socket").and_then(Value::as_str).map(|path| Place::Unix(path.into()));
         }
         let place = self.socket.as_ref().unwrap_or(&self.place);
         let authorization = self.authorization.as_deref();
-        let question =
-            Question { method: Method::POST, authorization, body: Some(body), ..Question::get(path) };
-        let (status, answer) = ask(place, question).await?;
+        let (status, answer) = ask(place, Question { authorization, ..question }).await?;
         accept(place, status, answer)
     }
 }
 
 async fn ask(place: &Place, question: Question<'_>) -> Result<(StatusCode, Value), Failure> {
-    match timeout(ANSWER_TIME_MAX, http::ask(place, &question)).await {
+    patiently(place, http::ask(place, &question)).await
+}
+
+/// As long as the proxy may take to answer.
+async fn patiently<T>(place: &Place, asked: impl Future<Output = io::Result<T>>) -> Result<T, Failure> {
+    match timeout(ANSWER_TIME_MAX, asked).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(Failure::Unavailable(format!(
             "no answer from {place}: {error}\nIs holdfast running, with admin.listen or admin.socket there, and may \

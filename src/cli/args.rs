@@ -11,8 +11,8 @@ use clap_complete::Shell;
 
 use super::admin::AdminArgs;
 use crate::config::{
-    AdminAddress, Config, ConfigError, Environment, ListenAddress, LogFormat, LogLevel, MediaMode, NodeUrl,
-    Overrides, RestoreMode, loopback_address, media_address,
+    AdminAddress, Config, ConfigError, Environment, ListenAddress, LogFormat, LogLevel, LogTarget, MediaMode,
+    NodeUrl, Overrides, RestoreMode, loopback_address, media_address,
 };
 use crate::load::{Media, Scenario};
 
@@ -73,6 +73,8 @@ pub enum Command {
     Rebalance(RebalanceArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
     Simulate(SimulateArgs),
+    /// Put together what somebody needs to know who is to help, without secrets.
+    SupportBundle(SupportBundleArgs),
     /// Show the configuration that would be in force, and where each value comes from.
     Config(ConfigArgs),
     /// Write what a shell needs to complete commands and flags.
@@ -145,7 +147,11 @@ pub struct SettingsArgs {
     #[arg(long, value_name = "IP:PORT", help_heading = "Admin")]
     pub admin: Option<AdminAddress>,
 
-    /// How log lines look; they go to stderr. [default: text]
+    /// Where log lines go; the file is log.file. [default: stderr]
+    #[arg(long, value_name = "TARGET", help_heading = "Log")]
+    pub log_target: Option<LogTarget>,
+
+    /// How log lines look. [default: text]
     #[arg(long, value_name = "FORMAT", help_heading = "Log")]
     pub log_format: Option<LogFormat>,
 
@@ -187,6 +193,7 @@ impl SettingsArgs {
             media_listen: self.media_listen,
             media_advertise: self.media_advertise.clone(),
             admin: self.admin,
+            log_target: self.log_target,
             log_format: self.log_format,
             log_level: self.log_level,
         }
@@ -373,6 +380,34 @@ pub struct CheckArgs {
     /// What was found as JSON: of each finding how bad it is, what it is about, and what to set.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `holdfast support-bundle`.
+#[derive(Args, Debug)]
+pub struct SupportBundleArgs {
+    /// The file to write, a compressed archive. [default: holdfast-support-TIME.tar.gz]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// The proxy's configuration file. [default: HOLDFAST_CONFIG, else none]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+
+    /// Where the proxy is asked; as the configuration has it, if nothing is said.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+impl SupportBundleArgs {
+    /// The settings of the proxy, as far as a file and the environment tell them.
+    #[must_use]
+    pub fn settings(&self) -> SettingsArgs {
+        SettingsArgs { config: self.config.clone(), ..SettingsArgs::default() }
+    }
 }
 
 /// `holdfast config`.

@@ -79,6 +79,8 @@ impl Failure {
     #[must_use]
     pub(super) fn code(&self) -> u8 {
         match self {
+            Self::Telemetry(TelemetryError::Target { .. }) => UNWRITABLE,
+            Self::Telemetry(TelemetryError::NoJournal { .. }) => UNAVAILABLE,
             Self::Config(_) | Self::Telemetry(_) | Self::Usage(_) => USAGE,
             Self::Unreadable(_) => UNREADABLE,
             Self::Unavailable(_) => UNAVAILABLE,

@@ -3,6 +3,7 @@
 
 mod admin;
 mod args;
+mod bundle;
 mod certificate;
 mod check;
 mod config;
@@ -77,6 +78,7 @@ fn wrong_usage(mut message: clap::Error) -> String {
 fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
     match &cli.command {
         Command::Check(args) => check::run(args, out),
+        Command::SupportBundle(args) => bundle::run(args, out),
         Command::Config(args) => config::run(args, out),
         Command::Certificate(args) => certificate::run(args, out),
         Command::Demo(args) => demo::run(args, out),

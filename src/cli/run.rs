@@ -29,6 +29,7 @@ pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
     })?;
     signals::ignore_others()?;
     telemetry::init(&config.log)?;
+    telemetry::init_access(&config.access)?;
     info!(version = env!("CARGO_PKG_VERSION"), "holdfast starts");
     if sockets > 0 {
         info!(sockets, "listening sockets were handed over by the service manager");

@@ -6,6 +6,7 @@ use signal_hook::{consts::signal, iterator::Signals as Caught, low_level::signal
 use tokio::signal::unix::{self, SignalKind};
 
 use super::Failure;
+use crate::telemetry;
 
 /// A signal that asks for the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,10 @@ pub(super) fn ignore_others() -> Result<(), Failure> {
 }
 
 fn tell(number: i32) {
+    // Whoever has moved the files away asks for new ones.
+    if number == signal::SIGUSR1 && telemetry::reopen() > 0 {
+        return;
+    }
     let signal = signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned);
     let message = if number == signal::SIGHUP {
         "nothing is reloaded: restart the proxy to give it new settings"

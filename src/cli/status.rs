@@ -103,7 +103,11 @@ fn screen(status: &Status) -> String {
     text.push_str(&room(&status.descriptors, &status.memory));
     if status.log_lines_dropped > 0 {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "log     {} lines dropped: nobody reads stderr", status.log_lines_dropped);
+        let _ = writeln!(
+            text,
+            "log     {} lines dropped: they were not taken or could not be written",
+            status.log_lines_dropped
+        );
     }
     if status.leaving.stage != LeaveStage::Serving {
         let _ = writeln!(text, "ends    {}", leave::words(&status.leaving));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    ClientAuth, Config, ListenSettings, MediaMode, RestoreMode, TlsMin, TlsSuite,
+    AccessTarget, ClientAuth, Config, ListenSettings, LogTarget, MediaMode, RestoreMode, TlsMin, TlsSuite,
     file::ConfigFile,
     node::{self, DEFAULT_POOL, NamedNode},
     routes,
@@ -37,7 +37,22 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), Conflict> {
     routes::check(file)?;
     check_health(file)?;
     check_bytes(file)?;
+    check_log(file)?;
     check_times(file)
+}
+
+fn check_log(file: &ConfigFile) -> Result<(), Conflict> {
+    let log = &file.log;
+    match &log.file {
+        None if log.target == LogTarget::File => {
+            conflict("log.target", "needs its file: set log.file, such as /var/log/holdfast/holdfast.log")
+        }
+        Some(path) if file.access.target == AccessTarget::File(path.clone()) => conflict(
+            "access.target",
+            "is log.file as well: two would write one file (\"log\" puts both into one log)",
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn check_listen(file: &ConfigFile) -> Result<(), Conflict> {
@@ -308,6 +323,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
         }
     }
     routes::warnings(&config.net.routes).iter().for_each(|text| warn(text));
+    if config.log.file.is_some() && config.log.target != LogTarget::File {
+        warn("log.file is set but log.target is not \"file\": nothing is written there");
+    }
     let session = &config.session;
     let anchors = session.restore.mode == RestoreMode::Anchor
         || session.apps.values().any(|app| app.restore_mode == Some(RestoreMode::Anchor));

@@ -335,7 +335,8 @@ fn candidates(text: &str, default: Option<&Json>) -> Vec<Value> {
     {
         candidates.extend(table.remove("value"));
     }
-    if default.is_some_and(Json::is_array) && !trimmed.starts_with('[') {
+    // An address of IPv6 begins like a list.
+    if default.is_some_and(Json::is_array) {
         let parts = trimmed.split(',').map(str::trim).filter(|part| !part.is_empty());
         candidates.push(Value::Array(parts.map(|part| Value::String(part.to_owned())).collect()));
     }

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     AppSettings, HoldSettings, KeepaliveSettings, RestoreSettings, SessionBounds, VideoSettings,
+    access::AccessSettings,
     admin::AdminSettings,
     environment::Environment,
     error::ConfigError,
@@ -43,6 +44,7 @@ pub(super) struct ConfigFile {
     pub(super) video: VideoSettings,
     pub(super) media: MediaSettings,
     pub(super) log: LogSettings,
+    pub(super) access: AccessSettings,
     pub(super) admin: AdminSettings,
     pub(super) app: BTreeMap<String, AppSettings>,
 }

@@ -1,6 +1,6 @@
 //! Section `[log]`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,16 +38,41 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Where `tracing` writes to is fixed (stderr); this is how and how much.
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogTarget {
+    /// Whatever stderr is.
+    #[default]
+    Stderr,
+    /// The journal of systemd, with fields of its own.
+    Journald,
+    /// The file that `log.file` names.
+    File,
+}
+
+/// What is written, how, and where to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// Default `text`.
+    /// Default `stderr`.
+    pub target: LogTarget,
+    /// The file of target `file`, which has to be there then. Default none.
+    pub file: Option<PathBuf>,
+    /// The socket of target `journald`. Default `/run/systemd/journal/socket`.
+    pub journald_socket: PathBuf,
+    /// Default `text`. The journal has fields whatever this says.
     pub format: LogFormat,
     /// Default `info`. The environment variable `HOLDFAST_LOG` (a filter such as
     /// `holdfast::session=debug`) goes before it.
     pub level: LogLevel,
-    /// Lines that wait for whoever reads stderr, in bytes; what does not fit is dropped and counted.
+    /// Whether addresses of clients are cut in the log and in the access line: IPv4 to its /24, IPv6 to its /48.
+    /// Default false.
+    pub anonymise_addresses: bool,
+    /// The newest lines, which are kept in memory for `holdfast support-bundle`, in bytes. Default 256 KiB; zero = none.
+    #[serde(with = "Between::<0, 67_108_864>")]
+    pub recent_bytes_max: usize,
+    /// Lines that wait for whoever reads stderr (or the journal, or the disk), in bytes; what does not fit is dropped and counted.
     /// Default 1 MiB.
     #[serde(with = "Between::<4_096, 1_073_741_824>")]
     pub queue_bytes_max: usize,
@@ -59,6 +84,11 @@ pub struct LogSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self {
+            target: LogTarget::default(),
+            file: None,
+            journald_socket: PathBuf::from("/run/systemd/journal/socket"),
+            anonymise_addresses: false,
+            recent_bytes_max: 262_144,
             format: LogFormat::default(),
             level: LogLevel::default(),
             queue_bytes_max: 1_048_576,

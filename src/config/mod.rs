@@ -5,6 +5,7 @@
 //! together and is handed to the parts as plain data. Reads the configuration file and files that hold the value of a
 //! variable, and nothing else: certificates, names and ports belong to those who use them.
 
+mod access;
 mod address;
 mod admin;
 mod check;
@@ -42,6 +43,7 @@ use std::{
 use clap::ValueEnum;
 use serde_json::Value;
 
+pub use access::{AccessField, AccessFormat, AccessPiece, AccessSettings, AccessTarget};
 pub use address::{AddressRange, ListenAddress, UpstreamUrl, loopback_address, media_address};
 pub use admin::{AdminAddress, AdminSettings, AdminSocket, FileMode};
 pub use checks::{CHECKS_MAX, CheckKind, CheckSettings, Checks};
@@ -52,7 +54,7 @@ pub use health::HealthSettings;
 pub use http::HttpSettings;
 pub use limits::{LimitSettings, ShutdownMode};
 pub use listen::ListenSettings;
-pub use log::{LogFormat, LogLevel, LogSettings};
+pub use log::{LogFormat, LogLevel, LogSettings, LogTarget};
 pub use media::{MediaMode, MediaSettings};
 pub use node::{DEFAULT_POOL, Name, NamedNode, NodeSettings, NodeUrl, PoolSettings};
 pub use origin::OriginPattern;
@@ -112,6 +114,8 @@ pub struct Config {
     pub media: MediaSettings,
     /// For the log.
     pub log: LogSettings,
+    /// For the line of each session that ended.
+    pub access: AccessSettings,
     /// For the admin side.
     pub admin: AdminSettings,
     /// What to say of the sources of all this, one sentence each: deprecated names, files that are too open.
@@ -181,6 +185,7 @@ impl Config {
             },
             media: file.media,
             log: file.log,
+            access: file.access,
             admin: file.admin,
             notices,
         })
@@ -231,6 +236,7 @@ impl Config {
             video: self.session.video.clone(),
             media: self.media.clone(),
             log: self.log.clone(),
+            access: self.access.clone(),
             admin: self.admin.clone(),
             app: self.session.apps.clone(),
         }

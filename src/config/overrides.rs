@@ -9,7 +9,7 @@ use super::{
     AdminAddress, Environment, RestoreMode,
     address::ListenAddress,
     file::ConfigFile,
-    log::{LogFormat, LogLevel},
+    log::{LogFormat, LogLevel, LogTarget},
     media::MediaMode,
     node::NodeUrl,
 };
@@ -42,6 +42,8 @@ pub struct Overrides {
     pub media_advertise: Vec<IpAddr>,
     /// `--admin` for `admin.listen`.
     pub admin: Option<AdminAddress>,
+    /// `--log-target` for `log.target`.
+    pub log_target: Option<LogTarget>,
     /// `--log-format` for `log.format`.
     pub log_format: Option<LogFormat>,
     /// `--log-level` for `log.level`.
@@ -64,6 +66,7 @@ impl Overrides {
         value(&mut file.media.listen, self.media_listen);
         list(&mut file.media.advertise, &self.media_advertise);
         value(&mut file.admin.listen, self.admin);
+        value(&mut file.log.target, self.log_target);
         value(&mut file.log.format, self.log_format);
         value(&mut file.log.level, self.log_level);
     }
@@ -82,6 +85,7 @@ impl Overrides {
             "media.listen" => (self.media_listen.is_some(), "--media-listen"),
             "media.advertise" => (!self.media_advertise.is_empty(), "--media-advertise"),
             "admin.listen" => (self.admin.is_some(), "--admin"),
+            "log.target" => (self.log_target.is_some(), "--log-target"),
             "log.format" => (self.log_format.is_some(), "--log-format"),
             "log.level" => (self.log_level.is_some(), "--log-level"),
             _ => return None,

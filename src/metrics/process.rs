@@ -29,7 +29,11 @@ pub(super) fn write(page: &mut Page<'_>, tasks: usize) -> fmt::Result {
     let lines = lines.into_iter().map(|(level, count)| (vec![of(level)], count));
     page.counters("log_lines", "Log lines of each level, the dropped ones among them.", lines)?;
     let dropped = telemetry::lines_dropped();
-    page.counter("log_lines_dropped", "Log lines lost because stderr was not read fast enough.", dropped)
+    page.counter(
+        "log_lines_dropped",
+        "Log lines lost because they were not taken fast enough or could not be written.",
+        dropped,
+    )
 }
 
 /// What `/proc/self/stat` says, in ticks of the clock.

@@ -22,6 +22,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::{
     session::Close,
     telemetry::{
+        anonymous,
         counts::{Refusal, TlsOutcome},
         events,
     },
@@ -196,7 +197,7 @@ fn tls_cause(error: &io::Error) -> String {
 
 /// Balancers check a port by connecting and going away again, some with a reset.
 fn went_away(peer: SocketAddr) {
-    tracing::debug!(%peer, "gone before its request");
+    tracing::debug!(peer = %anonymous::shown(peer.ip()), "gone before its request");
 }
 
 /// Makes a session of a client that was answered 101.

@@ -53,7 +53,9 @@
 //! | `session_ended` | info | a session is over | `cause`, `lived_ms` |
 //! | `memory` | warn, info when there is enough again | the memory budget runs short | `bytes`, `bytes_max` |
 //! | `lines_untold` | warn | lines about refused connections that were kept back in the minute before | `lines` |
-//! | `log_lines_dropped` | warn | stderr was not read fast enough | `lines` |
+//! | `session_end` | info | a session is over, in full; only with `access.target = "log"` | those of `[access]` |
+//! | `log_lines_dropped` | warn | lines were not taken fast enough, or could not be written (`log`, or `access`) | `log`, `lines`, `cause` |
+//! | `log_reopened`, `log_reopen_failed` | info, warn | SIGUSR1: a file of lines was opened anew, or could not be | `log`, `error` |
 //! | `watchdog_withheld`, `watchdog_resumed` | error, warn | the service manager hears no sign of life, because of this; it does again | `cause` |
 //! | `certificates_changed` | info | what new handshakes go by is another | `changes` |
 //! | `certificate_unusable` | warn | a file was changed to what cannot be used; what was there before is still shown | `file`, `cause` |
@@ -78,7 +80,7 @@ use tracing::{info, warn};
 
 use crate::milliseconds::ms;
 
-use super::{flood, outages::OutageSummary};
+use super::{anonymous, flood, outages::OutageSummary};
 use crate::{drain::Progress, session::SessionId, signaling::redact::without_credentials};
 
 /// Longest text of a client or server that gets into a line, in characters.
@@ -161,20 +163,27 @@ pub fn connected(
     upstream: &dyn fmt::Display,
     certificate: Option<&str>,
 ) {
-    let certificate = certificate.map(clean);
+    let (client, certificate) = (anonymous::text(client), certificate.map(clean));
     info!(event = "connected", %session, %client, %upstream, certificate, "client connected");
 }
 
 /// A socket never became a session: a bad handshake, silence, a limit.
 pub fn connection_refused(client: &dyn fmt::Display, cause: &dyn fmt::Display) {
-    let cause = clean(&cause.to_string());
-    line!(flood::is_told(client), warn, event = "connection_refused", %client, cause, "connection refused");
+    let (is_loud, cause) = (flood::is_told(client), clean(&anonymous::text(cause)));
+    let client = anonymous::text(client);
+    line!(is_loud, warn, event = "connection_refused", %client, cause, "connection refused");
 }
 
 /// A client went away in its handshake, before an upstream had answered.
 pub fn client_gave_up(client: &dyn fmt::Display) {
-    let is_loud = flood::is_told(client);
-    line!(is_loud, info, event = "client_gave_up", %client, "the client gave up: no upstream had answered it yet");
+    let (is_loud, client) = (flood::is_told(client), anonymous::text(client));
+    line!(
+        is_loud,
+        info,
+        event = "client_gave_up",
+        client,
+        "the client gave up: no upstream had answered it yet"
+    );
 }
 
 /// A balancer forwards clients from this machine or next to it, and `media.advertise` is empty.

@@ -1,10 +1,11 @@
-//! Log lines on their way to stderr: a bounded queue and the one thread that writes.
+//! Lines on their way out: a bounded queue and the one thread that writes.
 //!
-//! Whoever reads stderr may stall (a full pipe, a stopped terminal, a slow disk). Then lines are dropped
-//! and counted, and nobody who logs waits: sessions and media are worth more than their log.
+//! Whoever takes them may stall or fail (a full pipe, a stopped terminal, a journal that takes nothing, a full disk).
+//! Then lines are dropped and counted, and nobody who logs waits: sessions and media are worth more than their log.
 
 use std::{
     cell::Cell,
+    fmt,
     io::{self, Write},
     mem, thread,
     time::{Duration, Instant},
@@ -16,22 +17,24 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::signaling::redact::line_without_credentials;
 
-use super::counts::{By, Level};
+use super::{
+    counts::{By, Level},
+    recent::Recent,
+    sink::Sink,
+};
 
 /// How long the thread lets lines gather before it writes them: one write for many lines.
 const GATHER: Duration = Duration::from_millis(2);
-/// The pause before the next try where stderr does not block and takes nothing.
-const RETRY: Duration = Duration::from_millis(10);
 
 thread_local! {
     /// This is the thread that writes: what it has to tell of itself is never dropped.
     static WRITES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The queue. One per process, in a static.
-#[derive(Debug)]
+/// The queue. One for each place that lines go to, in a static.
 pub(super) struct Queue {
     bytes_max: usize,
+    recent: Recent,
     state: Mutex<State>,
     /// Told to the writing thread: there are lines.
     filled: Condvar,
@@ -39,6 +42,12 @@ pub(super) struct Queue {
     emptied: Condvar,
     /// Lines that were to be written, those among them that were dropped.
     logged: By<Level>,
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue").field("bytes_max", &self.bytes_max).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -51,12 +60,18 @@ struct State {
     /// Lines dropped since the process began, and how many of them the log has told of.
     dropped: u64,
     told: u64,
+    /// Why the last lines could not be written.
+    why: Option<String>,
+    /// Whoever takes lines is to be opened anew.
+    reopen: bool,
 }
 
 impl Queue {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    /// With room for so many bytes of lines that wait, and of the newest ones that are kept.
+    pub(super) fn new(bytes_max: usize, recent_bytes_max: usize) -> Self {
         Self {
             bytes_max,
+            recent: Recent::new(recent_bytes_max),
             state: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
@@ -68,6 +83,7 @@ impl Queue {
     pub(super) fn push(&self, line: &[u8]) {
         let text = std::str::from_utf8(line).map(line_without_credentials);
         let line = text.as_ref().map_or(line, |text| text.as_bytes());
+        self.recent.push(line);
         let mut state = self.state.lock();
         let bytes = state.lines.len().saturating_add(state.in_hand).saturating_add(line.len());
         if bytes > self.bytes_max && !WRITES.get() {
@@ -102,53 +118,82 @@ impl Queue {
         true
     }
 
-    /// Starts the thread that writes.
-    pub(super) fn start(&'static self) -> io::Result<()> {
-        let write = move || self.write_all_lines(&mut io::stderr());
-        thread::Builder::new().name("log".to_owned()).spawn(write).map(drop)
+    /// The newest lines, the oldest of them first.
+    pub(super) fn recent(&self) -> Vec<String> {
+        self.recent.lines()
     }
 
-    fn write_all_lines(&self, out: &mut impl Write) {
+    /// Has whoever takes the lines opened anew, behind the lines that wait.
+    pub(super) fn reopen(&self) {
+        let mut state = self.state.lock();
+        state.reopen = true;
+        if mem::take(&mut state.idle) {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Starts the thread that writes.
+    pub(super) fn start(&'static self, name: &'static str, mut sink: Box<dyn Sink>) -> io::Result<()> {
+        let write = move || self.write_all_lines(name, &mut *sink);
+        thread::Builder::new().name(name.to_owned()).spawn(write).map(drop)
+    }
+
+    fn write_all_lines(&self, name: &str, sink: &mut dyn Sink) {
         WRITES.set(true);
         let mut in_hand = Vec::new();
         loop {
-            self.take(&mut in_hand);
-            let written = write_patiently(out, &in_hand).is_ok();
+            let reopen = self.take(&mut in_hand);
+            let written = if in_hand.is_empty() { Ok(()) } else { sink.write(&in_hand) };
             let lines = in_hand.iter().filter(|byte| **byte == b'\n').count();
             in_hand.clear();
-            let dropped = self.settle(written, lines as u64);
+            let (dropped, why) = self.settle(written, lines as u64);
             if dropped > 0 {
                 tracing::warn!(
                     event = "log_lines_dropped",
+                    log = name,
                     lines = dropped,
-                    "log lines were dropped: stderr was not read fast enough (log.queue_bytes_max)"
+                    cause = why.as_deref().unwrap_or("they were not taken fast enough"),
+                    "lines were dropped: they could not be written, or more of them waited than queue_bytes_max"
                 );
+            }
+            if reopen {
+                match sink.reopen() {
+                    Ok(()) => tracing::info!(event = "log_reopened", log = name, "a file was opened anew"),
+                    Err(error) => tracing::warn!(
+                        event = "log_reopen_failed",
+                        log = name,
+                        %error,
+                        "a file cannot be opened anew; the one that was open is written on"
+                    ),
+                }
             }
         }
     }
 
-    /// What was in hand is written, or lost. How many lines were dropped that the log can be told of now.
-    fn settle(&self, written: bool, lines: u64) -> u64 {
+    /// What was in hand is written, or lost. How many lines were dropped that the log can be told of now, and why the
+    /// last of them could not be written, if that was why.
+    fn settle(&self, written: io::Result<()>, lines: u64) -> (u64, Option<String>) {
         let mut state = self.state.lock();
         state.in_hand = 0;
         if state.lines.is_empty() {
             self.emptied.notify_all();
         }
-        if !written {
+        if let Err(error) = written {
             // Who cannot be written to cannot be told either; the next that is written tells of all.
             state.dropped = state.dropped.saturating_add(lines);
-            return 0;
+            state.why = Some(error.to_string());
+            return (0, None);
         }
         let untold = state.dropped.saturating_sub(state.told);
         state.told = state.dropped;
-        untold
+        (untold, if untold > 0 { state.why.take() } else { None })
     }
 
-    /// Waits for lines and takes all there are.
-    fn take(&self, in_hand: &mut Vec<u8>) {
+    /// Waits for lines and takes all there are; true if whoever takes them is to be opened anew behind them.
+    fn take(&self, in_hand: &mut Vec<u8>) -> bool {
         let mut state = self.state.lock();
-        if state.lines.is_empty() {
-            while state.lines.is_empty() {
+        if state.lines.is_empty() && !state.reopen {
+            while state.lines.is_empty() && !state.reopen {
                 state.idle = true;
                 self.filled.wait(&mut state);
             }
@@ -159,21 +204,8 @@ impl Queue {
         }
         mem::swap(&mut state.lines, in_hand);
         state.in_hand = in_hand.len();
+        mem::take(&mut state.reopen)
     }
-}
-
-/// Writes all of it, however long that takes; stderr may have been set not to block by its other users.
-fn write_patiently(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match out.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::park_timeout(RETRY),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// What `tracing` writes to: one call per line.
@@ -209,6 +241,8 @@ impl MakeWriter<'_> for QueueWriter {
 mod tests {
     use std::sync::mpsc;
 
+    use crate::telemetry::sink::Stream;
+
     use super::*;
 
     /// A reader of the log that takes nothing until it is told to, and tells what it got.
@@ -233,11 +267,11 @@ mod tests {
 
     #[test]
     fn a_stalled_reader_costs_lines_and_nobody_time() {
-        let queue: &'static Queue = Box::leak(Box::new(Queue::new(1_000)));
+        let queue: &'static Queue = Box::leak(Box::new(Queue::new(1_000, 0)));
         let (sender, go_on) = mpsc::sync_channel(8);
         let (began, begins) = mpsc::sync_channel(8);
         let (got, gets) = mpsc::sync_channel(8);
-        thread::spawn(move || queue.write_all_lines(&mut Stalled { go_on, began, got }));
+        thread::spawn(move || queue.write_all_lines("log", &mut Stream(Stalled { go_on, began, got })));
         queue.push(b"the first line\n");
         begins.recv().unwrap();
         assert!(!queue.flush(Duration::from_millis(1)), "nothing is written yet");
@@ -254,36 +288,61 @@ mod tests {
         assert!(queue.flush(Duration::from_secs(20)));
     }
 
-    #[test]
-    fn what_reads_in_pieces_gets_all_and_a_dead_one_is_an_error() {
-        struct Pieces(Vec<u8>, usize);
-        impl Write for Pieces {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.1 += 1;
-                match self.1 {
-                    1 => Err(io::ErrorKind::Interrupted.into()),
-                    2 => Err(io::ErrorKind::WouldBlock.into()),
-                    9 => Err(io::ErrorKind::BrokenPipe.into()),
-                    _ => {
-                        self.0.push(bytes[0]);
-                        Ok(1)
-                    }
-                }
+    /// A disk that is full until it is told not to be.
+    struct Disk {
+        is_full: std::sync::Arc<std::sync::atomic::AtomicBool>,
+        got: mpsc::SyncSender<Vec<u8>>,
+        reopened: mpsc::SyncSender<()>,
+    }
+
+    impl Sink for Disk {
+        fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+            self.got.send(lines.to_vec()).unwrap();
+            if self.is_full.load(std::sync::atomic::Ordering::SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
             }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
+            Ok(())
         }
-        let mut pieces = Pieces(Vec::new(), 0);
-        write_patiently(&mut pieces, b"line\n").unwrap();
-        assert_eq!(pieces.0, b"line\n");
-        assert!(write_patiently(&mut pieces, b"more").is_err());
+
+        fn reopen(&mut self) -> io::Result<()> {
+            self.reopened.send(()).unwrap();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_costs_lines_and_is_told_when_it_takes_them_again() {
+        let queue: &'static Queue = Box::leak(Box::new(Queue::new(1_000, 0)));
+        let is_full = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let (got, gets) = mpsc::sync_channel(8);
+        let (reopened, reopens) = mpsc::sync_channel(8);
+        let disk = Disk { is_full: std::sync::Arc::clone(&is_full), got, reopened };
+        let capture = crate::telemetry::LogCapture::new();
+        let here = capture.clone();
+        thread::spawn(move || {
+            let _guard = here.on_this_thread();
+            let mut disk = disk;
+            queue.write_all_lines("log", &mut disk);
+        });
+        queue.push(b"one\ntwo\n");
+        assert_eq!(gets.recv().unwrap(), b"one\ntwo\n");
+        assert!(queue.flush(Duration::from_secs(20)), "nobody waits for a full disk");
+        assert_eq!(queue.dropped(), 2);
+        is_full.store(false, std::sync::atomic::Ordering::SeqCst);
+        queue.push(b"three\n");
+        assert_eq!(gets.recv().unwrap(), b"three\n");
+        queue.reopen();
+        reopens.recv().unwrap();
+        let told = capture.lines_with("log_lines_dropped");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("\"lines\":2") && told[0].contains("storage"), "{told:?}");
     }
 
     #[test]
     fn passwords_are_cut_out_of_every_line() {
-        let queue = Queue::new(1_000);
+        let queue = Queue::new(1_000, 1_000);
         queue.push(b"{\"cause\":\"rtsp://me:secret@cam/1?x=secret\"}\n");
         assert_eq!(queue.state.lock().lines, b"{\"cause\":\"rtsp://cam/1\"}\n");
+        assert_eq!(queue.recent(), ["{\"cause\":\"rtsp://cam/1\"}"]);
     }
 }

@@ -25,6 +25,8 @@ pub struct Tally {
     pub messages_held: u64,
     /// Events of servers that are kept back until it is clear whether their connection dies with them.
     pub events_held: u64,
+    /// Streams that were asked for since the session began, by [`STREAM_KINDS`].
+    pub streams_asked: [u64; STREAM_KINDS.len()],
     /// Streams by [`STREAM_KINDS`], [`STREAM_MEDIA`] and [`STREAM_STATES`].
     streams: [[[u64; STREAM_STATES.len()]; STREAM_MEDIA.len()]; STREAM_KINDS.len()],
 }
@@ -36,6 +38,9 @@ impl Tally {
         self.calls += other.calls;
         self.messages_held += other.messages_held;
         self.events_held += other.events_held;
+        for (sum, more) in self.streams_asked.iter_mut().zip(other.streams_asked) {
+            *sum += more;
+        }
         let ours = self.streams.as_flattened_mut().as_flattened_mut();
         for (sum, more) in ours.iter_mut().zip(other.streams.as_flattened().as_flattened()) {
             *sum += more;
@@ -97,6 +102,7 @@ impl Session {
             calls: self.calls.len() as u64,
             messages_held: self.held_back.messages() as u64,
             events_held: self.held_back.events() as u64,
+            streams_asked: self.streams.table.asked().map(u64::from),
             ..Tally::default()
         };
         self.streams.table.iter().for_each(|stream| tally.count(stream));

@@ -18,6 +18,7 @@ use super::{Desk, Proxy, refuse};
 mod build;
 mod events;
 mod leaving;
+mod log;
 mod nodes;
 mod sessions;
 
@@ -73,6 +74,7 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/build", get(build::build))
         .route("/config", get(config))
         .route("/events", get(events::events))
+        .route("/log", get(log::log))
         .route("/outages", get(outages))
         .route("/sessions", get(sessions::all))
         .route("/sessions/{id}", get(sessions::one))
@@ -94,7 +96,7 @@ async fn index(State(desk): State<Arc<Desk>>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
         "socket": desk.setup.socket,
         "paths": [
-            "/v1/build", "/v1/config", "/v1/drain-self", "/v1/events", "/v1/nodes", "/v1/openapi.json", "/v1/outages", "/v1/sessions",
+            "/v1/build", "/v1/config", "/v1/drain-self", "/v1/events", "/v1/log", "/v1/nodes", "/v1/openapi.json", "/v1/outages", "/v1/sessions",
         ],
     }))
 }

@@ -19,9 +19,13 @@ use serde_json::Value;
 use super::{Failure, args::CheckArgs, install_crypto_provider, media_reach, told};
 use crate::{
     admin::Token,
-    config::{ClientAuth, Config, DEFAULT_POOL, ListenSettings, NamedNode, ServerPattern, UpstreamUrl},
+    config::{
+        AccessTarget, ClientAuth, Config, DEFAULT_POOL, ListenSettings, LogTarget, NamedNode, ServerPattern,
+        UpstreamUrl,
+    },
     limits,
     net::{certificates::Certificates, tls},
+    telemetry,
 };
 
 use files::User;
@@ -61,6 +65,8 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
     report.kernel(&kernel, &config);
     let files = report.files(&config, args);
     report.collect(files);
+    let log = report.log(&config);
+    report.collect(log);
     report.say("restore", config.session.restore.mode);
     for (app, settings) in &config.session.apps {
         if let Some(mode) = settings.restore_mode {
@@ -242,6 +248,21 @@ impl<W: Write> Report<'_, W> {
                 None => self.say("kernel", limit.text),
             }
         }
+    }
+
+    /// Where lines would go.
+    fn log(&mut self, config: &Config) -> Result<(), Failure> {
+        let log = &config.log;
+        let target = match (log.target, &log.file) {
+            (LogTarget::File, Some(path)) => path.display().to_string(),
+            (LogTarget::Journald, _) => format!("the journal at {}", log.journald_socket.display()),
+            _ => "stderr".to_owned(),
+        };
+        self.say("log", target);
+        if config.access.target != AccessTarget::Off {
+            self.say("log", format!("of sessions that ended: {}", config.access.target));
+        }
+        Ok(telemetry::try_targets(log, &config.access)?)
     }
 
     /// Files that nothing above has read; and all of them for the user of the service.

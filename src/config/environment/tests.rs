@@ -77,6 +77,14 @@ fn values_are_plain_words_lists_and_inline_toml() {
 }
 
 #[test]
+fn an_address_of_ipv6_is_no_list() {
+    let variables = [("HOLDFAST_LISTEN__ADDRESS", "[::1]:1,[::1]:2"), ("HOLDFAST_MEDIA__LISTEN", "[::]:3")];
+    let config = config_of(UPSTREAM, &variables).unwrap();
+    let ports: Vec<u16> = config.net.listen.listeners().map(|(address, _)| address.port()).collect();
+    assert_eq!((ports, config.media.listen.port()), (vec![1, 2], 3));
+}
+
+#[test]
 fn flags_go_before_it_and_it_before_the_file() {
     let variables = [("HOLDFAST_UPSTREAM__RESTORE_RATE", "8"), ("HOLDFAST_RESTORE__MODE", "notify")];
     let file = format!("{UPSTREAM}restore_rate = 7\n");

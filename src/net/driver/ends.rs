@@ -68,6 +68,11 @@ impl Driver {
             End::Dropped | End::Reset => {}
         }
         self.tell_upstream_lost(cause, now);
+        if self.client.is_none()
+            && let Some(passage) = &mut self.passage
+        {
+            passage.closed_by_server();
+        }
         self.parting = None;
         self.is_sent_away = false;
     }

@@ -88,6 +88,7 @@ pub(super) fn ended(driver: &Driver) {
         driver.end_cause.to_string()
     };
     events::session_ended_as(driver.id(), &cause, now.since(driver.began), is_loud);
+    driver.write_passage(&cause);
 }
 
 impl Driver {
@@ -100,6 +101,9 @@ impl Driver {
             _ => {}
         }
         self.shared.counts.event(event);
+        if let Some(passage) = &mut self.passage {
+            passage.note(event);
+        }
         let node = mailbox.node();
         let now = self.shared.clock.now();
         Timeline::note(&mut self.timeline, (event, now), node, |node| self.shared.pool.node_name(node));

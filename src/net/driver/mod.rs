@@ -12,6 +12,7 @@ mod media;
 mod mode;
 mod moves;
 mod orders;
+mod passage;
 mod reading;
 mod timer;
 
@@ -116,6 +117,8 @@ pub(crate) struct Driver {
     began: Timestamp,
     end_cause: EndCause,
     media_lines: events::MediaLines,
+    /// What passed through it, where somebody wants to know.
+    passage: Option<Box<passage::Passage>>,
     /// Its outages and moves, from the first one on.
     timeline: Option<Box<Timeline>>,
     place: Option<Place>,
@@ -157,6 +160,7 @@ impl Driver {
             began: now,
             end_cause: EndCause::Closed,
             media_lines: events::media_lines(),
+            passage: passage::Passage::wanted(),
             timeline: None,
             place: Some(place),
             newcomer: Some(Box::new(newcomer)),

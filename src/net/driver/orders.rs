@@ -164,6 +164,9 @@ impl Driver {
     /// Ends the client's socket, and with it the session.
     pub(super) fn close_client(&mut self, close: Close) {
         if let Some(side) = self.client.take() {
+            if let Some(passage) = &mut self.passage {
+                passage.closes(close);
+            }
             let newcomer = self.newcomer.take();
             self.part(side, close, newcomer);
         }

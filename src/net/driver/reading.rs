@@ -121,6 +121,9 @@ impl Driver {
     }
 
     fn message(&mut self, from: From, batch: &mut Batch<'_>, message: &Message, now: Timestamp) {
+        if let Some(passage) = &mut self.passage {
+            passage.came(from, batch.payload(message).len());
+        }
         if self.is_passed_through() {
             return self.pass_on(from, batch, message);
         }

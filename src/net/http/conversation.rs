@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    telemetry::{counts::Refusal, events},
+    telemetry::{anonymous, counts::Refusal, events},
     wire::{forwarded::LastHop, socket::Socket},
 };
 
@@ -122,7 +122,7 @@ pub(crate) async fn converse(
         Some(Err(error)) => Err(unserved(&course, &visitor, &error)),
         None if course.was_answered() => Ok(Vec::new()),
         None if course.is_busy() => {
-            tracing::debug!(peer = %visitor.peer, "a request stood still (http.idle_timeout_ms)");
+            tracing::debug!(peer = %anonymous::shown(visitor.peer.ip()), "a request stood still (http.idle_timeout_ms)");
             Err(None)
         }
         None => {

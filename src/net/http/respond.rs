@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     config::NetSettings,
-    telemetry::{counts::Refusal, events},
+    telemetry::{anonymous, counts::Refusal, events},
     upstream::{ClientRequest, CookieBounds, DialFailure, Dialed},
     wire::forwarded::{self, Client, LastHop, has_token, split_port},
 };
@@ -217,6 +217,6 @@ pub(crate) async fn dial(
         return Err(failure);
     }
     let _held = shared.held.token();
-    tracing::debug!(%client, %failure, "a client waits for an upstream");
+    tracing::debug!(client = %anonymous::text(&client), %failure, "a client waits for an upstream");
     shared.pool.connect_when_up(request, patience, failure).await
 }

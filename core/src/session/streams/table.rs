@@ -10,14 +10,24 @@ use crate::session::{
 pub(in crate::session) struct StreamTable {
     streams: Vec<Stream>,
     last: StreamId,
+    /// How many there were in all, those published and those played.
+    asked: [u32; 2],
 }
 
 impl StreamTable {
     /// Takes a stream in, behind the others.
     pub(super) fn add(&mut self, stream: Stream) -> StreamId {
         self.last = StreamId(self.last.0.wrapping_add(1));
+        let [published, played] = &mut self.asked;
+        let asked = if stream.kind() == Kind::Publish { published } else { played };
+        *asked = asked.saturating_add(1);
         self.streams.push(stream.with_id(self.last));
         self.last
+    }
+
+    /// How many there were since the session began, those published and those played.
+    pub(in crate::session) const fn asked(&self) -> [u32; 2] {
+        self.asked
     }
 
     /// Takes a stream out; the last one comes to its place.
