@@ -171,7 +171,9 @@ mod tests {
     fn adapted(listen: &[&str], given: &[(&str, &str)]) -> (Vec<String>, Option<SocketAddr>) {
         let listen = listen.iter().map(|text| text.parse().unwrap()).collect();
         let upstream = vec!["ws://wcs:8080".parse().unwrap()];
-        let flags = Overrides { listen, upstream, ..Overrides::default() };
+        // Those of wss need a certificate; nobody reads it here.
+        let (tls_cert, tls_key) = (Some("cert.pem".into()), Some("key.pem".into()));
+        let flags = Overrides { listen, upstream, tls_cert, tls_key, ..Overrides::default() };
         let mut config = Config::load(None, &flags).unwrap();
         for (name, address) in given {
             // The place of a socket is decided by what is known of it alone.

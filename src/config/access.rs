@@ -77,7 +77,7 @@ pub enum AccessField {
     Outages,
     /// The longest of them.
     WorstOutageMs,
-    /// The longest time for which the media of one of its streams stood still because of a restore.
+    /// The longest time for which one of its streams that came back stood still.
     WorstGapMs,
     /// The code it was closed with.
     CloseCode,

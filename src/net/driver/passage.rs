@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    session::{Close, Event},
+    session::{Close, Event, Outcome},
     telemetry::access::{self, Record},
 };
 
@@ -62,9 +62,15 @@ impl Passage {
                 self.outages += 1;
                 self.worst_outage = self.worst_outage.max(Some(*outage));
             }
-            Event::MediaGap { gap, .. } => self.worst_gap = self.worst_gap.max(Some(*gap)),
+            // Measured by its media; which is known late, so that a session may end before.
+            Event::MediaGap { gap, .. } => self.stood_still(*gap),
+            Event::StreamOutcome { outcome: Outcome::Restored, after, .. } => self.stood_still(*after),
             _ => {}
         }
+    }
+
+    fn stood_still(&mut self, gap: Duration) {
+        self.worst_gap = self.worst_gap.max(Some(gap));
     }
 
     /// The client's socket is closed by us.
@@ -119,5 +125,46 @@ impl Driver {
             closed_by,
             cause,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_of_what_befell_is_kept() {
+        let mut passage = Passage::default();
+        let ms = Duration::from_millis;
+        let outcome = |outcome, after| Event::StreamOutcome {
+            name: "cam".to_owned(),
+            stream: "p1".to_owned(),
+            kind: "publish",
+            outcome,
+            after: ms(after),
+        };
+        let gap = |gap| Event::MediaGap { name: "cam".to_owned(), kind: "publish", gap: ms(gap) };
+        let restored = |outage| Event::SessionRestored { outage: ms(outage), tries: 1 };
+        passage.note(&Event::SessionUp { app_key: "\u{e4}".repeat(1_000), mode: "auto" });
+        for event in [
+            restored(900),
+            outcome(Outcome::Restored, 950),
+            gap(940),
+            restored(300),
+            outcome(Outcome::Reported, 5_000),
+        ] {
+            passage.note(&event);
+        }
+        assert_eq!((passage.outages, passage.worst_outage), (2, Some(ms(900))));
+        assert_eq!(passage.worst_gap, Some(ms(950)), "what was reported did not go on");
+        assert_eq!(passage.app_key.as_ref().map(|key| key.len()), Some(APP_KEY_BYTES_MAX));
+        passage.closes(Close::Code(1_012));
+        assert_eq!(passage.told, Some(1_012));
+        let by = |cause| Passage { told: Some(1_012), ..Passage::default() }.closed_by(cause);
+        assert_eq!(by(EndCause::Shutdown), (Some(1_012), "proxy"));
+        assert_eq!(by(EndCause::Client(Some(1_000))), (Some(1_000), "client"));
+        assert_eq!(by(EndCause::ClientLost), (None, "client"));
+        let of_server = Passage { told: Some(1_001), by_server: true, ..Passage::default() };
+        assert_eq!(of_server.closed_by(EndCause::Closed), (Some(1_001), "server"));
     }
 }
