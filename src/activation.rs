@@ -27,8 +27,8 @@ enum Socket {
     Unix(UnixListener, PathBuf),
 }
 
-/// What was handed over, until no new clients are wanted.
-static GIVEN: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+/// What was handed over, each with its name, until no new clients are wanted.
+static GIVEN: Mutex<Vec<(String, Socket)>> = Mutex::new(Vec::new());
 
 /// A descriptor that is of no use here.
 #[derive(Debug, thiserror::Error)]
@@ -41,13 +41,11 @@ pub(crate) struct Unusable {
     source: io::Error,
 }
 
-/// Takes what the service manager handed over, if anything, and puts it in place of what the settings say. Those for
-/// clients replace the addresses of the settings that have their port, and the default one; other addresses are bound
-/// as ever. How many there are.
+/// Takes what the service manager handed over, if anything. How many there are.
 ///
 /// # Errors
 /// One of them is no listening socket.
-pub(crate) fn take(config: &mut Config) -> Result<usize, Unusable> {
+pub(crate) fn take() -> Result<usize, Unusable> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut handed = ListenFd::from_env();
@@ -59,12 +57,20 @@ pub(crate) fn take(config: &mut Config) -> Result<usize, Unusable> {
             name: name.clone(),
             source,
         })?;
-        place(config, &name, &socket);
-        given.push(socket);
+        given.push((name, socket));
     }
     let count = given.len();
     GIVEN.lock().extend(given);
     Ok(count)
+}
+
+/// Puts what was handed over in place of what the settings say. Sockets for clients replace the addresses of the
+/// settings that have their port, and the default one; other addresses are bound as ever. To be done with all
+/// settings that are read, so that those of a reload are compared with what is there.
+pub(crate) fn adapt(config: &mut Config) {
+    for (name, socket) in &*GIVEN.lock() {
+        place(config, name, socket);
+    }
 }
 
 fn socket(handed: &mut ListenFd, number: usize) -> io::Result<Socket> {
@@ -131,7 +137,7 @@ fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
 /// There are no file descriptors left.
 pub(crate) fn tcp(address: SocketAddr) -> io::Result<Option<TcpListener>> {
     let given = GIVEN.lock();
-    let found = given.iter().find_map(|socket| match socket {
+    let found = given.iter().find_map(|(_, socket)| match socket {
         Socket::Tcp(listener, at) if *at == address => Some(listener),
         _ => None,
     });
@@ -144,7 +150,7 @@ pub(crate) fn tcp(address: SocketAddr) -> io::Result<Option<TcpListener>> {
 /// There are no file descriptors left.
 pub(crate) fn unix(path: &std::path::Path) -> io::Result<Option<UnixListener>> {
     let given = GIVEN.lock();
-    let found = given.iter().find_map(|socket| match socket {
+    let found = given.iter().find_map(|(_, socket)| match socket {
         Socket::Unix(listener, at) if at == path => Some(listener),
         _ => None,
     });
@@ -154,7 +160,7 @@ pub(crate) fn unix(path: &std::path::Path) -> io::Result<Option<UnixListener>> {
 /// No new clients are wanted: ports that nobody else holds are free from now on, and clients wait for the next
 /// process where the service manager does.
 pub(crate) fn let_go() {
-    GIVEN.lock().retain(|socket| matches!(socket, Socket::Unix(..)));
+    GIVEN.lock().retain(|(_, socket)| matches!(socket, Socket::Unix(..)));
 }
 
 #[cfg(test)]

@@ -24,9 +24,10 @@ use crate::{
 pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
     let mut config = args.load()?;
     // Before there is any other thread: the environment changes.
-    let sockets = activation::take(&mut config).map_err(|error| {
+    let sockets = activation::take().map_err(|error| {
         Failure::Usage(format!("{error}\nHand over listening TCP and Unix sockets (Accept=no)."))
     })?;
+    activation::adapt(&mut config);
     signals::ignore_others()?;
     telemetry::init(&config.log)?;
     telemetry::init_access(&config.access)?;
