@@ -30,6 +30,7 @@ mod renamed;
 mod route;
 mod routes;
 pub(crate) mod secret;
+mod send_proxy;
 mod text;
 mod tls;
 mod upstream;
@@ -63,6 +64,7 @@ pub use pin::Pin;
 pub use policy::{HashBy, Policy};
 pub use route::{HostPattern, PathPrefix, RedirectUrl, RouteAction, RouteSettings, StaticAnswer};
 pub use routes::ROUTES_MAX;
+pub use send_proxy::SendProxy;
 pub use tls::{CertificateSettings, ClientAuth, ServerPattern, TlsMin, TlsSuite, UnknownNames};
 pub use upstream::UpstreamSettings;
 

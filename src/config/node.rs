@@ -9,6 +9,7 @@ use super::{
     address::UpstreamUrl,
     checks::{CheckKind, CheckSettings, Checks},
     number::Between,
+    send_proxy::SendProxy,
     text::as_text,
     upstream::UpstreamSettings,
 };
@@ -101,6 +102,9 @@ pub struct NodeSettings {
     /// How it is asked how it is: one check, or several in a list. Default: `upstream.health`.
     #[serde(default)]
     pub health: Option<Checks>,
+    /// What its connections begin with. Default: `upstream.send_proxy`.
+    #[serde(default)]
+    pub send_proxy: Option<SendProxy>,
 }
 
 const fn one() -> u16 {
@@ -111,7 +115,8 @@ impl NodeSettings {
     /// A node of which only this was said.
     #[must_use]
     pub fn of(short: &NodeUrl) -> Self {
-        Self { name: short.name.clone(), url: short.url.clone(), weight: 1, backup: false, health: None }
+        let (name, url) = (short.name.clone(), short.url.clone());
+        Self { name, url, weight: 1, backup: false, health: None, send_proxy: None }
     }
 }
 
@@ -134,6 +139,8 @@ pub struct NamedNode {
     pub settings: NodeSettings,
     /// How it is asked how it is.
     pub checks: Vec<CheckSettings>,
+    /// What its connections begin with.
+    pub send_proxy: SendProxy,
     /// The list it stands in, and where there.
     pub(super) place: (String, usize),
 }
@@ -151,7 +158,8 @@ pub(super) fn all(upstream: &UpstreamSettings, pools: &BTreeMap<Name, PoolSettin
     let mut all: Vec<NamedNode> = Vec::new();
     for (pool, place, settings) in short.chain(long).chain(others) {
         let name = settings.name.as_ref().map_or_else(|| free_name(&settings.url, &all), Name::to_string);
-        all.push(NamedNode { name, pool, settings, checks: Vec::new(), place });
+        let send_proxy = settings.send_proxy.unwrap_or(upstream.send_proxy);
+        all.push(NamedNode { name, pool, settings, checks: Vec::new(), send_proxy, place });
     }
     let is_lone = all.iter().filter(|node| node.pool == DEFAULT_POOL).count() == 1;
     for node in &mut all {

@@ -10,6 +10,7 @@ use super::{
     number::{Between, Ms},
     pin::Pin,
     policy::{HashBy, Policy},
+    send_proxy::SendProxy,
 };
 
 /// The upstream nodes and the pace of dialling them.
@@ -36,6 +37,9 @@ pub struct UpstreamSettings {
     pub client_cert: Option<PathBuf>,
     /// PEM file with the private key of `client_cert`.
     pub client_key: Option<PathBuf>,
+    /// What each connection begins with: nothing, or a header of the PROXY protocol that names its client. Default
+    /// `off`.
+    pub send_proxy: SendProxy,
     /// Longest time for one dial: name, TCP, TLS and the answer to the handshake. Default 5 s.
     #[serde(rename = "dial_timeout_ms", with = "Ms::<100, 600_000>")]
     pub dial_timeout: Duration,
@@ -127,6 +131,7 @@ impl Default for UpstreamSettings {
             pins: Vec::new(),
             client_cert: None,
             client_key: None,
+            send_proxy: SendProxy::Off,
             dial_timeout: Duration::from_secs(5),
             connect_attempt_delay: Duration::from_millis(250),
             address_timeout: Duration::from_secs(2),

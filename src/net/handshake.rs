@@ -53,16 +53,16 @@ const REFUSAL_TIME_MAX: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 struct Hop {
     peer: SocketAddr,
-    /// The port it reached.
-    port: u16,
+    /// The address that it reached.
+    reached: SocketAddr,
     is_tls: bool,
 }
 
 impl Hop {
     /// The one that a balancer tells of, which is the client's own.
     fn told(self, told: Told) -> Self {
-        let (peer, port) = told.addresses.map_or((self.peer, self.port), |(peer, at)| (peer, at.port()));
-        Self { peer, port, is_tls: self.is_tls || told.is_tls }
+        let (peer, reached) = told.addresses.unwrap_or((self.peer, self.reached));
+        Self { peer, reached, is_tls: self.is_tls || told.is_tls }
     }
 }
 
@@ -79,8 +79,8 @@ pub(super) async fn serve(
     let patience = settings.listen.handshake_timeout;
     let patience = if entry.is_ok() { patience } else { patience.min(REFUSAL_TIME_MAX) };
     let deadline = Instant::now() + patience;
-    let port = stream.local_addr().map_or(0, |address| address.port());
-    let mut hop = Hop { peer, port, is_tls: tls };
+    let reached = stream.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let mut hop = Hop { peer, reached, is_tls: tls };
     if settings.listen.proxy_protocol && settings.listen.trusts(peer.ip()) {
         let Some(told) = told_of(&shared, peer, &mut stream, deadline).await else { return };
         if told.addresses.is_some() {
@@ -104,7 +104,7 @@ pub(super) async fn serve(
     let visitor = Arc::new(Visitor {
         listener,
         peer,
-        port: hop.port,
+        reached: hop.reached,
         is_tls: hop.is_tls,
         entry: Mutex::new(Some(entry)),
         is_dialling: AtomicBool::new(false),

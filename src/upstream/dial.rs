@@ -20,7 +20,7 @@ use tokio_rustls::{
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 
 use crate::{
-    config::{UpstreamSettings, UpstreamUrl},
+    config::{SendProxy, UpstreamSettings, UpstreamUrl},
     ids::NodeId,
     limits::{Files, Use, is_shortage},
     session::DialError,
@@ -30,6 +30,7 @@ use crate::{
 use super::{
     names::Name,
     node::Seat,
+    proxy_header,
     race::{Alive, race},
     request::ClientRequest,
     response,
@@ -175,6 +176,8 @@ pub(crate) struct Dialed {
 #[derive(Debug)]
 pub(super) struct Address {
     url: UpstreamUrl,
+    /// What connections begin with.
+    send_proxy: SendProxy,
     authority: String,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     name: Arc<Name>,
@@ -190,7 +193,7 @@ impl Address {
     /// # Errors
     /// The host cannot be named in TLS.
     pub(super) fn new(
-        url: UpstreamUrl,
+        (url, send_proxy): (UpstreamUrl, SendProxy),
         tls: &Arc<ClientConfig>,
         settings: &UpstreamSettings,
         files: &Arc<Files>,
@@ -207,6 +210,7 @@ impl Address {
         Ok(Self {
             authority: url.authority(),
             url,
+            send_proxy,
             tls,
             name,
             attempt_delay: settings.connect_attempt_delay,
@@ -219,6 +223,14 @@ impl Address {
     /// The address as an operator wrote it.
     pub(super) const fn url(&self) -> &UpstreamUrl {
         &self.url
+    }
+
+    /// What a connection of our own to its port begins with.
+    ///
+    /// # Errors
+    /// As [`proxy_header::header`].
+    pub(super) fn own_header(&self) -> io::Result<Vec<u8>> {
+        proxy_header::header(self.send_proxy, None)
     }
 
     /// Its addresses, in the order in which they are tried.
@@ -271,9 +283,11 @@ impl Address {
         request: &ClientRequest,
         connected: &Alive,
     ) -> Result<Dialed, DialFailure> {
-        let stream = TcpStream::connect(address).await.map_err(DialFailure::from_io)?;
+        let mut stream = TcpStream::connect(address).await.map_err(DialFailure::from_io)?;
         connected.give(self.address_timeout);
         keepalive::configure(&stream);
+        let header = proxy_header::header(self.send_proxy, request.ends()).map_err(DialFailure::from_io)?;
+        stream.write_all(&header).await.map_err(DialFailure::from_io)?;
         let mut socket = match &self.tls {
             None => Socket::Plain(stream),
             Some((config, name)) => {
@@ -352,7 +366,7 @@ mod tests {
             .with_no_client_auth();
         let files = Files::new(crate::limits::Division::new(1_024, 0, 0));
         let url = "ws://wcs.example:80".parse().unwrap();
-        let mut node = Address::new(url, &Arc::new(tls), &settings, &files).unwrap();
+        let mut node = Address::new((url, SendProxy::Off), &Arc::new(tls), &settings, &files).unwrap();
         let lookup: Lookup = Arc::new(move || {
             let addresses = addresses.clone();
             Box::pin(async move { Ok(addresses) })

@@ -13,6 +13,7 @@ mod names;
 mod node;
 mod outage;
 mod pool;
+pub(crate) mod proxy_header;
 mod race;
 mod request;
 mod response;

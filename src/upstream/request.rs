@@ -1,6 +1,10 @@
 //! What every dial repeats of the client's own request.
 
-use std::{net::IpAddr, ops::Range, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+    sync::Arc,
+};
 
 use http::{HeaderMap, HeaderName, header};
 use parking_lot::Mutex;
@@ -35,6 +39,9 @@ pub(crate) struct ClientRequest {
     client: Option<IpAddr>,
     /// The pool whose nodes it is for; without one, the pool `default`.
     pool: Option<Arc<str>>,
+    /// Its port, 0 where a balancer did not tell it, and the address that it reached.
+    client_port: u16,
+    reached: SocketAddr,
 }
 
 impl ClientRequest {
@@ -76,6 +83,8 @@ impl ClientRequest {
             identity: identity(hop),
             client: Some(hop.client_ip()),
             pool: None,
+            client_port: hop.client(hop.peer).port.unwrap_or(0),
+            reached: hop.reached,
         }
     }
 
@@ -92,6 +101,8 @@ impl ClientRequest {
             identity: Identity::default(),
             client: None,
             pool: None,
+            client_port: 0,
+            reached: SocketAddr::from(([0, 0, 0, 0], 0)),
         }
     }
 
@@ -110,6 +121,11 @@ impl ClientRequest {
         let target = self.start.get(b"GET ".len()..).unwrap_or_default();
         let path = target.split(|byte| matches!(byte, b'?' | b' ')).next().unwrap_or_default();
         std::str::from_utf8(path).ok().filter(|path| !path.is_empty()).unwrap_or("/")
+    }
+
+    /// The client, and the address that it reached; `None` for a probe.
+    pub(super) fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.client.map(|ip| (SocketAddr::new(ip, self.client_port), self.reached))
     }
 
     /// What the policy `hash` goes by.

@@ -33,9 +33,9 @@ pub(crate) struct LastHop<'a> {
     /// All headers.
     pub(crate) headers: &'a HeaderMap,
     /// The address of the peer on our socket.
-    pub(crate) peer: IpAddr,
-    /// The port it reached.
-    pub(crate) port: u16,
+    pub(crate) peer: SocketAddr,
+    /// The address that it reached.
+    pub(crate) reached: SocketAddr,
     /// Whether it spoke TLS.
     pub(crate) tls: bool,
     /// Whom to believe, and how headers are called.
@@ -45,7 +45,7 @@ pub(crate) struct LastHop<'a> {
 impl<'a> LastHop<'a> {
     /// Whether what the peer says of the hops before it counts.
     pub(crate) fn is_trusted(&self) -> bool {
-        self.settings.trusts(self.peer)
+        self.settings.trusts(self.peer.ip())
     }
 
     /// All values of a header, unless it concerns this hop alone because `Connection` names it
@@ -71,7 +71,7 @@ impl<'a> LastHop<'a> {
 
     /// The address of the client: of the last peer that is no trusted proxy.
     pub(crate) fn client_ip(&self) -> IpAddr {
-        let peer = self.peer.to_canonical();
+        let peer = self.peer.ip().to_canonical();
         if !self.is_trusted() {
             return peer;
         }
@@ -122,7 +122,7 @@ impl<'a> LastHop<'a> {
     /// Writes the headers that tell the upstream of the client.
     pub(crate) fn push(&self, bytes: &mut Vec<u8>) {
         let mut push = |name: &str, value: &str| push_header(bytes, name, value.as_bytes());
-        let peer = self.peer.to_canonical();
+        let peer = self.peer.ip().to_canonical();
         let chain = self.chain();
         let for_header = chain.as_ref().map_or_else(|| peer.to_string(), |chain| format!("{chain}, {peer}"));
         push("X-Forwarded-For", &for_header);
@@ -140,7 +140,7 @@ impl<'a> LastHop<'a> {
             (Some(proto), "") if is_secure(proto) => "443".to_owned(),
             (Some(_), "") => "80".to_owned(),
             (Some(_), port) => port.to_owned(),
-            (None, _) => self.port.to_string(),
+            (None, _) => self.reached.port().to_string(),
         });
         push("X-Forwarded-Port", &port);
         push("Forwarded", &self.forwarded(chain.as_deref(), host));
@@ -163,7 +163,7 @@ impl<'a> LastHop<'a> {
             value.push_str(", ");
         }
         value.push_str("for=");
-        value.push_str(&node(self.peer.to_canonical()));
+        value.push_str(&node(self.peer.ip().to_canonical()));
         if let Some(host) = host.filter(|host| host.bytes().all(|byte| !matches!(byte, b'"' | b'\\'))) {
             value.push_str(";host=\"");
             value.push_str(host);
@@ -266,7 +266,14 @@ mod tests {
         };
         let uri = Uri::from_static("/path");
         let peer = peer.parse().unwrap();
-        let hop = LastHop { uri: &uri, headers: &map, peer, port: 8080, tls: false, settings: &settings };
+        let hop = LastHop {
+            uri: &uri,
+            headers: &map,
+            peer: SocketAddr::new(peer, 1),
+            reached: SocketAddr::from(([192, 0, 2, 1], 8080)),
+            tls: false,
+            settings: &settings,
+        };
         let mut bytes = Vec::new();
         hop.push(&mut bytes);
         let lines = String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect();

@@ -8,7 +8,7 @@ use std::{
 
 use http::StatusCode;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
@@ -21,7 +21,10 @@ use tokio_rustls::{
 };
 use tokio_tungstenite::tungstenite::Error as WebSocketError;
 
-use crate::config::UpstreamUrl;
+use crate::{
+    config::{SendProxy, UpstreamUrl},
+    upstream::proxy_header,
+};
 
 /// Why a server is not usable.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +48,25 @@ pub(super) enum Unusable {
 pub(super) async fn handshake(
     url: &UpstreamUrl,
     (config, name): (ClientConfig, &str),
+    send_proxy: SendProxy,
     limit: Duration,
 ) -> Result<Duration, Unusable> {
     let started = Instant::now();
-    match timeout(limit, dial(url, config, name)).await {
+    match timeout(limit, dial(url, config, name, send_proxy)).await {
         Ok(result) => result.map(|()| started.elapsed()),
         Err(_) => Err(Unusable::Late(limit)),
     }
 }
 
-async fn dial(url: &UpstreamUrl, config: ClientConfig, name: &str) -> Result<(), Unusable> {
-    let socket = TcpStream::connect((url.host(), url.port())).await.map_err(Unusable::Connection)?;
+async fn dial(
+    url: &UpstreamUrl,
+    config: ClientConfig,
+    name: &str,
+    send_proxy: SendProxy,
+) -> Result<(), Unusable> {
+    let mut socket = TcpStream::connect((url.host(), url.port())).await.map_err(Unusable::Connection)?;
+    let header = proxy_header::header(send_proxy, None).map_err(Unusable::Connection)?;
+    socket.write_all(&header).await.map_err(Unusable::Connection)?;
     if !url.is_tls() {
         return upgrade(url, socket).await;
     }

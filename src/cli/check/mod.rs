@@ -21,7 +21,6 @@ use crate::{
     admin::Token,
     config::{
         AccessTarget, ClientAuth, Config, DEFAULT_POOL, ListenSettings, LogTarget, NamedNode, ServerPattern,
-        UpstreamUrl,
     },
     limits,
     net::{certificates::Certificates, tls},
@@ -77,7 +76,7 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
     for node in config.net.nodes() {
         let addresses = report.resolve(&node);
         if args.connect && !addresses.is_empty() {
-            let connected = report.connect(&node.settings.url, &config);
+            let connected = report.connect(&node, &config);
             report.collect(connected);
         }
     }
@@ -221,7 +220,8 @@ impl<W: Write> Report<'_, W> {
         }
     }
 
-    fn connect(&mut self, url: &UpstreamUrl, config: &Config) -> Result<(), Failure> {
+    fn connect(&mut self, node: &NamedNode, config: &Config) -> Result<(), Failure> {
+        let url = &node.settings.url;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -229,7 +229,12 @@ impl<W: Write> Report<'_, W> {
         let upstream = &config.net.upstream;
         let client = tls::client(upstream)?;
         let name = upstream.server_name.as_deref().unwrap_or(url.host());
-        match runtime.block_on(connect::handshake(url, (client, name), upstream.dial_timeout)) {
+        match runtime.block_on(connect::handshake(
+            url,
+            (client, name),
+            node.send_proxy,
+            upstream.dial_timeout,
+        )) {
             Ok(took) => {
                 self.say("upstream", format!("{url} answers, {} ms", took.as_millis()));
             }

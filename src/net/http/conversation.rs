@@ -49,8 +49,8 @@ pub(crate) struct Visitor {
     pub(crate) listener: SocketAddr,
     /// Its other end.
     pub(crate) peer: SocketAddr,
-    /// The port it reached.
-    pub(crate) port: u16,
+    /// The address that it reached.
+    pub(crate) reached: SocketAddr,
     /// Whether it speaks TLS.
     pub(crate) is_tls: bool,
     /// What it was let in with, or why it was not; taken by what makes it a session.
@@ -182,8 +182,8 @@ impl Service<Request<Incoming>> for Answering {
             let hop = LastHop {
                 uri: request.uri(),
                 headers: request.headers(),
-                peer: visitor.peer.ip(),
-                port: visitor.port,
+                peer: visitor.peer,
+                reached: visitor.reached,
                 tls: visitor.is_tls,
                 settings: &settings.listen,
             };

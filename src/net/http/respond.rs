@@ -136,8 +136,8 @@ async fn websocket(shared: &Arc<Shared>, asking: Asking<'_>, way: Way) -> Answer
     if shared.leaving.refusing.is_cancelled() {
         return refuse(Refusal::Stopping, request::unavailable("shutting down"));
     }
-    if forwarded::looks_like_a_balancer(hop.peer, hop.headers) {
-        notice_balancer(shared, hop.peer, hop.is_trusted());
+    if forwarded::looks_like_a_balancer(hop.peer.ip(), hop.headers) {
+        notice_balancer(shared, hop.peer.ip(), hop.is_trusted());
     }
     if let Err(refused) = admission::check_origin(shared, request.headers()) {
         admission::tell(shared, client.ip, refused);

@@ -8,12 +8,14 @@ mod agent;
 mod http;
 
 use std::{
+    io,
+    net::SocketAddr,
     sync::{Arc, Weak},
     time::Duration,
 };
 
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt as _},
     net::TcpStream,
     time::{sleep, timeout},
 };
@@ -119,12 +121,21 @@ async fn connect(node: &Node, port: Option<u16>) -> Result<TcpStream, String> {
     let mut failure = "the name has no address".to_owned();
     for mut address in node.address.addresses().await? {
         address.set_port(port.unwrap_or(address.port()));
-        match TcpStream::connect(address).await {
+        match connect_to(node, address).await {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = format!("port {}: {error}", address.port()),
         }
     }
     Err(failure)
+}
+
+/// Where sessions go, connections begin as theirs do; on other ports of the node nobody expects that.
+async fn connect_to(node: &Node, address: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
+    if address.port() == node.address.url().port() {
+        stream.write_all(&node.address.own_header()?).await?;
+    }
+    Ok(stream)
 }
 
 async fn ask_agent(node: &Node, port: Option<u16>) -> Result<AgentReport, String> {

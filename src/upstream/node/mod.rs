@@ -117,7 +117,7 @@ impl Node {
             weight: named.settings.weight,
             is_backup: named.settings.backup,
             checks: named.checks.clone(),
-            address: Address::new(named.settings.url.clone(), tls, settings, files)?,
+            address: Address::new((named.settings.url.clone(), named.send_proxy), tls, settings, files)?,
             budget: Budget::new(settings.restore_rate),
             paths: Mutex::new(Paths::new(settings.probe_paths_max)),
             dials: Dials::default(),
