@@ -8,6 +8,7 @@ use std::{
 };
 
 use http::Uri;
+use ipnet::IpNet;
 
 use super::text::as_text;
 
@@ -192,29 +193,14 @@ impl fmt::Display for UpstreamUrl {
 
 /// A single IP address or a network in CIDR notation (`10.0.0.0/8`, `fd00::/8`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressRange {
-    network: IpAddr,
-    prefix_bits: u8,
-}
+pub struct AddressRange(IpNet);
 
 impl AddressRange {
     /// Whether `address` lies in this range. An IPv4 address that arrives mapped into IPv6 (on a
     /// dual-stack socket) counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.network, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.prefix_bits);
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(self.prefix_bits);
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -232,19 +218,31 @@ impl FromStr for AddressRange {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (text, None),
         };
-        let network: IpAddr = address.parse().map_err(|_| bad())?;
-        let bits = if network.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match prefix {
-            Some(prefix) => prefix.parse().ok().filter(|p| *p <= bits).ok_or_else(bad)?,
-            None => bits,
+        let address: IpAddr = address.parse().map_err(|_| bad())?;
+        let network = match prefix {
+            Some(prefix) => {
+                prefix.parse().ok().and_then(|bits| IpNet::new(address, bits).ok()).ok_or_else(bad)?
+            }
+            None => address.into(),
         };
-        Ok(Self { network, prefix_bits })
+        Ok(Self(canonical(network)))
+    }
+}
+
+/// A network of mapped IPv4 addresses is one of IPv4: none would ever lie in it otherwise.
+fn canonical(network: IpNet) -> IpNet {
+    const MAPPED_BITS: u8 = 96;
+    match (network.addr().to_canonical(), network.prefix_len().checked_sub(MAPPED_BITS)) {
+        (address @ IpAddr::V4(_), Some(bits)) if network.addr().is_ipv6() => {
+            IpNet::new(address, bits).unwrap_or(network)
+        }
+        _ => network,
     }
 }
 
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix_bits)
+        self.0.fmt(f)
     }
 }
 
@@ -334,7 +332,21 @@ mod tests {
         assert!(!one.contains("127.0.0.2".parse().unwrap()));
         let all: AddressRange = "::/0".parse().unwrap();
         assert!(all.contains("2001:db8::1".parse().unwrap()));
-        for bad in ["10.0.0.0/33", "fd00::/129", "ten", "10.0.0.0/", "10.0.0.0/-1"] {
+        assert!(!all.contains("192.0.2.1".parse().unwrap()), "of IPv6 alone");
+        let with_host: AddressRange = "10.1.2.3/8".parse().unwrap();
+        assert!(with_host.contains("10.9.9.9".parse().unwrap()));
+        assert_eq!(
+            ["10.1.2.3/8", "192.0.2.1", "fd00::/8"]
+                .map(|text| text.parse::<AddressRange>().unwrap().to_string()),
+            ["10.1.2.3/8", "192.0.2.1/32", "fd00::/8"]
+        );
+        for (mapped, network) in [("::ffff:192.0.2.7", "192.0.2.7/32"), ("::ffff:10.0.0.0/104", "10.0.0.0/8")]
+        {
+            assert_eq!(mapped.parse::<AddressRange>().unwrap(), network.parse().unwrap());
+        }
+        for bad in
+            ["10.0.0.0/33", "fd00::/129", "ten", "10.0.0.0/", "10.0.0.0/-1", "", "/8", "10.0.0/8", "a/8/9"]
+        {
             assert!(bad.parse::<AddressRange>().is_err(), "{bad} was accepted");
         }
     }
