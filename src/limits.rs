@@ -128,7 +128,9 @@ pub struct FilesUsed {
 /// The budget.
 #[derive(Debug)]
 pub struct Files {
-    division: Division,
+    /// Of the division: for all, and for clients.
+    capacity: AtomicUsize,
+    for_clients: AtomicUsize,
     total: AtomicUsize,
     used: [AtomicUsize; 4],
 }
@@ -137,15 +139,26 @@ impl Files {
     /// A budget of which nothing is given out.
     #[must_use]
     pub fn new(division: Division) -> Arc<Self> {
-        Arc::new(Self { division, total: AtomicUsize::new(0), used: Default::default() })
+        Arc::new(Self {
+            capacity: AtomicUsize::new(division.capacity),
+            for_clients: AtomicUsize::new(division.for_clients()),
+            total: AtomicUsize::new(0),
+            used: Default::default(),
+        })
+    }
+
+    /// Divides anew. What is given out stays so, however much it is.
+    pub fn divide(&self, division: Division) {
+        self.capacity.store(division.capacity, Ordering::Release);
+        self.for_clients.store(division.for_clients(), Ordering::Release);
     }
 
     /// Takes descriptors, if they fit; they are given back when the result is dropped.
     #[must_use]
     pub fn take(self: &Arc<Self>, what: Use, count: usize) -> Option<FilesHeld> {
         let most = match what {
-            Use::Handshake | Use::Session => self.division.for_clients(),
-            Use::Attempt | Use::Closing => self.division.capacity,
+            Use::Handshake | Use::Session => self.for_clients.load(Ordering::Acquire),
+            Use::Attempt | Use::Closing => self.capacity.load(Ordering::Acquire),
         };
         let more = |total: usize| total.checked_add(count).filter(|total| *total <= most);
         self.total.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
@@ -171,7 +184,7 @@ impl Files {
     pub fn used(&self) -> FilesUsed {
         let of = |what: Use| self.used.get(what as usize).map_or(0, |used| used.load(Ordering::Relaxed));
         FilesUsed {
-            capacity: self.division.capacity,
+            capacity: self.capacity.load(Ordering::Acquire),
             handshakes: of(Use::Handshake),
             sessions: of(Use::Session),
             attempts: of(Use::Attempt),
@@ -234,5 +247,16 @@ mod tests {
         drop((sessions, handshakes, attempts, closing));
         assert_eq!(files.used(), FilesUsed { capacity: 16, ..FilesUsed::default() });
         assert!(files.take(Use::Session, 12).is_some());
+    }
+
+    #[test]
+    fn less_takes_nothing_away_and_more_is_given_out_at_once() {
+        let files = Files::new(Division { capacity: 16, reserve: 4 });
+        let held: Vec<_> = (0..6).filter_map(|_| files.take(Use::Session, 2)).collect();
+        files.divide(Division { capacity: 8, reserve: 2 });
+        assert!(files.take(Use::Session, 2).is_none() && files.take(Use::Attempt, 1).is_none());
+        assert_eq!((held.len(), files.used().capacity), (6, 8));
+        files.divide(Division { capacity: 32, reserve: 4 });
+        assert!(files.take(Use::Session, 2).is_some());
     }
 }

@@ -10,7 +10,6 @@ pub(crate) fn ready() {
     say(&[NotifyState::Ready]);
 }
 
-#[allow(dead_code)] // For whoever reloads.
 /// It reads its settings anew, until [`ready`] is said again.
 pub(crate) fn reloading() {
     // With the time of the monotonic clock, so that an answer to an older order is told from one to this.

@@ -148,6 +148,15 @@ impl Access {
         Self { token }
     }
 
+    /// Whether it is this token that it takes.
+    #[must_use]
+    pub fn takes(&self, token: Option<&Token>) -> bool {
+        match (&self.token, token) {
+            (Some(known), Some(token)) => known.is(token.0.as_bytes()),
+            (known, token) => known.is_none() && token.is_none(),
+        }
+    }
+
     /// `changes`: what it asks for may change something.
     pub(super) fn judge(&self, peer: Peer, changes: bool, headers: &HeaderMap) -> Result<Allowed, Denied> {
         let given = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);

@@ -8,6 +8,7 @@ mod access;
 mod door;
 mod feed;
 mod page;
+mod reload;
 mod status;
 mod v1;
 
@@ -39,6 +40,7 @@ use crate::{
 
 pub use access::{Access, TOKEN_VARIABLE, Token, TokenError};
 pub use door::{Door, socket_path};
+pub use reload::{Asked, Board, Reloading};
 pub use status::Status;
 
 /// Sessions described in one answer; the counts are always of all.
@@ -60,11 +62,13 @@ pub struct Setup {
     pub socket: Option<PathBuf>,
     /// The whole configuration, in the shape of its file.
     pub config: Value,
+    /// Where a new one is asked for.
+    pub reloading: Option<Reloading>,
 }
 
 /// What the handlers share.
 struct Desk {
-    setup: Setup,
+    board: Board,
     proxy: Starting,
     begun: Instant,
     feed: Arc<feed::Feed>,
@@ -78,7 +82,9 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
 }
 
 /// Answers until the task is aborted: for itself until the proxy has started, then for that.
-pub async fn serve_from_start(doors: Vec<Door>, setup: Setup, proxy: Starting) {
+pub async fn serve_from_start(doors: Vec<Door>, setup: impl Into<Board>, proxy: Starting) {
+    let board = setup.into();
+    let setup = Setup::clone(&board.now());
     let bounds = Bounds {
         connections_max: setup.settings.connections_max,
         idle_max: setup.settings.request_timeout,
@@ -87,7 +93,7 @@ pub async fn serve_from_start(doors: Vec<Door>, setup: Setup, proxy: Starting) {
     // Whoever only asks finds room as well.
     let listeners_max = setup.settings.event_listeners_max.min(bounds.connections_max / 2);
     let feed = feed::Feed::new(listeners_max);
-    let desk = Arc::new(Desk { setup, proxy, begun: Instant::now(), feed });
+    let desk = Arc::new(Desk { board, proxy, begun: Instant::now(), feed });
     let router = Router::new()
         .route("/status", get(status))
         .route("/health", get(live))
@@ -105,7 +111,9 @@ pub async fn serve_from_start(doors: Vec<Door>, setup: Setup, proxy: Starting) {
 }
 
 async fn own_only(State(desk): State<Arc<Desk>>, mut request: Request, next: Next) -> Response {
-    if let Some(why) = local_http::stranger(request.uri(), request.headers(), &desk.setup.settings.hosts) {
+    if let Some(why) =
+        local_http::stranger(request.uri(), request.headers(), &desk.board.now().settings.hosts)
+    {
         return refuse(StatusCode::FORBIDDEN, why);
     }
     if let Some(page) = page::answer(request.method(), request.uri().path()) {
@@ -115,7 +123,8 @@ async fn own_only(State(desk): State<Arc<Desk>>, mut request: Request, next: Nex
         return refuse(StatusCode::FORBIDDEN, "nobody knows who asks");
     };
     let changes = access::may_change(request.method(), request.uri().path());
-    match desk.setup.access.judge(peer, changes, request.headers()) {
+    let judged = desk.board.now().access.judge(peer, changes, request.headers());
+    match judged {
         Ok(allowed) => {
             request.extensions_mut().insert(allowed);
             next.run(request).await
@@ -178,10 +187,12 @@ async fn live(State(desk): State<Arc<Desk>>, method: Method, headers: HeaderMap)
 
 /// The paths of `[health]` are settings; everything else there is not.
 async fn others(State(desk): State<Arc<Desk>>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
-    match Question::of(uri.path(), &desk.setup.health) {
+    let question = Question::of(uri.path(), &desk.board.now().health);
+    match question {
         Some(question) => desk.say(question, &method, &headers),
         None => {
-            let health = &desk.setup.health;
+            let setup = desk.board.now();
+            let health = &setup.health;
             let error = format!("there is / /status /metrics /v1 {} {}", health.live_path, health.ready_path);
             refuse(StatusCode::NOT_FOUND, error.trim_end())
         }

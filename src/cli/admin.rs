@@ -155,6 +155,10 @@ impl Admin {
         let place = self.socket.as_ref().unwrap_or(&self.place);
         let authorization = self.authorization.as_deref();
         let (status, answer) = ask(place, Question { authorization, ..question }).await?;
+        if status == StatusCode::UNPROCESSABLE_ENTITY {
+            // The answer says what is wrong with what the proxy has, not with what was asked.
+            return Ok(answer);
+        }
         accept(place, status, answer)
     }
 }

@@ -31,7 +31,8 @@ Examples:
 
 Exit codes:
   0  success            64  wrong usage or configuration    66  a file cannot be read
-  1  other failure      69  server or address unavailable   73  a file cannot be written";
+  1  other failure      69  server or address unavailable   73  a file cannot be written
+ 78  a running proxy refuses its new configuration";
 
 /// Keeps WebSocket sessions and streams alive across restarts of a Web Call Server.
 #[derive(Debug, Parser)]
@@ -71,6 +72,8 @@ pub enum Command {
     DrainSelf(LeaveArgs),
     /// Even out sessions among the nodes, as after the return of one.
     Rebalance(RebalanceArgs),
+    /// Have a running proxy read its configuration again: what changed is put in force, and no session ends.
+    Reload(ReloadArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
     Simulate(SimulateArgs),
     /// Put together what somebody needs to know who is to help, without secrets.
@@ -292,6 +295,25 @@ pub struct RebalanceArgs {
     #[arg(long)]
     pub wait: bool,
 
+    /// One line of JSON in place of words.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Where the proxy is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+}
+
+const RELOAD_EXIT_CODES: &str = "\
+Exit codes:
+   0  the new configuration is in force, or nothing changed
+  69  no proxy answers, or it does not let this change anything
+  78  the new configuration is refused; everything stays as it was";
+
+/// `holdfast reload`.
+#[derive(Args, Debug)]
+#[command(after_help = RELOAD_EXIT_CODES)]
+pub struct ReloadArgs {
     /// One line of JSON in place of words.
     #[arg(long)]
     pub json: bool,

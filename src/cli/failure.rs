@@ -29,6 +29,11 @@ pub enum Failure {
     /// A running proxy refuses what it was asked to do.
     #[error("{0}")]
     Refused(String),
+    /// A running proxy has read its configuration again and refuses it.
+    #[error(
+        "{0}\nEverything stays as it was. Put it right and reload again; `holdfast check` tells when it is."
+    )]
+    NotReloaded(String),
     /// Whoever looked at a drain looks no more.
     #[error(
         "ended by {signal}; the drain of {node} goes on: `holdfast drain {node} --wait` shows how far it is, \
@@ -85,6 +90,7 @@ impl Failure {
             Self::Unreadable(_) => UNREADABLE,
             Self::Unavailable(_) => UNAVAILABLE,
             Self::Unwritable(_) => UNWRITABLE,
+            Self::NotReloaded(_) => NOT_RELOADED,
             Self::Interrupted(signal) | Self::StillLeaving(signal) | Self::StillDraining { signal, .. } => {
                 signal.exit_code()
             }
@@ -103,9 +109,11 @@ pub(super) const UNREADABLE: u8 = 66;
 pub(super) const UNAVAILABLE: u8 = 69;
 /// `EX_CANTCREAT`.
 pub(super) const UNWRITABLE: u8 = 73;
+/// `EX_CONFIG`.
+pub(super) const NOT_RELOADED: u8 = 78;
 
 /// Every code that a command exits with, and what it means: as in the README, in the manual pages, and in `--help`.
-pub(super) const EXIT_CODES: [(u8, &str); 9] = [
+pub(super) const EXIT_CODES: [(u8, &str); 10] = [
     (0, "success; a proxy that ended in order after SIGTERM, SIGINT or SIGQUIT"),
     (OTHER, "another failure: a running proxy refused, a load was not survived, a defect"),
     (USAGE, "wrong usage or configuration: a flag, a variable of the environment, a setting, a certificate"),
@@ -115,6 +123,7 @@ pub(super) const EXIT_CODES: [(u8, &str); 9] = [
         "a server, a name, an address or a port is not available, or a running proxy does not answer",
     ),
     (UNWRITABLE, "a file cannot be written"),
+    (NOT_RELOADED, "a running proxy refuses its new configuration (`holdfast reload`)"),
     (130, "ended at once by a second signal, the last one SIGINT; or the looking at a drain was ended"),
     (131, "the same with SIGQUIT"),
     (143, "the same with SIGTERM"),
@@ -142,6 +151,7 @@ mod tests {
             Failure::StillDraining { node: text(), signal: Signal::Interrupt },
             Failure::NotSurvived(text()),
             Failure::Unwritable(text()),
+            Failure::NotReloaded(text()),
             Failure::Interrupted(Signal::Terminate),
             Failure::Interrupted(Signal::Quit),
             Failure::Internal(text()),

@@ -14,6 +14,7 @@ mod load;
 mod manual;
 mod media_reach;
 mod operate;
+mod reload;
 mod run;
 mod service;
 mod signals;
@@ -87,6 +88,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Maintenance(args) => operate::maintenance(args, out),
         Command::Rebalance(args) => operate::rebalance(args, out),
         Command::DrainSelf(args) => leave::run(args, out),
+        Command::Reload(args) => reload::command(args, out),
         Command::Status(args) => status::run(args, out),
         Command::Top(args) => top::run(args, out),
         Command::Load(args) => load::run(args, out),

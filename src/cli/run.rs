@@ -2,18 +2,20 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::{
     Failure,
     args::SettingsArgs,
-    media_reach, service,
+    media_reach,
+    reload::{self, Reloader, Watch},
+    service,
     signals::{self, Signals},
 };
 use crate::{
     activation,
-    admin::{self, Access, Door, Setup, Token},
+    admin::{self, Access, Asked, Board, Door, Reloading, Setup, Token},
     config::{AdminSocket, Config},
     net::{Proxy, StartError},
     telemetry,
@@ -22,33 +24,43 @@ use crate::{
 /// The order matters: nothing is bound before the whole configuration is accepted, and signals
 /// are caught before the first client can connect.
 pub(super) fn run(args: &SettingsArgs) -> Result<(), Failure> {
+    let watch = Watch::new(args.file().as_slice());
     let mut config = args.load()?;
     // Before there is any other thread: the environment changes.
     let sockets = activation::take().map_err(|error| {
         Failure::Usage(format!("{error}\nHand over listening TCP and Unix sockets (Accept=no)."))
     })?;
     activation::adapt(&mut config);
-    signals::ignore_others()?;
+    let (reloading, asked) = Reloading::channel();
+    let hangup = reloading.clone();
+    signals::ignore_others(move || hangup.signal())?;
     telemetry::init(&config.log)?;
     telemetry::init_access(&config.access)?;
     info!(version = env!("CARGO_PKG_VERSION"), "holdfast starts");
     if sockets > 0 {
         info!(sockets, "listening sockets were handed over by the service manager");
     }
-    for warning in config.warnings().into_iter().chain(media_reach::warning(&config)) {
-        warn!("{warning}");
-    }
+    let warnings: Vec<String> = config.warnings().into_iter().chain(media_reach::warning(&config)).collect();
+    warnings.iter().for_each(|warning| warn!("{warning}"));
     super::install_crypto_provider();
-    super::on_runtime(serve(config))
+    super::on_runtime(serve(args.clone(), config, (watch, warnings), (reloading, asked)))
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(
+    args: SettingsArgs,
+    config: Config,
+    (watch, warnings): (Watch, Vec<String>),
+    (reloading, asked): (Reloading, mpsc::Receiver<Asked>),
+) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let (started, starting) = watch::channel(None);
-    admin_side(&config, starting).await?;
-    let proxy = Arc::new(Proxy::launch(config).await?);
+    let board = admin_side(&config, starting, reloading).await?;
+    let proxy = Arc::new(Proxy::launch(config.clone()).await?);
+    proxy.set_config_hash(reload::hash(&config));
     started.send_replace(Some(Arc::clone(&proxy)));
     service::attend(&proxy);
+    let reloader = Reloader { args, running: config, proxy: Arc::clone(&proxy), board, watch, warnings };
+    tokio::spawn(reloader.run(asked));
     let signal = tokio::select! {
         signal = signals.next() => signal,
         // An operator ordered it (`holdfast drain-self`).
@@ -65,7 +77,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
 }
 
 /// From before the proxy itself: what asks how it is hears that it starts.
-async fn admin_side(config: &Config, proxy: admin::Starting) -> Result<(), Failure> {
+async fn admin_side(config: &Config, proxy: admin::Starting, reloading: Reloading) -> Result<Board, Failure> {
     let settings = &config.admin;
     let token = Token::find(settings.token_file.as_deref(), Token::variable())
         .map_err(|error| Failure::Unreadable(error.to_string()))?;
@@ -94,9 +106,11 @@ async fn admin_side(config: &Config, proxy: admin::Starting) -> Result<(), Failu
         access: Access::new(token),
         socket: path,
         config: config.to_json(),
+        reloading: Some(reloading),
     };
-    tokio::spawn(admin::serve_from_start(doors, setup, proxy));
-    Ok(())
+    let board = Board::from(setup);
+    tokio::spawn(admin::serve_from_start(doors, board.clone(), proxy));
+    Ok(board)
 }
 
 async fn admin_port(config: &Config) -> Result<Option<Door>, Failure> {

@@ -89,11 +89,14 @@ const HARMLESS: [i32; 11] = [
 const OF_LINUX: [i32; 2] = [16, 30];
 const REALTIME: std::ops::RangeInclusive<i32> = 34..=64;
 
-/// From now on none of the signals that are no order to end the process ends it; each is told in the log.
-pub(super) fn ignore_others() -> Result<(), Failure> {
+/// From now on none of the signals that are no order to end the process ends it; each is told in the log but SIGHUP,
+/// for which `hangup` is called.
+pub(super) fn ignore_others(hangup: impl Fn() + Send + 'static) -> Result<(), Failure> {
     let numbers = HARMLESS.into_iter().chain(OF_LINUX).chain(REALTIME);
     let mut caught = Caught::new(numbers).map_err(|error| uncaught(&error))?;
-    let tell = move || caught.forever().for_each(tell);
+    let tell = move || {
+        caught.forever().for_each(|number| if number == signal::SIGHUP { hangup() } else { tell(number) });
+    };
     thread::Builder::new().name("signals".to_owned()).spawn(tell).map_err(|error| uncaught(&error))?;
     Ok(())
 }
@@ -104,12 +107,7 @@ fn tell(number: i32) {
         return;
     }
     let signal = signal_name(number).map_or_else(|| format!("signal {number}"), str::to_owned);
-    let message = if number == signal::SIGHUP {
-        "nothing is reloaded: restart the proxy to give it new settings"
-    } else {
-        "a signal that means nothing here"
-    };
-    tracing::info!(event = "signal_ignored", signal, "{message}");
+    tracing::info!(event = "signal_ignored", signal, "a signal that means nothing here");
 }
 
 fn uncaught(error: &io::Error) -> Failure {

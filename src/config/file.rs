@@ -20,6 +20,7 @@ use super::{
     log::LogSettings,
     media::MediaSettings,
     node::{Name, PoolSettings},
+    reload::ReloadSettings,
     renamed::{self, Found, RENAMED},
     route::RouteSettings,
     upstream::UpstreamSettings,
@@ -46,6 +47,7 @@ pub(super) struct ConfigFile {
     pub(super) log: LogSettings,
     pub(super) access: AccessSettings,
     pub(super) admin: AdminSettings,
+    pub(super) reload: ReloadSettings,
     pub(super) app: BTreeMap<String, AppSettings>,
 }
 

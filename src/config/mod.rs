@@ -10,6 +10,7 @@ mod address;
 mod admin;
 mod check;
 mod checks;
+mod difference;
 mod dump;
 mod environment;
 mod error;
@@ -26,6 +27,7 @@ mod origin;
 mod overrides;
 mod pin;
 mod policy;
+mod reload;
 mod renamed;
 mod route;
 mod routes;
@@ -48,6 +50,7 @@ pub use access::{AccessField, AccessFormat, AccessPiece, AccessSettings, AccessT
 pub use address::{AddressRange, ListenAddress, UpstreamUrl, loopback_address, media_address};
 pub use admin::{AdminAddress, AdminSettings, AdminSocket, FileMode};
 pub use checks::{CHECKS_MAX, CheckKind, CheckSettings, Checks};
+pub use difference::Difference;
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use header::HeaderField;
@@ -62,6 +65,7 @@ pub use origin::OriginPattern;
 pub use overrides::Overrides;
 pub use pin::Pin;
 pub use policy::{HashBy, Policy};
+pub use reload::ReloadSettings;
 pub use route::{HostPattern, PathPrefix, RedirectUrl, RouteAction, RouteSettings, StaticAnswer};
 pub use routes::ROUTES_MAX;
 pub use send_proxy::SendProxy;
@@ -122,6 +126,8 @@ pub struct Config {
     pub admin: AdminSettings,
     /// What to say of the sources of all this, one sentence each: deprecated names, files that are too open.
     pub notices: Vec<String>,
+    /// For whoever reads it again.
+    pub reload: ReloadSettings,
 }
 
 impl Config {
@@ -190,7 +196,17 @@ impl Config {
             access: file.access,
             admin: file.admin,
             notices,
+            reload: file.reload,
         })
+    }
+
+    /// Where the value of a key comes from, for messages: a flag, or the file and its line as it is now.
+    #[must_use]
+    pub fn place_of(path: Option<&Path>, flags: &Overrides, (key, nth): (&str, usize)) -> String {
+        let text = path.map(|path| std::fs::read_to_string(path).unwrap_or_default()).unwrap_or_default();
+        let source = path.map(|path| Source { path: path.to_owned(), text: &text });
+        let conflict = Conflict { key: key.to_owned(), nth, message: String::new() };
+        place(&conflict, flags, source.as_ref())
     }
 
     /// What is accepted but probably not meant, one sentence each.
@@ -240,6 +256,7 @@ impl Config {
             log: self.log.clone(),
             access: self.access.clone(),
             admin: self.admin.clone(),
+            reload: self.reload.clone(),
             app: self.session.apps.clone(),
         }
     }

@@ -145,6 +145,14 @@ pub struct NamedNode {
     pub(super) place: (String, usize),
 }
 
+impl NamedNode {
+    /// The list it stands in, and where there.
+    #[must_use]
+    pub fn place(&self) -> (&str, usize) {
+        (&self.place.0, self.place.1)
+    }
+}
+
 /// All nodes: those of `[upstream]` first, in the order in which they are written.
 pub(super) fn all(upstream: &UpstreamSettings, pools: &BTreeMap<Name, PoolSettings>) -> Vec<NamedNode> {
     let short = upstream.url.iter().map(NodeSettings::of).enumerate();

@@ -12,6 +12,7 @@ mod nodes;
 mod outages;
 mod page;
 mod process;
+mod reload;
 mod room;
 
 use std::fmt;
@@ -40,6 +41,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let page = &mut Page::new(encoder);
         process::write(page, self.tasks)?;
+        reload::write(page, &self.view)?;
         room::write(page, &self.view)?;
         clients::write(page, &self.view)?;
         nodes::write(page, &self.view)?;

@@ -9,8 +9,13 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -37,70 +42,104 @@ pub(crate) enum TooMany {
 #[derive(Debug)]
 pub(crate) struct Addresses {
     sessions: Counts,
-    sessions_max: usize,
+    sessions_max: AtomicUsize,
     connections: Counts,
-    connections_max: usize,
-    handshakes: Option<Rate>,
-    first_messages: Option<Rate>,
-    requests: Option<Rate>,
+    connections_max: AtomicUsize,
+    handshakes: ArcSwapOption<Rate>,
+    first_messages: ArcSwapOption<Rate>,
+    requests: ArcSwapOption<Rate>,
     /// Of all of them together.
-    all: Option<Rate>,
+    all: ArcSwapOption<Rate>,
+}
+
+/// Most connections of an address that are no session yet.
+fn connections_max(limits: &LimitSettings, of_all: usize) -> usize {
+    let of_all = of_all.max(1);
+    match limits.address_unauthenticated_max {
+        0 => of_all,
+        max => max.min(of_all),
+    }
 }
 
 impl Addresses {
     /// The limits of these settings. No address may have more connections that are no session than
     /// `connections_max`, whatever they say.
     pub(crate) fn new(limits: &LimitSettings, http: &HttpSettings, connections_max: usize) -> Self {
-        let connections_max = connections_max.max(1);
-        let rate = |per_second| Rate::new(per_second, limits.addresses_max);
-        Self {
+        let addresses = Self {
             sessions: Counts::default(),
-            sessions_max: limits.address_sessions_max,
+            sessions_max: AtomicUsize::default(),
             connections: Counts::default(),
-            connections_max: match limits.address_unauthenticated_max {
-                0 => connections_max,
-                max => max.min(connections_max),
-            },
-            handshakes: rate(limits.address_handshakes_per_second),
-            first_messages: rate(limits.address_first_messages_per_second),
-            requests: rate(http.address_requests_per_second),
-            all: Rate::new(limits.handshakes_per_second, 1),
+            connections_max: AtomicUsize::default(),
+            handshakes: ArcSwapOption::empty(),
+            first_messages: ArcSwapOption::empty(),
+            requests: ArcSwapOption::empty(),
+            all: ArcSwapOption::empty(),
+        };
+        addresses.change(None, (limits, http), connections_max);
+        addresses
+    }
+
+    /// Goes by other limits from now on. Whoever is there stays, and what a rate remembers is forgotten only where
+    /// the rate is another.
+    pub(crate) fn change(
+        &self,
+        before: Option<(&LimitSettings, &HttpSettings)>,
+        (limits, http): (&LimitSettings, &HttpSettings),
+        connections_max: usize,
+    ) {
+        self.sessions_max.store(limits.address_sessions_max, Ordering::Relaxed);
+        self.connections_max.store(self::connections_max(limits, connections_max), Ordering::Relaxed);
+        let rates = |(limits, http): (&LimitSettings, &HttpSettings)| {
+            let max = limits.addresses_max;
+            [
+                (limits.address_handshakes_per_second, max),
+                (limits.address_first_messages_per_second, max),
+                (http.address_requests_per_second, max),
+                (limits.handshakes_per_second, 1),
+            ]
+        };
+        let before = before.map(rates);
+        let kept = [&self.handshakes, &self.first_messages, &self.requests, &self.all];
+        for (nth, (kept, rate)) in kept.into_iter().zip(rates((limits, http))).enumerate() {
+            if before.and_then(|before| before.get(nth).copied()) != Some(rate) {
+                kept.store(Rate::new(rate.0, rate.1).map(Arc::new));
+            }
         }
     }
 
     /// One more session of this address, until the result is dropped.
     pub(crate) fn session(&self, ip: IpAddr) -> Result<Counted, TooMany> {
-        self.sessions.take(ip, self.sessions_max).ok_or(TooMany::Sessions)
+        self.sessions.take(ip, self.sessions_max.load(Ordering::Relaxed)).ok_or(TooMany::Sessions)
     }
 
     /// One more connection that is no session yet.
     pub(crate) fn connection(&self, ip: IpAddr) -> Result<Counted, TooMany> {
-        self.connections.take(ip, self.connections_max).ok_or(TooMany::Connections)
+        self.connections.take(ip, self.connections_max.load(Ordering::Relaxed)).ok_or(TooMany::Connections)
     }
 
     /// One more handshake.
     pub(crate) fn handshake(&self, ip: IpAddr) -> Result<(), TooMany> {
-        allow(self.handshakes.as_ref(), ip).then_some(()).ok_or(TooMany::Handshakes)
+        allow(&self.handshakes, ip).then_some(()).ok_or(TooMany::Handshakes)
     }
 
     /// One more handshake of anybody.
     pub(crate) fn handshake_of_any(&self) -> bool {
-        allow(self.all.as_ref(), IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+        allow(&self.all, IpAddr::V4(Ipv4Addr::UNSPECIFIED))
     }
 
     /// One more request that is no handshake.
     pub(crate) fn request(&self, ip: IpAddr) -> Result<(), TooMany> {
-        allow(self.requests.as_ref(), ip).then_some(()).ok_or(TooMany::RequestRate)
+        allow(&self.requests, ip).then_some(()).ok_or(TooMany::RequestRate)
     }
 
     /// One more first message: it makes work for the server behind.
     pub(crate) fn first_message(&self, ip: IpAddr) -> Result<(), TooMany> {
-        allow(self.first_messages.as_ref(), ip).then_some(()).ok_or(TooMany::FirstMessages)
+        allow(&self.first_messages, ip).then_some(()).ok_or(TooMany::FirstMessages)
     }
 }
 
-fn allow(rate: Option<&Rate>, ip: IpAddr) -> bool {
-    rate.is_none_or(|rate| rate.allow(network(ip)))
+fn allow(rate: &ArcSwapOption<Rate>, ip: IpAddr) -> bool {
+    rate.load().as_ref().is_none_or(|rate| rate.allow(network(ip)))
 }
 
 /// A rate per address.
@@ -245,9 +284,30 @@ mod tests {
         while addresses.handshake(greedy).is_ok() {}
         for index in 0..10_000_u32 {
             assert!(addresses.handshake(IpAddr::from(index.to_be_bytes())).is_ok());
-            assert!(addresses.handshakes.as_ref().unwrap().paid_at.lock().len() <= 100);
+            assert!(addresses.handshakes.load().as_ref().unwrap().paid_at.lock().len() <= 100);
         }
         assert!(addresses.handshake(greedy).is_err(), "it was not forgotten for the others");
+    }
+
+    #[test]
+    fn other_limits_let_whoever_is_there_stay_and_a_rate_that_is_the_same_is_remembered() {
+        let before = LimitSettings {
+            address_sessions_max: 3,
+            address_handshakes_per_second: 1,
+            ..LimitSettings::default()
+        };
+        let addresses = Addresses::new(&before, &HttpSettings::default(), usize::MAX);
+        let http = HttpSettings::default();
+        let mut held: Vec<_> = (0..3).map(|_| addresses.session(ip("192.0.2.1")).unwrap()).collect();
+        while addresses.handshake(ip("192.0.2.1")).is_ok() {}
+        let fewer = LimitSettings { address_sessions_max: 2, ..before };
+        addresses.change(Some((&before, &http)), (&fewer, &http), usize::MAX);
+        held.pop();
+        assert!(addresses.session(ip("192.0.2.1")).is_err(), "there are as many as there may be");
+        assert!(addresses.handshake(ip("192.0.2.1")).is_err(), "it still owes");
+        let more = LimitSettings { address_sessions_max: 9, address_handshakes_per_second: 50, ..before };
+        addresses.change(Some((&fewer, &http)), (&more, &http), usize::MAX);
+        assert!(addresses.session(ip("192.0.2.1")).is_ok() && addresses.handshake(ip("192.0.2.1")).is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -169,7 +169,7 @@ pub(crate) struct Newcomer {
 
 /// A new connection. Whose it is, behind a trusted proxy, its request will tell.
 pub(super) fn enter(shared: &Shared, peer: IpAddr) -> Result<Entry, Refused> {
-    if shared.handshakes.len() >= shared.handshakes_max {
+    if shared.handshakes.len() >= shared.handshakes_max.load(Ordering::Relaxed) {
         return Err(Refused::Places);
     }
     let connection = of_address(shared, peer)?;

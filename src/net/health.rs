@@ -13,6 +13,7 @@ use tokio::time::{Duration, sleep};
 use crate::{config::HealthSettings, milliseconds::ms, telemetry::events::clean, upstream::NodeStatus};
 
 use super::{
+    reload,
     request::{self, Answer},
     shared::Shared,
 };
@@ -56,6 +57,7 @@ pub(super) async fn beat(shared: std::sync::Weak<Shared>) {
         shared.sum_up(shared.outages.over(now));
         shared.pool.tick();
         shared.movers.follow(&shared);
+        reload::let_go(&shared);
         drop(shared);
         sleep(BEAT).await;
     }

@@ -1,6 +1,11 @@
 //! Accepting connections.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use tokio::{
@@ -14,7 +19,7 @@ use crate::{
     wire::keepalive,
 };
 
-use super::{admission, handshake, shared::Shared};
+use super::{admission, handshake, listeners::Open, shared::Shared};
 
 /// Connections that may wait to be accepted; the kernel has a limit of its own (`somaxconn`).
 pub const BACKLOG: u32 = 4096;
@@ -46,23 +51,21 @@ fn open(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until the proxy takes no new sessions; live sessions are not touched by anything that happens
-/// here. Routes know it by the address that the settings name.
-pub(super) async fn accept_all(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    (named, is_tls): (SocketAddr, bool),
-) {
+/// Accepts until the proxy takes no new sessions or the port is closed; live sessions are not touched by anything that
+/// happens here.
+pub(super) async fn accept_all(shared: Arc<Shared>, open: Open) {
     let mut short_of_files = false;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shared.leaving.closed.cancelled() => return accept_waiting(&shared, &listener, named, is_tls),
+            accepted = open.listener.accept() => accepted,
+            () = shared.leaving.closed.cancelled() => return accept_waiting(&shared, &open),
+            () = open.closed.cancelled() => return accept_waiting(&shared, &open),
         };
+        let is_tls = open.is_tls.load(Ordering::Acquire);
         match accepted {
             Ok((stream, peer)) => {
                 short_of_files = false;
-                accept(&shared, stream, (peer, named), is_tls);
+                accept(&shared, stream, (peer, open.written), is_tls);
             }
             Err(error) if is_shortage(&error) => {
                 if !std::mem::replace(&mut short_of_files, true) {
@@ -77,10 +80,11 @@ pub(super) async fn accept_all(
 }
 
 /// Those that the kernel has taken for us already: nobody else gets them, and closing would cut them off.
-fn accept_waiting(shared: &Arc<Shared>, listener: &TcpListener, named: SocketAddr, is_tls: bool) {
+fn accept_waiting(shared: &Arc<Shared>, open: &Open) {
+    let is_tls = open.is_tls.load(Ordering::Acquire);
     for _ in 0..BACKLOG {
-        let Some(Ok((stream, peer))) = listener.accept().now_or_never() else { return };
-        accept(shared, stream, (peer, named), is_tls);
+        let Some(Ok((stream, peer))) = open.listener.accept().now_or_never() else { return };
+        accept(shared, stream, (peer, open.written), is_tls);
     }
 }
 

@@ -240,7 +240,7 @@ pub(crate) struct Live {
     mailboxes: DashMap<SessionId, Arc<Mailbox>>,
     next_id: AtomicU64,
     taken: AtomicUsize,
-    places: usize,
+    places: AtomicUsize,
     /// Whoever has a place.
     occupants: TaskTracker,
 }
@@ -252,14 +252,14 @@ impl Live {
             mailboxes: DashMap::new(),
             next_id: AtomicU64::new(1),
             taken: AtomicUsize::new(0),
-            places,
+            places: AtomicUsize::new(places),
             occupants: TaskTracker::new(),
         })
     }
 
     /// A place for one more session, if there is one.
     pub(crate) fn take_place(self: &Arc<Self>, files: FilesHeld, address: Option<Counted>) -> Option<Place> {
-        let more = |taken: usize| (taken < self.places).then(|| taken.saturating_add(1));
+        let more = |taken: usize| (taken < self.places()).then(|| taken.saturating_add(1));
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
         let occupant = self.occupants.token();
         Some(Place { live: Arc::clone(self), _files: files, _address: address, _occupant: occupant })
@@ -272,7 +272,17 @@ impl Live {
 
     /// Whether no place is left.
     pub(crate) fn is_full(&self) -> bool {
-        self.taken() >= self.places
+        self.taken() >= self.places()
+    }
+
+    /// Places there are.
+    pub(crate) fn places(&self) -> usize {
+        self.places.load(Ordering::Acquire)
+    }
+
+    /// So many places there are from now on; whoever has one keeps it.
+    pub(crate) fn set_places(&self, places: usize) {
+        self.places.store(places, Ordering::Release);
     }
 
     /// How many sessions are on a node, those included that were there when they lost it.

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use http::{HeaderMap, Method, Response};
 use http_body_util::Full;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -36,15 +37,16 @@ use super::{
     certificates::{self, Certificates},
     health::{self, Heart, Question},
     leaving::{LeaveCause, Leaving},
-    listener,
+    listeners::Listeners,
     live::{self, Live, Note},
     media_health,
     media_socket::MediaRoutes,
     memory::{self, Memory},
     mover::Movers,
+    reload::Reloads,
     route::Routes,
     shared::{Clock, Shared},
-    tls,
+    tls::ClientTls,
 };
 
 /// How long sessions may take to say what they are.
@@ -52,7 +54,7 @@ const DESCRIBE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Connections before their 101 that there may be however few places there are: whoever connects and
 /// says nothing takes no place.
-const HANDSHAKES_MAX_LEAST: usize = 64;
+pub(super) const HANDSHAKES_MAX_LEAST: usize = 64;
 
 /// Why the proxy did not start.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +89,9 @@ pub enum StartError {
     /// The upstreams cannot be used.
     #[error(transparent)]
     Upstream(#[from] PoolError),
+    /// It ends, and takes nothing new.
+    #[error("the proxy is shutting down")]
+    Stopping,
     /// A listener is to speak TLS, but there is no certificate or no key.
     #[error("wss needs a certificate and a key")]
     NoCertificate,
@@ -119,7 +124,7 @@ pub fn sessions_that_fit(config: &Config) -> usize {
     divide_files(&config.net, config.media.mode != MediaMode::Direct).sessions()
 }
 
-fn divide_files(settings: &NetSettings, has_media: bool) -> Division {
+pub(super) fn divide_files(settings: &NetSettings, has_media: bool) -> Division {
     let open_files = limits::raise_open_files();
     let media = if has_media { limits::media_share(open_files) } else { 0 };
     let upstream = &settings.upstream;
@@ -168,7 +173,6 @@ pub struct MemoryFacts {
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
-    addresses: Vec<SocketAddr>,
 }
 
 impl Proxy {
@@ -218,20 +222,12 @@ impl Proxy {
         // However few they are: one address never has all of them.
         let addresses =
             Addresses::new(&settings.limits, &settings.http, division.sessions().min(handshakes_max) / 2);
-        let client_tls = Arc::new(tls::client(&settings.upstream)?);
-        let pool = Pool::new(&settings, &client_tls, &files)?;
+        let client_tls = ClientTls::new(&settings.upstream, None)?;
+        let pool = Pool::new(&settings, &client_tls.config, &files)?;
         let routes = Routes::new(&settings);
         let certificates = Arc::new(Certificates::new(&settings.listen)?);
-        let listeners = settings
-            .listen
-            .listeners()
-            .map(|(address, tls)| {
-                let listener = listener::bind(address, settings.listen.reuse_port)
-                    .map_err(|source| StartError::Listen { address, source })?;
-                let bound = listener.local_addr().map_err(|source| StartError::Listen { address, source })?;
-                Ok((listener, bound, (address, tls)))
-            })
-            .collect::<Result<Vec<_>, StartError>>()?;
+        let listeners = Listeners::default();
+        let planned = listeners.plan(settings.listen.listeners(), settings.listen.reuse_port)?;
         let memory = Memory::new(&settings.limits);
         let registry_limits = RegistryLimits {
             name_bytes_max: session.bounds.id_bytes_max,
@@ -239,6 +235,7 @@ impl Proxy {
             ..RegistryLimits::default()
         };
         let shared = Arc::new(Shared {
+            limits: ArcSwap::from_pointee(settings.limits.clone()),
             settings: ArcSwap::from_pointee(settings),
             session_settings: ArcSwap::from_pointee(session),
             media,
@@ -257,7 +254,7 @@ impl Proxy {
             clock: Clock::new(),
             closings: TaskTracker::new(),
             handshakes: TaskTracker::new(),
-            handshakes_max,
+            handshakes_max: AtomicUsize::new(handshakes_max),
             held: TaskTracker::new(),
             leaving: Leaving::default(),
             stopping: CancellationToken::new(),
@@ -266,6 +263,9 @@ impl Proxy {
             counts: Counts::default(),
             census: Register::default(),
             certificates,
+            listeners,
+            client_tls: Mutex::new(client_tls),
+            reloads: Reloads::default(),
             movers: Movers::default(),
             heart: Heart::default(),
         });
@@ -275,26 +275,21 @@ impl Proxy {
         if shared.media.is_some() {
             tokio::spawn(media_health::watch(Arc::downgrade(&shared)));
         }
-        let mut addresses = Vec::new();
-        for (listener, address, (named, tls)) in listeners {
-            tracing::info!(%address, tls, sessions_max = places, "listening");
-            addresses.push(address);
-            tokio::spawn(listener::accept_all(Arc::clone(&shared), listener, (named, tls)));
-        }
+        shared.listeners.take_in(&shared, planned);
         tokio::spawn(memory::watch(Arc::clone(&shared)));
-        Ok(Self { shared, addresses })
+        Ok(Self { shared })
     }
 
     /// The first address it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
+        self.addresses().first().copied().unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)))
     }
 
     /// All addresses it listens on, in the order of the settings.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.listeners.addresses()
     }
 
     /// What its tasks share.
@@ -364,7 +359,7 @@ impl Proxy {
             sessions: shared.live.sessions(),
             outages: shared.live.outages(),
             places_taken: shared.live.taken(),
-            places: shared.settings.load().limits.sessions_max.unwrap_or(usize::MAX),
+            places: shared.live.places(),
             handshakes: shared.handshakes.len(),
             held: shared.held.len(),
             closing: shared.closings.len(),

@@ -1,17 +1,21 @@
 //! What all tasks of the network side share.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::{DEFAULT_POOL, NetSettings, SessionSettings},
+    config::{DEFAULT_POOL, LimitSettings, NetSettings, SessionSettings},
     ids::NodeId,
     limits::Files,
     media::MediaHandle,
@@ -29,7 +33,8 @@ use crate::{
 
 use super::{
     addresses::Addresses, admission::RefusalLog, census::Register, certificates::Certificates, health::Heart,
-    leaving::Leaving, live::Live, media_socket::MediaRoutes, memory::Memory, mover::Movers, route::Routes,
+    leaving::Leaving, listeners::Listeners, live::Live, media_socket::MediaRoutes, memory::Memory,
+    mover::Movers, reload::Reloads, route::Routes, tls::ClientTls,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -68,6 +73,8 @@ pub(crate) async fn empty(tracker: &TaskTracker) {
 pub(crate) struct Shared {
     /// What holds now; whoever needs several that belong together loads once.
     pub(crate) settings: ArcSwap<NetSettings>,
+    /// Those among them that a session keeps as they were when it began: none is closed by a lower one.
+    pub(crate) limits: ArcSwap<LimitSettings>,
     /// What new sessions go by; each keeps what it began with.
     pub(crate) session_settings: ArcSwap<SessionSettings>,
     /// What sessions of the pool `default` know of each other, and those of other pools: their servers share no
@@ -99,7 +106,7 @@ pub(crate) struct Shared {
     /// Connections before their 101.
     pub(crate) handshakes: TaskTracker,
     /// Most of them.
-    pub(crate) handshakes_max: usize,
+    pub(crate) handshakes_max: AtomicUsize,
     /// Handshakes that are held (rule R13).
     pub(crate) held: TaskTracker,
     /// The end of the process, once it was ordered.
@@ -116,6 +123,12 @@ pub(crate) struct Shared {
     pub(crate) census: Register,
     /// What TLS listeners speak with.
     pub(crate) certificates: Arc<Certificates>,
+    /// Where clients come in.
+    pub(crate) listeners: Listeners,
+    /// How servers are spoken to by TLS.
+    pub(crate) client_tls: Mutex<ClientTls>,
+    /// What became of new configurations.
+    pub(crate) reloads: Reloads,
     /// Sessions that are taken off nodes.
     pub(crate) movers: Movers,
     /// Shows that the runtime lives.

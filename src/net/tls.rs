@@ -3,6 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use openssl::sha::Sha256;
 use tokio_rustls::rustls::{
     CipherSuite, ClientConfig, RootCertStore,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -16,6 +17,38 @@ use tokio_rustls::rustls::{
 use crate::config::UpstreamSettings;
 
 use super::{StartError, pinned::PinnedKeys};
+
+/// How servers are spoken to, and what that was read from.
+#[derive(Debug)]
+pub(crate) struct ClientTls {
+    pub(crate) config: Arc<ClientConfig>,
+    /// Of the files and settings.
+    mark: [u8; 32],
+}
+
+impl ClientTls {
+    /// As [`client`]; what was made of the same settings and files is the same.
+    ///
+    /// # Errors
+    /// Those of [`client`].
+    pub(crate) fn new(settings: &UpstreamSettings, before: Option<&Self>) -> Result<Self, StartError> {
+        let mut hash = Sha256::new();
+        for path in [&settings.ca, &settings.client_cert, &settings.client_key].into_iter().flatten() {
+            let read = std::fs::read(path);
+            let bytes = read.map_err(|source| StartError::Unreadable { path: path.clone(), source })?;
+            hash.update(path.as_os_str().as_encoded_bytes());
+            hash.update(&bytes.len().to_le_bytes());
+            hash.update(&bytes);
+        }
+        hash.update(format!("{:?}", settings.pins).as_bytes());
+        let mark = hash.finish();
+        let config = match before.filter(|before| before.mark == mark) {
+            Some(before) => Arc::clone(&before.config),
+            None => Arc::new(client(settings)?),
+        };
+        Ok(Self { config, mark })
+    }
+}
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())

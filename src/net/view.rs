@@ -14,6 +14,7 @@ use super::{
     certificates::Identity,
     mover::DrainStatus,
     proxy::{Facts, MemoryFacts, Proxy},
+    reload::Reloads,
     shared::Shared,
 };
 
@@ -58,6 +59,11 @@ impl View {
     /// What happened.
     pub(crate) fn counts(&self) -> &Counts {
         &self.shared.counts
+    }
+
+    /// What became of new configurations.
+    pub(crate) fn reloads(&self) -> &Reloads {
+        &self.shared.reloads
     }
 
     /// Bytes that all sessions keep to restore their clients, and the most of them.

@@ -18,6 +18,9 @@
 //! | `drain_self_progress` | info | how far that is: at each stage, and every 10 s (every 60 s while sessions stay) | `stage`, `sessions`, `closed`, `stage_ends_in_ms` |
 //! | `drain_self_called_off` | info | it serves on | |
 //! | `drain_self_ended` | info, warn if somebody was cut off | nobody is left, or the time for it is over | `clean`, `left`, `closed`, `lasted_ms` |
+//! | `node_gone` | info | a node that is no longer in the configuration was left by all sessions | `node` |
+//! | `reloaded` | info | a new configuration is in force, or nothing changed | `trigger`, `summary`, `generation`, `took_ms` |
+//! | `reload_refused` | error | a new configuration was refused, the old one stays | `trigger`, `cause` |
 //! | `admin_action` | info, warn if refused | somebody changed something on the admin side | `action`, `node`, `by`, `done` |
 //! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
 //! | `balancer_noticed` | warn | clients come through a balancer here, told once | `peer`, `set` |
@@ -145,6 +148,22 @@ pub(crate) fn drain_self_ended(clean: bool, left: usize, closed: usize, lasted_m
     } else {
         warn!(event = "drain_self_ended", clean, left, closed, lasted_ms, "shut down, and cut somebody off");
     }
+}
+
+/// A node that is no longer in the configuration has been left by all sessions.
+pub fn node_gone(node: &str) {
+    info!(event = "node_gone", node, "a node that is no longer in the configuration is gone");
+}
+
+/// A new configuration was put in force, or is the one that is.
+pub fn reloaded(trigger: &str, summary: &str, generation: u64, took_ms: u64) {
+    info!(event = "reloaded", trigger, summary, generation, took_ms, "configuration reloaded");
+}
+
+/// A new configuration was refused: the old one stays in force, all of it.
+pub fn reload_refused(trigger: &str, cause: &str) {
+    let cause = without_credentials(cause);
+    tracing::error!(event = "reload_refused", trigger, %cause, "the new configuration was refused, nothing changed");
 }
 
 /// Somebody changed something on the admin side, or was refused by the state of things.

@@ -174,6 +174,11 @@ impl Outages {
         NodeOutages { begun, is_running: book.nodes.contains_key(&node) }
     }
 
+    /// The node is no more.
+    pub(crate) fn forget(&self, node: NodeId) {
+        self.book.lock().begun.remove(&node);
+    }
+
     /// What came so far of those that go on, by node.
     pub(crate) fn running(&self, now: Timestamp) -> Vec<(NodeId, OutageSummary)> {
         let book = self.book.lock();

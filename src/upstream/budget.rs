@@ -20,6 +20,7 @@ const SLICES: u32 = 50;
 /// The budget of one node.
 #[derive(Debug)]
 pub(super) struct Budget {
+    rate: u32,
     pace: Option<Pace>,
     state: Mutex<State>,
 }
@@ -89,7 +90,12 @@ impl State {
 impl Budget {
     /// A budget of `rate` dials per second; 0 = no limit.
     pub(super) fn new(rate: u32) -> Arc<Self> {
-        Arc::new(Self { pace: Pace::new(rate), state: Mutex::default() })
+        Arc::new(Self { rate, pace: Pace::new(rate), state: Mutex::default() })
+    }
+
+    /// Whether it is one of this rate.
+    pub(super) const fn is_of(&self, rate: u32) -> bool {
+        self.rate == rate
     }
 
     /// Waits until a dial is allowed.

@@ -42,6 +42,12 @@ pub enum PoolError {
     /// There is none.
     #[error("no upstream is configured")]
     NoNode,
+    /// There are too many with those that sessions still leave.
+    #[error(
+        "{0} nodes are no longer in the configuration and not yet left by their sessions: wait for them, or \
+         drain them with --force-after"
+    )]
+    TooManyLeft(usize),
     /// The host of a `wss` URL cannot be named in TLS.
     #[error("`{host}` is no name for TLS: {source}")]
     Name {
@@ -173,7 +179,7 @@ pub(crate) struct Dialed {
 }
 
 /// How to reach one node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Address {
     url: UpstreamUrl,
     /// What connections begin with.
@@ -218,6 +224,17 @@ impl Address {
             dial_timeout: settings.dial_timeout,
             files: Arc::clone(files),
         })
+    }
+
+    /// With what is known of the addresses behind another one's name, if that is the same.
+    pub(super) fn with_what_is_known_of(self, other: &Self) -> Self {
+        let is_same = self.url == other.url && self.name.is_kept_as(&other.name);
+        if is_same { Self { name: Arc::clone(&other.name), ..self } } else { self }
+    }
+
+    /// What connections begin with.
+    pub(super) const fn send_proxy(&self) -> SendProxy {
+        self.send_proxy
     }
 
     /// The address as an operator wrote it.

@@ -26,6 +26,6 @@ pub(crate) use hearing::LegOf;
 pub(crate) use node::Seat;
 pub use node::{DIAL_BUCKETS_MS, DialCounts, MediaState, NodeState, NodeStatus, StepCount, Wish};
 pub(crate) use outage::Waits;
-pub(crate) use pool::Pool;
 pub use pool::WishRefused;
+pub(crate) use pool::{NodeChanges, Planned, Pool};
 pub(crate) use request::ClientRequest;

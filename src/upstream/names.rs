@@ -75,6 +75,11 @@ impl Name {
         Arc::new(Self { lookup, kept, addresses_max, state: Mutex::default(), looked: Notify::new() })
     }
 
+    /// Whether what is known of the other is kept as long, and as much of it.
+    pub(super) fn is_kept_as(&self, other: &Self) -> bool {
+        (self.kept, self.addresses_max) == (other.kept, other.addresses_max)
+    }
+
     /// The addresses in the order in which they are to be tried; never none.
     ///
     /// # Errors

@@ -133,6 +133,13 @@ impl Outage {
         state.lost.len() < before
     }
 
+    /// The node is no more: nobody looks at it.
+    pub(super) fn forget(&self, node: NodeId) {
+        let mut state = self.state.lock();
+        state.probed.retain(|probed| *probed != node);
+        state.lost.retain(|lost| *lost != node);
+    }
+
     /// Completes with the next [`Outage::announce`] after this call.
     pub(super) fn announced(&self) -> Notified<'_> {
         self.up.notified()

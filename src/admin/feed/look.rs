@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
     admin::v1::NodeShown,
     drain::Progress,
-    net::{DrainStatus, Proxy, RunningOutage},
+    net::{DrainStatus, Proxy, ReloadReport, RunningOutage},
     telemetry::past::PastOutage,
 };
 
@@ -54,6 +55,7 @@ pub(super) struct Look {
     nodes: Vec<NodeShown>,
     running: BTreeMap<String, RunningOutage>,
     over: Vec<PastOutage>,
+    reload: Option<ReloadReport>,
 }
 
 impl Look {
@@ -63,6 +65,7 @@ impl Look {
             nodes: NodeShown::all(proxy),
             running: running.map(|outage| (outage.node.clone(), outage)).collect(),
             over: proxy.past_outages(),
+            reload: proxy.last_reload(),
         }
     }
 
@@ -78,6 +81,13 @@ impl Look {
             if let Some(drain) = node.drain.as_ref().filter(|drain| !is_as_far(drain, known_drain)) {
                 news.push(News::new("drain", drain));
             }
+        }
+        let is_there = |name: &str| self.nodes.iter().any(|node| node.status.name == name);
+        let gone = before.nodes.iter().map(|node| &*node.status.name).filter(|name| !is_there(name));
+        news.extend(gone.map(|name| News::new("node_gone", &json!({ "name": name }))));
+        let id = |look: &Self| look.reload.as_ref().map(|report| report.id);
+        if let Some(report) = self.reload.as_ref().filter(|_| id(self) != id(before)) {
+            news.push(News::new("reload", report));
         }
         let seen = before.over.first().map_or(0, |newest| newest.id);
         // The newest is first.
@@ -97,8 +107,9 @@ impl Look {
 /// Whether nothing has changed that somebody acts on: figures are told once a second with others.
 fn is_as_before(node: &NodeShown, known: &NodeShown) -> bool {
     let (now, then) = (&node.status, &known.status);
-    (&now.state, &now.reason, &now.wish, &now.media, &now.transitions)
-        == (&then.state, &then.reason, &then.wish, &then.media, &then.transitions)
+    (&now.url, now.weight, now.backup) == (&then.url, then.weight, then.backup)
+        && (&now.state, &now.reason, &now.wish, &now.media, &now.transitions)
+            == (&then.state, &then.reason, &then.wish, &then.media, &then.transitions)
 }
 
 /// Whether a drain is where it was, its clock aside.

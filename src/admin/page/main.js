@@ -26,6 +26,9 @@ function hear(name, data) {
       refresh();
     },
     node: () => change(data.name, data),
+    node_gone: () => {
+      known.nodes = known.nodes.filter((one) => one.name !== data.name);
+    },
     drain: () => change(data.node, { drain: data }),
     sample: () => {
       known.sample = data;
@@ -58,6 +61,8 @@ function hear(name, data) {
 function change(name, changes) {
   const node = known.nodes.find((one) => one.name === name);
   if (node) Object.assign(node, changes);
+  // One that came with a new configuration.
+  else if (changes.url) known.nodes = [...known.nodes, changes];
 }
 
 function isAway(why) {

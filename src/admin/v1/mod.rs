@@ -20,6 +20,7 @@ mod events;
 mod leaving;
 mod log;
 mod nodes;
+mod reload;
 mod sessions;
 
 pub(super) use nodes::Node as NodeShown;
@@ -86,6 +87,7 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/drain-self", get(leaving::status).post(leaving::begin))
         .route("/drain-self/cancel", post(leaving::call_off))
         .route("/rebalance", post(nodes::rebalance))
+        .route("/reload", get(reload::last).post(reload::reload))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .fallback(async || Refused::not_found("there is no such path in /v1; GET /v1 lists them"))
 }
@@ -94,9 +96,10 @@ pub(super) fn router() -> Router<Arc<Desk>> {
 async fn index(State(desk): State<Arc<Desk>>) -> Json<Value> {
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "socket": desk.setup.socket,
+        "socket": desk.board.now().socket,
         "paths": [
-            "/v1/build", "/v1/config", "/v1/drain-self", "/v1/events", "/v1/log", "/v1/nodes", "/v1/openapi.json", "/v1/outages", "/v1/sessions",
+            "/v1/build", "/v1/config", "/v1/drain-self", "/v1/events", "/v1/log", "/v1/nodes",
+            "/v1/openapi.json", "/v1/outages", "/v1/reload", "/v1/sessions",
         ],
     }))
 }
@@ -115,5 +118,5 @@ async fn outages(State(desk): State<Arc<Desk>>) -> Answer<Value> {
 /// What is in force, in the shape of the file. There are no secrets in it: of those, the file has the names
 /// of other files.
 async fn config(State(desk): State<Arc<Desk>>) -> Json<Value> {
-    Json(desk.setup.config.clone())
+    Json(desk.board.now().config.clone())
 }

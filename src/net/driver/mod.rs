@@ -27,6 +27,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use crate::{
+    config::LimitSettings,
     registry::Member,
     session::{Close, Epoch, Input, LossCause, Mode, NodeId, SessionSnapshot, Timestamp},
     telemetry::timeline::Timeline,
@@ -109,6 +110,8 @@ pub(crate) struct Driver {
     buffers: Account,
     /// What the client's socket is, once the core has said so.
     mode: Option<Mode>,
+    /// What held when it began.
+    limits: Arc<LimitSettings>,
     /// The close frame that one side just sent, as long as the other may have to hear its reason.
     parting: Option<Box<(u16, Box<str>)>>,
     /// The upstream has just closed with a code that says that it goes away.
@@ -136,6 +139,7 @@ impl Driver {
         let core =
             shared.new_session(registered.id, (request.identity(), request.pool()), upstream.node, now);
         let patience = shared.settings.load().listen.idle_before_first_message;
+        let limits = shared.limits.load_full();
         Self {
             core,
             registered,
@@ -150,10 +154,11 @@ impl Driver {
             looking: None,
             media: None,
             timer: Timer::default(),
-            lives_until: life_of(shared.settings.load().limits.session_life_max).map(|life| now + life),
+            lives_until: life_of(limits.session_life_max).map(|life| now + life),
             heard_by: (!patience.is_zero()).then(|| now + patience),
             buffers: Account::new(Arc::clone(&shared.memory)),
             mode: None,
+            limits,
             parting: None,
             is_sent_away: false,
             waits_for_node: false,

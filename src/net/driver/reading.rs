@@ -47,19 +47,19 @@ impl Driver {
 
     /// Whether the client lags behind with what it is sent.
     pub(super) fn client_is_full(&self) -> bool {
-        let mark = self.shared.settings.load().limits.client_buffer_bytes_max;
+        let mark = self.limits.client_buffer_bytes_max;
         self.client.as_ref().is_some_and(|client| client.is_full(mark))
     }
 
     /// Whether the upstream lags behind with what it is sent.
     pub(super) fn upstream_is_full(&self) -> bool {
-        let mark = self.shared.settings.load().limits.upstream_buffer_bytes_max;
+        let mark = self.limits.upstream_buffer_bytes_max;
         self.upstream.as_ref().is_some_and(|upstream| upstream.is_full(mark))
     }
 
     /// Whether the node that is left takes too little of what it is answered: it is not read either then.
     fn is_full(&self, from: From) -> bool {
-        let mark = self.shared.settings.load().limits.upstream_buffer_bytes_max;
+        let mark = self.limits.upstream_buffer_bytes_max;
         let beside = self.beside.as_ref().filter(|beside| from == From::Upstream(beside.epoch));
         beside.is_some_and(|beside| beside.side.is_full(mark))
     }
@@ -92,7 +92,7 @@ impl Driver {
     }
 
     fn deliver(&mut self, from: From, cx: &mut Context<'_>, mut batch: Batch<'_>, now: Timestamp) {
-        let bytes_max = self.shared.settings.load().limits.message_bytes_max;
+        let bytes_max = self.limits.message_bytes_max;
         // The core may end the client or this epoch with any message: what follows is not delivered then.
         while self.client.is_some()
             && let Some(side) = self.side(from)

@@ -73,7 +73,7 @@ impl Driver {
 
     fn next_due(&self) -> Option<Timestamp> {
         let core = if self.is_passed_through() { None } else { self.core.next_timeout() };
-        let pace = Pace::new(&self.shared.settings.load().limits);
+        let pace = Pace::new(&self.limits);
         [
             core,
             self.heard_by,
@@ -95,7 +95,7 @@ impl Driver {
             self.lives_until = None;
             return self.close_as(EndCause::LifeOver, now);
         }
-        let pace = Pace::new(&self.shared.settings.load().limits);
+        let pace = Pace::new(&self.limits);
         if self.client.as_mut().is_some_and(|client| client.is_too_slow(pace, now)) {
             tracing::warn!(session = %self.id(), "the client takes too few bytes; dropped");
             return self.client_gone(None, now);
@@ -133,7 +133,7 @@ impl Driver {
     /// A session that is only passed through has been heard, from either side.
     pub(super) fn passed_something(&mut self, now: Timestamp) {
         if self.is_passed_through() {
-            let patience = self.shared.settings.load().limits.passthrough_idle_timeout;
+            let patience = self.limits.passthrough_idle_timeout;
             self.heard_by = (!patience.is_zero()).then(|| now + patience);
         }
     }

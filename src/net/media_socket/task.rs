@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use crate::{
+    config::LimitSettings,
     ids::NodeId,
     net::{
         admission::Newcomer,
@@ -65,6 +66,8 @@ pub(super) struct MediaSocket {
     /// The server closed this socket and keeps its session: when the player hears it, and how.
     ends: Option<(Instant, Close)>,
     series: Series,
+    /// What held when it began.
+    limits: Arc<LimitSettings>,
     /// What it has of its client's address: given back with a token that is ours, or as soon as the server
     /// sends media, which it does for a token of its own only.
     newcomer: Option<Box<Newcomer>>,
@@ -103,8 +106,7 @@ enum Happened {
 impl MediaSocket {
     pub(super) fn new(shared: &Arc<Shared>, start: Start, message: &[u8]) -> Self {
         let Start { client, upstream, node, request, id, place, newcomer } = start;
-        let settings = shared.settings.load();
-        let limits = &settings.limits;
+        let limits = shared.limits.load_full();
         let bounds = Bounds {
             message_bytes_max: limits.message_bytes_max,
             client_buffer_bytes_max: limits.client_buffer_bytes_max,
@@ -124,6 +126,7 @@ impl MediaSocket {
             retry_at: None,
             ends: None,
             series: Series::default(),
+            limits,
             newcomer,
             _place: place,
         };
@@ -232,8 +235,7 @@ impl MediaSocket {
     /// Starts the clock of an outage, unless it runs already or there is none.
     fn wait(&mut self) {
         if self.pump.upstream.is_none() && self.wait_until.is_none() {
-            self.wait_until =
-                Instant::now().checked_add(self.shared.settings.load().limits.media_socket_wait);
+            self.wait_until = Instant::now().checked_add(self.limits.media_socket_wait);
         }
     }
 
@@ -379,7 +381,7 @@ impl MediaSocket {
         let settings = self.shared.session_settings.load();
         let restore = &settings.restore;
         self.series.failed(restore.stable_after);
-        let tries_max = self.shared.settings.load().limits.media_socket_tries_max;
+        let tries_max = self.limits.media_socket_tries_max;
         if self.series.failures > tries_max {
             tracing::warn!(session = %self.id, tries = tries_max, "media socket: no upstream stays");
             return Some((close, Close::NoCode));
@@ -413,7 +415,7 @@ impl MediaSocket {
     }
 
     fn check_stall(&mut self) -> Option<(Close, Close)> {
-        let limits = &self.shared.settings.load().limits;
+        let limits = &self.limits;
         let (pace, idle) = (Pace::new(limits), limits.passthrough_idle_timeout);
         let now = self.shared.clock.now();
         if self.pump.client.is_too_slow(pace, now) {

@@ -55,6 +55,12 @@ label! {
 }
 
 label! {
+    /// What became of a new configuration.
+    Reload "result":
+    Accepted "accepted", Unchanged "unchanged", Refused "refused",
+}
+
+label! {
     /// How a TLS handshake of a client ended.
     TlsOutcome "outcome":
     Ok "ok", Failed "failed", Timeout "timeout", ClientLeft "client_left",

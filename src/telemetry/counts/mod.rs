@@ -17,7 +17,7 @@ use super::{gaps::RecentGaps, outages::OutageSummary};
 
 pub(crate) use events::Counted;
 pub(crate) use labels::{
-    Codec, Direction, Label, Leg, Level, Limit, Loss, MoveEnd, Refusal, SessionEnd, SessionOutcome,
+    Codec, Direction, Label, Leg, Level, Limit, Loss, MoveEnd, Refusal, Reload, SessionEnd, SessionOutcome,
     StreamKind, StreamOutcome, TlsOutcome, Verdict,
 };
 

@@ -43,7 +43,9 @@ const FIRST_MAX: Duration = Duration::from_millis(250);
 /// Starts the checks of a node.
 pub(super) fn start(pool: &Arc<Pool>, node: &Node) {
     for (nth, check) in node.checks.iter().enumerate() {
-        tokio::spawn(run(Arc::downgrade(pool), node.id, nth, check.clone()));
+        let asked = run(Arc::downgrade(pool), node.id, nth, check.clone());
+        // Its end must not wait for an interval, which may be an hour.
+        tokio::spawn(node.checking.clone().run_until_cancelled_owned(asked));
     }
 }
 

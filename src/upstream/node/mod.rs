@@ -20,11 +20,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{CheckKind, CheckSettings, NamedNode, UpstreamSettings},
     ids::NodeId,
-    limits::Files,
     session::Timestamp,
     telemetry::events,
 };
@@ -40,32 +40,38 @@ pub use status::{NodeStatus, StepCount};
 use super::{
     budget::Budget,
     check::{Figures, Heard},
-    dial::{Address, PoolError},
+    dial::Address,
 };
 use inquiry::Inquiry;
 use news::News;
 use state::{Input, Machine, Rules, Verdict};
 
-/// A node of a pool.
-#[derive(Debug)]
+/// A node of a pool. What is said of it may change: then another value stands for it, which shares what is known
+/// of it with all that came before.
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) id: NodeId,
+    /// What it is called; another than it is written where a newer node has that name.
     pub(super) name: Box<str>,
+    /// As it is written.
+    pub(super) written_name: Box<str>,
     pub(super) pool: Arc<str>,
     pub(super) weight: u16,
     pub(super) is_backup: bool,
-    pub(super) checks: Vec<CheckSettings>,
+    pub(super) checks: Arc<[CheckSettings]>,
+    /// Cancelled when these are not made any more.
+    pub(super) checking: CancellationToken,
     pub(super) address: Address,
     pub(super) budget: Arc<Budget>,
-    pub(super) paths: Mutex<Paths>,
-    pub(super) dials: Dials,
+    pub(super) paths: Arc<Mutex<Paths>>,
+    pub(super) dials: Arc<Dials>,
     /// Whether it answers beside a connection that is silent.
-    pub(super) inquiry: Mutex<Inquiry>,
-    heard: Mutex<Option<Heard>>,
+    pub(super) inquiry: Arc<Mutex<Inquiry>>,
+    heard: Arc<Mutex<Option<Heard>>>,
     /// For how long that says something.
     figures_kept: Duration,
     sessions: Arc<AtomicUsize>,
-    health: Mutex<Health>,
+    health: Arc<Mutex<Health>>,
 }
 
 #[derive(Debug)]
@@ -93,40 +99,99 @@ fn rules(named: &NamedNode, settings: &UpstreamSettings) -> Rules {
     }
 }
 
+fn figures_kept(checks: &[CheckSettings]) -> Duration {
+    checks.iter().map(CheckSettings::interval).max().unwrap_or_default() * 3
+}
+
 impl Node {
     /// A node of which nothing is known.
-    ///
-    /// # Errors
-    /// Its host cannot be named in TLS.
     pub(super) fn new(
         id: NodeId,
         named: &NamedNode,
         settings: &UpstreamSettings,
-        (tls, files): (&Arc<tokio_rustls::rustls::ClientConfig>, &Arc<Files>),
+        address: Address,
         now: Timestamp,
-    ) -> Result<Self, PoolError> {
+    ) -> Self {
         let health = Health {
             machine: Machine::new(rules(named, settings), now),
             state_news: News::new(now),
             media_news: News::new(now),
         };
-        Ok(Self {
+        Self {
             id,
             name: named.name.as_str().into(),
+            written_name: named.name.as_str().into(),
             pool: named.pool.as_str().into(),
             weight: named.settings.weight,
             is_backup: named.settings.backup,
-            checks: named.checks.clone(),
-            address: Address::new((named.settings.url.clone(), named.send_proxy), tls, settings, files)?,
+            checks: named.checks.as_slice().into(),
+            checking: CancellationToken::new(),
+            address,
             budget: Budget::new(settings.restore_rate),
-            paths: Mutex::new(Paths::new(settings.probe_paths_max)),
-            dials: Dials::default(),
-            inquiry: Mutex::default(),
-            heard: Mutex::default(),
-            figures_kept: named.checks.iter().map(CheckSettings::interval).max().unwrap_or_default() * 3,
+            paths: Arc::new(Mutex::new(Paths::new(settings.probe_paths_max))),
+            dials: Arc::default(),
+            inquiry: Arc::default(),
+            heard: Arc::default(),
+            figures_kept: figures_kept(&named.checks),
             sessions: Arc::default(),
-            health: Mutex::new(health),
-        })
+            health: Arc::new(Mutex::new(health)),
+        }
+    }
+
+    /// The same node where other things are said of it; its checks are to be started anew if they are others.
+    pub(super) fn changed(
+        &self,
+        named: &NamedNode,
+        settings: &UpstreamSettings,
+        address: Address,
+        now: Timestamp,
+    ) -> Self {
+        let are_other_checks = *self.checks != *named.checks;
+        self.health.lock().machine.set_rules(rules(named, settings), are_other_checks, now);
+        self.paths.lock().remember(settings.probe_paths_max);
+        let mut node = Self {
+            name: self.written_name.clone(),
+            weight: named.settings.weight,
+            is_backup: named.settings.backup,
+            figures_kept: figures_kept(&named.checks),
+            address: address.with_what_is_known_of(&self.address),
+            ..self.clone()
+        };
+        if are_other_checks {
+            self.checking.cancel();
+            node.checks = named.checks.as_slice().into();
+            node.checking = CancellationToken::new();
+        }
+        if !node.budget.is_of(settings.restore_rate) {
+            // Whoever waits has its turn by the old pace.
+            node.budget = Budget::new(settings.restore_rate);
+        }
+        node
+    }
+
+    /// The same node under another name: a newer one has its own.
+    pub(super) fn renamed(&self) -> Self {
+        Self { name: format!("{}~{}", self.written_name, self.id.0).into(), ..self.clone() }
+    }
+
+    /// Whether it is what is written here, whatever is said of it.
+    pub(super) fn is_written(&self, named: &NamedNode) -> bool {
+        *self.written_name == *named.name
+            && *self.pool == *named.pool
+            && *self.address.url() == named.settings.url
+    }
+
+    /// Whether just this is said of it.
+    pub(super) fn is_as_written(&self, named: &NamedNode) -> bool {
+        self.weight == named.settings.weight
+            && self.is_backup == named.settings.backup
+            && *self.checks == *named.checks
+            && self.address.send_proxy() == named.send_proxy
+    }
+
+    /// Whether it is no longer in the configuration.
+    pub(super) fn is_removed(&self) -> bool {
+        self.health.lock().machine.is_removed()
     }
 
     /// Takes in what happened to it, and writes the lines that are due. True if it answers now and did not
@@ -180,7 +245,7 @@ impl Node {
     pub(super) fn is_in_question(&self) -> bool {
         let health = self.health.lock();
         let is_open = health.machine.reach() != Verdict::Well || health.machine.is_leaving();
-        is_open && health.machine.wish() != Wish::Maintenance
+        is_open && health.machine.wish() != Wish::Maintenance && !health.machine.is_removed()
     }
 
     /// Whether there is doubt that a probe has to decide; one that goes away is watched, to see when it is back.

@@ -42,6 +42,13 @@ impl Paths {
         Self { path: "/".into(), refused: Vec::new(), paths_max: paths_max.max(1) }
     }
 
+    /// Remembers so many from now on.
+    pub(in crate::upstream) fn remember(&mut self, paths_max: usize) {
+        self.paths_max = paths_max.max(1);
+        let too_many = self.refused.len().saturating_sub(self.paths_max);
+        self.refused.drain(..too_many);
+    }
+
     /// Whether clients were refused on this path a moment ago.
     pub(in crate::upstream) fn refuses(&self, path: &str, now: Instant) -> bool {
         self.refused.iter().any(|one| &*one.path == path && one.avoided_until > now)

@@ -63,7 +63,11 @@ impl Pool {
         request: &ClientRequest,
         from: Option<&Node>,
     ) -> Vec<Arc<Node>> {
-        if self.policy == Policy::First || equals.len() < 2 {
+        let (policy, hash_by) = {
+            let ways = self.ways.load();
+            (ways.policy, ways.hash_by)
+        };
+        if policy == Policy::First || equals.len() < 2 {
             return equals;
         }
         let now = self.now();
@@ -77,7 +81,7 @@ impl Pool {
                 load: node.load(),
             })
             .collect();
-        let order = match (from, self.policy) {
+        let order = match (from, policy) {
             (Some(from), _) => {
                 let mut order = policy::hash(&candidates, from.name.as_bytes());
                 // Stable.
@@ -85,7 +89,7 @@ impl Pool {
                 order
             }
             (None, Policy::RoundRobin) => self.turns.lock().next(&candidates),
-            (None, Policy::Hash) => policy::hash(&candidates, &request.hash_key(self.hash_by)),
+            (None, Policy::Hash) => policy::hash(&candidates, &request.hash_key(hash_by)),
             (None, Policy::LeastSessions | Policy::First) => policy::least_sessions(&candidates),
         };
         order.into_iter().filter_map(|id| equals.iter().find(|node| node.id == id).cloned()).collect()

@@ -10,16 +10,18 @@ mod media;
 mod operate;
 mod policy;
 mod probe;
+mod reload;
 mod wait;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::{
-    config::{DEFAULT_POOL, HashBy, NetSettings, Policy},
+    config::{HashBy, NetSettings, Policy, UpstreamSettings},
     ids::NodeId,
     limits::{Files, Use},
     milliseconds::ms,
@@ -27,7 +29,6 @@ use crate::{
 };
 
 use super::{
-    check,
     dial::{DialFailure, Dialed, PoolError},
     hearing::Hearing,
     node::{Node, Nodes, state::Input},
@@ -38,6 +39,7 @@ use super::{
 
 pub use operate::WishRefused;
 use policy::Turns;
+pub(crate) use reload::{NodeChanges, Planned};
 
 /// How many restores within [`FALL_WINDOW`] make their sessions "fall together".
 const FALL_TOGETHER_MIN: u32 = 16;
@@ -52,21 +54,40 @@ struct Falls {
     count: u32,
 }
 
+/// What all nodes have in common.
+#[derive(Debug)]
+struct Ways {
+    probe_interval: Duration,
+    /// How long a node has to answer before the next one is dialled beside it: at least, at most.
+    next_node_after: (Duration, Duration),
+    eject_percent_max: usize,
+    policy: Policy,
+    hash_by: HashBy,
+    fall_together_spread: Duration,
+}
+
+impl Ways {
+    const fn of(upstream: &UpstreamSettings) -> Self {
+        Self {
+            probe_interval: upstream.probe_interval,
+            next_node_after: (upstream.next_node_after_min, upstream.next_node_after),
+            eject_percent_max: upstream.eject_percent_max,
+            policy: upstream.policy,
+            hash_by: upstream.hash_by,
+            fall_together_spread: upstream.fall_together_spread,
+        }
+    }
+}
+
 /// All upstream nodes.
 #[derive(Debug)]
 pub(crate) struct Pool {
     nodes: Nodes,
     outage: Outage,
-    probe_interval: Duration,
-    /// How long a node has to answer before the next one is dialled beside it: at least, at most.
-    next_node_after: (Duration, Duration),
-    eject_percent_max: usize,
+    ways: ArcSwap<Ways>,
     /// What the legs of sessions hear of the nodes.
     hearing: Mutex<Hearing>,
-    policy: Policy,
-    hash_by: HashBy,
     turns: Mutex<Turns>,
-    fall_together_spread: Duration,
     falls: Mutex<Falls>,
     files: Arc<Files>,
     began: Instant,
@@ -82,30 +103,18 @@ impl Pool {
         tls: &Arc<ClientConfig>,
         files: &Arc<Files>,
     ) -> Result<Arc<Self>, PoolError> {
-        let upstream = &settings.upstream;
-        let nodes = Nodes::default();
-        for named in settings.nodes() {
-            nodes.add(|id| Node::new(id, &named, upstream, (tls, files), Timestamp::ZERO))?;
-        }
-        if nodes.of(DEFAULT_POOL).is_empty() {
-            return Err(PoolError::NoNode);
-        }
+        let planned = Planned::new(settings, (tls, files), None)?;
         let pool = Arc::new(Self {
-            nodes,
+            nodes: Nodes::default(),
             outage: Outage::default(),
-            probe_interval: upstream.probe_interval,
-            next_node_after: (upstream.next_node_after_min, upstream.next_node_after),
-            eject_percent_max: upstream.eject_percent_max,
+            ways: ArcSwap::from_pointee(Ways::of(&settings.upstream)),
             hearing: Mutex::default(),
-            policy: upstream.policy,
-            hash_by: upstream.hash_by,
             turns: Mutex::default(),
-            fall_together_spread: upstream.fall_together_spread,
             files: Arc::clone(files),
             falls: Mutex::new(Falls { since: Instant::now(), count: 0 }),
             began: Instant::now(),
         });
-        pool.nodes.all().iter().for_each(|node| check::start(&pool, node));
+        pool.take_in(planned);
         Ok(pool)
     }
 
@@ -165,6 +174,9 @@ impl Pool {
             return Err(DialFailure::Unreachable(format!("node {} is of another pool", target.name)));
         }
         let seat = target.seat();
+        if target.is_removed() {
+            return Err(no_such_node());
+        }
         let dialed = self.dial_node((node, None), request).await?;
         Ok(Dialed { seat: Some(seat), ..dialed })
     }
@@ -182,11 +194,16 @@ impl Pool {
             let (dialling, under_way) = (&dialling, &under_way);
             async move {
                 let seat = node.seat();
+                if node.is_removed() {
+                    // Just now. Who has a seat before that is waited for.
+                    return Err(no_such_node());
+                }
                 if let Some(priority) = budget {
                     node.budget.acquire(priority).await;
                 }
                 // Those who lost one node are to meet on one other: it is waited for even where it is slow.
-                let patience = if from.is_some() { self.next_node_after.1 } else { self.patience(&node) };
+                let patience =
+                    if from.is_some() { self.ways.load().next_node_after.1 } else { self.patience(&node) };
                 dialling.give(patience);
                 under_way.lock().push(Arc::clone(&node));
                 let result = self.dial(&node, request, None).await;
@@ -276,13 +293,13 @@ impl Pool {
     fn may_eject_another(&self, pool: &str, now: Timestamp) -> bool {
         let nodes = self.nodes.of(pool);
         let out = nodes.iter().filter(|node| node.ejection(now).1).count();
-        out < nodes.len().saturating_mul(self.eject_percent_max) / 100
+        out < nodes.len().saturating_mul(self.ways.load().eject_percent_max) / 100
     }
 
     /// How long a node has to answer before the next one is dialled beside it: what is usual for it, with
     /// room.
     fn patience(&self, node: &Node) -> Duration {
-        let (least, most) = self.next_node_after;
+        let (least, most) = self.ways.load().next_node_after;
         node.dials.usual().map_or(most, |usual| usual.saturating_mul(3).max(least).min(most))
     }
 
@@ -296,7 +313,7 @@ impl Pool {
         if falls.count <= FALL_TOGETHER_MIN {
             return Duration::ZERO;
         }
-        self.fall_together_spread.mul_f64(rand::random::<f64>())
+        self.ways.load().fall_together_spread.mul_f64(rand::random::<f64>())
     }
 }
 

@@ -20,6 +20,9 @@ pub enum WishRefused {
     /// No node has this name or id.
     #[error("there is no such node")]
     NoSuchNode,
+    /// It is no longer in the configuration, and sessions leave it.
+    #[error("it is no longer in the configuration")]
+    Removed,
     /// No other node of its pool is up.
     #[error("no other node of its pool is up")]
     LastUsable,
@@ -28,7 +31,7 @@ pub enum WishRefused {
 impl Pool {
     /// The name of a node, for logs.
     pub(crate) fn node_name(&self, node: NodeId) -> String {
-        self.nodes.get(node).map_or_else(String::new, |node| node.name.to_string())
+        self.nodes.name(node)
     }
 
     /// The pool of a node; `None` if there is no such node.
@@ -65,6 +68,9 @@ impl Pool {
     /// There is no such node, or it is the last one.
     pub(crate) fn wish(self: &Arc<Self>, id: NodeId, wish: Wish, is_forced: bool) -> Result<(), WishRefused> {
         let node = self.nodes.get(id).ok_or(WishRefused::NoSuchNode)?;
+        if wish == Wish::InUse && node.is_removed() {
+            return Err(WishRefused::Removed);
+        }
         let leaves = wish != Wish::InUse && node.wish() == Wish::InUse;
         if leaves && !is_forced && !self.usable_elsewhere(id) {
             return Err(WishRefused::LastUsable);

@@ -57,12 +57,13 @@ impl Pool {
     /// The time between two probes: short only for a node that is down while somebody waits, after a loss,
     /// or where there is doubt. One that answers is not to be burdened.
     async fn pause(&self, node: &Node) {
-        sleep(self.probe_interval).await;
+        let interval = self.ways.load().probe_interval;
+        sleep(interval).await;
         let is_urgent = || {
             node.is_doubtful()
                 || self.outage.anybody_waits() && (node.is_gone() || self.outage.take_lost(node.id))
         };
-        let until = Instant::now() + self.probe_interval.saturating_mul(QUIET_INTERVALS - 1);
+        let until = Instant::now() + interval.saturating_mul(QUIET_INTERVALS - 1);
         loop {
             let changed = self.outage.changed();
             tokio::pin!(changed);

@@ -110,7 +110,8 @@ impl Pool {
                 return announced.await;
             }
             // It came back between the dial and now.
-            return sleep(self.probe_interval).await;
+            let interval = self.ways.load().probe_interval;
+            return sleep(interval).await;
         }
         let (first, most) = HELD_BACKOFF;
         let most = first.saturating_mul(2_u32.saturating_pow(failures.min(16))).min(most);

@@ -86,6 +86,8 @@ pub(crate) enum Input<'a> {
     MediaSilent(usize),
     /// A leg hears of it.
     MediaFlows,
+    /// It is in the configuration, or no longer.
+    Listed(bool),
     /// Time goes on.
     Tick,
 }
@@ -103,6 +105,8 @@ pub(crate) struct Machine {
     media: Media,
     operator: Wish,
     agent: AgentWish,
+    /// It is no longer in the configuration.
+    is_removed: bool,
     leaving: Leaving,
     wrong_doubts: (u32, Timestamp),
     dated: Dated,
@@ -152,6 +156,7 @@ impl Machine {
             media: Media::default(),
             operator: Wish::InUse,
             agent: AgentWish { wish: Wish::InUse, is_overruled: false, percent: 100 },
+            is_removed: false,
             leaving: Leaving::default(),
             wrong_doubts: (0, now),
             dated: Dated { answered: Timestamp::ZERO, failed: Timestamp::ZERO },
@@ -200,6 +205,7 @@ impl Machine {
             Input::Eject => self.ejection.eject(now, &self.rules),
             Input::MediaSilent(legs) => self.media.silent(legs, now, &self.rules),
             Input::MediaFlows => self.media.flows(),
+            Input::Listed(is_listed) => self.is_removed = !is_listed,
             Input::Tick => {}
         }
         self.media.tick(now);
@@ -286,6 +292,9 @@ impl Machine {
                 let text = "it closes its sessions as a server that goes away";
                 (NodeState::Draining, Reason::new(whose, text))
             }
+            (Wish::Drain, _) if whose == ReasonKind::Removed => {
+                (NodeState::Draining, Reason::new(whose, "it is no longer in the configuration"))
+            }
             (Wish::Drain, _) => (NodeState::Draining, Reason::new(whose, &format!("drained {by}"))),
             (Wish::InUse, Verdict::Well) => (NodeState::Up, because),
             (Wish::InUse, Verdict::Doubtful) => (NodeState::Suspect, because),
@@ -358,6 +367,21 @@ impl Machine {
         self.leaving.is_on()
     }
 
+    /// Whether it is no longer in the configuration.
+    pub(crate) const fn is_removed(&self) -> bool {
+        self.is_removed
+    }
+
+    /// Goes by other rules from now on. What checks said counts no more where others are made.
+    pub(crate) fn set_rules(&mut self, rules: Rules, are_other_checks: bool, now: Timestamp) {
+        if are_other_checks || rules.checks != self.rules.checks {
+            self.checks = rules.checks.iter().map(|(rise, fall)| Standing::new(*rise, *fall)).collect();
+        }
+        self.dials.want(rules.rise);
+        self.rules = rules;
+        self.settle(now);
+    }
+
     /// Whether media passes.
     pub(crate) const fn media(&self) -> MediaState {
         self.media.state
@@ -369,6 +393,7 @@ impl Machine {
         match self.whose_wish() {
             ReasonKind::Operator => self.operator,
             ReasonKind::Agent => self.agent.asks(),
+            ReasonKind::Removed => Wish::Drain,
             _ if self.leaving.is_on() => Wish::Drain,
             _ => Wish::InUse,
         }
@@ -377,6 +402,7 @@ impl Machine {
     /// Whose it is; where it is in use, nobody has asked for anything else.
     const fn whose_wish(&self) -> ReasonKind {
         match (self.operator, self.agent.asks()) {
+            (Wish::InUse | Wish::Drain, _) if self.is_removed => ReasonKind::Removed,
             (Wish::InUse, Wish::Drain | Wish::Maintenance) if !self.agent.is_overruled => ReasonKind::Agent,
             (Wish::InUse, _) => ReasonKind::Leaving,
             _ => ReasonKind::Operator,

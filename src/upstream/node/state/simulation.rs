@@ -14,6 +14,7 @@ const STEPS: usize = 2_000;
 #[derive(Debug, Default)]
 struct Model {
     operator: Wish,
+    is_removed: bool,
     /// Whether the last dial reached the node.
     reached: Option<bool>,
     /// Bad news in a row of check 0.
@@ -27,6 +28,7 @@ type Broken = &'static str;
 
 const MAINTENANCE: Broken = "what an operator has taken out is out, whatever health and agent say";
 const DRAINED: Broken = "what an operator drains is draining, whatever health and agent say";
+const REMOVED: Broken = "a node that is no longer in the configuration is left";
 const UNREACHED: Broken = "a node that the last dial did not reach is down";
 const CHECKED: Broken = "a node whose last check failed is not up";
 const FAILED: Broken = "a node whose checks failed often enough is down";
@@ -38,7 +40,7 @@ const REASON: Broken = "every state has a reason";
 
 fn input(random: &mut StdRng, reports: &[AgentReport]) -> Input<'static> {
     let wishes = [Wish::InUse, Wish::InUse, Wish::Drain, Wish::Maintenance];
-    match random.random_range(0..25) {
+    match random.random_range(0..26) {
         0..=4 => Input::Answered,
         5 | 6 => Input::Accepted,
         7 | 8 => Input::Refused,
@@ -54,6 +56,7 @@ fn input(random: &mut StdRng, reports: &[AgentReport]) -> Input<'static> {
         21 => Input::MediaFlows,
         22 => Input::Eject,
         23 => Input::ClosedGoingAway(SessionId(random.random_range(0..3)), random.random_range(0..3)),
+        24 => Input::Listed(random.random_bool(0.6)),
         _ => Input::Tick,
     }
 }
@@ -66,6 +69,7 @@ impl Model {
             Input::Check(0, Ok(())) => self.check_bad = 0,
             Input::Check(0, Err(_)) => self.check_bad += 1,
             Input::Wish(wish) => self.operator = wish,
+            Input::Listed(is_listed) => self.is_removed = !is_listed,
             Input::Eject if before.wants_ejection => self.ejected = Some(now),
             _ => {}
         }
@@ -91,6 +95,9 @@ fn broken(node: &Machine, model: &Model, before: &Before, now: Timestamp) -> Opt
     }
     if model.operator == Wish::Drain && state != NodeState::Draining {
         return Some(DRAINED);
+    }
+    if model.is_removed && !matches!(state, NodeState::Draining | NodeState::Maintenance) {
+        return Some(REMOVED);
     }
     let in_use = !matches!(state, NodeState::Draining | NodeState::Maintenance);
     if in_use && model.reached == Some(false) && state != NodeState::Down {
@@ -179,6 +186,10 @@ fn the_rules_of_a_nodes_state_bite() {
     });
     bites(DRAINED, Rules::default(), |input| match input {
         Input::Wish(Wish::Drain) => Some(Input::Wish(Wish::InUse)),
+        other => Some(other),
+    });
+    bites(REMOVED, Rules::default(), |input| match input {
+        Input::Listed(_) => None,
         other => Some(other),
     });
     bites(UNREACHED, Rules::default(), |input| match input {

@@ -25,6 +25,12 @@ impl Standing {
         Self { verdict: Verdict::Well, because, rise: rise.max(1), fall: fall.max(1), bad: 0, wanted: 1 }
     }
 
+    /// So many good news in a row are wanted from its next fall on.
+    pub(super) fn want(&mut self, rise: u32) {
+        self.rise = rise.max(1);
+        self.wanted = self.wanted.min(self.rise);
+    }
+
     /// Good news. From gone the way is over doubt, if more than one is wanted.
     pub(super) fn good(&mut self, kind: ReasonKind, text: &str) {
         self.bad = 0;

@@ -171,6 +171,38 @@ fn a_wish_goes_before_health_and_health_goes_on_beneath_it() {
 }
 
 #[test]
+fn a_node_that_is_removed_is_left_whatever_is_wished_of_it_and_is_as_before_when_it_returns() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.then(Input::Listed(false)), NodeState::Draining);
+    assert_eq!(bed.why(), ("removed", "it is no longer in the configuration"));
+    assert_eq!(bed.then(Input::Wish(Wish::InUse)), NodeState::Draining);
+    assert_eq!(bed.agent("ready"), NodeState::Draining);
+    assert_eq!(bed.then(Input::Wish(Wish::Maintenance)), NodeState::Maintenance);
+    assert_eq!(bed.then(Input::Wish(Wish::Drain)), NodeState::Draining);
+    assert_eq!(bed.then(Input::Listed(true)), NodeState::Draining, "an operator drains it");
+    assert_eq!(bed.why().0, "operator");
+    bed.then(Input::Wish(Wish::InUse));
+    assert_eq!(bed.then(Input::Answered), NodeState::Up);
+}
+
+#[test]
+fn other_checks_begin_anew_and_those_that_are_the_same_are_believed_as_before() {
+    let mut bed = Bed::new();
+    for _ in 0..3 {
+        bed.then(Input::Check(0, Err("503")));
+    }
+    let now = at(bed.now_ms);
+    bed.node.set_rules(rules_with_eject_after(9), false, now);
+    assert_eq!(bed.node.state(), NodeState::Down);
+    bed.node.set_rules(rules_with_eject_after(9), true, now);
+    assert_eq!(bed.node.state(), NodeState::Up);
+}
+
+fn rules_with_eject_after(eject_after: u32) -> Rules {
+    Rules { eject_after, ..Rules::default() }
+}
+
+#[test]
 fn a_node_that_leaves_maintenance_is_looked_at_first() {
     let mut bed = Bed::new();
     assert_eq!(bed.then(Input::Wish(Wish::Maintenance)), NodeState::Maintenance);

@@ -116,6 +116,8 @@ pub(crate) enum ReasonKind {
     Agent,
     /// An operator asked for it.
     Operator,
+    /// It is no longer in the configuration.
+    Removed,
 }
 
 impl ReasonKind {
@@ -133,6 +135,7 @@ impl ReasonKind {
             Self::Leaving => "leaving",
             Self::Agent => "agent",
             Self::Operator => "operator",
+            Self::Removed => "removed",
         }
     }
 }
