@@ -5,6 +5,8 @@ use std::{
     net::{SocketAddr, TcpListener, UdpSocket},
 };
 
+use tokio::net::TcpSocket;
+
 use crate::{
     config::{Config, MediaMode},
     http,
@@ -30,8 +32,10 @@ pub(super) fn look_at(config: &Config) -> Vec<Finding> {
             findings.extend(finding(what, address, &error));
         }
     };
+    let is_shared = config.net.listen.reuse_port;
     for (address, _) in config.net.listen.listeners() {
-        look("listen", address, TcpListener::bind(address).map(drop));
+        let tried = if is_shared { bind_shared(address) } else { TcpListener::bind(address).map(drop) };
+        look("listen", address, tried);
     }
     // An answer on the admin port is that of the proxy that runs.
     if let Some(address) = config.admin.listen.0.filter(|_| own.is_empty()) {
@@ -48,6 +52,13 @@ pub(super) fn look_at(config: &Config) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A port that other processes of this setting may have as well. It is not listened on: clients would be sent here.
+fn bind_shared(address: SocketAddr) -> io::Result<()> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseport(true)?;
+    socket.bind(address)
 }
 
 fn media_workers(config: &Config) -> u16 {
