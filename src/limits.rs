@@ -107,6 +107,8 @@ pub enum Use {
     Attempt,
     /// A socket whose close is on its way.
     Closing,
+    /// A connection to an HTTP server.
+    Http,
 }
 
 /// How many descriptors are given out, by kind.
@@ -123,6 +125,8 @@ pub struct FilesUsed {
     pub attempts: usize,
     /// Sockets whose close is on its way.
     pub closing: usize,
+    /// Connections to HTTP servers.
+    pub http: usize,
 }
 
 /// The budget.
@@ -132,7 +136,7 @@ pub struct Files {
     capacity: AtomicUsize,
     for_clients: AtomicUsize,
     total: AtomicUsize,
-    used: [AtomicUsize; 4],
+    used: [AtomicUsize; 5],
 }
 
 impl Files {
@@ -157,7 +161,7 @@ impl Files {
     #[must_use]
     pub fn take(self: &Arc<Self>, what: Use, count: usize) -> Option<FilesHeld> {
         let most = match what {
-            Use::Handshake | Use::Session => self.for_clients.load(Ordering::Acquire),
+            Use::Handshake | Use::Session | Use::Http => self.for_clients.load(Ordering::Acquire),
             Use::Attempt | Use::Closing => self.capacity.load(Ordering::Acquire),
         };
         let more = |total: usize| total.checked_add(count).filter(|total| *total <= most);
@@ -189,6 +193,7 @@ impl Files {
             sessions: of(Use::Session),
             attempts: of(Use::Attempt),
             closing: of(Use::Closing),
+            http: of(Use::Http),
         }
     }
 }
@@ -242,7 +247,7 @@ mod tests {
         let attempts: Vec<_> = (0..9).filter_map(|_| files.take(Use::Attempt, 1)).collect();
         assert_eq!(attempts.len(), 4);
         let closing = files.count(Use::Closing);
-        let used = FilesUsed { capacity: 16, handshakes: 2, sessions: 10, attempts: 4, closing: 1 };
+        let used = FilesUsed { capacity: 16, handshakes: 2, sessions: 10, attempts: 4, closing: 1, http: 0 };
         assert_eq!(files.used(), used);
         drop((sessions, handshakes, attempts, closing));
         assert_eq!(files.used(), FilesUsed { capacity: 16, ..FilesUsed::default() });

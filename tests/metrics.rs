@@ -71,6 +71,7 @@ async fn complete(upstream: SocketAddr, certificate: &Certificate) -> Arc<Proxy>
         config.net.listen.address =
             [false, true].map(|tls| ListenAddress { address: any, tls: Some(tls) }).to_vec();
         config.net.listen.tls_cert = Some(certificate.directory.join("cert.pem"));
+        config.net.routes = vec![toml::from_str("name = 'no'\npath = '/no'\ndeny = 403").unwrap()];
         config.net.listen.tls_key = Some(certificate.directory.join("key.pem"));
     })
     .await;

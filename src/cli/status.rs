@@ -162,7 +162,7 @@ fn session_line(session: &SessionSnapshot) -> String {
 
 /// How much of the descriptors and of the memory is taken.
 fn room(files: &FilesUsed, memory: &MemoryFacts) -> String {
-    let kinds = [files.sessions, files.handshakes, files.attempts, files.closing];
+    let kinds = [files.sessions, files.handshakes, files.attempts, files.closing, files.http];
     format!(
         "room    {} of {} descriptors taken, {} of {} MiB of memory{}\n",
         kinds.into_iter().fold(0, usize::saturating_add),
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_room_that_is_left_is_told() {
-        let files = FilesUsed { capacity: 630, sessions: 6, handshakes: 1, attempts: 2, closing: 3 };
+        let files = FilesUsed { capacity: 630, sessions: 6, handshakes: 1, attempts: 2, closing: 3, http: 0 };
         let memory = |is_short| MemoryFacts {
             bytes: 52 * MIB + 1,
             bytes_max: 3_000 * MIB,

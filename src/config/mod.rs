@@ -66,7 +66,9 @@ pub use overrides::Overrides;
 pub use pin::Pin;
 pub use policy::{HashBy, Policy};
 pub use reload::ReloadSettings;
-pub use route::{HostPattern, PathPrefix, RedirectUrl, RouteAction, RouteSettings, StaticAnswer};
+pub use route::{
+    HostPattern, HttpTls, HttpUrl, PathPrefix, RedirectUrl, RouteAction, RouteSettings, StaticAnswer,
+};
 pub use routes::ROUTES_MAX;
 pub use send_proxy::SendProxy;
 pub use tls::{CertificateSettings, ClientAuth, ServerPattern, TlsMin, TlsSuite, UnknownNames};

@@ -1,16 +1,18 @@
 //! `[[route]]`: what becomes of a request, by where it came in and what it asks for. Shape and ranges only; whether
 //! routes fit together is checked in `routes`.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr};
 
 use http::{HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    address::ListenAddress,
+    address::{ListenAddress, UpstreamUrl},
     node::Name,
     number::{Between, MaybeBetween},
+    pin::Pin,
     text::as_text,
+    upstream::UpstreamSettings,
 };
 
 /// Most bytes of an answer that stands in the configuration.
@@ -32,6 +34,17 @@ pub struct RouteSettings {
     pub app_key: Option<String>,
     /// WebSockets become sessions on the nodes of this pool. Plain requests are none of its business.
     pub pool: Option<Name>,
+    /// Plain requests are passed on to this server.
+    pub http: Option<HttpUrl>,
+    /// What stands there for `path`; `/` takes it off. Default `path` itself.
+    pub replace_path: Option<PathPrefix>,
+    /// Whether the server gets the `Host` of the request, or its own. Default true.
+    pub keep_host: Option<bool>,
+    /// Whether WebSockets are passed on to this server as they are; they are no sessions. Default false: they go on to
+    /// the next route.
+    pub tunnel: Option<bool>,
+    /// How an https server is checked. Default as those of `[upstream]`.
+    pub tls: Option<HttpTls>,
     /// Plain requests get this answer.
     #[serde(rename = "static")]
     pub fixed: Option<StaticAnswer>,
@@ -67,6 +80,8 @@ impl Eq for Line {}
 pub enum RouteAction<'a> {
     /// WebSockets go to a pool.
     Pool(&'a Name),
+    /// Passed on to an HTTP server.
+    Http(&'a HttpUrl),
     /// An answer of the configuration.
     Static(&'a StaticAnswer),
     /// Another URL is named.
@@ -80,10 +95,11 @@ impl RouteSettings {
     #[must_use]
     pub fn actions(&self) -> Vec<RouteAction<'_>> {
         let pool = self.pool.as_ref().map(RouteAction::Pool);
+        let http = self.http.as_ref().map(RouteAction::Http);
         let fixed = self.fixed.as_ref().map(RouteAction::Static);
         let redirect = self.redirect.as_ref().map(RouteAction::Redirect);
         let deny = self.deny.map(RouteAction::Deny);
-        [pool, fixed, redirect, deny].into_iter().flatten().collect()
+        [pool, http, fixed, redirect, deny].into_iter().flatten().collect()
     }
 
     /// What it goes by: its name, or its number.
@@ -98,6 +114,7 @@ impl RouteSettings {
         match self.actions().first() {
             Some(RouteAction::Pool(_)) | None => (false, true),
             Some(RouteAction::Deny(_)) => (self.app_key.is_none(), true),
+            Some(RouteAction::Http(_)) => (true, self.tunnel == Some(true)),
             Some(RouteAction::Static(_) | RouteAction::Redirect(_)) => (true, false),
         }
     }
@@ -118,6 +135,7 @@ impl fmt::Display for RouteSettings {
         };
         let action = match self.actions().first() {
             Some(RouteAction::Pool(pool)) => format!("pool {pool}"),
+            Some(RouteAction::Http(url)) => format!("passed on to {url}"),
             Some(RouteAction::Static(answer)) => format!("static answer {}", answer.status),
             Some(RouteAction::Redirect(url)) => format!("redirect to {url}"),
             Some(RouteAction::Deny(status)) => format!("denied with {status}"),
@@ -290,7 +308,95 @@ impl fmt::Display for RedirectUrl {
     }
 }
 
-as_text!(HostPattern, PathPrefix, RedirectUrl);
+/// An HTTP server: `http://HOST:PORT` or `https://HOST:PORT`. It has no path: that of the request is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl(UpstreamUrl);
+
+impl HttpUrl {
+    /// Whether to speak TLS (`https`).
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.0.is_tls()
+    }
+
+    /// Host name or IP address, an IPv6 address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host()
+    }
+
+    /// The TCP port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    /// What stands in `Host` for it.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.0.authority()
+    }
+}
+
+impl FromStr for HttpUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            |why: &str| format!("not an HTTP server: {why}; expected http://HOST:PORT or https://HOST:PORT");
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| expected("the scheme is missing"))?;
+        let scheme = match scheme {
+            "http" => "ws",
+            "https" => "wss",
+            _ => return Err(expected("this scheme is not spoken")),
+        };
+        format!("{scheme}://{rest}").parse().map(Self).map_err(|error: String| {
+            let why = error.trim_start_matches("not an upstream: ").split(';').next().unwrap_or_default();
+            expected(why.trim_end_matches(", the client's own are forwarded"))
+        })
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_tls() { "https" } else { "http" };
+        let host = self.0.authority_of_port(self.port());
+        write!(f, "{scheme}://{host}")
+    }
+}
+
+/// How an https server is checked, and what it is shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpTls {
+    /// PEM file with the certificates that sign that of the server. `None`: the public roots.
+    pub ca: Option<PathBuf>,
+    /// The name by which it is asked for and checked, instead of the host of its URL.
+    pub server_name: Option<String>,
+    /// Public keys that are believed whoever signed the certificate.
+    pub pins: Vec<Pin>,
+    /// PEM file with the certificate chain that it is shown if it asks for one.
+    pub client_cert: Option<PathBuf>,
+    /// PEM file with the private key of `client_cert`.
+    pub client_key: Option<PathBuf>,
+}
+
+impl HttpTls {
+    /// The same as settings of upstreams, beside the others of these.
+    #[must_use]
+    pub fn in_settings(&self, upstream: &UpstreamSettings) -> UpstreamSettings {
+        UpstreamSettings {
+            ca: self.ca.clone(),
+            server_name: self.server_name.clone(),
+            pins: self.pins.clone(),
+            client_cert: self.client_cert.clone(),
+            client_key: self.client_key.clone(),
+            ..upstream.clone()
+        }
+    }
+}
+
+as_text!(HostPattern, PathPrefix, RedirectUrl, HttpUrl);
 
 /// An answer that stands in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use super::{
     check::{Conflict, conflict_in},
     file::ConfigFile,
     node::DEFAULT_POOL,
-    route::{RouteAction, RouteSettings},
+    route::{HttpUrl, RouteAction, RouteSettings},
 };
 
 /// Most routes: their names are labels of metrics.
@@ -33,7 +33,7 @@ pub(super) fn check(file: &ConfigFile) -> Result<(), Conflict> {
 fn check_one(route: &RouteSettings, file: &ConfigFile) -> Result<(), String> {
     let [action] = route.actions()[..] else {
         let count = if route.actions().is_empty() { "nothing" } else { "more than one thing" };
-        return Err(format!("does {count}, expected exactly one of pool, static, redirect, deny"));
+        return Err(format!("does {count}, expected exactly one of pool, http, static, redirect, deny"));
     };
     if let Some(listener) = &route.listener
         && !file.listen.address.iter().any(|one| one.address == listener.address)
@@ -45,6 +45,17 @@ fn check_one(route: &RouteSettings, file: &ConfigFile) -> Result<(), String> {
         && !file.pool.contains_key(pool)
     {
         return Err(format!("there is no pool {pool}: name one by [[pool.{pool}.node]]"));
+    }
+    let is_http = matches!(action, RouteAction::Http(_));
+    let has_http_settings = route.replace_path.is_some()
+        || route.keep_host.is_some()
+        || route.tunnel.is_some()
+        || route.tls.is_some();
+    if has_http_settings && !is_http {
+        return Err("replace_path, keep_host, tunnel and tls need http".to_owned());
+    }
+    if let RouteAction::Http(url) = action {
+        check_http(route, url)?;
     }
     if let RouteAction::Static(answer) = action {
         answer.header_fields()?;
@@ -65,6 +76,20 @@ fn check_one(route: &RouteSettings, file: &ConfigFile) -> Result<(), String> {
         (None, _) | (Some(_), RouteAction::Pool(_) | RouteAction::Deny(_)) => Ok(()),
         (Some(_), _) => Err("app_key is known of sessions only: it goes with pool or deny".to_owned()),
     }
+}
+
+fn check_http(route: &RouteSettings, url: &HttpUrl) -> Result<(), String> {
+    if route.replace_path.is_some() && route.path.is_none() {
+        return Err("replace_path needs the path that it replaces".to_owned());
+    }
+    let Some(tls) = &route.tls else { return Ok(()) };
+    if !url.is_tls() {
+        return Err(format!("tls needs an https server, which {url} is not"));
+    }
+    if tls.client_cert.is_some() != tls.client_key.is_some() {
+        return Err("tls.client_cert and tls.client_key belong together".to_owned());
+    }
+    Ok(())
 }
 
 /// What is accepted but probably not meant, one sentence for each route.

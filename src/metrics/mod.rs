@@ -7,6 +7,7 @@
 //! makes it.
 
 mod clients;
+mod http;
 mod media;
 mod nodes;
 mod outages;
@@ -44,6 +45,7 @@ impl Collector for Scrape {
         reload::write(page, &self.view)?;
         room::write(page, &self.view)?;
         clients::write(page, &self.view)?;
+        http::write(page, &self.view)?;
         nodes::write(page, &self.view)?;
         outages::write(page, &self.view)?;
         media::write(page, &self.view)

@@ -18,6 +18,7 @@ pub(super) fn write(page: &mut Page<'_>, view: &View) -> fmt::Result {
         ("session", files.sessions),
         ("attempt", files.attempts),
         ("closing", files.closing),
+        ("http", files.http),
     ];
     let kinds = kinds.map(|(kind, count)| (vec![("kind", kind)], count));
     page.gauges("descriptors", "File descriptors given out of the budget, by what for.", kinds)?;

@@ -34,7 +34,9 @@ pub(crate) enum TooMany {
     Connections,
     Handshakes,
     FirstMessages,
-    /// Requests that are no handshake.
+    /// Requests that are no handshake, at the same time.
+    Requests,
+    /// The same, per second.
     RequestRate,
 }
 

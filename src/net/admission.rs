@@ -22,6 +22,7 @@ use crate::{
 
 use super::{
     addresses::TooMany,
+    http::InFlight,
     live::Place,
     request::{self, Answer},
     shared::Shared,
@@ -49,12 +50,15 @@ pub(super) enum Refused {
     Network,
     /// Pages of its origin are not.
     Origin,
+    /// There are as many requests as there may be.
+    Requests,
 }
 
 impl Refused {
     /// What the client hears.
     pub(super) fn answer(self) -> Answer {
         match self {
+            Self::Requests => request::unavailable("too many requests at once"),
             Self::Places | Self::Files => request::unavailable("all places are taken"),
             Self::Memory => request::unavailable("short of memory"),
             Self::Address(_) => request::too_many("your address has too many of these"),
@@ -74,6 +78,10 @@ impl fmt::Display for Refused {
             Self::Rate => "too many handshakes (limits.handshakes_per_second)",
             Self::Network => "its address is not admitted (listen.allow, listen.deny)",
             Self::Origin => "its origin is not admitted (listen.origins)",
+            Self::Requests => "too many requests at once (http.requests_max)",
+            Self::Address(TooMany::Requests) => {
+                "too many requests of its address at once (http.address_requests_max)"
+            }
             Self::Address(TooMany::RequestRate) => {
                 "too many requests of its address (http.address_requests_per_second)"
             }
@@ -112,6 +120,8 @@ impl From<Refused> for Refusal {
             Refused::Rate => Self::HandshakeRate,
             Refused::Network => Self::Network,
             Refused::Origin => Self::Origin,
+            Refused::Requests => Self::Requests,
+            Refused::Address(TooMany::Requests) => Self::AddressRequests,
             Refused::Address(TooMany::RequestRate) => Self::AddressRequestRate,
             Refused::Address(TooMany::Sessions) => Self::AddressSessions,
             Refused::Address(TooMany::Connections) => Self::AddressConnections,
@@ -228,6 +238,24 @@ pub(super) fn check_request(shared: &Shared, client: IpAddr) -> Result<(), Refus
         shared.addresses.request(client).map_err(Refused::Address)?;
     }
     Ok(())
+}
+
+/// One more request that is passed on; it counts until it is dropped.
+pub(super) fn pass_on(shared: &Shared, client: IpAddr) -> Result<InFlight, Refused> {
+    check_request(shared, client)?;
+    if shared.memory.is_short() {
+        return Err(Refused::Memory);
+    }
+    let (all, of_address) = {
+        let http = &shared.settings.load().http;
+        (http.requests_max, http.address_requests_max)
+    };
+    let of_address = if is_limited(shared, client) {
+        Some(shared.http.of_address(client, of_address).ok_or(Refused::Address(TooMany::Requests))?)
+    } else {
+        None
+    };
+    shared.http.take(of_address, all).ok_or(Refused::Requests)
 }
 
 /// Whether the first message of a session may go on to its server.

@@ -35,7 +35,7 @@ use super::{
     certificates, closing,
     driver::{Beginning, Driver},
     first_message::{self, Said},
-    http::{Admitted, Unserved, Visitor, converse, dial, is_gone, notice_balancer},
+    http::{Admitted, Becomes, Unserved, Visitor, converse, dial, is_gone, notice_balancer},
     live::Note,
     proxy_header::{self, HeaderError, Told},
     route::ByApp,
@@ -108,13 +108,14 @@ pub(super) async fn serve(
         is_tls: hop.is_tls,
         entry: Mutex::new(Some(entry)),
         is_dialling: AtomicBool::new(false),
-        admitted: Mutex::new(None),
+        becomes: Mutex::new(None),
     });
     // The socket is only lent: what hyper answers to nonsense must not be lost to a reset either.
     let served = converse(&shared, &mut socket, Arc::clone(&visitor), deadline).await;
-    let admitted = visitor.admitted.lock().take();
-    match (served, admitted) {
-        (Ok(read), Some(admitted)) => begin(&shared, admitted, socket, read).await,
+    let becomes = visitor.becomes.lock().take();
+    match (served, becomes) {
+        (Ok(read), Some(Becomes::Session(admitted))) => begin(&shared, *admitted, socket, read).await,
+        (Ok(read), Some(Becomes::Tunnel(tunnel))) => tunnel.run(shared, socket, read).await,
         (Ok(_), None) => closing::close_http(&shared, socket, (counted, of_address)),
         (Err(None), _) => went_away(peer),
         (Err(Some(Unserved { refusal, cause })), _) => {

@@ -36,6 +36,7 @@ use super::{
     census::Register,
     certificates::{self, Certificates},
     health::{self, Heart, Question},
+    http::HttpSide,
     leaving::{LeaveCause, Leaving},
     listeners::Listeners,
     live::{self, Live, Note},
@@ -224,7 +225,7 @@ impl Proxy {
             Addresses::new(&settings.limits, &settings.http, division.sessions().min(handshakes_max) / 2);
         let client_tls = ClientTls::new(&settings.upstream, None)?;
         let pool = Pool::new(&settings, &client_tls.config, &files)?;
-        let routes = Routes::new(&settings);
+        let routes = Routes::new(&settings, &files, None)?;
         let certificates = Arc::new(Certificates::new(&settings.listen)?);
         let listeners = Listeners::default();
         let planned = listeners.plan(settings.listen.listeners(), settings.listen.reuse_port)?;
@@ -241,6 +242,7 @@ impl Proxy {
             media,
             registry: Arc::new(Registry::new(registry_limits)),
             registries: DashMap::new(),
+            http: HttpSide::default(),
             routes: ArcSwap::from_pointee(routes),
             media_routes: MediaRoutes::default(),
             memory,

@@ -82,6 +82,18 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<HeaderValue, Answer> {
     }
 }
 
+/// Whether a request that is passed on makes one sense only.
+pub(super) fn check_plain<B>(request: &Request<B>) -> Result<(), &'static str> {
+    if !is_target(request.uri()) {
+        return Err("the target is neither a path nor a URL");
+    }
+    let is_double = |name: &&HeaderName| request.headers().get_all(*name).iter().nth(1).is_some();
+    if SINGLE.iter().any(|name| is_double(&name)) {
+        return Err("a header appears twice that may only appear once");
+    }
+    Ok(())
+}
+
 /// 400: what was asked makes no sense.
 pub(super) fn bad(line: &str) -> Answer {
     text(StatusCode::BAD_REQUEST, line)

@@ -33,8 +33,8 @@ use crate::{
 
 use super::{
     addresses::Addresses, admission::RefusalLog, census::Register, certificates::Certificates, health::Heart,
-    leaving::Leaving, listeners::Listeners, live::Live, media_socket::MediaRoutes, memory::Memory,
-    mover::Movers, reload::Reloads, route::Routes, tls::ClientTls,
+    http::HttpSide, leaving::Leaving, listeners::Listeners, live::Live, media_socket::MediaRoutes,
+    memory::Memory, mover::Movers, reload::Reloads, route::Routes, tls::ClientTls,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     /// names.
     pub(crate) registry: Arc<Registry>,
     pub(crate) registries: DashMap<Box<str>, Arc<Registry>>,
+    /// What requests that are passed on share.
+    pub(crate) http: HttpSide,
     /// What becomes of requests.
     pub(crate) routes: ArcSwap<Routes>,
     /// Where media sockets belong.

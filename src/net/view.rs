@@ -15,6 +15,7 @@ use super::{
     mover::DrainStatus,
     proxy::{Facts, MemoryFacts, Proxy},
     reload::Reloads,
+    route::Routes,
     shared::Shared,
 };
 
@@ -75,6 +76,16 @@ impl View {
     /// The certificates that clients are shown; with each whether its file holds a newer one that cannot be used.
     pub(crate) fn certificates(&self) -> Vec<(Arc<Identity>, bool)> {
         self.shared.certificates.identities()
+    }
+
+    /// The routes of now, with what was counted of them.
+    pub(crate) fn routes(&self) -> Arc<Routes> {
+        self.shared.routes.load_full()
+    }
+
+    /// Requests that are passed on at this moment.
+    pub(crate) fn http_in_flight(&self) -> usize {
+        self.shared.http.in_flight()
     }
 
     /// Whether the proxy is to end.

@@ -23,6 +23,7 @@
 //! | `reload_refused` | error | a new configuration was refused, the old one stays | `trigger`, `cause` |
 //! | `admin_action` | info, warn if refused | somebody changed something on the admin side | `action`, `node`, `by`, `done` |
 //! | `connection_refused` | warn | a socket never became a session | `client`, `cause` |
+//! | `http_failed` | warn | a request that a route passed on got no whole answer | `route`, `server`, `cause` |
 //! | `balancer_noticed` | warn | clients come through a balancer here, told once | `peer`, `set` |
 //! | `client_gave_up` | info | it went away while it waited for an upstream | `client` |
 //! | `session_up` | info | a client has its session | `app_key`, `mode` |
@@ -191,6 +192,12 @@ pub fn connection_refused(client: &dyn fmt::Display, cause: &dyn fmt::Display) {
     let (is_loud, cause) = (flood::is_told(client), clean(&anonymous::text(cause)));
     let client = anonymous::text(client);
     line!(is_loud, warn, event = "connection_refused", %client, cause, "connection refused");
+}
+
+/// A request that a route passed on got no whole answer. The caller bounds how often that is told.
+pub fn http_failed(route: &str, server: &dyn fmt::Display, cause: &dyn fmt::Display) {
+    let cause = clean(&cause.to_string());
+    warn!(event = "http_failed", route, %server, cause, "a request that was passed on failed");
 }
 
 /// A client went away in its handshake, before an upstream had answered.

@@ -121,7 +121,11 @@ impl<'a> LastHop<'a> {
 
     /// Writes the headers that tell the upstream of the client.
     pub(crate) fn push(&self, bytes: &mut Vec<u8>) {
-        let mut push = |name: &str, value: &str| push_header(bytes, name, value.as_bytes());
+        self.tell(|name, value| push_header(bytes, name, value.as_bytes()));
+    }
+
+    /// Gives the names and values of these headers.
+    pub(crate) fn tell(&self, mut push: impl FnMut(&str, &str)) {
         let peer = self.peer.ip().to_canonical();
         let chain = self.chain();
         let for_header = chain.as_ref().map_or_else(|| peer.to_string(), |chain| format!("{chain}, {peer}"));

@@ -25,13 +25,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     telemetry::{anonymous, counts::Refusal, events},
-    wire::{forwarded::LastHop, socket::Socket},
+    wire::{
+        forwarded::{LastHop, has_token},
+        socket::Socket,
+    },
 };
 
 use super::{
     body::ReplyBody,
     course::{Course, Patience},
     respond::{self, Admitted, Asking},
+    tunnel::Tunnel,
     watched::Watched,
 };
 use crate::net::{
@@ -58,7 +62,28 @@ pub(crate) struct Visitor {
     /// It waits for an upstream.
     pub(crate) is_dialling: AtomicBool,
     /// What it has become.
-    pub(crate) admitted: Mutex<Option<Admitted>>,
+    pub(crate) becomes: Mutex<Option<Becomes>>,
+}
+
+/// What a connection has become that is no conversation any more.
+#[derive(Debug)]
+pub(crate) enum Becomes {
+    /// A session, once it is begun.
+    Session(Box<Admitted>),
+    /// Another application's WebSocket.
+    Tunnel(Tunnel),
+}
+
+impl Visitor {
+    /// It is a session from now on.
+    pub(super) fn session(&self, admitted: Admitted) {
+        *self.becomes.lock() = Some(Becomes::Session(Box::new(admitted)));
+    }
+
+    /// It is a tunnel from now on.
+    pub(super) fn tunnel(&self, tunnel: Tunnel) {
+        *self.becomes.lock() = Some(Becomes::Tunnel(tunnel));
+    }
 }
 
 /// Why a connection got no answer from us.
@@ -179,6 +204,8 @@ impl Service<Request<Incoming>> for Answering {
         let course = Arc::clone(&self.course);
         Box::pin(async move {
             let settings = shared.settings.load_full();
+            let (parts, body) = request.into_parts();
+            let request = Request::from_parts(parts, ());
             let hop = LastHop {
                 uri: request.uri(),
                 headers: request.headers(),
@@ -187,9 +214,11 @@ impl Service<Request<Incoming>> for Answering {
                 tls: visitor.is_tls,
                 settings: &settings.listen,
             };
-            let asking = Asking { settings: &settings, request: &request, hop, visitor: &visitor };
-            let answer = respond::answer(&shared, asking).await;
-            Ok(answer.map(|body| ReplyBody::own(body, course)))
+            let is_websocket = has_token(request.headers(), &http::header::UPGRADE, "websocket");
+            let asking =
+                Asking { settings: &settings, request: &request, hop, visitor: &visitor, is_websocket };
+            let reply = respond::answer(&shared, asking, (body, Arc::clone(&course))).await;
+            Ok(reply.map(|body| ReplyBody::new(body, course)))
         })
     }
 }

@@ -120,6 +120,11 @@ impl Course {
         self.begin + Duration::from_millis(moment.load(Ordering::Relaxed))
     }
 
+    /// When its client last sent or took something.
+    pub(crate) fn last_moved(&self) -> Instant {
+        self.at(&self.read_ms).max(self.at(&self.written_ms))
+    }
+
     /// When it has to be looked at next, and whether its patience is over.
     pub(crate) fn look(&self, now: Instant) -> (Instant, bool) {
         let phase = *self.phase.lock();

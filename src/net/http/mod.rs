@@ -4,8 +4,16 @@
 mod body;
 mod conversation;
 mod course;
+mod headers;
+mod pass;
+mod request_body;
 mod respond;
+mod side;
+mod tunnel;
+mod upstream;
 mod watched;
 
-pub(super) use conversation::{Unserved, Visitor, converse, is_gone};
+pub(super) use conversation::{Becomes, Unserved, Visitor, converse, is_gone};
 pub(super) use respond::{Admitted, dial, notice_balancer};
+pub(super) use side::{HttpSide, InFlight};
+pub(super) use upstream::HttpServer;

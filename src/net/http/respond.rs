@@ -6,23 +6,28 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use http::Response;
 use hyper::{Request, body::Incoming};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::{
     config::NetSettings,
-    telemetry::{anonymous, counts::Refusal, events},
+    telemetry::{
+        anonymous,
+        counts::{Refusal, StatusClass},
+        events,
+    },
     upstream::{ClientRequest, CookieBounds, DialFailure, Dialed},
-    wire::forwarded::{self, Client, LastHop, has_token, split_port},
+    wire::forwarded::{self, Client, LastHop, split_port},
 };
 
-use super::conversation::Visitor;
+use super::{body::Inner, conversation::Visitor, course::Course, pass};
 use crate::net::{
     admission::{self, Entry, Newcomer},
     health,
     live::Place,
     request::{self, Answer},
-    route::{Action, Asked, ByApp, PoolName, Routes, Verdict, denied},
+    route::{Action, Asked, ByApp, PoolName, Route, Routes, Verdict, denied},
     shared::Shared,
 };
 
@@ -42,9 +47,11 @@ pub(crate) struct Admitted {
 #[derive(Clone, Copy)]
 pub(super) struct Asking<'a> {
     pub(super) settings: &'a NetSettings,
-    pub(super) request: &'a Request<Incoming>,
+    pub(super) request: &'a Request<()>,
     pub(super) hop: LastHop<'a>,
     pub(super) visitor: &'a Visitor,
+    /// It asks for a WebSocket.
+    pub(super) is_websocket: bool,
 }
 
 /// What a WebSocket is to become.
@@ -53,59 +60,78 @@ enum Way {
     ByApp(ByApp),
 }
 
-/// The answer to a request.
-pub(super) async fn answer(shared: &Arc<Shared>, asking: Asking<'_>) -> Answer {
-    let Asking { request, visitor, .. } = asking;
-    // Checks of balancers are no clients: no line of the log, no place, no word on what they lack.
-    if let Some(answer) = health::answer(shared, request.method(), request.uri(), request.headers()) {
-        return answer;
+/// The answer to a request; `body` is what it sends, on this connection.
+pub(super) async fn answer(
+    shared: &Arc<Shared>,
+    asking: Asking<'_>,
+    body: (Incoming, Arc<Course>),
+) -> Response<Inner> {
+    if let Some(answer) = answer_at_once(shared, asking) {
+        return answer.map(Inner::Own);
     }
-    match visitor.entry.lock().as_ref() {
-        Some(Ok(_)) => {}
-        Some(Err(refused)) => return refused.answer(),
-        // Nothing follows a handshake that was taken.
-        None => return request::unavailable("one request per connection"),
-    }
-    if let Err(answer) = request::check_host(request) {
-        return refuse(shared, asking, Refusal::BadRequest, answer);
-    }
-    let is_websocket = has_token(request.headers(), &http::header::UPGRADE, "websocket");
     let routes = shared.routes.load_full();
-    let way = match routed(&routes, asking, is_websocket) {
+    let way = match routed(&routes, asking) {
         Verdict::None => Way::Pool(None),
         Verdict::ByApp(by_app) => Way::ByApp(by_app),
         Verdict::Ambiguous => {
             let answer = request::bad("the path can be read in more than one way");
-            return refuse(shared, asking, Refusal::BadRequest, answer);
+            return refuse(shared, asking, Refusal::BadRequest, answer).map(Inner::Own);
         }
         Verdict::Route(route) => match route.action() {
             Action::Pool(pool) => Way::Pool(pool.clone()),
-            Action::Deny(status) => return plain(shared, asking, || denied(*status)),
-            Action::Answer(fixed) => return plain(shared, asking, || fixed.answer(asking.hop)),
+            Action::Http(http) => return pass::pass_on(shared, asking, (route, http), body).await,
+            Action::Deny(status) => return plain(shared, asking, route, || denied(*status)).map(Inner::Own),
+            Action::Answer(fixed) => {
+                return plain(shared, asking, route, || fixed.answer(asking.hop)).map(Inner::Own);
+            }
         },
     };
-    websocket(shared, asking, way).await
+    websocket(shared, asking, way).await.map(Inner::Own)
 }
 
-fn client_of(asking: Asking<'_>) -> Client {
+/// What is answered whatever the routes say.
+fn answer_at_once(shared: &Shared, asking: Asking<'_>) -> Option<Answer> {
+    let Asking { request, visitor, .. } = asking;
+    // Checks of balancers are no clients: no line of the log, no place, no word on what they lack.
+    let health = health::answer(shared, request.method(), request.uri(), request.headers());
+    if health.is_some() {
+        return health;
+    }
+    match visitor.entry.lock().as_ref() {
+        Some(Ok(_)) => {}
+        Some(Err(refused)) => return Some(refused.answer()),
+        // Nothing follows a handshake that was taken.
+        None => return Some(request::unavailable("one request per connection")),
+    }
+    let wrong = request::check_host(request).err()?;
+    Some(refuse(shared, asking, Refusal::BadRequest, wrong))
+}
+
+pub(super) fn client_of(asking: Asking<'_>) -> Client {
     asking.hop.client(asking.visitor.peer)
 }
 
-fn refuse(shared: &Shared, asking: Asking<'_>, refusal: Refusal, answer: Answer) -> Answer {
+pub(super) fn refuse(shared: &Shared, asking: Asking<'_>, refusal: Refusal, answer: Answer) -> Answer {
     shared.counts.refusals.inc(refusal);
     events::connection_refused(&client_of(asking), &format_args!("answered {}", answer.status()));
     answer
 }
 
 /// What the routes say of a request.
-fn routed<'r>(routes: &'r Routes, asking: Asking<'_>, is_websocket: bool) -> Verdict<'r> {
-    let Asking { hop, visitor, .. } = asking;
+fn routed<'r>(routes: &'r Routes, asking: Asking<'_>) -> Verdict<'r> {
+    let Asking { hop, visitor, is_websocket, .. } = asking;
     let host = split_port(hop.authority().unwrap_or_default()).0;
     routes.find(Asked { listener: visitor.listener, host, path: hop.uri.path(), is_websocket })
 }
 
 /// An answer of the configuration, for whoever is admitted at all.
-fn plain(shared: &Shared, asking: Asking<'_>, answer: impl FnOnce() -> Answer) -> Answer {
+fn plain(shared: &Shared, asking: Asking<'_>, route: &Route, answer: impl FnOnce() -> Answer) -> Answer {
+    let answer = admitted_or(shared, asking, answer);
+    route.counts().inc(StatusClass::of(answer.status().as_u16()));
+    answer
+}
+
+fn admitted_or(shared: &Shared, asking: Asking<'_>, answer: impl FnOnce() -> Answer) -> Answer {
     if request::head_bytes(asking.request) > asking.settings.listen.header_bytes_max {
         return refuse(shared, asking, Refusal::BadRequest, request::head_too_large());
     }
@@ -123,7 +149,7 @@ fn plain(shared: &Shared, asking: Asking<'_>, answer: impl FnOnce() -> Answer) -
 
 /// A handshake, or what should have been one.
 async fn websocket(shared: &Arc<Shared>, asking: Asking<'_>, way: Way) -> Answer {
-    let Asking { settings, request, hop, visitor } = asking;
+    let Asking { settings, request, hop, visitor, .. } = asking;
     let refuse = |refusal, answer| refuse(shared, asking, refusal, answer);
     let client = client_of(asking);
     let key = match request::check(request) {
@@ -170,7 +196,7 @@ async fn websocket(shared: &Arc<Shared>, asking: Asking<'_>, way: Way) -> Answer
             client_request.choose_protocol(protocol);
             let answer = request::switching(&derive_accept_key(key.as_bytes()), protocol, &upstream.headers);
             let request = client_request;
-            *visitor.admitted.lock() = Some(Admitted { upstream, request, client, place, newcomer, by_app });
+            visitor.session(Admitted { upstream, request, client, place, newcomer, by_app });
             answer
         }
         Err(failure) => {

@@ -8,9 +8,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http::StatusCode;
 
-use crate::config::{DEFAULT_POOL, NetSettings, RouteAction, RouteSettings};
+use crate::{
+    config::{DEFAULT_POOL, NetSettings, PathPrefix, RouteAction, RouteSettings},
+    limits::Files,
+    telemetry::counts::{By, StatusClass},
+};
 
-use super::request::Answer;
+use super::{StartError, http::HttpServer, request::Answer};
 
 /// All routes. It never changes: another configuration is another table.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(crate) struct Route {
     /// Whether it concerns plain requests, and WebSockets.
     concerns: (bool, bool),
     action: Action,
+    label: Arc<str>,
+    counts: Arc<By<StatusClass>>,
 }
 
 /// What it does.
@@ -32,10 +38,37 @@ pub(crate) struct Route {
 pub(crate) enum Action {
     /// WebSockets are sessions of this pool; `None` is the pool `default`.
     Pool(Option<Arc<str>>),
+    /// Plain requests are passed on to this server.
+    Http(HttpRoute),
     /// An answer of ours.
     Answer(answer::Fixed),
     /// Refused.
     Deny(StatusCode),
+}
+
+/// A server that plain requests are passed on to, and how.
+#[derive(Debug)]
+pub(crate) struct HttpRoute {
+    server: HttpServer,
+    replace_path: Option<PathPrefix>,
+    keeps_host: bool,
+}
+
+impl HttpRoute {
+    /// The server.
+    pub(crate) const fn server(&self) -> &HttpServer {
+        &self.server
+    }
+
+    /// What stands there for the path of the route.
+    pub(crate) const fn replace_path(&self) -> Option<&PathPrefix> {
+        self.replace_path.as_ref()
+    }
+
+    /// Whether the server gets the `Host` of the request.
+    pub(crate) const fn keeps_host(&self) -> bool {
+        self.keeps_host
+    }
 }
 
 /// What is asked of the routes.
@@ -105,13 +138,31 @@ impl ByApp {
 }
 
 impl Routes {
-    /// Those of these settings.
-    pub(crate) fn new(settings: &NetSettings) -> Self {
-        let routes = settings.routes.iter().filter_map(|route| {
-            let action = Action::of(*route.actions().first()?, route)?;
-            Some(Route { concerns: route.concerns(), action, settings: route.clone() })
-        });
-        Self { routes: routes.collect() }
+    /// Those of these settings; what was counted of those of the same names before goes on.
+    ///
+    /// # Errors
+    /// A certificate of a route cannot be used.
+    pub(crate) fn new(
+        settings: &NetSettings,
+        files: &Arc<Files>,
+        before: Option<&Self>,
+    ) -> Result<Self, StartError> {
+        let mut routes = Vec::new();
+        for (nth, route) in settings.routes.iter().enumerate() {
+            let Some(first) = route.actions().first().copied() else { continue };
+            let Some(action) = Action::of(first, route, settings, files)? else { continue };
+            let label = route.label(nth);
+            let known = before.and_then(|before| before.routes.iter().find(|known| *known.label == *label));
+            let counts = known.map_or_else(Arc::default, |known| Arc::clone(&known.counts));
+            let (concerns, label) = (route.concerns(), label.into());
+            routes.push(Route { concerns, action, settings: route.clone(), label, counts });
+        }
+        Ok(Self { routes })
+    }
+
+    /// All of them, in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.routes.iter()
     }
 
     /// What becomes of a request.
@@ -179,8 +230,28 @@ impl Route {
         match &self.action {
             Action::Pool(pool) => Some(Ok(pool.clone())),
             Action::Deny(status) => Some(Err(*status)),
-            Action::Answer(_) => None,
+            Action::Answer(_) | Action::Http(_) => None,
         }
+    }
+
+    /// The same, lent.
+    pub(crate) fn name(&self) -> &str {
+        &self.label
+    }
+
+    /// What it goes by.
+    pub(crate) fn label(&self) -> Arc<str> {
+        Arc::clone(&self.label)
+    }
+
+    /// Its plain requests, by the kind of their answer.
+    pub(crate) fn counts(&self) -> &By<StatusClass> {
+        &self.counts
+    }
+
+    /// The path that it is for.
+    pub(crate) const fn path(&self) -> Option<&PathPrefix> {
+        self.settings.path.as_ref()
     }
 
     /// What it does.
@@ -190,8 +261,24 @@ impl Route {
 }
 
 impl Action {
-    fn of(action: RouteAction<'_>, route: &RouteSettings) -> Option<Self> {
+    fn of(
+        action: RouteAction<'_>,
+        route: &RouteSettings,
+        settings: &NetSettings,
+        files: &Arc<Files>,
+    ) -> Result<Option<Self>, StartError> {
+        if let RouteAction::Http(url) = action {
+            let server = HttpServer::new(url, route, (&settings.upstream, &settings.http), files)?;
+            let replace_path = route.replace_path.clone();
+            let keeps_host = route.keep_host.unwrap_or(true);
+            return Ok(Some(Self::Http(HttpRoute { server, replace_path, keeps_host })));
+        }
+        Ok(Self::of_own(action, route))
+    }
+
+    fn of_own(action: RouteAction<'_>, route: &RouteSettings) -> Option<Self> {
         match action {
+            RouteAction::Http(_) => None,
             RouteAction::Pool(pool) if pool.as_str() == DEFAULT_POOL => Some(Self::Pool(None)),
             RouteAction::Pool(pool) => Some(Self::Pool(Some(pool.as_str().into()))),
             RouteAction::Static(answer) => answer::Fixed::of_static(answer).map(Self::Answer),
@@ -213,7 +300,8 @@ mod tests {
 
     fn routes(texts: &[&str]) -> Routes {
         let routes = texts.iter().map(|text| toml::from_str(text).unwrap()).collect();
-        Routes::new(&NetSettings { routes, ..NetSettings::default() })
+        let files = Files::new(crate::limits::Division::new(1_024, 0, 0));
+        Routes::new(&NetSettings { routes, ..NetSettings::default() }, &files, None).unwrap()
     }
 
     fn asked(path: &str, is_websocket: bool) -> Asked<'_> {
@@ -227,6 +315,7 @@ mod tests {
             Verdict::Route(route) => match route.action() {
                 Action::Pool(pool) => pool.as_deref().unwrap_or("default").to_owned(),
                 Action::Answer(_) => "answer".to_owned(),
+                Action::Http(_) => "http".to_owned(),
                 Action::Deny(status) => status.as_u16().to_string(),
             },
             Verdict::ByApp(by_app) => {

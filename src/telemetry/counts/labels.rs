@@ -49,7 +49,7 @@ label! {
     AddressSessions "address_sessions", AddressConnections "address_connections",
     AddressHandshakes "address_handshakes", AddressFirstMessages "address_first_messages",
     HandshakeRate "handshake_rate", Network "network", Origin "origin", Route "route",
-    AddressRequestRate "address_request_rate",
+    Requests "requests", AddressRequests "address_requests", AddressRequestRate "address_request_rate",
     ProxyHeader "proxy_header", Tls "tls", Timeout "timeout", BadRequest "bad_request",
     Stopping "stopping", Upstream "upstream",
 }
@@ -58,6 +58,19 @@ label! {
     /// What became of a new configuration.
     Reload "result":
     Accepted "accepted", Unchanged "unchanged", Refused "refused",
+}
+
+label! {
+    /// Why a request that was passed on got no whole answer.
+    HttpFailure "reason":
+    Connect "connect", ConnectTimeout "connect_timeout", Local "local", Timeout "timeout", Broken "broken",
+    Stalled "stalled", TooLarge "too_large", Loop "loop", ClientLeft "client_left",
+}
+
+label! {
+    /// The kind of an answer (RFC 9110 section 15).
+    StatusClass "class":
+    Informational "1xx", Successful "2xx", Redirection "3xx", ClientError "4xx", ServerError "5xx",
 }
 
 label! {
@@ -135,6 +148,19 @@ label! {
     Kept "limits.kept_memory_percent_max", Bytes "session.bytes_max", Calls "session.calls_max",
     IdBytes "session.id_bytes_max", Requests "session.pending_requests_max", Rooms "session.rooms_max",
     StreamBytes "session.stream_bytes_max", Streams "session.streams_max", Other "other",
+}
+
+impl StatusClass {
+    /// That of a status.
+    pub(crate) const fn of(status: u16) -> Self {
+        match status {
+            0..=199 => Self::Informational,
+            200..=299 => Self::Successful,
+            300..=399 => Self::Redirection,
+            400..=499 => Self::ClientError,
+            _ => Self::ServerError,
+        }
+    }
 }
 
 impl StreamKind {

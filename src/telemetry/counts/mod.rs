@@ -17,8 +17,8 @@ use super::{gaps::RecentGaps, outages::OutageSummary};
 
 pub(crate) use events::Counted;
 pub(crate) use labels::{
-    Codec, Direction, Label, Leg, Level, Limit, Loss, MoveEnd, Refusal, Reload, SessionEnd, SessionOutcome,
-    StreamKind, StreamOutcome, TlsOutcome, Verdict,
+    Codec, Direction, HttpFailure, Label, Leg, Level, Limit, Loss, MoveEnd, Refusal, Reload, SessionEnd,
+    SessionOutcome, StatusClass, StreamKind, StreamOutcome, TlsOutcome, Verdict,
 };
 
 /// Bounds of the buckets, in seconds: how long media stands still: from a few frames to what nobody waits out.
@@ -65,6 +65,8 @@ pub(crate) struct Counts {
     pub(crate) connections: Counter,
     pub(crate) refusals: By<Refusal>,
     pub(crate) tls_handshakes: By<TlsOutcome>,
+    /// Requests that were passed on and got no whole answer.
+    pub(crate) http_failures: By<HttpFailure>,
     pub(crate) sessions_begun: Counter,
     pub(crate) sessions_ended: By<SessionEnd>,
     pub(crate) passed_through: Counter,
@@ -115,6 +117,7 @@ impl Default for Counts {
             connections: Counter::default(),
             refusals: By::default(),
             tls_handshakes: By::default(),
+            http_failures: By::default(),
             sessions_begun: Counter::default(),
             sessions_ended: By::default(),
             passed_through: Counter::default(),
