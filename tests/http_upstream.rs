@@ -529,6 +529,59 @@ async fn websockets_are_sessions_beside_the_pages_and_tunnels_where_that_is_said
     wait_until("it is over", || proxy.facts().files.http == 0).await;
 }
 
+#[tokio::test]
+async fn an_answer_for_lb_url_names_the_proxy_and_all_else_stays() {
+    let origin = Origin::start().await;
+    let proxy = proxy_with(origin.address, "rewrite_lb = true", |settings| {
+        settings.listen.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut server = None;
+    let mut ask = async |host: &str, lines: &str, headers: &str, body: &str| {
+        let lines = format!("Accept-Encoding: gzip\r\nRange: bytes=0-3\r\n{lines}");
+        say(&mut client, &format!("GET /lb HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n")).await;
+        let server = match &mut server {
+            Some(server) => server,
+            none => none.insert(origin.accept().await),
+        };
+        let request = head(server).await.to_lowercase();
+        assert!(!request.contains("accept-encoding") && !request.contains("range:"), "{request}");
+        say(server, &format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()))
+            .await;
+        let answer = head(&mut client).await.to_lowercase();
+        let length = answer.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        (exactly(&mut client, length.unwrap()).await, answer)
+    };
+    let lb = r#"{"server":"wcs-1.internal","ws":8080,"wss":8443,"flash":1935,"more":{"ws":1}}"#;
+    let port = proxy.address().port();
+    let (text, answer) =
+        ask(&format!("proxy.example:{port}"), "", "Access-Control-Allow-Origin: *\r\n", lb).await;
+    let wanted =
+        format!(r#"{{"server":"proxy.example","ws":{port},"wss":{port},"flash":1935,"more":{{"ws":1}}}}"#);
+    assert_eq!(text, wanted);
+    assert!(answer.contains("access-control-allow-origin: *\r\n"), "{answer}");
+    let balancer = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: public.example\r\n";
+    let (text, _) = ask("10.0.0.1:8080", balancer, "", lb).await;
+    assert_eq!(text, r#"{"server":"public.example","ws":80,"wss":443,"flash":1935,"more":{"ws":1}}"#);
+    let page = "<p>no JSON</p>";
+    assert_eq!(ask("a", "", "", page).await.0, page);
+    assert_eq!(ask("a", "", "Content-Encoding: br\r\n", lb).await.0, lb, "it cannot be looked into");
+    let large = format!(r#"{{"server":"wcs","x":"{}"}}"#, "y".repeat(100_000));
+    assert_eq!(ask("a", "", "", &large).await.0, large);
+    // What the settings say goes before.
+    let route = "rewrite_lb = true\nlb = { server = 'set.example', ws = 81, wss = 444 }";
+    let proxy = proxy_with(origin.address, route, |_| {}).await;
+    let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+    say(&mut client, &get("/lb")).await;
+    let mut server = origin.accept().await;
+    head(&mut server).await;
+    say(&mut server, &format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{lb}", lb.len())).await;
+    head(&mut client).await;
+    let wanted = r#"{"server":"set.example","ws":81,"wss":444,"flash":1935,"more":{"ws":1}}"#;
+    assert_eq!(exactly(&mut client, wanted.len()).await, wanted);
+}
+
 /// What this process takes of memory, in bytes.
 fn resident() -> usize {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();

@@ -67,7 +67,8 @@ pub use pin::Pin;
 pub use policy::{HashBy, Policy};
 pub use reload::ReloadSettings;
 pub use route::{
-    HostPattern, HttpTls, HttpUrl, PathPrefix, RedirectUrl, RouteAction, RouteSettings, StaticAnswer,
+    HostPattern, HttpTls, HttpUrl, LbPublic, PathPrefix, RedirectUrl, RouteAction, RouteSettings,
+    StaticAnswer,
 };
 pub use routes::ROUTES_MAX;
 pub use send_proxy::SendProxy;

@@ -43,6 +43,10 @@ pub struct RouteSettings {
     /// Whether WebSockets are passed on to this server as they are; they are no sessions. Default false: they go on to
     /// the next route.
     pub tunnel: Option<bool>,
+    /// Whether answers for `lbUrl` are made to name this proxy (protocol S1). Default false.
+    pub rewrite_lb: Option<bool>,
+    /// How clients reach this proxy, for these. Default as the request itself says.
+    pub lb: Option<LbPublic>,
     /// How an https server is checked. Default as those of `[upstream]`.
     pub tls: Option<HttpTls>,
     /// Plain requests get this answer.
@@ -363,6 +367,20 @@ impl fmt::Display for HttpUrl {
         let host = self.0.authority_of_port(self.port());
         write!(f, "{scheme}://{host}")
     }
+}
+
+/// How clients reach this proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LbPublic {
+    /// The host, as it stands in a URL.
+    pub server: Option<String>,
+    /// The port of `ws`.
+    #[serde(with = "MaybeBetween::<1, 65_535>")]
+    pub ws: Option<u16>,
+    /// The port of `wss`.
+    #[serde(with = "MaybeBetween::<1, 65_535>")]
+    pub wss: Option<u16>,
 }
 
 /// How an https server is checked, and what it is shown.

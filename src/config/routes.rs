@@ -50,9 +50,11 @@ fn check_one(route: &RouteSettings, file: &ConfigFile) -> Result<(), String> {
     let has_http_settings = route.replace_path.is_some()
         || route.keep_host.is_some()
         || route.tunnel.is_some()
+        || route.rewrite_lb.is_some()
+        || route.lb.is_some()
         || route.tls.is_some();
     if has_http_settings && !is_http {
-        return Err("replace_path, keep_host, tunnel and tls need http".to_owned());
+        return Err("replace_path, keep_host, tunnel, rewrite_lb, lb and tls need http".to_owned());
     }
     if let RouteAction::Http(url) = action {
         check_http(route, url)?;
@@ -81,6 +83,9 @@ fn check_one(route: &RouteSettings, file: &ConfigFile) -> Result<(), String> {
 fn check_http(route: &RouteSettings, url: &HttpUrl) -> Result<(), String> {
     if route.replace_path.is_some() && route.path.is_none() {
         return Err("replace_path needs the path that it replaces".to_owned());
+    }
+    if route.lb.is_some() && route.rewrite_lb != Some(true) {
+        return Err("lb needs rewrite_lb = true".to_owned());
     }
     let Some(tls) = &route.tls else { return Ok(()) };
     if !url.is_tls() {

@@ -69,6 +69,19 @@ impl<'a> LastHop<'a> {
         told.or_else(|| self.authority().map(str::to_owned))
     }
 
+    /// Whether the client asked for TLS there, and the port, where that is told.
+    pub(crate) fn asked_scheme(&self) -> (bool, Option<u16>) {
+        let first = |list: String| list.split(',').next().map(|first| first.trim().to_owned());
+        let proto = self.told(&X_FORWARDED_PROTO);
+        let port = self.told(&X_FORWARDED_PORT).and_then(first).and_then(|port| port.parse().ok());
+        (proto.as_deref().map_or(self.tls, is_secure), port)
+    }
+
+    /// Whether a balancer says how the client reached it.
+    pub(crate) fn is_behind_balancer(&self) -> bool {
+        self.told(&X_FORWARDED_PROTO).is_some()
+    }
+
     /// The address of the client: of the last peer that is no trusted proxy.
     pub(crate) fn client_ip(&self) -> IpAddr {
         let peer = self.peer.ip().to_canonical();

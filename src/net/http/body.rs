@@ -75,14 +75,14 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Own(text) => text.is_end_stream(),
-            Inner::Passed(body) => body.inner.is_end_stream(),
+            Inner::Passed(body) => body.before.is_none() && body.inner.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Own(text) => text.size_hint(),
-            Inner::Passed(body) => body.inner.size_hint(),
+            Inner::Passed(body) => body.size_hint(),
         }
     }
 }
@@ -90,6 +90,8 @@ impl Body for ReplyBody {
 /// The body of a server's answer, which the client takes as fast as it likes and the server sends without a long pause.
 #[derive(Debug)]
 pub(crate) struct Passed {
+    /// What was read already.
+    before: Option<Bytes>,
     inner: Incoming,
     idle: Duration,
     /// Runs while the server is waited for.
@@ -103,14 +105,29 @@ impl Passed {
     /// This one, which may pause for as long.
     pub(super) fn new(inner: Incoming, idle: Duration, in_flight: InFlight, told: Told) -> Self {
         let patience = Box::pin(sleep(idle));
-        let body = Self { inner, idle, patience, is_waiting: false, told, _in_flight: in_flight };
+        let body =
+            Self { before: None, inner, idle, patience, is_waiting: false, told, _in_flight: in_flight };
         if body.inner.is_end_stream() {
             body.told.done();
         }
         body
     }
 
+    /// The same behind what was read of it.
+    pub(super) fn behind(self, before: Bytes) -> Self {
+        Self { before: Some(before), ..self }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let more = self.before.as_ref().map_or(0, |before| before.len() as u64);
+        let hint = self.inner.size_hint();
+        hint.exact().map_or(hint, |bytes| SizeHint::with_exact(bytes.saturating_add(more)))
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(before) = self.before.take() {
+            return Poll::Ready(Some(Ok(Frame::data(before))));
+        }
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         if polled.is_pending() {
             if !std::mem::replace(&mut self.is_waiting, true) {

@@ -5,6 +5,7 @@ mod body;
 mod conversation;
 mod course;
 mod headers;
+mod lb;
 mod pass;
 mod request_body;
 mod respond;

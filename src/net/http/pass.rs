@@ -24,8 +24,10 @@ use super::{
     body::{Inner, Passed, Told},
     course::Course,
     headers,
+    lb::{self, Here},
     request_body::{Progress, RequestBody},
     respond::{Asking, client_of, refuse},
+    side::InFlight,
     tunnel::Tunnel,
     upstream::Failed,
 };
@@ -93,8 +95,13 @@ async fn answer(
             switch(asking, answer, in_flight, told).await
         }
         Ok(answer) => {
-            let idle = asking.settings.http.idle_timeout;
-            passed(asking, answer, |body| Passed::new(body, idle, in_flight, told))
+            let is_lb =
+                http.rewrites_lb() && asking.request.method() == Method::GET && lb::is_likely(&answer);
+            let here = || Here::of(asking.hop, &asking.settings.listen, http.lb());
+            match is_lb.then(here).flatten() {
+                Some(here) => balanced(asking, answer, &here, (in_flight, told)).await,
+                None => passed(asking, answer, (in_flight, told)),
+            }
         }
         Err(failure) => {
             told.failed(failure.kind, &failure.cause);
@@ -244,6 +251,9 @@ fn request_headers(shared: &Shared, asking: Asking<'_>, http: &HttpRoute) -> Res
     let own = http.server().url().authority();
     let host = if http.keeps_host() { hop.authority().unwrap_or(&own) } else { &own };
     headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|error| error.to_string())?);
+    if http.rewrites_lb() {
+        lb::ask_plainly(&mut headers);
+    }
     if settings.http.via
         && let Some(via) = shared.http.via()
     {
@@ -304,22 +314,54 @@ fn failure(wrong: &Wrong, progress: &Progress) -> Failure {
     }
 }
 
+/// The answer for `lbUrl`, if it is one; else the same as it is.
+async fn balanced(
+    asking: Asking<'_>,
+    answer: Response<Incoming>,
+    here: &Here,
+    (in_flight, told): (InFlight, Told),
+) -> Reply {
+    let idle = asking.settings.http.idle_timeout;
+    let (mut parts, incoming) = answer.into_parts();
+    headers::take_out_hop(&mut parts.headers);
+    parts.extensions.clear();
+    let length = incoming.size_hint().exact();
+    match lb::read(incoming, idle).await {
+        lb::Read::Whole(text) => {
+            told.done();
+            let text = lb::rewritten(&text, here).map_or(text, Into::into);
+            parts.headers.insert(header::CONTENT_LENGTH, (text.len() as u64).into());
+            Response::from_parts(parts, Inner::Own(Full::new(text)))
+        }
+        lb::Read::Begun(before, rest) => {
+            headers::for_client(&mut parts.headers, length, false);
+            let body = Passed::new(rest, idle, in_flight, told).behind(before);
+            Response::from_parts(parts, Inner::Passed(Box::new(body)))
+        }
+        lb::Read::Broken => {
+            told.failed(HttpFailure::Broken, "the server broke off its answer");
+            request::text(StatusCode::BAD_GATEWAY, "the server broke off its answer").map(Inner::Own)
+        }
+    }
+}
+
 /// The answer for the client.
-fn passed(asking: Asking<'_>, answer: Response<Incoming>, body: impl FnOnce(Incoming) -> Passed) -> Reply {
+fn passed(asking: Asking<'_>, answer: Response<Incoming>, (in_flight, told): (InFlight, Told)) -> Reply {
+    let idle = asking.settings.http.idle_timeout;
     let (mut parts, incoming) = answer.into_parts();
     let is_bodiless = asking.request.method() == Method::HEAD
         || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     headers::for_client(&mut parts.headers, incoming.size_hint().exact(), is_bodiless);
     parts.version = Version::HTTP_11;
     parts.extensions.clear();
-    Response::from_parts(parts, Inner::Passed(Box::new(body(incoming))))
+    Response::from_parts(parts, Inner::Passed(Box::new(Passed::new(incoming, idle, in_flight, told))))
 }
 
 /// The server speaks WebSocket from now on.
 async fn switch(
     asking: Asking<'_>,
     mut answer: Response<Incoming>,
-    in_flight: super::side::InFlight,
+    in_flight: InFlight,
     told: Told,
 ) -> Reply {
     let is_wanted = asking.is_websocket && has_token(answer.headers(), &header::UPGRADE, "websocket");

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 use http::StatusCode;
 
 use crate::{
-    config::{DEFAULT_POOL, NetSettings, PathPrefix, RouteAction, RouteSettings},
+    config::{DEFAULT_POOL, LbPublic, NetSettings, PathPrefix, RouteAction, RouteSettings},
     limits::Files,
     telemetry::counts::{By, StatusClass},
 };
@@ -52,6 +52,8 @@ pub(crate) struct HttpRoute {
     server: HttpServer,
     replace_path: Option<PathPrefix>,
     keeps_host: bool,
+    rewrites_lb: bool,
+    lb: Option<LbPublic>,
 }
 
 impl HttpRoute {
@@ -63,6 +65,16 @@ impl HttpRoute {
     /// What stands there for the path of the route.
     pub(crate) const fn replace_path(&self) -> Option<&PathPrefix> {
         self.replace_path.as_ref()
+    }
+
+    /// Whether answers for `lbUrl` are made to name this proxy.
+    pub(crate) const fn rewrites_lb(&self) -> bool {
+        self.rewrites_lb
+    }
+
+    /// How clients reach it, as far as the settings say.
+    pub(crate) const fn lb(&self) -> Option<&LbPublic> {
+        self.lb.as_ref()
     }
 
     /// Whether the server gets the `Host` of the request.
@@ -271,7 +283,9 @@ impl Action {
             let server = HttpServer::new(url, route, (&settings.upstream, &settings.http), files)?;
             let replace_path = route.replace_path.clone();
             let keeps_host = route.keep_host.unwrap_or(true);
-            return Ok(Some(Self::Http(HttpRoute { server, replace_path, keeps_host })));
+            let rewrites_lb = route.rewrite_lb == Some(true);
+            let lb = route.lb.clone();
+            return Ok(Some(Self::Http(HttpRoute { server, replace_path, keeps_host, rewrites_lb, lb })));
         }
         Ok(Self::of_own(action, route))
     }
