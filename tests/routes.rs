@@ -22,6 +22,8 @@ use tokio_tungstenite::tungstenite::Message;
 fn routed(default: &[SocketAddr], edge: &[SocketAddr], routes: &[&str]) -> NetSettings {
     let mut settings = settings(default);
     settings.routes = routes.iter().map(|text| toml::from_str(text).unwrap()).collect();
+    // Nobody asks a node but for a client.
+    settings.upstream.health = Some(Default::default());
     let nodes = edge.iter().enumerate().map(|(nth, address)| {
         toml::from_str(&format!("name = 'edge-{nth}'\nurl = 'ws://{address}'")).unwrap()
     });
