@@ -107,7 +107,8 @@ impl Listeners {
         let is_same = |one: &Open, other: &Open| Arc::ptr_eq(&one.listener, &other.listener);
         for (one, is_tls) in &planned.all {
             if !open.iter().any(|known| is_same(known, one)) {
-                tracing::info!(address = %one.address, tls = is_tls, "listening");
+                let sessions_max = shared.live.places();
+                tracing::info!(address = %one.address, tls = is_tls, sessions_max, "listening");
                 changes.opened.push(one.address);
                 tokio::spawn(listener::accept_all(Arc::clone(shared), one.clone()));
             } else if one.is_tls.swap(*is_tls, Ordering::AcqRel) != *is_tls {
