@@ -58,7 +58,10 @@ pub(super) async fn accept_all(shared: Arc<Shared>, open: Open) {
     loop {
         let accepted = tokio::select! {
             accepted = open.listener.accept() => accepted,
-            () = shared.leaving.closed.cancelled() => return accept_waiting(&shared, &open),
+            () = shared.leaving.closed.cancelled() => {
+                accept_waiting(&shared, &open);
+                return shared.listeners.let_go();
+            }
             () = open.closed.cancelled() => return accept_waiting(&shared, &open),
         };
         let is_tls = open.is_tls.load(Ordering::Acquire);

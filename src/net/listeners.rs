@@ -40,7 +40,14 @@ impl Open {
 
 /// All of them, in the order of the settings.
 #[derive(Debug, Default)]
-pub(crate) struct Listeners(Mutex<Vec<Open>>);
+pub(crate) struct Listeners(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    open: Vec<Open>,
+    /// Where they are or, once the proxy has let go of them, were.
+    addresses: Vec<SocketAddr>,
+}
 
 /// What they are to be: nothing of it can fail any more.
 #[derive(Debug)]
@@ -60,7 +67,12 @@ pub(crate) struct ListenerChanges {
 impl Listeners {
     /// Where they are.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.lock().iter().map(|open| open.address).collect()
+        self.0.lock().addresses.clone()
+    }
+
+    /// The proxy takes no new sessions: the ports are free for others as soon as nobody accepts there any more.
+    pub(crate) fn let_go(&self) {
+        self.0.lock().open.clear();
     }
 
     /// Binds those that are not there yet. Nobody is accepted there before [`Listeners::take_in`].
@@ -72,7 +84,7 @@ impl Listeners {
         wanted: impl Iterator<Item = (SocketAddr, bool)>,
         reuse_port: bool,
     ) -> Result<PlannedListeners, StartError> {
-        let mut before = self.0.lock().clone();
+        let mut before = self.0.lock().open.clone();
         let wanted: Vec<_> = wanted.collect();
         let mut kept = Vec::new();
         for (address, is_tls) in &wanted {
@@ -103,10 +115,10 @@ impl Listeners {
     /// From now on these are open and no others.
     pub(crate) fn take_in(&self, shared: &Arc<Shared>, planned: PlannedListeners) -> ListenerChanges {
         let mut changes = ListenerChanges::default();
-        let mut open = self.0.lock();
+        let mut all = self.0.lock();
         let is_same = |one: &Open, other: &Open| Arc::ptr_eq(&one.listener, &other.listener);
         for (one, is_tls) in &planned.all {
-            if !open.iter().any(|known| is_same(known, one)) {
+            if !all.open.iter().any(|known| is_same(known, one)) {
                 let sessions_max = shared.live.places();
                 tracing::info!(address = %one.address, tls = is_tls, sessions_max, "listening");
                 changes.opened.push(one.address);
@@ -115,12 +127,13 @@ impl Listeners {
                 changes.switched.push(one.address);
             }
         }
-        for gone in open.iter().filter(|known| !planned.all.iter().any(|(one, _)| is_same(known, one))) {
+        for gone in all.open.iter().filter(|known| !planned.all.iter().any(|(one, _)| is_same(known, one))) {
             tracing::info!(address = %gone.address, "not listening there any more");
             changes.closed.push(gone.address);
             gone.closed.cancel();
         }
-        *open = planned.all.into_iter().map(|(one, _)| one).collect();
+        all.addresses = planned.all.iter().map(|(one, _)| one.address).collect();
+        all.open = planned.all.into_iter().map(|(one, _)| one).collect();
         changes
     }
 }
@@ -156,7 +169,9 @@ mod tests {
     }
 
     fn keep(listeners: &Listeners, planned: PlannedListeners) {
-        *listeners.0.lock() = planned.all.into_iter().map(|(open, _)| open).collect();
+        let addresses = addresses(&planned);
+        let open = planned.all.into_iter().map(|(open, _)| open).collect();
+        *listeners.0.lock() = All { open, addresses };
     }
 
     #[tokio::test]
