@@ -4,49 +4,36 @@
 
 mod net_support;
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    process::{Child, Command},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use net_support::*;
+use net_support::{
+    nginx::{self, Nginx},
+    *,
+};
 
 const STATUSES: [u16; 5] = [502, 503, 404, 200, 302];
 
 /// nginx that answers `/` itself and passes `/wss` on, unless a file says with which status it is to be
-/// refused. No part of it needs to be root.
-struct Nginx {
-    child: Child,
+/// refused.
+struct Front {
+    nginx: Nginx,
     address: SocketAddr,
-    directory: PathBuf,
 }
 
-impl Nginx {
+impl Front {
     async fn start(upstream: SocketAddr) -> Self {
-        let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
-            .into_iter()
-            .find(|path| PathBuf::from(path).exists())
-            .expect("nginx is missing; `scripts/install test` installs it");
         let address = free_address();
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("front-{}", address.port()));
-        fs::create_dir_all(&directory).unwrap();
+        let directory = Nginx::directory("front", address);
         let dir = directory.display();
         let refusals = STATUSES.map(|status| {
             let answer = if status == 302 { "302 /wss".to_owned() } else { status.to_string() };
             format!("if (-f {dir}/{status}) {{ return {answer}; }}")
         });
-        let config = format!(
-            "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log crit;
-             events {{ worker_connections 1000; }}
-             http {{
+        let sections = format!(
+            "http {{
                log_format short '$request_uri $status $http_user_agent';
                access_log {dir}/access.log short;
-               client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
-               uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+               {}
                server {{
                  listen {address};
                  location / {{ return 200 'a page'; }}
@@ -60,53 +47,29 @@ impl Nginx {
                  }}
                }}
              }}",
+            nginx::temporary(&directory),
             refusals.join(" ")
         );
-        let file = directory.join("nginx.conf");
-        fs::write(&file, config).unwrap();
-        let child = Command::new(program)
-            .arg("-p")
-            .arg(&directory)
-            .arg("-e")
-            .arg(directory.join("error.log"))
-            .arg("-c")
-            .arg(&file)
-            .spawn()
-            .unwrap();
-        let mut nginx = Self { child, address, directory };
-        wait_until("nginx listens", || {
-            let ended = nginx.child.try_wait().unwrap();
-            let errors = fs::read_to_string(nginx.directory.join("error.log")).unwrap_or_default();
-            assert_eq!(ended, None, "nginx ended: {errors}");
-            TcpStream::connect(address).is_ok()
-        })
-        .await;
-        nginx
+        let mut front = Self { nginx: Nginx::start(directory, "crit", &sections), address };
+        wait_until("nginx listens", || front.nginx.listens(address)).await;
+        front
     }
 
     fn refuse(&self, status: u16) {
-        fs::write(self.directory.join(status.to_string()), "").unwrap();
+        fs::write(self.nginx.directory.join(status.to_string()), "").unwrap();
     }
 
     fn open(&self, status: u16) {
-        fs::remove_file(self.directory.join(status.to_string())).unwrap();
+        fs::remove_file(self.nginx.directory.join(status.to_string())).unwrap();
     }
 
     /// Requests so far: dials of sessions, and the paths that were probed.
     fn requests(&self) -> (usize, Vec<String>) {
-        let log = fs::read_to_string(self.directory.join("access.log")).unwrap_or_default();
+        let log = fs::read_to_string(self.nginx.directory.join("access.log")).unwrap_or_default();
         let (probes, dials): (Vec<&str>, Vec<&str>) =
             log.lines().partition(|line| line.ends_with("holdfast-probe"));
         let path = |line: &&str| line.split(' ').next().unwrap_or_default().to_owned();
         (dials.len(), probes.iter().map(path).collect())
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -122,7 +85,7 @@ async fn session(proxy: &holdfast::net::Proxy, upstream: &mut Upstream) -> (Clie
 
 async fn a_path_refused_with(status: u16) {
     let mut upstream = Upstream::start().await;
-    let nginx = Nginx::start(upstream.address).await;
+    let nginx = Front::start(upstream.address).await;
     let proxy = start(settings(&[nginx.address])).await;
     let (_client, server) = session(&proxy, &mut upstream).await;
     nginx.refuse(status);
@@ -150,7 +113,7 @@ async fn a_path_that_nginx_refuses_is_left_to_the_backoff() {
 #[tokio::test]
 async fn a_server_that_is_away_behind_nginx_is_waited_for() {
     let mut upstream = Upstream::start().await;
-    let nginx = Nginx::start(upstream.address).await;
+    let nginx = Front::start(upstream.address).await;
     let proxy = start(settings(&[nginx.address])).await;
     let (_client, server) = session(&proxy, &mut upstream).await;
     let address = upstream.stop().await;

@@ -4,16 +4,13 @@
 
 mod net_support;
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command},
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, time::Duration};
 
 use holdfast::{config::NetSettings, net::Proxy};
-use net_support::*;
+use net_support::{
+    nginx::{self, Nginx},
+    *,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -635,22 +632,17 @@ async fn bodies_of_hundreds_of_megabytes_pass_within_a_few() {
     drop(sender.await.unwrap());
 }
 
-/// Debian's nginx with files, an upload that is passed to `/dev/null`, and TLS.
-struct Nginx {
-    child: Child,
+/// nginx with files, an upload that it refuses for its length, and TLS.
+struct Pages {
+    nginx: Nginx,
     plain: SocketAddr,
     tls: SocketAddr,
-    directory: PathBuf,
 }
 
-impl Nginx {
+impl Pages {
     async fn start() -> Self {
-        let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
-            .into_iter()
-            .find(|path| PathBuf::from(path).exists())
-            .expect("nginx is missing; `scripts/install test` installs it");
         let (plain, tls) = (free_address(), free_address());
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("origin-{}", plain.port()));
+        let directory = Nginx::directory("origin", plain);
         fs::create_dir_all(directory.join("root/live")).unwrap();
         fs::write(directory.join("root/index.html"), "<p>the page</p>").unwrap();
         fs::write(directory.join("root/live/segment.ts"), vec![7; 1_000_000]).unwrap();
@@ -660,49 +652,27 @@ impl Nginx {
         fs::write(directory.join("cert.pem"), certificate.pem()).unwrap();
         fs::write(directory.join("key.pem"), key.serialize_pem()).unwrap();
         let dir = directory.display();
-        let config = format!(
-            "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log crit;
-             events {{ worker_connections 100; }}
-             http {{
-               access_log off; client_max_body_size 1m; gzip on; gzip_proxied any; gzip_min_length 1;
-               client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
-               uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
+        let sections = format!(
+            "http {{
+               access_log off; client_max_body_size 1m; gzip on; gzip_proxied any; gzip_min_length 1; {}
                server {{
                  listen {plain}; listen {tls} ssl; ssl_certificate {dir}/cert.pem; ssl_certificate_key {dir}/key.pem;
                  root {dir}/root;
                  location /told {{ return 200 '$request_uri $http_host $http_x_forwarded_for $scheme\\n'; }}
                }}
-             }}"
+             }}",
+            nginx::temporary(&directory)
         );
-        let file = directory.join("nginx.conf");
-        fs::write(&file, config).unwrap();
-        let child = Command::new(program)
-            .arg("-p")
-            .arg(&directory)
-            .arg("-e")
-            .arg(directory.join("error.log"))
-            .arg("-c")
-            .arg(&file)
-            .spawn()
-            .unwrap();
-        let nginx = Self { child, plain, tls, directory };
-        wait_until("nginx listens", || std::net::TcpStream::connect(plain).is_ok()).await;
-        nginx
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
+        let mut pages = Self { nginx: Nginx::start(directory, "crit", &sections), plain, tls };
+        wait_until("nginx listens", || pages.nginx.listens(plain)).await;
+        pages
     }
 }
 
 #[tokio::test]
 async fn pages_segments_ranges_and_uploads_of_nginx_pass() {
-    let nginx = Nginx::start().await;
-    let proxy = proxy_with(nginx.plain, "", |_| {}).await;
+    let pages = Pages::start().await;
+    let proxy = proxy_with(pages.plain, "", |_| {}).await;
     let ask = async |line: &str, lines: &str, body: &[u8]| {
         let request = format!("{line} HTTP/1.1\r\nHost: wcs.example.org\r\nConnection: close\r\n{lines}\r\n");
         raw_exchange(proxy.address(), &[request.as_bytes(), body].concat()).await
@@ -734,14 +704,14 @@ async fn pages_segments_ranges_and_uploads_of_nginx_pass() {
 
 #[tokio::test]
 async fn an_https_server_is_checked_as_its_route_says() {
-    let nginx = Nginx::start().await;
+    let pages = Pages::start().await;
     let with = |tls: &str| {
         let mut settings = settings(&[free_address()]);
-        let route = format!("http = 'https://{}'\n{tls}", nginx.tls);
+        let route = format!("http = 'https://{}'\n{tls}", pages.tls);
         settings.routes = vec![toml::from_str(&route).unwrap()];
         start(settings)
     };
-    let certificate = nginx.directory.join("cert.pem");
+    let certificate = pages.nginx.directory.join("cert.pem");
     let request = b"GET /told HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     let proxy = with(&format!("tls = {{ ca = {certificate:?}, server_name = 'wcs.internal' }}")).await;
     let answer = raw_exchange(proxy.address(), request).await;

@@ -5,14 +5,19 @@
 mod common;
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use common::{ports::free_port, proxy_with, server::Server, wait_until};
+use common::{
+    nginx::{self, Nginx},
+    ports::free_port,
+    proxy_with,
+    server::Server,
+    wait_until,
+};
 use holdfast::{
     config::{KeepaliveSettings, MediaMode},
     net::Proxy,
@@ -22,73 +27,29 @@ use serde_json::{Value, json};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_holdfast");
 
-/// nginx with one upstream, in a directory of its own. No part of it needs to be root.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-    directory: PathBuf,
-}
-
-impl Nginx {
-    async fn start(upstream: SocketAddr) -> Self {
-        let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
-            .into_iter()
-            .find(|path| PathBuf::from(path).exists())
-            .expect("nginx is missing; `scripts/install test` installs it");
-        let address = free_port();
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("nginx-{}", address.port()));
-        fs::create_dir_all(&directory).unwrap();
-        let dir = directory.display();
-        let config = format!(
-            "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log crit;
-             events {{ worker_connections 1000; }}
-             http {{
-               access_log off;
-               client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
-               uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
-               server {{
-                 listen {address};
-                 location / {{
-                   proxy_pass http://{upstream};
-                   proxy_http_version 1.1;
-                   proxy_set_header Upgrade $http_upgrade;
-                   proxy_set_header Connection \"upgrade\";
-                   proxy_read_timeout 1h;
-                 }}
-               }}
-             }}"
-        );
-        let file = directory.join("nginx.conf");
-        fs::write(&file, config).unwrap();
-        let child = Command::new(program)
-            .arg("-p")
-            .arg(&directory)
-            .arg("-e")
-            .arg(directory.join("error.log"))
-            .arg("-c")
-            .arg(&file)
-            .spawn()
-            .unwrap();
-        let mut nginx = Self { child, address, directory };
-        wait_until("nginx listens", || {
-            assert_eq!(nginx.child.try_wait().unwrap(), None, "nginx ended: {}", nginx.errors());
-            TcpStream::connect(address).is_ok()
-        })
-        .await;
-        nginx
-    }
-
-    fn errors(&self) -> String {
-        fs::read_to_string(self.directory.join("error.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+/// nginx with one upstream, and where it listens.
+async fn nginx_before(upstream: SocketAddr) -> (Nginx, SocketAddr) {
+    let address = free_port();
+    let directory = Nginx::directory("nginx", address);
+    let sections = format!(
+        "http {{
+           access_log off; {}
+           server {{
+             listen {address};
+             location / {{
+               proxy_pass http://{upstream};
+               proxy_http_version 1.1;
+               proxy_set_header Upgrade $http_upgrade;
+               proxy_set_header Connection \"upgrade\";
+               proxy_read_timeout 1h;
+             }}
+           }}
+         }}",
+        nginx::temporary(&directory)
+    );
+    let mut nginx = Nginx::start(directory, "crit", &sections);
+    wait_until("nginx listens", || nginx.listens(address)).await;
+    (nginx, address)
 }
 
 /// Holdfast with the keepalive it has by default: the machine may be busy.
@@ -162,9 +123,9 @@ async fn publishes(address: SocketAddr, who: &str) {
 async fn echo_and_publish_have_no_errors_at_the_server_behind_holdfast_and_behind_nginx() {
     let server = Server::fake(json!({})).await;
     let proxy = holdfast(server.address, MediaMode::Direct).await;
-    let nginx = Nginx::start(server.address).await;
+    let (_nginx, before) = nginx_before(server.address).await;
     for (address, who) in
-        [(server.address, "the bare server"), (proxy.address(), "Holdfast"), (nginx.address, "nginx")]
+        [(server.address, "the bare server"), (proxy.address(), "Holdfast"), (before, "nginx")]
     {
         echoes(address, who).await;
         publishes(address, who).await;
@@ -204,12 +165,12 @@ async fn a_storm_is_survived_behind_holdfast() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_kills_the_sockets_behind_nginx_and_the_summary_says_so() {
     let upstream = free_port();
-    let nginx = Nginx::start(upstream).await;
+    let (_nginx, before) = nginx_before(upstream).await;
     let (server, listens) = (simulate(upstream, "fake"), upstream.to_string());
     let storm =
         ["--scenario", "storm", "--sessions", "20", "--hold", "2", "--kill-after", "1", "--down", "1"];
     let controlled = ["--upstream-command", &server, "--upstream-listens", &listens];
-    let (summary, errors) = load_with_code(nginx.address, &[&storm[..], &controlled].concat(), 1).await;
+    let (summary, errors) = load_with_code(before, &[&storm[..], &controlled].concat(), 1).await;
     assert!(errors.contains("0 of 20 sessions survived"), "{errors}");
     assert_eq!((&summary["established"], &summary["survived"]), (&json!(20), &json!(0)), "{summary:#}");
     assert_eq!((&summary["lost"], &summary["running"]), (&json!(20), &json!(0)), "{summary:#}");

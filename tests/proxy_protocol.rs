@@ -5,17 +5,10 @@
 
 mod net_support;
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use holdfast::{config::NetSettings, net::Proxy, telemetry::LogCapture};
-use net_support::{haproxy::Haproxy, *};
+use net_support::{haproxy::Haproxy, nginx::Nginx, *};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{
@@ -128,59 +121,26 @@ async fn tls_ends_at_haproxy_or_passes_through_it() {
     }
 }
 
-/// nginx that passes connections on with their header.
-struct Nginx {
-    child: Child,
-    front: SocketAddr,
-    directory: PathBuf,
-}
-
-impl Nginx {
-    async fn start(to: SocketAddr) -> Self {
-        let front = free_address();
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("stream-{}", front.port()));
-        fs::create_dir_all(&directory).unwrap();
-        let dir = directory.display();
-        let config = format!(
-            "load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-             daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log crit;
-             events {{ worker_connections 100; }}
-             stream {{ server {{ listen {front}; proxy_pass {to}; proxy_protocol on; }} }}"
-        );
-        fs::write(directory.join("nginx.conf"), config).unwrap();
-        let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
-            .into_iter()
-            .find(|path| PathBuf::from(path).exists())
-            .expect("nginx is missing; `scripts/install test` installs it");
-        let mut command = Command::new(program);
-        command.arg("-p").arg(&directory).arg("-e").arg(directory.join("error.log"));
-        let child = command.arg("-c").arg(directory.join("nginx.conf")).spawn().unwrap();
-        let mut nginx = Self { child, front, directory };
-        wait_until("nginx listens", || {
-            let ended = nginx.child.try_wait().unwrap();
-            assert_eq!(ended, None, "nginx ended; `scripts/install test` installs its stream module");
-            std::net::TcpStream::connect(front).is_ok()
-        })
-        .await;
-        nginx
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+/// nginx that passes connections on with their header, and where it listens.
+async fn nginx_before(to: SocketAddr) -> (Nginx, SocketAddr) {
+    let front = free_address();
+    // Its stream module is a package of its own; `scripts/install test` installs it.
+    let sections = format!(
+        "load_module /usr/lib/nginx/modules/ngx_stream_module.so;
+         stream {{ server {{ listen {front}; proxy_pass {to}; proxy_protocol on; }} }}"
+    );
+    let mut nginx = Nginx::start(Nginx::directory("stream", front), "crit", &sections);
+    wait_until("nginx listens", || nginx.listens(front)).await;
+    (nginx, front)
 }
 
 #[tokio::test]
 async fn nginx_names_the_client() {
     let (proxy, mut upstream) = proxy_with(|_| {}).await;
-    let nginx = Nginx::start(proxy.address()).await;
-    let _client = try_connect_from(CLIENT, nginx.front).await.unwrap();
+    let (_nginx, front) = nginx_before(proxy.address()).await;
+    let _client = try_connect_from(CLIENT, front).await.unwrap();
     let (_, request) = upstream.accept().await;
-    assert_eq!(hop(&request), [CLIENT, CLIENT, &nginx.front.port().to_string(), "http"]);
+    assert_eq!(hop(&request), [CLIENT, CLIENT, &front.port().to_string(), "http"]);
 }
 
 #[tokio::test]

@@ -5,18 +5,17 @@
 
 mod net_support;
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Child, Command},
-};
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use holdfast::{
     config::{NetSettings, NodeSettings, SendProxy, SessionSettings},
     net::Proxy,
 };
-use net_support::{haproxy::Haproxy, *};
+use net_support::{
+    haproxy::Haproxy,
+    nginx::{self, Nginx},
+    *,
+};
 use rcgen::{CertificateParams, KeyPair};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 use tokio_tungstenite::tungstenite::handshake::server::Request;
@@ -98,77 +97,43 @@ async fn the_header_stands_before_tls_and_who_expects_one_gets_no_client_without
     assert!(try_connect_from(CLIENT, without.address()).await.is_err());
 }
 
-/// nginx that expects the header, and passes on whom it names.
-struct Nginx {
-    child: Child,
-    front: SocketAddr,
-    directory: PathBuf,
+/// nginx that expects the header, and passes on whom it names; and where it listens.
+async fn nginx_before(upstream: SocketAddr) -> (Nginx, SocketAddr) {
+    let front = free_address();
+    let directory = Nginx::directory("expects", front);
+    let sections = format!(
+        "http {{
+           access_log off; {}
+           server {{
+             listen {front} proxy_protocol;
+             location / {{
+               proxy_pass http://{upstream};
+               proxy_http_version 1.1;
+               proxy_set_header Upgrade $http_upgrade;
+               proxy_set_header Connection \"upgrade\";
+               proxy_set_header X-Seen $proxy_protocol_addr:$proxy_protocol_port;
+               proxy_set_header X-Reached $proxy_protocol_server_addr:$proxy_protocol_server_port;
+             }}
+           }}
+         }}",
+        nginx::temporary(&directory)
+    );
+    let mut nginx = Nginx::start(directory, "error", &sections);
+    wait_until("nginx listens", || nginx.listens(front)).await;
+    (nginx, front)
 }
 
-impl Nginx {
-    async fn start(upstream: SocketAddr) -> Self {
-        let front = free_address();
-        let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("expects-{}", front.port()));
-        fs::create_dir_all(&directory).unwrap();
-        let dir = directory.display();
-        let config = format!(
-            "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log error;
-             events {{ worker_connections 100; }}
-             http {{
-               access_log off;
-               client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
-               uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
-               server {{
-                 listen {front} proxy_protocol;
-                 location / {{
-                   proxy_pass http://{upstream};
-                   proxy_http_version 1.1;
-                   proxy_set_header Upgrade $http_upgrade;
-                   proxy_set_header Connection \"upgrade\";
-                   proxy_set_header X-Seen $proxy_protocol_addr:$proxy_protocol_port;
-                   proxy_set_header X-Reached $proxy_protocol_server_addr:$proxy_protocol_server_port;
-                 }}
-               }}
-             }}"
-        );
-        fs::write(directory.join("nginx.conf"), config).unwrap();
-        let program = ["/usr/sbin/nginx", "/usr/bin/nginx", "/usr/local/sbin/nginx"]
-            .into_iter()
-            .find(|path| PathBuf::from(path).exists())
-            .expect("nginx is missing; `scripts/install test` installs it");
-        let mut command = Command::new(program);
-        command.arg("-p").arg(&directory).arg("-e").arg(directory.join("error.log"));
-        let child = command.arg("-c").arg(directory.join("nginx.conf")).spawn().unwrap();
-        let mut nginx = Self { child, front, directory };
-        wait_until("nginx listens", || {
-            assert_eq!(nginx.child.try_wait().unwrap(), None, "nginx ended");
-            std::net::TcpStream::connect(front).is_ok()
-        })
-        .await;
-        nginx
-    }
-
-    /// Its complaints of headers.
-    fn complaints(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.directory.join("error.log")).unwrap_or_default();
-        log.lines().filter(|line| line.contains("broken header")).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+/// Its complaints of headers.
+fn complaints(nginx: &Nginx) -> Vec<String> {
+    nginx.errors().lines().filter(|line| line.contains("broken header")).map(str::to_owned).collect()
 }
 
 #[tokio::test]
 async fn nginx_is_told_of_clients_and_that_probes_are_our_own() {
     for kind in [SendProxy::V1, SendProxy::V2] {
         let mut upstream = Upstream::start().await;
-        let nginx = Nginx::start(upstream.address).await;
-        let proxy = proxy_to(format!("ws://{}", nginx.front), |settings| {
+        let (nginx, front) = nginx_before(upstream.address).await;
+        let proxy = proxy_to(format!("ws://{front}"), |settings| {
             settings.upstream.send_proxy = kind;
             settings.upstream.health = Some(checks(&[("websocket", None), ("tcp", None)]));
         })
@@ -189,7 +154,7 @@ async fn nginx_is_told_of_clients_and_that_probes_are_our_own() {
                 client_seen = true;
             }
         }
-        assert_eq!(nginx.complaints(), [""; 0], "{kind:?}");
+        assert_eq!(complaints(&nginx), [""; 0], "{kind:?}");
         let status = &proxy.nodes()[0];
         assert_eq!(status.state, "up", "{kind:?}");
     }

@@ -7,6 +7,8 @@
 #[path = "../common/clients.rs"]
 pub mod clients;
 pub mod haproxy;
+#[path = "../common/nginx.rs"]
+pub mod nginx;
 #[path = "../common/ports.rs"]
 mod ports;
 pub mod running;
