@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,35 +25,13 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benches"))
+
+from loopback import free_port, listens, wait_for  # noqa: E402: beside the folder of this one
+
 # What a reload may leave behind at most once the first hundred have filled what is kept (names, counts, the log's ring).
 GROWTH_MAX = 1.10
 REFUSED = 78
-
-
-def free_port():
-    start = 20_000 + os.getpid() % 500 * 20
-    free_port.next = getattr(free_port, "next", start) + 1
-    for port in range(free_port.next, free_port.next + 2_000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                free_port.next = port
-                return port
-    sys.exit("no free port")
-
-
-def wait_for(what, condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    sys.exit(f"{what} did not come about in {seconds:.0f} s")
-
-
-def listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Clients:
