@@ -29,12 +29,12 @@ use super::{
     respond::{Asking, client_of, refuse},
     side::InFlight,
     tunnel::Tunnel,
-    upstream::Failed,
+    upstream::{Failed, HttpServer},
 };
 use crate::net::{
     admission,
     request::{self, Answer},
-    route::{HttpRoute, Route},
+    route::Route,
     shared::Shared,
 };
 
@@ -58,10 +58,10 @@ impl Failure {
 pub(super) async fn pass_on(
     shared: &Arc<Shared>,
     asking: Asking<'_>,
-    (route, http): (&Route, &HttpRoute),
+    (route, server): (&Route, &HttpServer),
     (body, course): (Incoming, Arc<Course>),
 ) -> Reply {
-    let reply = answer(shared, asking, (route, http), (body, course)).await;
+    let reply = answer(shared, asking, (route, server), (body, course)).await;
     route.counts().inc(StatusClass::of(reply.status().as_u16()));
     reply
 }
@@ -69,7 +69,7 @@ pub(super) async fn pass_on(
 async fn answer(
     shared: &Arc<Shared>,
     asking: Asking<'_>,
-    (route, http): (&Route, &HttpRoute),
+    (route, server): (&Route, &HttpServer),
     (body, course): (Incoming, Arc<Course>),
 ) -> Reply {
     if let Err(answer) = check(shared, asking) {
@@ -85,19 +85,19 @@ async fn answer(
             return refused.answer().map(Inner::Own);
         }
     };
-    let told = Told::new(Arc::clone(shared), route.label(), http.server().url().to_string());
-    let target = match target(asking, route, http) {
+    let told = Told::new(Arc::clone(shared), route.label(), server.url().to_string());
+    let target = match target(asking, route) {
         Some(target) => target,
         None => return request::bad("the path can be read in more than one way").map(Inner::Own),
     };
-    match exchange(shared, asking, http, &target, (body, Arc::clone(&course))).await {
+    match exchange(shared, asking, (route, server), &target, (body, Arc::clone(&course))).await {
         Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
             switch(asking, answer, in_flight, told).await
         }
         Ok(answer) => {
             let is_lb =
-                http.rewrites_lb() && asking.request.method() == Method::GET && lb::is_likely(&answer);
-            let here = || Here::of(asking.hop, &asking.settings.listen, http.lb());
+                route.rewrites_lb() && asking.request.method() == Method::GET && lb::is_likely(&answer);
+            let here = || Here::of(asking.hop, &asking.settings.listen, route.lb());
             match is_lb.then(here).flatten() {
                 Some(here) => balanced(asking, answer, &here, (in_flight, told)).await,
                 None => passed(asking, answer, (in_flight, told)),
@@ -134,10 +134,10 @@ fn check(shared: &Shared, asking: Asking<'_>) -> Result<(), Answer> {
 }
 
 /// Path and query for the server; none if the prefix that is to be replaced cannot be found in what the client wrote.
-fn target(asking: Asking<'_>, route: &Route, http: &HttpRoute) -> Option<String> {
+fn target(asking: Asking<'_>, route: &Route) -> Option<String> {
     let uri = asking.hop.uri;
     let path = if uri.path().is_empty() { "/" } else { uri.path() };
-    let path = match (route.path(), http.replace_path()) {
+    let path = match (route.path(), route.replace_path()) {
         (Some(prefix), Some(other)) => replaced(path, prefix, other)?,
         _ => path.to_owned(),
     };
@@ -156,7 +156,7 @@ fn replaced(path: &str, prefix: &PathPrefix, other: &PathPrefix) -> Option<Strin
 async fn exchange(
     shared: &Arc<Shared>,
     asking: Asking<'_>,
-    http: &HttpRoute,
+    to: (&Route, &HttpServer),
     target: &str,
     (body, course): (Incoming, Arc<Course>),
 ) -> Result<Response<Incoming>, Failure> {
@@ -173,11 +173,11 @@ async fn exchange(
     let is_repeatable = body.is_end_stream()
         && matches!(*asking.request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let (body, progress) = RequestBody::new(body, bytes_max, Arc::clone(&course));
-    let first = ask(shared, asking, http, target, (body, &progress)).await;
+    let first = ask(shared, asking, to, target, (body, &progress)).await;
     match first {
         Err(Wrong::Failed(Failed::Stale(_))) if is_repeatable => {
             let body = RequestBody::empty(course, Arc::clone(&progress));
-            ask(shared, asking, http, target, (body, &progress)).await
+            ask(shared, asking, to, target, (body, &progress)).await
         }
         result => result,
     }
@@ -194,13 +194,13 @@ enum Wrong {
 async fn ask(
     shared: &Shared,
     asking: Asking<'_>,
-    http: &HttpRoute,
+    to: (&Route, &HttpServer),
     target: &str,
     (mut body, progress): (RequestBody, &Progress),
 ) -> Result<Response<Incoming>, Wrong> {
-    let server = http.server();
+    let (route, server) = to;
     let uri = server.uri(target).map_err(|error| Wrong::Unsayable(error.to_string()))?;
-    let headers = request_headers(shared, asking, http).map_err(Wrong::Unsayable)?;
+    let headers = request_headers(shared, asking, (route, server)).map_err(Wrong::Unsayable)?;
     let asked = headers.contains_key(header::EXPECT).then(oneshot::channel);
     let (asks, asked) = asked.map_or((None, None), |(asks, asked)| (Some(asks), Some(asked)));
     if let Some(asked) = asked {
@@ -245,13 +245,17 @@ async fn no_answer(progress: &Progress, patience: Duration, not_before: Instant)
     }
 }
 
-fn request_headers(shared: &Shared, asking: Asking<'_>, http: &HttpRoute) -> Result<HeaderMap, String> {
+fn request_headers(
+    shared: &Shared,
+    asking: Asking<'_>,
+    (route, server): (&Route, &HttpServer),
+) -> Result<HeaderMap, String> {
     let Asking { hop, settings, .. } = asking;
     let mut headers = headers::for_server(hop);
-    let own = http.server().url().authority();
-    let host = if http.keeps_host() { hop.authority().unwrap_or(&own) } else { &own };
+    let own = server.url().authority();
+    let host = if route.keeps_host() { hop.authority().unwrap_or(&own) } else { &own };
     headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|error| error.to_string())?);
-    if http.rewrites_lb() {
+    if route.rewrites_lb() {
         lb::ask_plainly(&mut headers);
     }
     if settings.http.via

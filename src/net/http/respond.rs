@@ -79,7 +79,7 @@ pub(super) async fn answer(
         }
         Verdict::Route(route) => match route.action() {
             Action::Pool(pool) => Way::Pool(pool.clone()),
-            Action::Http(http) => return pass::pass_on(shared, asking, (route, http), body).await,
+            Action::Http(server) => return pass::pass_on(shared, asking, (route, server), body).await,
             Action::Deny(status) => return plain(shared, asking, route, || denied(*status)).map(Inner::Own),
             Action::Answer(fixed) => {
                 return plain(shared, asking, route, || fixed.answer(asking.hop)).map(Inner::Own);

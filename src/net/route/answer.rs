@@ -71,7 +71,7 @@ fn redirect(hop: LastHop<'_>, status: StatusCode, to: &RedirectUrl, keeps_path: 
 }
 
 /// What a refused request hears.
-pub(super) fn denied(status: StatusCode) -> Answer {
+pub(crate) fn denied(status: StatusCode) -> Answer {
     let mut answer = request::text(status, "this is not served here");
     answer.headers_mut().remove(header::CONNECTION);
     answer

@@ -14,7 +14,9 @@ use crate::{
     telemetry::counts::{By, StatusClass},
 };
 
-use super::{StartError, http::HttpServer, request::Answer};
+pub(crate) use answer::denied;
+
+use super::{StartError, http::HttpServer};
 
 /// All routes. It never changes: another configuration is another table.
 #[derive(Debug)]
@@ -39,48 +41,11 @@ pub(crate) enum Action {
     /// WebSockets are sessions of this pool; `None` is the pool `default`.
     Pool(Option<Arc<str>>),
     /// Plain requests are passed on to this server.
-    Http(HttpRoute),
+    Http(HttpServer),
     /// An answer of ours.
     Answer(answer::Fixed),
     /// Refused.
     Deny(StatusCode),
-}
-
-/// A server that plain requests are passed on to, and how.
-#[derive(Debug)]
-pub(crate) struct HttpRoute {
-    server: HttpServer,
-    replace_path: Option<PathPrefix>,
-    keeps_host: bool,
-    rewrites_lb: bool,
-    lb: Option<LbPublic>,
-}
-
-impl HttpRoute {
-    /// The server.
-    pub(crate) const fn server(&self) -> &HttpServer {
-        &self.server
-    }
-
-    /// What stands there for the path of the route.
-    pub(crate) const fn replace_path(&self) -> Option<&PathPrefix> {
-        self.replace_path.as_ref()
-    }
-
-    /// Whether answers for `lbUrl` are made to name this proxy.
-    pub(crate) const fn rewrites_lb(&self) -> bool {
-        self.rewrites_lb
-    }
-
-    /// How clients reach it, as far as the settings say.
-    pub(crate) const fn lb(&self) -> Option<&LbPublic> {
-        self.lb.as_ref()
-    }
-
-    /// Whether the server gets the `Host` of the request.
-    pub(crate) const fn keeps_host(&self) -> bool {
-        self.keeps_host
-    }
 }
 
 /// What is asked of the routes.
@@ -266,6 +231,26 @@ impl Route {
         self.settings.path.as_ref()
     }
 
+    /// What stands for that path at an HTTP server.
+    pub(crate) const fn replace_path(&self) -> Option<&PathPrefix> {
+        self.settings.replace_path.as_ref()
+    }
+
+    /// Whether an HTTP server gets the `Host` of the request.
+    pub(crate) fn keeps_host(&self) -> bool {
+        self.settings.keep_host.unwrap_or(true)
+    }
+
+    /// Whether answers of an HTTP server for `lbUrl` are made to name this proxy.
+    pub(crate) fn rewrites_lb(&self) -> bool {
+        self.settings.rewrite_lb == Some(true)
+    }
+
+    /// How clients reach it, for these, as far as the settings say.
+    pub(crate) const fn lb(&self) -> Option<&LbPublic> {
+        self.settings.lb.as_ref()
+    }
+
     /// What it does.
     pub(crate) const fn action(&self) -> &Action {
         &self.action
@@ -281,11 +266,7 @@ impl Action {
     ) -> Result<Option<Self>, StartError> {
         if let RouteAction::Http(url) = action {
             let server = HttpServer::new(url, route, (&settings.upstream, &settings.http), files)?;
-            let replace_path = route.replace_path.clone();
-            let keeps_host = route.keep_host.unwrap_or(true);
-            let rewrites_lb = route.rewrite_lb == Some(true);
-            let lb = route.lb.clone();
-            return Ok(Some(Self::Http(HttpRoute { server, replace_path, keeps_host, rewrites_lb, lb })));
+            return Ok(Some(Self::Http(server)));
         }
         Ok(Self::of_own(action, route))
     }
@@ -300,11 +281,6 @@ impl Action {
             RouteAction::Deny(status) => StatusCode::from_u16(status).ok().map(Self::Deny),
         }
     }
-}
-
-/// What a refused request hears.
-pub(crate) fn denied(status: StatusCode) -> Answer {
-    answer::denied(status)
 }
 
 #[cfg(test)]
