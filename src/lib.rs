@@ -11,6 +11,7 @@ pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod file_mark;
 mod http;
 pub mod limits;
 mod local_http;

@@ -28,7 +28,7 @@ const CRATES: [Crate; 3] = [
 const PRODUCT: &[&[&str]] = &[
     // Those of the crate `holdfast-core`, which knows nothing of this one.
     &["ids", "registry", "session", "signaling"],
-    &["address", "limits", "memory", "milliseconds"],
+    &["address", "file_mark", "limits", "memory", "milliseconds"],
     &["config"],
     &["activation", "service_manager", "telemetry", "wire"],
     &["media"],

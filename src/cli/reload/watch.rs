@@ -2,38 +2,27 @@
 //! beside it and renames, and a symbolic link that is set elsewhere, are seen as well as what is written in place.
 //! What is in the files is read by others.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use tokio::time::sleep;
 
-/// What tells one content of a file from another; none where there is no file.
-type Mark = Option<(u64, u64, u64, i64, i64, i64, i64)>;
+use crate::file_mark::FileMark;
 
 /// What files were when they were read last.
 #[derive(Debug)]
 pub(in crate::cli) struct Watch {
-    files: Vec<(PathBuf, Mark)>,
-}
-
-fn mark(path: &Path) -> Mark {
-    let it = fs::metadata(path).ok()?;
-    Some((it.dev(), it.ino(), it.size(), it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec()))
+    files: Vec<(PathBuf, Option<FileMark>)>,
 }
 
 impl Watch {
     /// Of these files, as they are now.
     pub(in crate::cli) fn new(files: &[PathBuf]) -> Self {
-        Self { files: files.iter().map(|path| (path.clone(), mark(path))).collect() }
+        Self { files: files.iter().map(|path| (path.clone(), FileMark::of(path))).collect() }
     }
 
     /// They are read from now on: what they were before is of no interest.
     pub(super) fn take(&mut self) {
-        self.files.iter_mut().for_each(|(path, known)| *known = mark(path));
+        self.files.iter_mut().for_each(|(path, known)| *known = FileMark::of(path));
     }
 
     /// Looks at these files from now on. What was changed while they were read is another one still.
@@ -41,7 +30,7 @@ impl Watch {
         let known = std::mem::take(&mut self.files);
         let of = |path: &PathBuf| {
             let known = known.iter().find(|(one, _)| one == path).map(|(_, mark)| *mark);
-            (path.clone(), known.unwrap_or_else(|| mark(path)))
+            (path.clone(), known.unwrap_or_else(|| FileMark::of(path)))
         };
         self.files = files.iter().map(of).collect();
     }
@@ -53,7 +42,7 @@ impl Watch {
         let mut last = None;
         loop {
             sleep(interval).await;
-            let now: Vec<Mark> = self.files.iter().map(|(path, _)| mark(path)).collect();
+            let now: Vec<Option<FileMark>> = self.files.iter().map(|(path, _)| FileMark::of(path)).collect();
             let is_other = self.files.iter().map(|(_, mark)| mark).ne(now.iter());
             if is_other && last.as_ref() == Some(&now) {
                 self.files.iter_mut().zip(now).for_each(|((_, known), now)| *known = now);
@@ -67,7 +56,7 @@ impl Watch {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
 

@@ -2,8 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::ListenSettings,
+    file_mark::FileMark,
     telemetry::events::{self, Ending},
 };
 
@@ -28,27 +27,17 @@ const ENDS_EVERY: Duration = Duration::from_secs(60);
 const TOLD_AHEAD: Duration = Duration::from_secs(14 * 86_400);
 const TOLD_EVERY: Duration = Duration::from_secs(86_400);
 
-/// What tells one content of a file from another: its times, its place and its length; `None` if it is not there.
-type Stamp = Option<(u64, u64, (i64, i64), (i64, i64))>;
-
 /// Of all files, in the order of the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Stamps(Vec<Stamp>);
+pub(super) struct Stamps(Vec<Option<FileMark>>);
 
 impl Stamps {
     pub(super) fn of(listen: &ListenSettings) -> Self {
         let certificates = listen.all_certificates();
         let files = certificates.iter().flat_map(|one| [Some(&one.cert), Some(&one.key), one.ocsp.as_ref()]);
         let clients = [listen.client_ca.as_ref(), listen.client_crl.as_ref()];
-        Self(files.chain(clients).flatten().map(|path| stamp(path)).collect())
+        Self(files.chain(clients).flatten().map(|path| FileMark::of(path)).collect())
     }
-}
-
-fn stamp(path: &Path) -> Stamp {
-    // Through links: renewal turns them.
-    let file = fs::metadata(path).ok()?;
-    let modified = (file.mtime(), file.mtime_nsec());
-    Some((file.ino(), file.size(), modified, (file.ctime(), file.ctime_nsec())))
 }
 
 /// What was seen and told.
