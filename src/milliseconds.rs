@@ -9,6 +9,10 @@ pub(crate) fn ms(time: Duration) -> u64 {
 
 /// The moment so long ago, since 1970.
 pub(crate) fn unix_ms(ago: Duration) -> u64 {
-    let then = SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH);
-    ms(then.duration_since(UNIX_EPOCH).unwrap_or_default())
+    ms(since_1970().saturating_sub(ago))
+}
+
+/// The time since 1970; none on a machine whose clock stands before that.
+pub(crate) fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -6,13 +6,12 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use flate2::{Compression, write::GzEncoder};
 use tar::{Builder, Header};
 
-use crate::cli::Failure;
+use crate::{cli::Failure, milliseconds::since_1970};
 
 /// Largest text that is put into it; what is longer is cut, and says so.
 const ENTRY_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -68,7 +67,7 @@ impl Archive {
         let mut header = Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o600);
-        header.set_mtime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()));
+        header.set_mtime(since_1970().as_secs());
         let place = format!("{}/{name}", self.directory);
         let added = self.builder.append_data(&mut header, place, text.as_bytes());
         added.map_err(|error| unwritable(&self.part, &error))?;

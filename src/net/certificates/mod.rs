@@ -10,11 +10,7 @@ mod names;
 mod staple;
 mod watch;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
@@ -24,7 +20,10 @@ use tokio_rustls::rustls::{
     server::{NoServerSessionStorage, ProducesTickets},
 };
 
-use crate::config::{ListenSettings, TlsSuite};
+use crate::{
+    config::{ListenSettings, TlsSuite},
+    milliseconds::since_1970,
+};
 
 use super::{StartError, tls::bad};
 
@@ -105,8 +104,9 @@ impl Certificates {
         let stamps = Stamps::of(listen);
         let provider = provider(&listen.tls_suites);
         let identities = listen.all_certificates().into_iter();
-        let identities =
-            identities.map(|one| Identity::load(&one, now()).map(Arc::new)).collect::<Result<_, _>>()?;
+        let identities = identities
+            .map(|one| Identity::load(&one, since_1970()).map(Arc::new))
+            .collect::<Result<_, _>>()?;
         let clients = Clients::load(listen, &provider)?;
         let read = Read { identities, clients, troubles: Vec::new() };
         let shown = Shown::new(listen, &provider, read, stamps, self.shown.load().as_deref())?;
@@ -191,7 +191,7 @@ impl Shown {
         let provider = provider(&self.listen.tls_suites);
         let mut troubles = Vec::new();
         let mut read = |before: &Arc<Identity>| {
-            let usable = Identity::load(&before.settings, now()).and_then(|one| {
+            let usable = Identity::load(&before.settings, since_1970()).and_then(|one| {
                 check_suites(&self.listen, &provider, std::slice::from_ref(&one)).map(|()| one)
             });
             usable.map(Arc::new).unwrap_or_else(|error| {
@@ -272,9 +272,4 @@ fn check_suites<I: AsRef<Identity>>(
 fn place(listen: &ListenSettings) -> &std::path::Path {
     let further = listen.certificates.first().map(|one| one.cert.as_path());
     listen.tls_cert.as_deref().or(further).unwrap_or(std::path::Path::new("listen"))
-}
-
-/// Since 1970.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

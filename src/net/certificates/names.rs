@@ -1,18 +1,14 @@
 //! Which certificate a client is shown: by the name it asks for, exact before below a star, and by what it can
 //! verify where several have that name.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio_rustls::rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 
-use crate::config::UnknownNames;
+use crate::{config::UnknownNames, milliseconds::since_1970};
 
 use super::identity::Identity;
 
@@ -52,7 +48,7 @@ impl ByName {
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = since_1970().as_secs();
         let of_name = self.of(hello.server_name());
         let shown = |index: &usize| self.identities.get(*index).map(|identity| identity.shown(now));
         let can_verify =

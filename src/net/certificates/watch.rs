@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::ListenSettings,
     file_mark::FileMark,
+    milliseconds::since_1970,
     telemetry::events::{self, Ending},
 };
 
-use super::{Certificates, Shown, now};
+use super::{Certificates, Shown};
 
 /// A file that changed is read when it has not changed any more for so long (or for the time between two looks, if
 /// that is shorter).
@@ -74,7 +75,7 @@ impl Watcher {
     /// One look; when the next one is due.
     fn look(&mut self, certificates: &Certificates) -> Duration {
         let Some(shown) = certificates.shown.load_full() else { return ENDS_EVERY };
-        self.tell_ends(&shown, now());
+        self.tell_ends(&shown, since_1970());
         let period = shown.listen.tls_watch;
         if period.is_zero() {
             return ENDS_EVERY;
