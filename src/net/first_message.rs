@@ -44,8 +44,9 @@ pub(super) async fn listen(
 }
 
 async fn listen_on(socket: &mut Socket, read: &mut Vec<u8>, bytes_max: usize) -> Said {
+    let mut listener = Listener::default();
     loop {
-        let (said, pongs) = look(read, bytes_max);
+        let (said, pongs) = listener.look(read, bytes_max);
         if !pongs.is_empty() && (socket.write_all(&pongs).await.is_err() || socket.flush().await.is_err()) {
             return Said::Gone;
         }
@@ -60,42 +61,59 @@ async fn listen_on(socket: &mut Socket, read: &mut Vec<u8>, bytes_max: usize) ->
     }
 }
 
-/// What is said in these bytes, as far as it is complete; pings before it are answered and taken out.
-fn look(read: &mut Vec<u8>, bytes_max: usize) -> (Option<Said>, Vec<u8>) {
-    let mut pongs = Vec::new();
-    let mut decoder = Decoder::new(Role::Client);
-    // Decoding unmasks in place, and the session is to read the same bytes.
-    let mut copy = read.clone();
-    let (mut at, mut is_begun) = (0, false);
-    loop {
-        let rest = copy.get_mut(at..).unwrap_or_default();
-        let step = decoder.decode(rest, bytes_max);
-        let end = match step {
-            Ok(Step::Incomplete { needed }) => {
-                let is_too_large = needed > bytes_max.saturating_add(CHUNK_BYTES) || read.len() > bytes_max;
-                return (is_too_large.then_some(Said::Other), pongs);
-            }
-            Ok(Step::Message { binary: false, payload, .. }) => {
-                return (Some(said(rest.get(payload).unwrap_or_default())), pongs);
-            }
-            Ok(Step::Assembled { binary: false, message, .. }) => return (Some(said(&message)), pongs),
-            Ok(Step::Ping { end, payload }) if !is_begun => {
-                encode_frame(&mut pongs, Opcode::Pong, rest.get(payload).unwrap_or_default(), None);
-                read.drain(..end.min(read.len()));
-                copy.drain(..end.min(copy.len()));
-                continue;
-            }
-            Ok(Step::Fragment { end }) => {
-                is_begun = true;
-                end
-            }
-            Ok(Step::Ping { end, .. } | Step::Pong { end }) => end,
-            // The session will say what is wrong with it.
-            Ok(Step::Message { .. } | Step::Assembled { .. } | Step::Close { .. }) | Err(_) => {
-                return (Some(Said::Other), pongs);
-            }
-        };
-        at = at.saturating_add(end);
+/// How far the bytes were looked at: what came before is not looked at again, however few come at once.
+struct Listener {
+    decoder: Decoder,
+    /// Decoding unmasks in place, and the session is to read the same bytes.
+    copy: Vec<u8>,
+    at: usize,
+    /// A message has begun, in fragments.
+    is_begun: bool,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self { decoder: Decoder::new(Role::Client), copy: Vec::new(), at: 0, is_begun: false }
+    }
+}
+
+impl Listener {
+    /// What is said in these bytes, as far as it is complete; pings before it are answered and taken out. Between two
+    /// looks more may be put behind them.
+    fn look(&mut self, read: &mut Vec<u8>, bytes_max: usize) -> (Option<Said>, Vec<u8>) {
+        let mut pongs = Vec::new();
+        self.copy.extend_from_slice(read.get(self.copy.len()..).unwrap_or_default());
+        loop {
+            let rest = self.copy.get_mut(self.at..).unwrap_or_default();
+            let end = match self.decoder.decode(rest, bytes_max) {
+                Ok(Step::Incomplete { needed }) => {
+                    let is_too_large =
+                        needed > bytes_max.saturating_add(CHUNK_BYTES) || read.len() > bytes_max;
+                    return (is_too_large.then_some(Said::Other), pongs);
+                }
+                Ok(Step::Message { binary: false, payload, .. }) => {
+                    return (Some(said(rest.get(payload).unwrap_or_default())), pongs);
+                }
+                Ok(Step::Assembled { binary: false, message, .. }) => return (Some(said(&message)), pongs),
+                Ok(Step::Ping { end, payload }) if !self.is_begun => {
+                    encode_frame(&mut pongs, Opcode::Pong, rest.get(payload).unwrap_or_default(), None);
+                    let ping = self.at..self.at.saturating_add(end).min(self.copy.len());
+                    read.drain(ping.clone());
+                    self.copy.drain(ping);
+                    continue;
+                }
+                Ok(Step::Fragment { end }) => {
+                    self.is_begun = true;
+                    end
+                }
+                Ok(Step::Ping { end, .. } | Step::Pong { end }) => end,
+                // The session will say what is wrong with it.
+                Ok(Step::Message { .. } | Step::Assembled { .. } | Step::Close { .. }) | Err(_) => {
+                    return (Some(Said::Other), pongs);
+                }
+            };
+            self.at = self.at.saturating_add(end);
+        }
     }
 }
 
@@ -127,7 +145,7 @@ mod tests {
 
     fn looked(bytes: &[u8]) -> (Option<Said>, Vec<u8>, Vec<u8>) {
         let mut read = bytes.to_vec();
-        let (said, pongs) = look(&mut read, 65_536);
+        let (said, pongs) = Listener::default().look(&mut read, 65_536);
         (said, pongs, read)
     }
 
@@ -149,6 +167,38 @@ mod tests {
         assert_eq!(said, Some(Said::App("roomApp".into())));
         assert_eq!(pongs, [0x8A, 1, b'a']);
         assert_eq!(left, bytes[frame(Opcode::Ping, b"a").len()..]);
+    }
+
+    #[test]
+    fn byte_by_byte_it_is_the_same() {
+        let pong = frame(Opcode::Pong, b"unasked");
+        let (one, two) = CONNECTION.split_at(20);
+        let mut begin = Vec::new();
+        write_header(&mut begin, Opcode::Text, one.len(), Some([0; 4]));
+        begin[0] &= 0x7F;
+        begin.extend(one);
+        let end = frame(Opcode::Continuation, two);
+        let whole =
+            [&frame(Opcode::Ping, b"a")[..], &pong, &frame(Opcode::Ping, b"b"), &begin, &end].concat();
+        let (mut listener, mut read, mut answered) = (Listener::default(), Vec::new(), Vec::new());
+        for (nth, byte) in whole.iter().enumerate() {
+            read.push(*byte);
+            let (said, pongs) = listener.look(&mut read, 65_536);
+            answered.extend(pongs);
+            let is_last = nth + 1 == whole.len();
+            assert_eq!(said, is_last.then(|| Said::App("roomApp".into())), "{nth}");
+        }
+        assert_eq!(answered, [0x8A, 1, b'a', 0x8A, 1, b'b']);
+        assert_eq!(read, [pong, begin, end].concat());
+    }
+
+    #[test]
+    fn a_ping_behind_something_else_is_taken_out_where_it_is() {
+        let pong = frame(Opcode::Pong, b"unasked");
+        let text = frame(Opcode::Text, CONNECTION);
+        let (said, pongs, left) = looked(&[&pong[..], &frame(Opcode::Ping, b"a"), &text].concat());
+        assert_eq!((said, &pongs[..]), (Some(Said::App("roomApp".into())), &[0x8A, 1, b'a'][..]));
+        assert_eq!(left, [pong, text].concat());
     }
 
     #[test]
