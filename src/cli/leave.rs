@@ -94,7 +94,7 @@ fn read(answer: &Value) -> Result<LeaveStatus, Failure> {
 /// What happens now, for people.
 pub(super) fn words(status: &LeaveStatus) -> String {
     let seconds = status.stage_ends_in_ms.div_ceil(1_000);
-    let sessions = count(status.sessions);
+    let sessions = counted(status.sessions, "session");
     match status.stage {
         LeaveStage::Serving => "serves".to_owned(),
         LeaveStage::Grace => {
@@ -111,14 +111,15 @@ pub(super) fn words(status: &LeaveStatus) -> String {
     }
 }
 
-fn count(sessions: usize) -> String {
-    format!("{sessions} session{}", if sessions == 1 { "" } else { "s" })
+/// So many of these.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn end_words(last: &LeaveStatus) -> String {
     format!(
         "The proxy has ended: {} when it began, at least {} of them closed (ordered by {}).",
-        count(last.sessions_at_first),
+        counted(last.sessions_at_first, "session"),
         last.sessions_closed,
         clean(&last.by)
     )

@@ -121,9 +121,8 @@ fn words(proxy: &Proxy) -> String {
 }
 
 fn in_words(sessions: usize, outages: usize, (up, nodes): (usize, usize)) -> String {
-    let s = |count: usize| if count == 1 { "" } else { "s" };
     let outages = if outages > 0 { format!(", {outages} in an outage") } else { String::new() };
-    format!("{sessions} session{}{outages}, {up} of {nodes} node{} up", s(sessions), s(nodes))
+    format!("{}{outages}, {up} of {} up", leave::counted(sessions, "session"), leave::counted(nodes, "node"))
 }
 
 #[cfg(test)]
