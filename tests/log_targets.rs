@@ -11,12 +11,15 @@ use std::{
     net::SocketAddr,
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
-use net_support::*;
-use rustix::process::{Pid, Signal, kill_process};
+use net_support::{
+    running::{Running, status},
+    *,
+};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
@@ -32,7 +35,7 @@ fn directory(name: &str) -> PathBuf {
 
 /// A proxy of its own process.
 struct Proxy {
-    child: Child,
+    process: Running,
     address: SocketAddr,
     admin: SocketAddr,
 }
@@ -47,20 +50,12 @@ impl Proxy {
              [upstream]\nurl = [\"wcs-a=ws://{upstream}\"]\n[media]\nmode = \"direct\"\n\
              [admin]\nlisten = \"{admin}\"\nsocket = \"off\"\n{settings}"
         );
-        fs::write(&config, text).unwrap();
-        let child = Command::new(PROGRAM)
-            .args(["run", "--config"])
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let proxy = Self { child, address, admin };
-        wait_until("it listens", || std::net::TcpStream::connect(address).is_ok()).await;
-        proxy
+        let process = Running::with_settings(&config, &text, address).await;
+        Self { process, address, admin }
     }
 
     fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        self.process.signal(signal);
     }
 
     /// Ends it in order; what it wrote to stderr.
@@ -68,28 +63,18 @@ impl Proxy {
         self.signal(Signal::TERM);
         let mut code = None;
         wait_until("it has ended", || {
-            code = self.child.try_wait().unwrap();
+            code = self.process.0.try_wait().unwrap();
             code.is_some()
         })
         .await;
         assert_eq!(code.unwrap().code(), Some(0));
         let mut text = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        self.process.0.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         text
     }
 
     fn status(&self) -> Value {
-        let admin = format!("--admin={}", self.admin);
-        let output = Command::new(PROGRAM).args(["status", "--json", &admin]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // It has ended already where the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        status(self.admin)
     }
 }
 
@@ -240,7 +225,7 @@ async fn files_that_logrotate_moves_away_are_opened_anew() {
     assert!(packaged.contains(kill) && packaged.contains("/var/log/holdfast/"));
     let rules = packaged
         .replace("/var/log/holdfast/", &format!("{}/", directory.display()))
-        .replace(kill, &format!("kill -USR1 {}", proxy.child.id()))
+        .replace(kill, &format!("kill -USR1 {}", proxy.process.0.id()))
         .replace("    su holdfast holdfast\n", "")
         .replace("    delaycompress\n", "");
     let rules_file = directory.join("rules");

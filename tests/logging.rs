@@ -7,11 +7,14 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
-use net_support::*;
+use net_support::{
+    running::{Running, status},
+    *,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -20,7 +23,7 @@ const PASSWORD: &str = "hunter2";
 
 /// A proxy whose stderr is a pipe that nobody reads.
 struct Unread {
-    child: Child,
+    process: Running,
     address: std::net::SocketAddr,
     admin: std::net::SocketAddr,
 }
@@ -34,30 +37,12 @@ impl Unread {
              [media]\nmode = \"direct\"\n[admin]\nlisten = \"{admin}\"\n\
              [log]\nformat = \"json\"\nlevel = \"trace\"\nqueue_bytes_max = 4096\nflush_ms_max = 200\n"
         );
-        fs::write(&config, text).unwrap();
-        let child = Command::new(PROGRAM)
-            .args(["run", "--config"])
-            .arg(&config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let unread = Self { child, address, admin };
-        wait_until("it listens", || std::net::TcpStream::connect(address).is_ok()).await;
-        unread
+        let process = Running::with_settings(&config, &text, address).await;
+        Self { process, address, admin }
     }
 
     fn status(&self) -> Value {
-        let admin = format!("--admin={}", self.admin);
-        let output = Command::new(PROGRAM).args(["status", "--json", &admin]).output().unwrap();
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-}
-
-impl Drop for Unread {
-    fn drop(&mut self) {
-        // It has ended already where the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        status(self.admin)
     }
 }
 
@@ -92,7 +77,7 @@ async fn a_stalled_reader_of_stderr_stalls_nobody_and_hears_what_it_missed() {
         send(&mut client, HELLO).await;
         assert_eq!(next_text(&mut server).await, HELLO);
     }
-    let stderr = proxy.child.stderr.take().unwrap();
+    let stderr = proxy.process.0.stderr.take().unwrap();
     let told = tokio::task::spawn_blocking(move || {
         BufReader::new(stderr)
             .lines()
@@ -108,11 +93,11 @@ async fn the_end_does_not_wait_for_a_stalled_reader() {
     let mut upstream = Upstream::start().await;
     let mut proxy = Unread::start("stalled-end", upstream.address).await;
     fill(&proxy, &mut upstream).await;
-    kill_process(Pid::from_child(&proxy.child), Signal::TERM).unwrap();
+    kill_process(Pid::from_child(&proxy.process.0), Signal::TERM).unwrap();
     let begun = Instant::now();
     let mut code = None;
     wait_until("it has ended", || {
-        code = proxy.child.try_wait().unwrap();
+        code = proxy.process.0.try_wait().unwrap();
         code.is_some()
     })
     .await;
