@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::{
     Overrides,
+    environment::Names,
     file::{self, ConfigFile},
 };
 
@@ -17,13 +18,18 @@ const SECRET: [&str; 3] = ["password", "secret", "token"];
 pub(super) struct Origins<'a> {
     file: Option<(PathBuf, String)>,
     flags: &'a Overrides,
+    variables: Names,
 }
 
 impl<'a> Origins<'a> {
     pub(super) fn new(path: Option<&Path>, flags: &'a Overrides) -> Self {
         // One that is gone meanwhile has no lines to tell.
         let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
-        Self { file: path.map(|path| (path.to_owned(), text(path))), flags }
+        Self {
+            file: path.map(|path| (path.to_owned(), text(path))),
+            flags,
+            variables: flags.environment.names(),
+        }
     }
 
     /// Of this setting: a flag, a variable of the environment, a line of the file, or `default`.
@@ -31,7 +37,7 @@ impl<'a> Origins<'a> {
         if let Some(flag) = self.flags.flag_of(key) {
             return format!("flag {flag}");
         }
-        if let Some(variable) = self.flags.environment.variable_of(key) {
+        if let Some(variable) = self.variables.variable_of(key) {
             return format!("environment {variable}");
         }
         let line = self.file.as_ref().and_then(|(path, text)| Some((path, file::line_of(text, key, 0)?)));

@@ -86,9 +86,7 @@ impl Environment {
         let mut read = Read { given: Vec::new(), notices: Vec::new() };
         let known = Known::new();
         for (name, value) in &self.variables {
-            let alias = ALIASES.iter().find(|(alias, _)| alias == name);
-            let full = alias.map_or(name.as_str(), |(_, full)| full);
-            match known.place(full) {
+            match known.place(full_name(name)) {
                 Place::Setting { path, is_file } => {
                     let said = Said { variable: name, path, is_file };
                     let given = said.value(value, &known, &mut read.notices)?;
@@ -104,15 +102,32 @@ impl Environment {
         Ok(read)
     }
 
-    /// The variable that this setting, or the table it is in, comes from.
-    pub(super) fn variable_of(&self, key: &str) -> Option<String> {
-        let read = self.read().ok()?;
-        let is_of = |given: &&Given| {
-            let path = given.path.join(".");
-            key == path || key.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.'))
+    /// The variables that are settings. Reads no value and no file.
+    pub(super) fn names(&self) -> Names {
+        let known = Known::new();
+        let of = |(name, _): &(String, OsString)| match known.place(full_name(name)) {
+            Place::Setting { path, .. } => Some((path.join("."), name.clone())),
+            Place::Unknown | Place::Other => None,
         };
-        read.given.iter().find(is_of).map(|given| given.variable.clone())
+        Names(self.variables.iter().filter_map(of).collect())
     }
+}
+
+/// Settings, each with the variable that says it.
+pub(super) struct Names(Vec<(String, String)>);
+
+impl Names {
+    /// The variable that this setting, or the table it is in, comes from.
+    pub(super) fn variable_of(&self, key: &str) -> Option<&str> {
+        let is_of =
+            |path: &str| key == path || key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        self.0.iter().find(|(path, _)| is_of(path)).map(|(_, variable)| variable.as_str())
+    }
+}
+
+/// The name that a variable goes by here.
+fn full_name(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, full)| full)
 }
 
 impl Read {

@@ -285,8 +285,8 @@ fn place(conflict: &Conflict, flags: &Overrides, source: Option<&Source<'_>>) ->
     if let Some(flag) = flags.flag_of(&conflict.key) {
         return flag.to_owned();
     }
-    if let Some(variable) = flags.environment.variable_of(&conflict.key) {
-        return variable;
+    if let Some(variable) = flags.environment.names().variable_of(&conflict.key) {
+        return variable.to_owned();
     }
     match source {
         Some(source) => match file::line_of(source.text, &conflict.key, conflict.nth) {
