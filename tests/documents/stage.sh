@@ -125,14 +125,23 @@ holdfast() {
         ;;
     top | status)
         if [[ "$*" == top || "$*" == *--watch* ]]; then
-            timeout 10 script -qec "stty rows 30 cols 120; timeout -s INT 1 $HOLDFAST $*" /dev/null >"$stage/screen" || true
-            grep -q holdfast "$stage/screen"
+            on_terminal "$@"
         else
             "$HOLDFAST" "$@"
         fi
         ;;
     *) "$HOLDFAST" "$@" ;;
     esac
+}
+# A screen, which ends once something is seen on it. The program takes the place of the shell: as a job of one it would be
+# in the background, and stopped at its first change of the terminal.
+on_terminal() {
+    rm -f "$stage/screen" "$stage/screen.pid"
+    script -qec "stty rows 30 cols 120; echo \$\$ >'$stage/screen.pid'; exec '$HOLDFAST' $*" /dev/null >"$stage/screen" &
+    local terminal=$!
+    soon grep -q holdfast "$stage/screen"
+    kill -INT "$(cat "$stage/screen.pid")"
+    soon eval "! kill -0 $terminal"
 }
 sudo() { "$@"; }
 # Its workers are others a moment later.
