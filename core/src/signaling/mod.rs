@@ -28,6 +28,7 @@ pub mod fuzzing;
 mod message;
 mod peek;
 pub mod redact;
+pub mod redactor;
 mod scan;
 pub mod sdp;
 pub mod synthetic;

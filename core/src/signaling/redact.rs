@@ -47,11 +47,11 @@ pub fn line_without_credentials(text: &str) -> Cow<'_, str> {
 }
 
 /// What separates an address from the text around it, in prose and in JSON.
-fn is_border(c: char) -> bool {
+pub(super) fn is_border(c: char) -> bool {
     c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '{' | '}' | '|')
 }
 
-fn token_without_credentials(token: &str) -> Cow<'_, str> {
+pub(super) fn token_without_credentials(token: &str) -> Cow<'_, str> {
     let decoded = decoded(token);
     let looks = decoded.as_deref().unwrap_or(token);
     if let Some((before, rest)) = looks.split_once("://") {
