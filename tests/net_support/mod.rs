@@ -9,6 +9,7 @@ pub mod clients;
 pub mod haproxy;
 #[path = "../common/nginx.rs"]
 pub mod nginx;
+pub mod origin;
 #[path = "../common/ports.rs"]
 mod ports;
 pub mod running;
