@@ -103,6 +103,20 @@ async fn clients_are_given_the_advertised_addresses_and_no_other() {
     assert!(tokio::time::timeout(LIMIT, publisher.proof()).await.unwrap());
 }
 
+#[tokio::test]
+async fn clients_are_given_the_address_where_media_is_listened_for_wherever_their_signaling_arrives() {
+    let listen = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    let handle = MediaHandle::start(MediaSettings { listen, ..settings() }).unwrap();
+    let (server, elsewhere) = (server(), IpAddr::V4(Ipv4Addr::new(127, 0, 0, 9)));
+    let options = ClientOptions::publish();
+    let mut publisher = Anchored::open_at(&handle, &pool(), "n", options, elsewhere).await;
+    publisher.attach_to(&server, AnswerOptions::default()).await;
+    let sdp = client_answer(&mut publisher).await;
+    assert!(candidates(&sdp).iter().all(|(_, ip)| ip == "127.0.0.1"), "{sdp}");
+    publisher.client.apply_answer(&sdp).await.unwrap();
+    publisher.until("media goes up", |s| s.connected && s.video.packets_sent > 60).await;
+}
+
 /// Puts candidates before those of an answer, or in their place.
 fn with_candidates(sdp: &str, change: impl Fn(&str) -> String) -> String {
     let line = |line: &str| match line.strip_prefix("a=candidate:") {

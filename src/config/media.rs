@@ -37,8 +37,8 @@ pub struct MediaSettings {
     /// (IPv6 and IPv4, or IPv4 alone on a system without IPv6): none of the ports that WCS uses for
     /// media and SIP (30000 to 33000), and below those that Linux gives out by itself (from 32768).
     pub listen: SocketAddr,
-    /// Addresses to give to clients instead of the one their TCP connection arrived at.
-    /// Default none.
+    /// Addresses to give to clients instead of the one their TCP connection arrived at, or of that of `listen` where
+    /// it is one. Default none.
     pub advertise: Vec<IpAddr>,
     /// Threads that own sockets and legs; never more than there are cores. Default 2.
     #[serde(with = "Between::<1, 64>")]

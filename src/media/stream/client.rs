@@ -28,12 +28,7 @@ impl Stream {
         accepted: &[Option<Accepted<'_>>],
         ctx: &mut Context<'_>,
     ) -> Result<(), AnswerError> {
-        let port = ctx.client_local.port();
-        let advertised = ctx.settings.advertise.iter().copied();
-        let ips: Vec<_> =
-            if ctx.settings.advertise.is_empty() { vec![self.local_ip] } else { advertised.collect() };
-        let candidates: Vec<SocketAddr> =
-            ips.into_iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect();
+        let candidates = self.client_candidates(ctx);
         let (taken, bundle) = (taken(accepted), self.plan.bundle);
         let groups = groups(&taken, bundle);
         let sections = self.client_offer.media.len();
@@ -75,6 +70,16 @@ impl Stream {
         self.legs.client = Some(leg);
         self.reporter.say(Fact::ClientAnswer { sdp });
         Ok(())
+    }
+
+    /// Where the client's media is to go: what is advertised; else where its signaling arrived, or the one address at
+    /// which media is listened for, as nobody would hear it elsewhere.
+    fn client_candidates(&self, ctx: &Context<'_>) -> Vec<SocketAddr> {
+        let (bound, port) = (ctx.client_local.ip(), ctx.client_local.port());
+        let here = [if bound.is_unspecified() { self.local_ip } else { bound }];
+        let advertised = &ctx.settings.advertise[..];
+        let ips = if advertised.is_empty() { &here[..] } else { advertised };
+        ips.iter().map(|ip| SocketAddr::new(ip.to_canonical(), port)).collect()
     }
 
     fn answer_section(
