@@ -11,6 +11,7 @@ import { ENCODER } from './behaviours/encoder.mjs';
 import { FIREFOX } from './behaviours/firefox.mjs';
 import { NETWORK } from './behaviours/network.mjs';
 import { OFFERS } from './behaviours/offers.mjs';
+import { ONE_HOST } from './behaviours/one_host.mjs';
 import { OWN_TESTS } from './behaviours/own_tests.mjs';
 import { PENDING } from './behaviours/pending.mjs';
 import { REFUSALS } from './behaviours/refusals.mjs';
@@ -32,7 +33,7 @@ const BEHAVIOURS = [...OWN_TESTS, ...PENDING, ...REFUSALS, ...CHOICES, ...CODECS
 const BOTH = ['H264 refused'];
 
 // Stories that only anchored media can tell.
-const ANCHORED = [...ADMIN_PAGE, ...DRAINING, ...ROOMS, ...ENCODER, ...NETWORK, ...OFFERS, ...SERVERS, ...FIREFOX];
+const ANCHORED = [...ADMIN_PAGE, ...DRAINING, ...ROOMS, ...ENCODER, ...NETWORK, ...OFFERS, ...ONE_HOST, ...SERVERS, ...FIREFOX];
 
 // outage: pages; the first one has the control beside it.
 const DEFAULT = {

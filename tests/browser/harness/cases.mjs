@@ -49,6 +49,7 @@ export function behaviourCase(behaviour, { media: asked }) {
       pool: behaviour.pool,
       proxy: behaviour.proxy,
       token: behaviour.token,
+      host: behaviour.host,
     },
     play: (stage) => behaviour.play(stage),
   };

@@ -56,9 +56,9 @@ export function killAll() {
 }
 
 /** Waits until something accepts connections on a port; fails early when the process ended. */
-export async function untilListening(child, port, what) {
+export async function untilListening(child, port, what, address = '127.0.0.1') {
   const connects = () => new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
+    const socket = net.connect(port, address);
     socket.once('connect', () => { socket.destroy(); resolve(true); });
     socket.once('error', () => resolve(false));
   });

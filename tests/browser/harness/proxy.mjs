@@ -5,19 +5,22 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { INNER } from './media_relay.mjs';
+import { PORTS } from './one_host.mjs';
 import { Child, untilListening } from './processes.mjs';
 import { freePort } from './ports.mjs';
 import { until } from './wait.mjs';
 
 export class Proxy {
   /** `outer`: the address to send media to, if it is another one than the proxy's; `relayed`: what is
-   * sent there passes a relay; `operated`: an operator gives it orders; `token`: what lets others change things. */
-  static async start({ program, logFile, upstream, media, mode, settings, outer, relayed, operated, token }) {
-    const port = await freePort();
+   * sent there passes a relay; `operated`: an operator gives it orders; `token`: what lets others change things;
+   * `host`: the one whose configuration it has, ports and servers included. */
+  static async start({ program, logFile, upstream, media, mode, settings, outer, relayed, operated, token, host }) {
+    const [address, port] = host ? [host.address, PORTS.ws] : ['127.0.0.1', await freePort()];
     const admin = operated ? `127.0.0.1:${await freePort()}` : 'off';
-    const args = ['run', '--listen', `127.0.0.1:${port}`, ...upstream.map((one) => `--upstream=${one}`), '--media', media,
-      '--restore-mode', mode, '--log-format', 'json', '--log-level', 'debug', '--admin', admin];
-    if (media === 'anchor') args.push('--media-listen', `${outer && !relayed ? outer : INNER}:0`);
+    const place = host ? ['--config', host.file] : ['--listen', `${address}:${port}`, ...upstream.map((one) => `--upstream=${one}`)];
+    const args = ['run', ...place, '--media', media, '--restore-mode', mode, '--log-format', 'json', '--log-level', 'debug',
+      '--admin', admin];
+    if (media === 'anchor') args.push('--media-listen', `${host?.address ?? (outer && !relayed ? outer : INNER)}:0`);
     if (outer) args.push('--media-advertise', outer);
     if (settings) {
       const file = `${logFile}.toml`;
@@ -27,13 +30,14 @@ export class Proxy {
     // Its admin socket is in a folder of its own, whose name is short: that of a socket has to be.
     const environment = operated ? { XDG_RUNTIME_DIR: fs.mkdtempSync(path.join(os.tmpdir(), 'holdfast-')) } : {};
     const own = token ? { ...environment, HOLDFAST_ADMIN_TOKEN: token } : environment;
-    const proxy = new Proxy(port, () => new Child(program, args, logFile, own));
+    const proxy = new Proxy(address, port, () => new Child(program, args, logFile, own));
     Object.assign(proxy, { program, admin, environment });
     await proxy.begin();
     return proxy;
   }
 
-  constructor(port, spawn) {
+  constructor(address, port, spawn) {
+    this.address = address;
     this.port = port;
     this.spawn = spawn;
   }
@@ -41,7 +45,7 @@ export class Proxy {
   /** Starts its process, with the same ports each time. */
   async begin() {
     this.child = this.spawn();
-    await untilListening(this.child, this.port, 'the proxy');
+    await untilListening(this.child, this.port, 'the proxy', this.address);
   }
 
   /** Ends its process as a crash does. */
@@ -50,7 +54,7 @@ export class Proxy {
   }
 
   get url() {
-    return `ws://127.0.0.1:${this.port}`;
+    return `ws://${this.address}:${this.port}`;
   }
 
   /** Its UDP ports for clients, one per worker, as its log tells. */

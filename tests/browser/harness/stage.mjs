@@ -5,6 +5,7 @@ import path from 'node:path';
 import { Tab } from './browser.mjs';
 import { ownAddress } from './firefox.mjs';
 import { OUTER, startMediaRelay } from './media_relay.mjs';
+import { OneHost } from './one_host.mjs';
 import { Proxy } from './proxy.mjs';
 import { startRelay } from './relay.mjs';
 import { Simulator } from './simulator.mjs';
@@ -14,7 +15,8 @@ let streams = 0;
 export class Stage {
   /** `wanted`: browser, media, mode, simulator (settings), proxy (text of a configuration), first and again (more
    * settings of the simulator's first life, or of those after it), network (media passes a relay: `stage.network`),
-   * pool (two nodes, `a` and `b` = `stage.second`, and an operator: `stage.proxy.order`), token (of the admin side). */
+   * pool (two nodes, `a` and `b` = `stage.second`, and an operator: `stage.proxy.order`), token (of the admin side),
+   * host (Holdfast has WCS's ports and the pages behind it: `stage.host`). */
   static async set(environment, directory, wanted) {
     fs.mkdirSync(directory, { recursive: true });
     const stage = new Stage(environment, directory, wanted);
@@ -29,15 +31,19 @@ export class Stage {
           program: environment.program, logFile: path.join(directory, 'second.log'), settings: wanted.simulator,
         });
       }
+      if (wanted.host) {
+        stage.host = await OneHost.start({ program: environment.program, directory, simulator: stage.simulator });
+      }
       stage.proxy = await Proxy.start({
         program: environment.program, logFile: path.join(directory, 'proxy.log'),
         upstream: stage.second ? [`a=${stage.simulator.url}`, `b=${stage.second.url}`] : [stage.simulator.url],
         operated: Boolean(wanted.pool), token: wanted.token, media: wanted.media, mode: wanted.mode, settings: wanted.proxy,
-        outer, relayed: wanted.network,
+        outer, relayed: wanted.network, host: stage.host,
       });
       if (wanted.network) stage.network = await startMediaRelay(await stage.proxy.mediaPorts(), outer);
       const browser = await environment.browser(wanted.browser ?? 'chromium');
-      stage.context = await browser.newContext();
+      // The certificate of a host is signed by nobody.
+      stage.context = await browser.newContext(stage.host ? { ignoreHTTPSErrors: true } : {});
     } catch (error) {
       await stage.strike();
       throw error;
@@ -52,9 +58,9 @@ export class Stage {
     this.notes = {};
   }
 
-  /** Opens a page of the package; `through` says where its sockets go. */
+  /** Opens a page of the package, or at a URL; `through` says where its sockets go. */
   async open(name, page, through) {
-    const tab = await Tab.open(this.context, name, `${this.environment.site}${page}`);
+    const tab = await Tab.open(this.context, name, new URL(page, this.environment.site).href);
     tab.server = through === 'proxy' ? this.proxy.url : this.simulator.url;
     tab.through = through;
     this.tabs.push(tab);
@@ -106,5 +112,6 @@ export class Stage {
     await this.proxy?.kill();
     await this.simulator?.stop();
     await this.second?.stop();
+    await this.host?.kill();
   }
 }

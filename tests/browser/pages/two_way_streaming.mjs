@@ -12,11 +12,16 @@ export const twoWayStreaming = {
     const tab = await stage.open(`two_way_streaming ${through}`, path, through);
     const name = stage.name('two');
     await tab.fill('urlServer', server ?? tab.server);
+    await twoWayStreaming.connect(tab, name);
+    return { stage, tabs: [tab], tab, name, status: ['connectStatus'] };
+  },
+
+  /** Connects to the server that stands in the page. */
+  async connect(tab, name) {
     await tab.click('connectBtn');
     await tab.untilLabel('connectStatus', 'ESTABLISHED');
     await tab.fill('publishStream', name);
     await tab.fill('playStream', name);
-    return { stage, tabs: [tab], tab, name, status: ['connectStatus'] };
   },
 
   async start({ tab }) {
