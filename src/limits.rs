@@ -32,6 +32,10 @@ const RESERVE_PART: usize = 16;
 /// Media takes at most one part in so many, for clients on TCP and legs with a socket of their own.
 const MEDIA_PART: usize = 4;
 
+/// Connections to HTTP servers that wait for their next request take at most one part in so many of what clients have:
+/// nobody is served by them now.
+const IDLE_HTTP_PART: usize = 16;
+
 /// What is assumed where the system knows no limit.
 const FILES_UNLIMITED: u64 = 1_048_576;
 
@@ -85,6 +89,12 @@ impl Division {
     pub const fn sessions(self) -> usize {
         let sessions = self.for_clients() / FILES_PER_SESSION;
         if sessions == 0 { 1 } else { sessions }
+    }
+
+    /// How many connections to HTTP servers may be kept for further requests, those of all routes together.
+    #[must_use]
+    pub const fn idle_http(self) -> usize {
+        self.for_clients() / IDLE_HTTP_PART
     }
 
     const fn for_clients(self) -> usize {
@@ -235,6 +245,7 @@ mod tests {
         assert_eq!(Division::new(20_128, 0, 0).sessions(), 9_375);
         assert_eq!(Division::new(0, 0, 0).sessions(), 1);
         assert_eq!(Division::new(64, 16, 500).sessions(), 7);
+        assert_eq!((Division::new(1_024, 0, 0).idle_http(), Division::new(64, 0, 0).idle_http()), (52, 1));
     }
 
     #[test]

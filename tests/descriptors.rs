@@ -6,14 +6,19 @@
 mod net_support;
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
 };
 
-use net_support::*;
-use tokio::io::AsyncWriteExt;
+use net_support::{origin::*, *};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_tungstenite::tungstenite::Error;
 
 /// A proxy that may open this many files.
@@ -168,4 +173,83 @@ async fn strangers_that_are_refused_and_stay_lock_nobody_out() {
     send(&mut client, CONNECTION).await;
     assert_eq!(next_text(&mut server).await, CONNECTION);
     assert!(proxy.open_files() < 220);
+}
+
+/// What a client hears until that is all, or enough to know it; empty if its connection was ended.
+async fn heard(client: &mut TcpStream) -> String {
+    let mut heard = vec![0; 1_024];
+    let bytes = client.read(&mut heard).await.unwrap_or(0);
+    String::from_utf8_lossy(&heard[..bytes]).into_owned()
+}
+
+#[tokio::test]
+async fn requests_that_do_not_fit_are_refused_and_leave_room_for_what_was_taken() {
+    let (mut upstream, origin) = (Upstream::start().await, Origin::start().await);
+    let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("descriptors-route.toml");
+    let text = format!(
+        "[http]\nserver_connection_idle_ms = 600000\n[[route]]\nhttp = 'http://{}'\n",
+        origin.address
+    );
+    fs::write(&config, text).unwrap();
+    let config = format!("--config={}", config.display());
+    let proxy = Proxy::start(220, upstream.address, &["--media=direct", &config]);
+    let mut sessions = Vec::new();
+    for _ in 0..10 {
+        sessions.push(try_establish(&proxy, &mut upstream).await.unwrap());
+    }
+    let before = proxy.open_files();
+    // Each takes a descriptor for its client and one for its server, which takes its time. They are from many addresses.
+    let (mut held, mut refused) = (Vec::new(), Vec::new());
+    for nth in 1..=90 {
+        let mut client = connection_from(&format!("127.0.1.{nth}"), proxy.address).await;
+        // Whoever is refused may be so before this.
+        let _ = client.write_all(get("/").as_bytes()).await;
+        tokio::select! {
+            mut server = origin.accept() => {
+                head(&mut server).await;
+                held.push((client, server));
+            }
+            answer = heard(&mut client) => {
+                assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503"), "{answer}");
+                refused.push((client, answer));
+            }
+        }
+    }
+    assert!(held.len() >= 30 && refused.len() >= 30, "{} fit", held.len());
+    assert!(refused.iter().any(|(_, answer)| answer.starts_with("HTTP/1.1 503")));
+    assert!(proxy.open_files() < 220);
+
+    // Sessions lose their server, and come back beside all of these.
+    let address = upstream.stop().await;
+    let (mut clients, servers): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
+    drop(servers);
+    let mut upstream = Upstream::with(address, Arc::new(|_, response| Ok(response))).await;
+    let mut servers = Vec::new();
+    for index in 0..clients.len() {
+        let (mut server, _) = upstream.accept().await;
+        assert!(next_text(&mut server).await.contains("\"connection\""), "session {index}");
+        send(&mut server, &user_data("t2")).await;
+        servers.push(server);
+    }
+    let text = r#"{"message":"OnDataEvent","data":[{"payload":1}]}"#;
+    for server in &mut servers {
+        send(server, text).await;
+    }
+    for client in &mut clients {
+        while next_text(client).await != text {}
+    }
+
+    // What was taken is answered, and its room is that of sessions again.
+    for (client, server) in &mut held {
+        say(server, OK).await;
+        assert!(head(client).await.starts_with("HTTP/1.1 200"));
+    }
+    let (gone, _servers): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+    drop((gone, refused));
+    wait_until("all but a few are given back", || proxy.open_files() <= before + 8).await;
+    let more = usize::try_from(proxy.sessions_max).unwrap() - clients.len() - 4;
+    let mut others = Vec::new();
+    for _ in 0..more {
+        others.push(try_establish(&proxy, &mut upstream).await.unwrap());
+    }
 }

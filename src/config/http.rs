@@ -37,8 +37,8 @@ pub struct HttpSettings {
     /// Largest head of an answer, in bytes. Default 64 KiB.
     #[serde(with = "Between::<8_192, 1_048_576>")]
     pub response_header_bytes_max: usize,
-    /// Connections to the server of one route that are kept for further requests, and for how long. Default 64 and
-    /// 15 s.
+    /// Connections to the server of one route that are kept for further requests, and for how long. Those of all routes
+    /// together take at most a sixteenth of the descriptors for clients. Default 64 and 15 s.
     #[serde(with = "Between::<0, 100_000>")]
     pub server_connections_idle_max: usize,
     /// See before.

@@ -225,7 +225,7 @@ impl Proxy {
             Addresses::new(&settings.limits, &settings.http, division.sessions().min(handshakes_max) / 2);
         let client_tls = ClientTls::new(&settings.upstream, None)?;
         let pool = Pool::new(&settings, &client_tls.config, &files)?;
-        let routes = Routes::new(&settings, &files, None)?;
+        let routes = Routes::new(&settings, (&files, division), None)?;
         let certificates = Arc::new(Certificates::new(&settings.listen)?);
         let listeners = Listeners::default();
         let planned = listeners.plan(settings.listen.listeners(), settings.listen.reuse_port)?;

@@ -60,7 +60,7 @@ impl Proxy {
         let nodes = Planned::new(&net, (&client_tls.config, &shared.files), before)?;
         shared.pool.check_room(&nodes)?;
         let certificates = shared.certificates.prepare(&net.listen)?;
-        let routes = Routes::new(&net, &shared.files, Some(&shared.routes.load()))?;
+        let routes = Routes::new(&net, (&shared.files, division), Some(&shared.routes.load()))?;
         let listeners = shared.listeners.plan(net.listen.listeners(), net.listen.reuse_port)?;
         Ok(Prepared { net, session, division, nodes, client_tls, certificates, routes, listeners })
     }

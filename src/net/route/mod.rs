@@ -9,8 +9,11 @@ use std::{net::SocketAddr, sync::Arc};
 use http::StatusCode;
 
 use crate::{
-    config::{DEFAULT_POOL, LbPublic, NetSettings, PathPrefix, RouteAction, RouteSettings},
-    limits::Files,
+    config::{
+        DEFAULT_POOL, HttpSettings, LbPublic, NetSettings, PathPrefix, RouteAction, RouteSettings,
+        UpstreamSettings,
+    },
+    limits::{Division, Files},
     telemetry::counts::{By, StatusClass},
 };
 
@@ -121,13 +124,14 @@ impl Routes {
     /// A certificate of a route cannot be used.
     pub(crate) fn new(
         settings: &NetSettings,
-        files: &Arc<Files>,
+        (files, division): (&Arc<Files>, Division),
         before: Option<&Self>,
     ) -> Result<Self, StartError> {
+        let http = &within(settings, division);
         let mut routes = Vec::new();
         for (nth, route) in settings.routes.iter().enumerate() {
             let Some(first) = route.actions().first().copied() else { continue };
-            let Some(action) = Action::of(first, route, settings, files)? else { continue };
+            let Some(action) = Action::of(first, route, (&settings.upstream, http), files)? else { continue };
             let label = route.label(nth);
             let known = before.and_then(|before| before.routes.iter().find(|known| *known.label == *label));
             let counts = known.map_or_else(Arc::default, |known| Arc::clone(&known.counts));
@@ -190,6 +194,16 @@ impl Routes {
         }
         Verdict::ByApp(by_app)
     }
+}
+
+/// The settings for servers, of which each route may keep its share of idle connections and no more.
+fn within(settings: &NetSettings, division: Division) -> HttpSettings {
+    let has_server = |route: &&RouteSettings| matches!(route.actions().first(), Some(RouteAction::Http(_)));
+    let servers = settings.routes.iter().filter(has_server).count();
+    let mut http = settings.http.clone();
+    http.server_connections_idle_max =
+        http.server_connections_idle_max.min(division.idle_http() / servers.max(1));
+    http
 }
 
 impl Route {
@@ -261,11 +275,11 @@ impl Action {
     fn of(
         action: RouteAction<'_>,
         route: &RouteSettings,
-        settings: &NetSettings,
+        settings: (&UpstreamSettings, &HttpSettings),
         files: &Arc<Files>,
     ) -> Result<Option<Self>, StartError> {
         if let RouteAction::Http(url) = action {
-            let server = HttpServer::new(url, route, (&settings.upstream, &settings.http), files)?;
+            let server = HttpServer::new(url, route, settings, files)?;
             return Ok(Some(Self::Http(server)));
         }
         Ok(Self::of_own(action, route))
@@ -290,8 +304,9 @@ mod tests {
 
     fn routes(texts: &[&str]) -> Routes {
         let routes = texts.iter().map(|text| toml::from_str(text).unwrap()).collect();
-        let files = Files::new(crate::limits::Division::new(1_024, 0, 0));
-        Routes::new(&NetSettings { routes, ..NetSettings::default() }, &files, None).unwrap()
+        let division = Division::new(1_024, 0, 0);
+        let files = (&Files::new(division), division);
+        Routes::new(&NetSettings { routes, ..NetSettings::default() }, files, None).unwrap()
     }
 
     fn asked(path: &str, is_websocket: bool) -> Asked<'_> {
