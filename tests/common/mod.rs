@@ -12,6 +12,7 @@
 
 pub mod checks;
 pub mod clients;
+pub mod gate;
 pub mod nginx;
 pub mod outage;
 pub mod page;

@@ -99,6 +99,8 @@ pub struct Page {
     orders: mpsc::Sender<Order>,
     changed: watch::Receiver<u64>,
     task: JoinHandle<()>,
+    /// Where it connects from.
+    pub address: SocketAddr,
     pub user_data: Value,
 }
 
@@ -118,6 +120,7 @@ impl Page {
         let mut request = format!("ws://{address}{target}").into_client_request().unwrap();
         request.headers_mut().insert("origin", "https://page.example".parse().unwrap());
         let tcp = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        let own_address = tcp.local_addr().unwrap();
         let (socket, _) =
             tokio_tungstenite::client_async(request, tcp).await.map_err(|error| error.to_string())?;
         let (orders, queue) = mpsc::channel(QUEUE_MAX);
@@ -126,7 +129,7 @@ impl Page {
         let media = Arc::new(Mutex::new(HashMap::new()));
         let life = Life { socket, told: Arc::clone(&told), media: Arc::clone(&media), queue, notify };
         let task = tokio::spawn(life.run());
-        Ok(Self { told, media, orders, changed, task, user_data: Value::Null })
+        Ok(Self { told, media, orders, changed, task, address: own_address, user_data: Value::Null })
     }
 
     /// An established session of the default application.
