@@ -6,6 +6,7 @@
 mod net_support;
 
 mod program;
+mod under_media;
 
 use std::{fs, os::unix::fs::symlink, sync::Arc};
 

@@ -33,6 +33,11 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(name: &str, config: &str) -> Self {
+        Self::with(name, &["--media=direct"], config)
+    }
+
+    /// The same with other flags.
+    pub(crate) fn with(name: &str, flags: &[&str], config: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("holdfast-reload-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
@@ -43,7 +48,9 @@ impl Program {
         program.child.wait().unwrap();
         program.write(config);
         program.child = Command::new(env!("CARGO_BIN_EXE_holdfast"))
-            .args(["run", "--log-format=json", "--media=direct", "--config"])
+            .args(["run", "--log-format=json"])
+            .args(flags)
+            .arg("--config")
             .arg(program.config())
             .env_remove("HOLDFAST_ADMIN_TOKEN")
             .env_remove("HOLDFAST_LOG")
