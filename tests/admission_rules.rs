@@ -60,6 +60,32 @@ async fn networks_are_admitted_by_allow_and_deny_behind_balancers_as_well() {
     assert!(lines.len() == 1 && lines[0].contains("listen.allow, listen.deny"), "{lines:?}");
 }
 
+/// A listener of both families sees IPv4 clients under mapped addresses, and operators may write networks like that.
+#[tokio::test]
+async fn mapped_addresses_are_those_of_ipv4_on_either_side() {
+    for (allow, deny) in [
+        ("127.0.0.0/29", "127.0.0.2"),
+        ("::ffff:127.0.0.0/125", "127.0.0.2/32"),
+        ("127.0.0.0/29", "::ffff:127.0.0.2"),
+        ("::ffff:127.0.0.0/125", "::ffff:127.0.0.2/128"),
+    ] {
+        for listen in ["[::]:0", "127.0.0.1:0"] {
+            let (proxy, _upstream) = proxy_with(|settings| {
+                settings.listen.address = vec![listen.parse().unwrap()];
+                settings.listen.allow = vec![allow.parse().unwrap()];
+                settings.listen.deny = vec![deny.parse().unwrap()];
+            })
+            .await;
+            let to = SocketAddr::from(([127, 0, 0, 1], proxy.address().port()));
+            // The last of the network, the one that is denied, and the first behind the network.
+            for (client, expected) in [("127.0.0.7", 101), ("127.0.0.2", 403), ("127.0.0.8", 403)] {
+                let place = format!("{client} at {listen}, allow {allow}, deny {deny}");
+                assert_eq!(status(client, to, &[]).await, expected, "{place}");
+            }
+        }
+    }
+}
+
 async fn raw_exchange_from(source: &str, to: SocketAddr, text: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = connection_from(source, to).await;

@@ -21,4 +21,22 @@ async fn a_flood_of_refusals_is_few_lines() {
     }
     let lines = log.text().lines().filter(|line| line.contains("address_sessions_max")).count();
     assert!((1..=3).contains(&lines), "{lines} lines");
+
+    // Each kind for itself: what one floods hides no other.
+    let mut settings = net_support::settings(&[upstream.address]);
+    settings.listen.origins = vec!["https://example.com".parse().unwrap()];
+    settings.listen.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    settings.listen.deny = vec!["192.0.2.0/24".parse().unwrap()];
+    let proxy = start(settings).await;
+    for n in 0..50 {
+        let client = format!("192.0.2.{n}");
+        for headers in [("origin", "https://evil.example"), ("x-forwarded-for", &*client)] {
+            let refused = try_connect(proxy.address(), "/", &[headers]).await.unwrap_err();
+            assert!(refused.to_string().contains("403"), "{refused}");
+        }
+    }
+    for kind in ["listen.origins", "listen.deny"] {
+        let lines = log.lines_with("connection_refused").iter().filter(|line| line.contains(kind)).count();
+        assert!((1..=3).contains(&lines), "{lines} lines of {kind}");
+    }
 }

@@ -153,6 +153,11 @@ mod tests {
                 ],
             ),
             (
+                "https://*.example.com:8443",
+                &["https://a.example.com:8443"],
+                &["https://a.example.com", "https://example.com:8443", "https://a.example.com:443"],
+            ),
+            (
                 "http://localhost:8000",
                 &["http://localhost:8000"],
                 &["http://localhost", "http://localhost:80"],

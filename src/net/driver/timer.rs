@@ -138,3 +138,25 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_life_ends_in_its_last_tenth_and_those_that_came_together_do_not_end_together() {
+        assert_eq!(life_of(Duration::ZERO), None);
+        let most = Duration::from_secs(1_000);
+        let lives: Vec<Duration> = (0..1_000).map(|_| life_of(most).unwrap()).collect();
+        assert!(lives.iter().all(|life| (most.mul_f64(0.9)..=most).contains(life)));
+        let within = |from: f64, to: f64| {
+            lives.iter().filter(|life| (most.mul_f64(from)..most.mul_f64(to)).contains(*life)).count()
+        };
+        for tenth in 0..10 {
+            let from = 0.9 + 0.01 * f64::from(tenth);
+            // A hundred are to be expected in each.
+            assert!(within(from, from + 0.01) > 40, "{tenth}");
+        }
+    }
+}
