@@ -22,11 +22,14 @@ use common::{
 };
 use holdfast::{
     admin::{self, Door, Setup},
-    config::{ListenAddress, MediaMode},
+    config::{ClientAuth, ListenAddress, MediaMode},
     load::{LoadSettings, Scenario, webrtc_client::ClientOptions},
     net::{DrainOrder, Proxy},
 };
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    SerialNumber,
+};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -39,7 +42,8 @@ const SCRAPE_BYTES_MAX: usize = 64 * 1024;
 /// Most series of one family of one node.
 const SERIES_MAX: usize = 64;
 
-/// A certificate for `localhost` that ends in so many days.
+/// A certificate for `localhost` that ends in so many days, with an OCSP answer that is none, and a list of revoked
+/// certificates of clients that ends in half as many.
 struct Certificate {
     directory: PathBuf,
 }
@@ -54,6 +58,22 @@ impl Certificate {
         let certificate = params.self_signed(&key).unwrap();
         fs::write(directory.join("cert.pem"), certificate.pem()).unwrap();
         fs::write(directory.join("key.pem"), key.serialize_pem()).unwrap();
+        fs::write(directory.join("ocsp.der"), "none").unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        fs::write(directory.join("ca.pem"), authority.self_signed(&key).unwrap().pem()).unwrap();
+        let list = CertificateRevocationListParams {
+            this_update: SystemTime::now().into(),
+            next_update: (SystemTime::now() + Duration::from_secs(days * 43_200)).into(),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&Issuer::new(authority, key)).unwrap();
+        fs::write(directory.join("crl.pem"), list.pem().unwrap()).unwrap();
         Self { directory }
     }
 }
@@ -73,6 +93,10 @@ async fn complete(upstream: SocketAddr, certificate: &Certificate) -> Arc<Proxy>
         config.net.listen.tls_cert = Some(certificate.directory.join("cert.pem"));
         config.net.routes = vec![toml::from_str("name = 'no'\npath = '/no'\ndeny = 403").unwrap()];
         config.net.listen.tls_key = Some(certificate.directory.join("key.pem"));
+        config.net.listen.tls_ocsp = Some(certificate.directory.join("ocsp.der"));
+        config.net.listen.client_auth = ClientAuth::Optional;
+        config.net.listen.client_ca = Some(certificate.directory.join("ca.pem"));
+        config.net.listen.client_crl = Some(certificate.directory.join("crl.pem"));
     })
     .await;
     Arc::new(proxy)
@@ -135,8 +159,12 @@ async fn a_scrape_is_what_the_documentation_says_and_promtool_has_no_complaint()
     let file = format!("file=\"{}\"", certificate.directory.join("cert.pem").display());
     let ends = scrape.get(&format!("tls_certificate_expiry_timestamp_seconds{{{file}}}"));
     assert_eq!(scrape.get(&format!("tls_certificate_unusable{{{file}}}")), 0.0);
+    assert_eq!(scrape.get(&format!("tls_ocsp_unusable{{{}}}", file.replace("cert.pem", "ocsp.der"))), 1.0);
+    let list_ends =
+        scrape.get(&format!("tls_crl_expiry_timestamp_seconds{{{}}}", file.replace("cert.pem", "crl.pem")));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((ends - now - 20.0 * 86_400.0).abs() < 120.0, "it ends at {ends}, now is {now}");
+    assert!((list_ends - now - 10.0 * 86_400.0).abs() < 120.0, "it ends at {list_ends}, now is {now}");
     let build = format!("build_info{{version=\"{}\"", env!("CARGO_PKG_VERSION"));
     assert!(scrape.text.contains(&format!("holdfast_{build}")), "{}", scrape.text);
 }

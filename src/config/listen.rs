@@ -13,7 +13,7 @@ use super::{
     header::{self, HeaderField},
     number::{Between, Ms},
     origin::OriginPattern,
-    tls::{CertificateSettings, ClientAuth, TlsMin, TlsSuite, UnknownNames},
+    tls::{CertificateSettings, ClientAuth, EndedLists, TlsMin, TlsSuite, UnknownNames},
 };
 
 /// Where clients connect, and what they may cost before they are sessions.
@@ -49,6 +49,8 @@ pub struct ListenSettings {
     pub client_ca: Option<PathBuf>,
     /// PEM file with the lists of those that are revoked. Default none.
     pub client_crl: Option<PathBuf>,
+    /// What becomes of clients that show a certificate once a list of `client_crl` has ended. Default `refuse`.
+    pub client_crl_ended: EndedLists,
     /// Whether clients get a TLS session ticket, with which they come back by a shorter handshake.
     /// Default true.
     pub tls_tickets: bool,
@@ -151,6 +153,7 @@ impl Default for ListenSettings {
             client_auth: ClientAuth::Off,
             client_ca: None,
             client_crl: None,
+            client_crl_ended: EndedLists::Refuse,
             tls_tickets: true,
             handshake_timeout: Duration::from_secs(10),
             header_bytes_max: 16 * 1024,

@@ -72,7 +72,7 @@ pub use route::{
 };
 pub use routes::ROUTES_MAX;
 pub use send_proxy::SendProxy;
-pub use tls::{CertificateSettings, ClientAuth, ServerPattern, TlsMin, TlsSuite, UnknownNames};
+pub use tls::{CertificateSettings, ClientAuth, EndedLists, ServerPattern, TlsMin, TlsSuite, UnknownNames};
 pub use upstream::UpstreamSettings;
 
 pub use holdfast_core::settings::{

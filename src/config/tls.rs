@@ -113,6 +113,17 @@ pub enum ClientAuth {
     Required,
 }
 
+/// What becomes of clients that show a certificate once a list of revoked ones has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedLists {
+    /// They are refused: whether a certificate was revoked since is not known.
+    #[default]
+    Refuse,
+    /// What the list says goes on to count.
+    Use,
+}
+
 /// What becomes of clients that ask for a server by a name that no certificate has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

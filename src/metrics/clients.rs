@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{net::View, session::Tally};
+use crate::{milliseconds::since_1970, net::View, session::Tally};
 
 use super::page::Page;
 
@@ -40,7 +40,33 @@ fn certificates(page: &mut Page<'_>, view: &View) -> fmt::Result {
     let help =
         "1 while the file of a certificate holds a newer one that cannot be used; the former is still shown.";
     let stale = files.iter().map(|(file, _, is_stale)| (vec![("file", file.as_str())], *is_stale));
-    page.gauges("tls_certificate_unusable", help, stale)
+    page.gauges("tls_certificate_unusable", help, stale)?;
+    let now = since_1970().as_secs();
+    let staples: Vec<_> = certificates
+        .iter()
+        .filter_map(|(one, _)| one.staple(now))
+        .map(|staple| {
+            let is_unusable = staple.trouble.is_some() || !staple.is_shown;
+            (staple.file.display().to_string(), u64::from(is_unusable))
+        })
+        .collect();
+    if !staples.is_empty() {
+        let help = "1 while the OCSP answer in a file is not shown with its certificate.";
+        let unusable = staples.iter().map(|(file, value)| (vec![("file", file.as_str())], *value));
+        page.gauges("tls_ocsp_unusable", help, unusable)?;
+    }
+    revocations(page, view)
+}
+
+/// Of the lists by which clients' certificates are checked.
+fn revocations(page: &mut Page<'_>, view: &View) -> fmt::Result {
+    let lists = view.revocation_lists();
+    let Some((lists, ends)) = lists.and_then(|lists| lists.until.map(|ends| (lists, ends))) else {
+        return Ok(());
+    };
+    let file = lists.file.display().to_string();
+    let help = "When the first list of revoked certificates of clients ends, in Unix time; from then on clients that show one are refused (listen.client_crl_ended).";
+    page.gauges("tls_crl_expiry_timestamp_seconds", help, [(vec![("file", file.as_str())], ends)])
 }
 
 fn sessions(page: &mut Page<'_>, view: &View) -> fmt::Result {

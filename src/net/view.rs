@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     census::Census,
-    certificates::Identity,
+    certificates::{Identity, RevocationLists},
     mover::DrainStatus,
     proxy::{Facts, MemoryFacts, Proxy},
     reload::Reloads,
@@ -76,6 +76,11 @@ impl View {
     /// The certificates that clients are shown; with each whether its file holds a newer one that cannot be used.
     pub(crate) fn certificates(&self) -> Vec<(Arc<Identity>, bool)> {
         self.shared.certificates.identities()
+    }
+
+    /// The lists of revoked certificates of clients; `None` where none are looked at.
+    pub(crate) fn revocation_lists(&self) -> Option<RevocationLists> {
+        self.shared.certificates.revocation_lists()
     }
 
     /// The routes of now, with what was counted of them.

@@ -63,8 +63,8 @@
 //! | `watchdog_withheld`, `watchdog_resumed` | error, warn | the service manager hears no sign of life, because of this; it does again | `cause` |
 //! | `certificates_changed` | info | what new handshakes go by is another | `changes` |
 //! | `certificate_unusable` | warn | a file was changed to what cannot be used; what was there before is still shown | `file`, `cause` |
-//! | `certificate_ends` | warn, error where it has ended | once a day from 14 days ahead; of OCSP answers and lists of revoked certificates when they have | `file`, `what`, `ends`, `in_days` |
-//! | `staple_unusable` | warn | an OCSP answer is not shown | `file`, `cause` |
+//! | `certificate_ends` | warn, error where it has ended | once a day from 14 days ahead; of OCSP answers when they have, of lists of revoked certificates in the last tenth of their time (with `client_crl_ended = "use"` when they have) | `file`, `what`, `ends`, `in_days` |
+//! | `staple_unusable` | warn | the OCSP answer in a file is not shown; `former_shown`: that of before still is | `file`, `cause`, `former_shown` |
 //! | `signal_ignored` | info | a signal that does not end the proxy | `signal` |
 //! | `panic` | error | a defect of Holdfast, to be reported | `thread`, `place`, `cause` |
 //!

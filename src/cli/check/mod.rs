@@ -6,6 +6,7 @@ mod files;
 mod kernel;
 mod ports;
 mod report;
+mod wss;
 
 use std::{
     io::Write,
@@ -19,11 +20,9 @@ use serde_json::Value;
 use super::{Failure, args::CheckArgs, install_crypto_provider, media_reach, told};
 use crate::{
     admin::Token,
-    config::{
-        AccessTarget, ClientAuth, Config, DEFAULT_POOL, ListenSettings, LogTarget, NamedNode, ServerPattern,
-    },
+    config::{AccessTarget, Config, DEFAULT_POOL, LogTarget, NamedNode},
     limits,
-    net::{certificates::Certificates, tls},
+    net::tls,
     telemetry,
 };
 
@@ -87,55 +86,6 @@ pub(super) fn run(args: &CheckArgs, out: &mut impl Write) -> Result<(), Failure>
 }
 
 impl<W: Write> Report<'_, W> {
-    fn listeners(&mut self, config: &Config) -> Result<(), Failure> {
-        let listen = &config.net.listen;
-        let mut is_wrong = false;
-        for one in listen.all_certificates() {
-            is_wrong |= self.certificate(&one.cert);
-        }
-        if is_wrong {
-            // Whether their keys fit is another question, and TLS has no answer for such ones.
-            return Err(self.refused());
-        }
-        self.shown(listen)?;
-        for (address, tls) in listen.listeners() {
-            let scheme = if tls { "wss" } else { "ws" };
-            self.say("listen", format!("{scheme}://{address}"));
-        }
-        Ok(())
-    }
-
-    /// What clients of wss are shown, and have to show.
-    fn shown(&mut self, listen: &ListenSettings) -> Result<(), Failure> {
-        let certificates = Certificates::new(listen)?;
-        for (one, _) in certificates.identities() {
-            let (file, count) = (one.file().display(), self::certificates(one.chain_length()));
-            self.say("tls", format!("{file} ({count}), key matches{}", named(one.names())));
-            match one.staple().zip(one.staple_file()) {
-                Some((Ok(_), ocsp)) => self.say("tls", format!("{} goes with it", ocsp.display())),
-                Some((Err(why), ocsp)) => {
-                    self.say(
-                        "warning",
-                        format!("{}: this OCSP answer {why}: it is not shown", ocsp.display()),
-                    );
-                }
-                None => {}
-            }
-            for strange in one.names().iter().filter(|name| !one.has_name(name)) {
-                self.say(
-                    "warning",
-                    format!("{file} is shown for {strange}, which is not in it: clients refuse it"),
-                );
-            }
-        }
-        if let Some((count, ca)) = certificates.client_roots().zip(listen.client_ca.as_ref()) {
-            let count = self::certificates(count);
-            let have = if listen.client_auth == ClientAuth::Required { "have to" } else { "may" };
-            self.say("clients", format!("{have} show a certificate signed by {} ({count})", ca.display()));
-        }
-        Ok(())
-    }
-
     fn ports(&mut self, config: &Config) {
         for finding in ports::look_at(config) {
             if finding.is_fatal {
@@ -318,17 +268,6 @@ fn about(node: &NamedNode) -> String {
         text.push_str(", backup");
     }
     text
-}
-
-/// The first names of a certificate.
-fn named(names: &[ServerPattern]) -> String {
-    const TOLD_MAX: usize = 4;
-    let told = names.iter().take(TOLD_MAX).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(TOLD_MAX) {
-        _ if names.is_empty() => String::new(),
-        0 => format!(", for {told}"),
-        more => format!(", for {told} and {more} more"),
-    }
 }
 
 fn certificates(count: usize) -> String {

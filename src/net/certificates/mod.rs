@@ -7,7 +7,9 @@ mod changes;
 mod clients;
 mod identity;
 mod names;
+mod signature;
 mod staple;
+mod tickets;
 mod watch;
 
 use std::{path::PathBuf, sync::Arc};
@@ -28,7 +30,8 @@ use crate::{
 use super::{StartError, tls::bad};
 
 pub(crate) use changes::CertificateChanges;
-pub(crate) use identity::{Identity, subject};
+pub(crate) use clients::RevocationLists;
+pub(crate) use identity::{Identity, StapleStatus, subject};
 pub(super) use watch::watch;
 
 use clients::Clients;
@@ -103,13 +106,18 @@ impl Certificates {
         }
         let stamps = Stamps::of(listen);
         let provider = provider(&listen.tls_suites);
+        let before = self.shown.load();
+        let of_before = |file: &PathBuf| {
+            let identities = before.as_ref().map(|shown| shown.identities.as_slice()).unwrap_or_default();
+            identities.iter().find(|one| one.file() == file).map(AsRef::as_ref)
+        };
         let identities = listen.all_certificates().into_iter();
         let identities = identities
-            .map(|one| Identity::load(&one, since_1970()).map(Arc::new))
+            .map(|one| Identity::load(&one, since_1970(), of_before(&one.cert)).map(Arc::new))
             .collect::<Result<_, _>>()?;
         let clients = Clients::load(listen, &provider)?;
         let read = Read { identities, clients, troubles: Vec::new() };
-        let shown = Shown::new(listen, &provider, read, stamps, self.shown.load().as_deref())?;
+        let shown = Shown::new(listen, &provider, read, stamps, before.as_deref())?;
         Ok(Prepared { shown: Some(Arc::new(shown)) })
     }
 
@@ -139,6 +147,11 @@ impl Certificates {
         self.shown.load().as_ref()?.clients.as_ref().map(|clients| clients.roots)
     }
 
+    /// The lists of revoked certificates of clients; `None` where none are looked at.
+    pub(crate) fn revocation_lists(&self) -> Option<RevocationLists> {
+        self.shown.load().as_ref()?.clients.as_ref()?.lists.clone()
+    }
+
     /// Reads the files of what is in place anew. What cannot be used stays as it was; `None` if something else was
     /// put in place meanwhile.
     fn refresh(&self, before: &Arc<Shown>, stamps: Stamps) -> Option<CertificateChanges> {
@@ -162,7 +175,8 @@ impl Shown {
     ) -> Result<Self, StartError> {
         let Read { identities, clients, troubles } = read;
         check_suites(listen, provider, &identities)?;
-        let ticketer = ticketer(clients.as_deref(), before).map_err(|why| bad(place(listen), why))?;
+        let ticketer =
+            tickets::ticketer(clients.as_deref(), before).map_err(|why| bad(place(listen), why))?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(listen.tls_min.versions())
             .map_err(|error| bad(place(listen), error))?;
@@ -176,7 +190,7 @@ impl Shown {
         if listen.tls_tickets {
             // Without state on our side, so that all clients that come back after a restart of theirs
             // can resume, however many.
-            config.ticketer = Arc::clone(&ticketer);
+            config.ticketer = tickets::while_lists_count(&ticketer, clients.as_deref());
             config.send_tls13_tickets = 1;
         } else {
             config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -191,7 +205,7 @@ impl Shown {
         let provider = provider(&self.listen.tls_suites);
         let mut troubles = Vec::new();
         let mut read = |before: &Arc<Identity>| {
-            let usable = Identity::load(&before.settings, since_1970()).and_then(|one| {
+            let usable = Identity::load(&before.settings, since_1970(), Some(before)).and_then(|one| {
                 check_suites(&self.listen, &provider, std::slice::from_ref(&one)).map(|()| one)
             });
             usable.map(Arc::new).unwrap_or_else(|error| {
@@ -222,21 +236,6 @@ impl Shown {
             stamps,
             troubles,
         }
-    }
-}
-
-/// The tickets of before stay good, whatever certificate is shown since. Not so where clients are checked by something
-/// else: a ticket stands for a check that was made.
-fn ticketer(
-    clients: Option<&Clients>,
-    before: Option<&Shown>,
-) -> Result<Arc<dyn ProducesTickets>, tokio_rustls::rustls::Error> {
-    let digest = |clients: Option<&Clients>| clients.map(|clients| clients.digest);
-    match before {
-        Some(before) if digest(before.clients.as_deref()) == digest(clients) => {
-            Ok(Arc::clone(&before.ticketer))
-        }
-        _ => aws_lc_rs::Ticketer::new(),
     }
 }
 

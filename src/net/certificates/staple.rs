@@ -1,5 +1,5 @@
-//! An OCSP answer out of a file: whether it is about a certificate, says good, and until when. Its signature is the
-//! client's to check.
+//! An OCSP answer out of a file: whether it is about a certificate, signed by whom it has to be, says good, and until
+//! when.
 
 use std::{
     fs::File,
@@ -17,6 +17,8 @@ use openssl::{
     x509::X509Ref,
 };
 
+use super::signature;
+
 /// Most bytes of the file: answers have two to four thousand.
 const BYTES_MAX: u64 = 65_536;
 /// Clocks of those who sign may be ahead of ours.
@@ -30,6 +32,28 @@ pub(super) struct Staple {
     pub(super) der: Vec<u8>,
     /// In seconds of Unix time; `None`: there is always newer information, nobody knows when.
     pub(super) until: Option<u64>,
+    /// Whether its signature was checked: only where the issuer of the certificate is known.
+    pub(super) is_verified: bool,
+}
+
+/// Why an answer cannot be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unfit {
+    pub(super) why: String,
+    /// It says that the certificate is not good: then what was said before is not to be shown either.
+    pub(super) is_verdict: bool,
+}
+
+impl From<&str> for Unfit {
+    fn from(why: &str) -> Self {
+        Self::from(why.to_owned())
+    }
+}
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Self {
+        Self { why, is_verdict: false }
+    }
 }
 
 /// One statement of an answer.
@@ -42,35 +66,50 @@ struct Single<'a> {
 }
 
 impl Staple {
-    /// Reads the answer about this certificate, at this time since 1970.
+    /// Reads the answer about this certificate of that issuer, at this time since 1970. Without the issuer, anybody may
+    /// have signed it: clients look for themselves.
     ///
     /// # Errors
     /// Why it cannot be shown.
-    pub(super) fn read(path: &Path, certificate: &X509Ref, now: Duration) -> Result<Self, String> {
+    pub(super) fn read(
+        path: &Path,
+        certificate: &X509Ref,
+        issuer: Option<&X509Ref>,
+        now: Duration,
+    ) -> Result<Self, Unfit> {
         let der = bytes_of(path).map_err(|error| format!("cannot be read: {error}"))?;
-        Self::parse(der, certificate, now)
+        Self::parse(der, certificate, issuer, now)
     }
 
-    fn parse(der: Vec<u8>, certificate: &X509Ref, now: Duration) -> Result<Self, String> {
+    fn parse(
+        der: Vec<u8>,
+        certificate: &X509Ref,
+        issuer: Option<&X509Ref>,
+        now: Duration,
+    ) -> Result<Self, Unfit> {
         let statements = statements(&der)
             .map_err(|_| "is no OCSP answer in DER (as `openssl ocsp -respout FILE` writes it)".to_owned())?
             .ok_or("is an answer of a responder that says why it has none")?;
         let serial = certificate.serial_number().to_bn().map(|serial| serial.to_vec()).unwrap_or_default();
-        let issuer = certificate.issuer_name().to_der().unwrap_or_default();
+        let issuer_name = certificate.issuer_name().to_der().unwrap_or_default();
         let about =
-            |one: &&Single<'_>| without_zeros(one.serial) == serial && is_hash(one.name_hash, &issuer);
+            |one: &&Single<'_>| without_zeros(one.serial) == serial && is_hash(one.name_hash, &issuer_name);
         let one = statements.iter().find(about).ok_or("is about another certificate")?;
+        if let Some(issuer) = issuer {
+            signature::check(&der, issuer, now)?;
+        }
         if !one.is_good {
-            return Err("says that the certificate is revoked, or unknown to its issuer".to_owned());
+            let why = "says that the certificate is revoked, or unknown to its issuer".to_owned();
+            return Err(Unfit { why, is_verdict: true });
         }
         if one.from > now + AHEAD_MAX {
-            return Err("is not valid yet: are the clocks right?".to_owned());
+            return Err("is not valid yet: are the clocks right?".into());
         }
         if one.until.is_some_and(|until| until <= now) {
-            return Err("has expired".to_owned());
+            return Err("has expired".into());
         }
         let until = one.until.map(|until| until.as_secs());
-        Ok(Self { der, until })
+        Ok(Self { der, until, is_verified: issuer.is_some() })
     }
 }
 
@@ -178,7 +217,7 @@ mod tests {
 
     fn parse(der: &[u8], at: u64) -> Result<Staple, String> {
         let certificate = X509::from_pem(CERTIFICATE).unwrap();
-        Staple::parse(der.to_vec(), &certificate, Duration::from_secs(at))
+        Staple::parse(der.to_vec(), &certificate, None, Duration::from_secs(at)).map_err(|unfit| unfit.why)
     }
 
     #[test]

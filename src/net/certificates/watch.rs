@@ -17,7 +17,7 @@ use crate::{
     telemetry::events::{self, Ending},
 };
 
-use super::{Certificates, Shown};
+use super::{Certificates, Shown, clients::RevocationLists};
 
 /// A file that changed is read when it has not changed any more for so long (or for the time between two looks, if
 /// that is shorter).
@@ -48,8 +48,8 @@ struct Watcher {
     pending: Option<Stamps>,
     /// The state whose troubles were there at the look before, and whether they were told.
     troubled: Option<(Stamps, bool)>,
-    /// When the end of a file was told, since 1970.
-    told: HashMap<(PathBuf, &'static str), Duration>,
+    /// When the end of a file was told, since 1970; apart whether it was over.
+    told: HashMap<(PathBuf, &'static str, bool), Duration>,
 }
 
 /// Looks at the files until the proxy shuts down.
@@ -69,6 +69,13 @@ pub(in crate::net) async fn watch(certificates: Arc<Certificates>, stopping: Can
             () = stopping.cancelled() => return,
         }
     }
+}
+
+/// How long before its end a list is told that clients are refused without: when nine tenths of its time are over, so that
+/// those that are replaced in time are never told, however long they live.
+fn ahead_of(lists: &RevocationLists) -> i64 {
+    let lives = lists.from.zip(lists.until).map_or(0, |(from, until)| until - from);
+    (lives / 10).clamp(0, TOLD_AHEAD.as_secs().cast_signed())
 }
 
 impl Watcher {
@@ -92,7 +99,7 @@ impl Watcher {
         }
         self.pending = None;
         // What is wrong with another file is another line.
-        self.told.retain(|(_, kind), _| *kind != Ending::Staple.as_str());
+        self.told.retain(|(_, kind, _), _| *kind == Ending::Certificate.as_str());
         if let Some(changes) = certificates.refresh(&shown, seen)
             && !changes.is_empty()
         {
@@ -124,39 +131,62 @@ impl Watcher {
         let mut ends = Vec::new();
         for one in &shown.identities {
             ends.extend(one.ends().map(|at| (one.file(), Ending::Certificate, at)));
-            if let Some(file) = one.staple_file() {
-                match one.staple() {
-                    Some(Ok(until)) => {
-                        let until = until.and_then(|until| i64::try_from(until).ok());
-                        ends.extend(until.map(|at| (file.as_path(), Ending::Staple, at)));
-                    }
-                    Some(Err(why)) => {
-                        self.tell(file, Ending::Staple, now, || events::staple_unusable(&file.display(), why))
-                    }
-                    None => {}
-                }
+            let Some(staple) = one.staple(now.as_secs()) else { continue };
+            if let Some(why) = staple.trouble {
+                let tell = || events::staple_unusable(&staple.file.display(), why, staple.is_shown);
+                self.tell((staple.file, Ending::Staple, !staple.is_shown), now, tell);
+            } else {
+                let until = staple.until.and_then(|until| i64::try_from(until).ok());
+                ends.extend(until.map(|at| (staple.file, Ending::Staple, at)));
             }
         }
-        let lists = shown.clients.as_ref().and_then(|clients| clients.lists_until);
-        ends.extend(
-            shown.listen.client_crl.as_deref().zip(lists).map(|(file, at)| (file, Ending::Revocations, at)),
-        );
+        let lists = shown.clients.as_ref().and_then(|clients| clients.lists.as_ref());
+        if let Some((lists, at)) = lists.and_then(|lists| Some((lists, lists.until?))) {
+            let kind = Ending::Revocations { refuses: lists.refuses_when_ended };
+            ends.push((lists.file.as_path(), kind, at));
+        }
         for (file, kind, at) in ends {
             let left = at - i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-            // Answers and lists live for days and are replaced in time: only what is over is worth a line.
-            let ahead = if kind == Ending::Certificate { TOLD_AHEAD.as_secs().cast_signed() } else { 0 };
+            let ahead = match kind {
+                Ending::Certificate => TOLD_AHEAD.as_secs().cast_signed(),
+                Ending::Revocations { refuses: true } => lists.map_or(0, ahead_of),
+                // These live for days and are replaced in time: only what is over is worth a line.
+                Ending::Staple | Ending::Revocations { refuses: false } => 0,
+            };
             if left < ahead {
-                self.tell(file, kind, now, || events::certificate_ends(&file.display(), kind, at, left));
+                let tell = || events::certificate_ends(&file.display(), kind, at, left);
+                self.tell((file, kind, left <= 0), now, tell);
             }
         }
         self.told.retain(|_, told| now.saturating_sub(*told) < TOLD_EVERY);
     }
 
-    fn tell(&mut self, file: &Path, kind: Ending, now: Duration, tell: impl FnOnce()) {
-        let told = self.told.entry((file.to_owned(), kind.as_str())).or_insert(Duration::ZERO);
+    fn tell(&mut self, (file, kind, is_over): (&Path, Ending, bool), now: Duration, tell: impl FnOnce()) {
+        let told = self.told.entry((file.to_owned(), kind.as_str(), is_over)).or_insert(Duration::ZERO);
         if now.saturating_sub(*told) >= TOLD_EVERY {
             *told = now;
             tell();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_told_in_the_last_tenth_of_its_time() {
+        let day = 86_400;
+        let ahead = |days: i64| {
+            let lists = RevocationLists {
+                file: PathBuf::new(),
+                from: Some(day),
+                until: Some(day + days * day),
+                refuses_when_ended: true,
+            };
+            ahead_of(&lists)
+        };
+        assert_eq!((ahead(7), ahead(30), ahead(1_000)), (7 * day / 10, 3 * day, 14 * day));
+        assert_eq!(ahead(-7), 0, "it ends before it began");
     }
 }

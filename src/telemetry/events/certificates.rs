@@ -18,7 +18,10 @@ pub(crate) enum Ending {
     /// An OCSP answer.
     Staple,
     /// A list of revoked certificates of clients.
-    Revocations,
+    Revocations {
+        /// Without it clients that show a certificate are refused.
+        refuses: bool,
+    },
 }
 
 impl Ending {
@@ -27,7 +30,7 @@ impl Ending {
         match self {
             Self::Certificate => "certificate",
             Self::Staple => "ocsp",
-            Self::Revocations => "crl",
+            Self::Revocations { .. } => "crl",
         }
     }
 }
@@ -66,11 +69,24 @@ pub(crate) fn certificate_ends(file: &dyn fmt::Display, ending: Ending, at: i64,
         }
         Ending::Certificate => tell!(warn, "it expires soon: renew it"),
         Ending::Staple => tell!(warn, "it has expired and is not shown: fetch a new one"),
-        Ending::Revocations => tell!(warn, "it should have been replaced, and still counts: fetch a new one"),
+        Ending::Revocations { refuses: true } if ends_in_s <= 0 => {
+            tell!(error, "it has ended and clients that show a certificate are refused: fetch a new one")
+        }
+        Ending::Revocations { refuses: true } => {
+            tell!(warn, "it ends soon, then clients that show a certificate are refused: fetch a new one")
+        }
+        Ending::Revocations { refuses: false } => {
+            tell!(warn, "it should have been replaced, and still counts: fetch a new one")
+        }
     }
 }
 
-/// An OCSP answer is not shown.
-pub(crate) fn staple_unusable(file: &dyn fmt::Display, cause: &str) {
-    warn!(event = "staple_unusable", %file, cause, "clients get the certificate without this OCSP answer: fetch a new one");
+/// An OCSP answer is not shown; the former is, or none.
+pub(crate) fn staple_unusable(file: &dyn fmt::Display, cause: &str, former_shown: bool) {
+    let message = if former_shown {
+        "clients get the former OCSP answer until that one ends: fetch a new one"
+    } else {
+        "clients get the certificate without this OCSP answer: fetch a new one"
+    };
+    warn!(event = "staple_unusable", %file, cause, former_shown, "{message}");
 }
