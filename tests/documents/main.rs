@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod blocks;
+mod figures;
 mod runbook;
 
 use std::{
@@ -305,28 +306,6 @@ fn commands_in_the_text_exist() {
     assert!(found > 20, "{found}");
 }
 
-/// The figures of the rows with a source that are not in it. A row is `| what | figure | [name](source) |`.
-fn figures_not_in_their_source(markdown: &str, source: impl Fn(&str) -> String) -> (usize, Vec<String>) {
-    let mut found = 0;
-    let mut wrong = Vec::new();
-    for line in markdown.lines() {
-        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-        let [_, figure, from] = cells[..] else { continue };
-        let Some(path) = from.strip_prefix('[').and_then(|rest| rest.split(['(', ')']).nth(1)) else {
-            continue;
-        };
-        found += 1;
-        let number = figure.split(' ').next().unwrap();
-        let is_there = source(path)
-            .split(|c: char| c.is_whitespace() || "()–|;:".contains(c))
-            .any(|word| word.trim_end_matches([',', '.']) == number);
-        if !number.contains(|c: char| c.is_ascii_digit()) || !is_there {
-            wrong.push(format!("{line}: {number} is not in {path}"));
-        }
-    }
-    (found, wrong)
-}
-
 #[test]
 fn kernel_settings_are_those_of_the_package() {
     let document = read("docs/sizing.md");
@@ -340,23 +319,7 @@ fn kernel_settings_are_those_of_the_package() {
     assert!(found > 5, "{found}");
 }
 
-#[test]
-fn figures_are_those_of_the_tables_they_come_from() {
-    let (found, wrong) =
-        figures_not_in_their_source(&read("docs/sizing.md"), |path| read(Path::new("docs").join(path)));
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(found > 10, "{found}");
-}
-
 // That the checks bite.
-
-#[test]
-fn a_figure_of_nobody_is_found() {
-    let text = "| x | 1,234 µs | [a](b.md) |\n| y | 0.8 s | [a](b.md) |\n| y | 23 | [a](b.md) |\n| z | 9 |\n";
-    let (found, wrong) =
-        figures_not_in_their_source(text, |_| "| 1,234 (1,2–3) | 230 |, at most 0.8 s.".to_owned());
-    assert_eq!((found, wrong.len()), (3, 1), "{wrong:?}");
-}
 
 #[test]
 fn what_a_document_shows_is_found() {
