@@ -26,6 +26,6 @@ pub mod top;
 mod upstream;
 pub mod wire;
 
-pub use holdfast_core::{drain, ids, registry, session, signaling};
+pub use holdfast_core::{drain, ids, recording, registry, session, signaling};
 /// What the commands `simulate` and `load` run; nothing of the proxy uses it.
 pub use holdfast_lab::{load, simulator};

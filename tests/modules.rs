@@ -27,7 +27,7 @@ const CRATES: [Crate; 3] = [
 /// Of `holdfast`.
 const PRODUCT: &[&[&str]] = &[
     // Those of the crate `holdfast-core`, which knows nothing of this one.
-    &["ids", "registry", "session", "signaling"],
+    &["ids", "recording", "registry", "session", "signaling"],
     &["address", "file_mark", "limits", "memory", "milliseconds"],
     &["config"],
     &["activation", "service_manager", "telemetry", "wire"],
@@ -43,7 +43,7 @@ const PRODUCT: &[&[&str]] = &[
 
 /// Of `holdfast-core`: a session is lent what it knows of others and does not know where that is kept.
 const CORE: &[&[&str]] =
-    &[&["ids", "settings", "signaling"], &["media"], &["session"], &["drain", "registry"]];
+    &[&["ids", "settings", "signaling"], &["media"], &["session"], &["recording"], &["drain", "registry"]];
 
 /// Of `holdfast-lab`: clients and the server stand-in share the lower half of WebRTC.
 const LAB: &[&[&str]] = &[&["simulator"], &["load"]];

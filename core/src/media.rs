@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Epoch, SessionId};
 
 /// Names an anchored stream for as long as the process lives; never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamKey {
     /// The session it belongs to.
     pub session: SessionId,
@@ -73,7 +73,7 @@ impl Kind {
 }
 
 /// Sound, pictures, or both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tracks {
     /// Sound.
     pub audio: bool,
@@ -226,7 +226,8 @@ impl<C> MediaCommand<C> {
 }
 
 /// What happened to a stream.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fact {
     /// The offer to send upstream in place of the client's.
     UpstreamOffer {

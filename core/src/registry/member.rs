@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::session::{Input, Session, Timestamp};
+use crate::{
+    recording::Recorder,
+    session::{Input, Session, Timestamp},
+};
 
 use super::Registry;
 
@@ -15,18 +18,51 @@ use super::Registry;
 pub struct Member {
     session: Session,
     registry: Arc<Registry>,
+    /// Who writes down what it does.
+    recorders: Vec<Recorder>,
 }
 
 impl Member {
     /// This session becomes one of those that know each other by this registry.
     #[must_use]
     pub const fn new(session: Session, registry: Arc<Registry>) -> Self {
-        Self { session, registry }
+        Self { session, registry, recorders: Vec::new() }
     }
 
     /// As [`Session::handle`].
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
-        self.session.handle(input, now, &mut &*self.registry);
+        if self.recorders.is_empty() {
+            return self.session.handle(input, now, &mut &*self.registry);
+        }
+        Recorder::handle(&mut self.recorders, &mut self.session, input, now, &mut &*self.registry);
+    }
+
+    /// From now on what it does is written down, too, by this one.
+    pub fn record(&mut self, recorder: Recorder) {
+        if !recorder.is_over() {
+            self.recorders.push(recorder);
+        }
+    }
+
+    /// Whether anything is written down.
+    #[must_use]
+    pub const fn is_recorded(&self) -> bool {
+        !self.recorders.is_empty()
+    }
+
+    /// A message passes that the session is not asked about: a text, or so many bytes.
+    pub fn passes(&mut self, from_client: bool, message: Result<&[u8], usize>, now: Timestamp) {
+        for recorder in &mut self.recorders {
+            recorder.passed(from_client, message, now);
+        }
+        self.recorders.retain(|recorder| !recorder.is_over());
+    }
+
+    /// It has ended: nothing more is written down.
+    pub fn end_records(&mut self, now: Timestamp) {
+        for recorder in self.recorders.drain(..) {
+            recorder.end(now);
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the sessions of a process know of each other, as a session sees it: a view that is lent with each
 //! input. Whoever implements it decides nothing; the session asks and acts.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Identity, NodeId, SessionId, Timestamp};
 
 /// The session that publishes a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The publishing session.
     pub session: SessionId,
@@ -16,7 +18,8 @@ pub struct Holder {
 }
 
 /// How a name lost its publisher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EndOfName {
     /// The publisher's client stopped it: a choice, players hear it at once (rule R9).
     Chosen,
@@ -25,7 +28,7 @@ pub enum EndOfName {
 }
 
 /// What is known of one name, copied out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NameSnapshot {
     /// Who publishes it now.
     pub holder: Option<Holder>,
@@ -56,9 +59,11 @@ pub struct Participant {
 }
 
 /// Where a room is for somebody who comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RoomPlace {
     /// Where they are: nobody was first on another node.
+    #[default]
     Here,
     /// Others were first on this node.
     Elsewhere(NodeId),

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     ids::{Epoch, NodeId, SessionId},
     media::{Fact, MediaCommand, StreamKey},
@@ -65,7 +67,8 @@ pub enum Input<'a> {
 }
 
 /// What a second dial beside a silent connection says of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// The node answers anew: the connection is dead and the node is not.
     NodeAnswers,
@@ -76,7 +79,8 @@ pub enum Evidence {
 }
 
 /// Why a dial failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DialError {
     /// No TCP connection, TLS failure, or no answer within the time limit.
     Unreachable(String),
@@ -91,7 +95,8 @@ pub enum DialError {
 }
 
 /// Why an upstream connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LossCause {
     /// A close frame with this code (1005 if it carried none).
     Closed(u16),

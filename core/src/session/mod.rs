@@ -88,7 +88,7 @@ pub use directory::{Directory, EndOfName, Holder, NameSnapshot, Participant, Roo
 pub use event::{Event, Outcome};
 pub use identity::Identity;
 pub use io::{Close, DialError, Evidence, Input, LossCause, Mail, Mode, MoveOutcome, Output, Priority};
-pub use snapshot::{Belongings, Expected, SessionSnapshot, StreamSnapshot};
+pub use snapshot::{Belongings, Expected, Seen, SessionSnapshot, StreamSnapshot};
 pub use tally::{STREAM_KINDS, STREAM_MEDIA, STREAM_STATES, Tally};
 pub use time::Timestamp;
 

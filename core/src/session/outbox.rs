@@ -74,6 +74,10 @@ impl Outbox {
         }
     }
 
+    pub(super) fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
     pub(super) fn take(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    Epoch, Kind, NodeId, SessionId, StreamKey,
+    Epoch, Identity, Kind, NodeId, Output, SessionId, StreamKey,
     core::Session,
     directory::RoomKey,
     leg::ClientLeg,
@@ -46,6 +46,23 @@ pub struct SessionSnapshot {
     pub calls: usize,
     /// Its publishes and plays.
     pub streams: Vec<StreamSnapshot>,
+}
+
+/// What whoever stands beside a session sees of it, to write it down.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// What was said since the outputs were last taken. It stays to be taken.
+    pub outputs: &'a [Output],
+    /// Who the client seems to be.
+    pub identity: Identity,
+}
+
+impl<'a> Seen<'a> {
+    /// Of this session, now.
+    #[must_use]
+    pub fn of(session: &'a Session) -> Self {
+        Self { outputs: session.out.outputs(), identity: session.client.identity }
+    }
 }
 
 /// A stream at one moment.

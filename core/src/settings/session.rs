@@ -11,7 +11,8 @@ use super::{
 };
 
 /// All settings of the session core; one value is shared by all sessions.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SessionSettings {
     /// How sessions and streams come back.
     pub restore: RestoreSettings,

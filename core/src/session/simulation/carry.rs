@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::media::Fact;
+use crate::{media::Fact, recording::Recorder};
 
 use super::{
     super::{
@@ -38,7 +38,12 @@ impl World {
         let now = Timestamp::from_ms(self.now);
         let Some(member) = self.slots[slot].as_mut() else { return };
         let id = member.id;
-        member.session.handle(input, now, &mut &*self.registry);
+        match self.recorders.get_mut(&id) {
+            Some(recorders) => {
+                Recorder::handle(recorders, &mut member.session, input, now, &mut &*self.registry);
+            }
+            None => member.session.handle(input, now, &mut &*self.registry),
+        }
         let outputs = member.session.take_outputs();
         for output in outputs {
             self.record.note(self.now, id, &output, frame);

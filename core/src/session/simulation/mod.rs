@@ -27,6 +27,8 @@ use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
+use crate::{recording::testing::MemoryTape, signaling::redactor::Names};
+
 use record::Sums;
 use rules::Breach;
 use sabotage::{ALL, Sabotage};
@@ -39,6 +41,10 @@ const STEPS: u32 = 2_000;
 /// How long all must be well until clients and servers agree, in milliseconds: longer than every
 /// patience of the settings together.
 const QUIET_MS: u64 = 150_000;
+/// Seeds whose sessions are recorded and replayed.
+const RECORDED_SEEDS: u64 = 24;
+/// Worlds that hold fewer bytes than this are not.
+const HOLD_BYTES_MIN: usize = 64 * 1024;
 /// What all of them put out together, by receiver ([`record`]). Unchanged by whatever only rebuilds
 /// the core; a change of behaviour that is meant is written down here.
 const OUTPUTS: &str = include_str!("outputs.txt");
@@ -47,7 +53,10 @@ const TRACE_LINES: usize = 150;
 
 /// A whole life of a process.
 fn run(seed: u64, sabotage: Option<Sabotage>, traced: bool) -> World {
-    let mut world = World::new(seed, sabotage, traced);
+    live(World::new(seed, sabotage, traced))
+}
+
+fn live(mut world: World) -> World {
     for half in 0..2 {
         for step in 0..STEPS / 2 {
             world.step(step);
@@ -233,6 +242,37 @@ fn each_deliberate_fault_is_caught_by_its_rule() {
             scope.spawn(work);
         }
     });
+}
+
+/// What any session of any world decides, it decides again when it is told the same without the secrets.
+#[test]
+fn every_recording_replays_to_the_same_decisions() {
+    let (mut sessions, mut decisions, mut differences) = (0, 0, Vec::new());
+    for seed in 0..RECORDED_SEEDS {
+        let mut world = World::new(seed, None, false);
+        if world.settings.hold.bytes_max < HOLD_BYTES_MIN {
+            // A placeholder is longer than what it stands for: where two thousand bytes are the bound, that decides.
+            continue;
+        }
+        let names = if seed.is_multiple_of(2) { Names::Shown } else { Names::Anonymous };
+        let tape = MemoryTape::new(usize::MAX, names);
+        world.tape = Some(tape.clone());
+        let world = live(world);
+        assert!(world.breach.is_none(), "a session that is recorded is no other");
+        let report = tape.replay().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        for one in &report.sessions {
+            assert!(one.from_start);
+            if let Some(difference) = &one.difference {
+                // The heading is the first line.
+                let told = tape.lines()[difference.told_at - 2].clone();
+                differences.push(format!("seed {seed}, {names:?}, after {told}\n{difference:#?}"));
+            }
+            sessions += 1;
+            decisions += one.decisions;
+        }
+    }
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+    assert!(sessions > 100 && decisions > 10_000, "{sessions} sessions, {decisions} decisions");
 }
 
 #[test]

@@ -9,7 +9,14 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{registry::Registry, settings::SessionSettings};
+use crate::{
+    recording::{
+        Recorder, Start,
+        testing::{MemoryTape, redactor},
+    },
+    registry::Registry,
+    settings::SessionSettings,
+};
 
 use super::{
     super::{Epoch, Input, LossCause, Mail, NodeId, Session, SessionId, StreamKey, Timestamp},
@@ -223,6 +230,9 @@ pub(super) struct World {
     pub(super) trace: Option<Vec<String>>,
     /// What the sessions put out.
     pub(super) record: Record,
+    /// Where they are recorded, if they are.
+    pub(super) tape: Option<MemoryTape>,
+    pub(super) recorders: BTreeMap<SessionId, Vec<Recorder>>,
     queue: BinaryHeap<Reverse<Entry>>,
     order: u64,
     pub(super) number: u64,
@@ -265,6 +275,8 @@ impl World {
             tally: Tally::default(),
             trace: traced.then(Vec::new),
             record: Record::default(),
+            tape: None,
+            recorders: BTreeMap::new(),
             queue: BinaryHeap::new(),
             order: 0,
             number: 0,
@@ -455,6 +467,21 @@ impl World {
         (conn.slot, conn.session, conn.epoch)
     }
 
+    /// A session begins, and is recorded if all are.
+    fn record_from_now(&mut self, id: SessionId, seed: u64, node: NodeId) {
+        let Some(tape) = &self.tape else { return };
+        let start = Start {
+            s: id,
+            t: Timestamp::from_ms(self.now),
+            from_start: true,
+            seed,
+            node,
+            with_media: self.anchors,
+            settings: (*self.settings).clone(),
+        };
+        self.recorders.insert(id, vec![Recorder::new(start, redactor(tape.names), tape.boxed())]);
+    }
+
     /// A client comes; its session begins when its upstream stands.
     fn arrive(&mut self, slot: usize) {
         if self.slots[slot].is_some() || self.closing {
@@ -474,6 +501,7 @@ impl World {
         if anchored {
             session = session.with_media();
         }
+        self.record_from_now(id, seed, NodeId(node as u32));
         let mut client = Client::new(format!("user{number}"), self.now, &mut self.dice);
         if self.is_calm {
             (client.keep_alive, client.sip) = (false, false);

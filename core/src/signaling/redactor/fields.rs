@@ -87,10 +87,11 @@ pub(super) fn rule(field: &str, message: &str) -> Rule {
     }
 }
 
-/// What becomes of a text that stands among the arguments of a message of this name.
-pub(super) fn argument(message: &str) -> Rule {
+/// What becomes of a text that is the argument of this index of a message of this name.
+pub(super) fn argument(message: &str, index: usize) -> Rule {
     match message {
-        // Ids and descriptions in a list.
+        // An id and a description in a list.
+        "setRemoteSDP" if index > 0 => Rule::Sdp,
         "setRemoteSDP" | "notifyAudioCodec" => Rule::Word,
         "getVersion" => Rule::Words,
         _ => Rule::Unknown,

@@ -32,6 +32,8 @@ const PREFIX: &str = "redacted-";
 const SHOWN_BYTES: usize = 8;
 /// Longest id, status or other short word that is shown, in bytes.
 const WORD_BYTES_MAX: usize = 128;
+/// The words for what happens in a room.
+const ROOM_EVENTS: [&str; 7] = ["STATE", "JOINED", "LEFT", "PUBLISHED", "UNPUBLISHED", "FAILED", "MESSAGE"];
 /// From this length on a word of letters and digits in a text for people may be a token, in bytes.
 const TOKEN_BYTES_MIN: usize = 20;
 
@@ -40,7 +42,7 @@ const TOKEN_BYTES_MIN: usize = 20;
 pub enum Names {
     /// Names of streams and rooms, logins in rooms, and addresses of media are shown, without credentials.
     Shown,
-    /// These have placeholders too, and what a text for people says with anything but letters. Whoever has such a
+    /// These have placeholders too, and so has what a text for people says in other words than of letters alone, and numbers. Whoever has such a
     /// text learns which streams are the same, and not what they are called.
     Anonymous,
 }
@@ -78,6 +80,12 @@ impl Redactor {
         Self { key, names }
     }
 
+    /// Whether names have placeholders too.
+    #[must_use]
+    pub const fn is_anonymous(&self) -> bool {
+        matches!(self.names, Names::Anonymous)
+    }
+
     /// A text message, of either side.
     #[must_use]
     pub fn message(&self, message: &[u8]) -> Redacted {
@@ -104,6 +112,8 @@ impl Redactor {
     pub fn name(&self, name: &str) -> String {
         match self.names {
             Names::Shown => self.addresses(name),
+            // What happens in a room stands in a field of that name (protocol S2.7).
+            Names::Anonymous if ROOM_EVENTS.contains(&name) => name.to_owned(),
             Names::Anonymous => self.secret(name),
         }
     }
@@ -192,7 +202,9 @@ fn may_be_token(word: &str) -> bool {
         && word.bytes().any(|byte| byte.is_ascii_alphabetic())
 }
 
-/// Of letters alone, but for what stands around words in a sentence.
+/// Of letters alone or a number, but for what stands around words in a sentence.
 fn is_plain(word: &str) -> bool {
-    word.trim_matches(|c: char| c.is_ascii_punctuation()).chars().all(|c| c.is_ascii_alphabetic() || c == '-')
+    let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
+    word.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
+        || word.bytes().all(|byte| byte.is_ascii_digit())
 }

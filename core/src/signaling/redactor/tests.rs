@@ -138,6 +138,12 @@ fn anonymous_texts_tell_no_name_and_no_address() {
     assert_eq!(redactor.words("Stream name is already in use"), "Stream name is already in use");
     let told = redactor.words("cam1 is not at 10.0.0.7");
     assert!(told.contains(" is not at ") && !told.contains("cam1") && !told.contains("10.0"), "{told}");
+    let event = r#"{"message":"OnDataEvent","data":[{"payload":{"roomName":"r1","name":"PUBLISHED","info":{"login":"bob","name":"r1-bob"}}}]}"#;
+    let event = redactor.message(event.as_bytes()).text;
+    assert!(
+        event.contains(r#""name":"PUBLISHED""#) && !event.contains("bob") && !event.contains("r1"),
+        "{event}"
+    );
     assert!(redactor.sdp("a=candidate:1 1 udp 9 fe80::1 9 typ host").contains(" 2001:db8::"));
 }
 
@@ -157,6 +163,8 @@ fn what_applications_say_to_each_other_is_shown_where_it_is_the_room_protocol() 
         r#"{"message":"hush hush","data":["hush",["hush"]]}"#,
         r#"["hush"]"#,
         r#""hush""#,
+        r#"{"message":"publishStream","data":[{"sdp":"hush"},{"sdp":"a=hush\nx=hush"}]}"#,
+        r#"{"message":"setRemoteSDP","data":["a","hush=\na=ice-pwd:hush"]}"#,
     ] {
         assert!(!text(other).contains("hush"), "{}", text(other));
     }

@@ -25,12 +25,16 @@ struct Level {
     rule: Rule,
     is_object: bool,
     awaits_key: bool,
+    /// Which value it is.
+    index: usize,
 }
 
 struct Walk<'a> {
     redactor: &'a Redactor,
     /// Name of the message.
     name: &'a str,
+    /// It says what became of a snapshot.
+    is_of_snapshot: bool,
     text: &'a [u8],
     cursor: Cursor<'a>,
     levels: Vec<Level>,
@@ -43,10 +47,15 @@ pub(super) fn message(redactor: &Redactor, message: &[u8]) -> Option<String> {
     let mark = if text.starts_with(MARK) { MARK } else { "" };
     let text = text.strip_prefix(MARK).unwrap_or(text);
     serde_json::from_str::<IgnoredAny>(text).ok()?;
-    let name = peek(text.as_bytes()).map(|peek| String::from_utf8_lossy(&peek.name).into_owned());
+    let peek = peek(text.as_bytes());
+    let name = peek.as_ref().map(|peek| String::from_utf8_lossy(&peek.name).into_owned());
+    let kind = peek.as_ref().ok().and_then(|peek| peek.string("type"));
+    let is_of_snapshot = matches!(name.as_deref(), Ok("notifyStreamEvent"))
+        && kind.is_some_and(|kind| kind.starts_with("snapshot"));
     let walk = Walk {
         redactor,
         name: name.as_deref().unwrap_or_default(),
+        is_of_snapshot,
         text: text.as_bytes(),
         cursor: Cursor::new(text.as_bytes(), 0),
         levels: Vec::new(),
@@ -66,6 +75,7 @@ impl<'a> Walk<'a> {
                     self.cursor.take(b',');
                     let level = self.levels.last_mut()?;
                     level.awaits_key = level.is_object;
+                    level.index += 1;
                 }
                 Some(b':') => {
                     self.cursor.take(b':');
@@ -99,7 +109,8 @@ impl<'a> Walk<'a> {
         let is_object = open == b'{';
         let mut rule = self.rule();
         if rule == Rule::Payload {
-            rule = if is_object && self.is_of_room() { Rule::Unknown } else { Rule::Secret };
+            let is_known = self.is_of_snapshot || self.is_of_room();
+            rule = if is_object && is_known { Rule::Unknown } else { Rule::Secret };
         }
         if rule == Rule::Secret {
             let value = self.cursor.take_value().ok()?;
@@ -118,7 +129,7 @@ impl<'a> Walk<'a> {
         if self.levels.len() >= usize::try_from(MAX_DEPTH).ok()? {
             return None;
         }
-        self.levels.push(Level { rule, is_object, awaits_key: is_object });
+        self.levels.push(Level { rule, is_object, awaits_key: is_object, index: 0 });
         Some(())
     }
 
@@ -144,14 +155,16 @@ impl<'a> Walk<'a> {
 
     fn replace(&mut self, value: Span, rule: Rule, text: &str) {
         let redactor = self.redactor;
-        let rule = if rule == Rule::Arguments { fields::argument(self.name) } else { rule };
+        let index = self.levels.last().map_or(0, |level| level.index);
+        let rule = if rule == Rule::Arguments { fields::argument(self.name, index) } else { rule };
         let shown = match rule {
             Rule::Secret | Rule::Payload => redactor.secret(text),
             _ if text.starts_with(SDP_BEGINS) => redactor.sdp(text),
             Rule::Word => redactor.word(text),
             Rule::Words => redactor.words(text),
             Rule::Name => redactor.name(text),
-            Rule::Sdp | Rule::Unknown | Rule::Arguments => redactor.secret(text),
+            Rule::Sdp => redactor.sdp(text),
+            Rule::Unknown | Rule::Arguments => redactor.secret(text),
         };
         if shown != text {
             self.edits.push_string(value, &shown);
