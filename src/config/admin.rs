@@ -133,6 +133,12 @@ pub struct AdminSettings {
     /// Most who listen to `/v1/events` at once, and never more than half of the connections. Default 16.
     #[serde(with = "Between::<0, 1_000>")]
     pub event_listeners_max: usize,
+    /// Most recordings that are kept at once; of those that are over the oldest makes room. Default 4.
+    #[serde(with = "Between::<1, 64>")]
+    pub recordings_max: usize,
+    /// Most bytes that all recordings together take in memory. Default 8 MiB; 0 = nothing is recorded.
+    #[serde(with = "Between::<0, 1_073_741_824>")]
+    pub record_bytes_max: usize,
     /// Longest time from a connection to the end of its answer. Default 5 s.
     #[serde(rename = "request_timeout_ms", with = "Ms::<100, 600_000>")]
     pub request_timeout: Duration,
@@ -149,6 +155,8 @@ impl Default for AdminSettings {
             hosts: Vec::new(),
             connections_max: 64,
             event_listeners_max: 16,
+            recordings_max: 4,
+            record_bytes_max: 8 * 1024 * 1024,
             request_timeout: Duration::from_secs(5),
         }
     }

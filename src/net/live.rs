@@ -23,7 +23,7 @@ use crate::{
     upstream::{Seat, Waits},
 };
 
-use super::{census::Counting, ledger::SessionAccount, shared::empty};
+use super::{census::Counting, ledger::SessionAccount, recordings::Recording, shared::empty};
 
 /// Most notes that wait for one session. It takes them as soon as it is polled, so only one that
 /// is stuck gets there; what exceeds it is dropped.
@@ -62,6 +62,8 @@ pub(crate) enum Note {
         /// Where to, if it can be reached.
         to: NodeId,
     },
+    /// Write down from now on what you are told and decide, if this is meant for you.
+    Record(Arc<Recording>),
     /// Say what you have.
     Count(Arc<Counting>),
     /// The process ends.

@@ -44,6 +44,7 @@ use super::{
     media_socket::MediaRoutes,
     memory::{self, Memory},
     mover::Movers,
+    recordings::Recordings,
     reload::Reloads,
     route::Routes,
     shared::{Clock, Shared},
@@ -269,6 +270,7 @@ impl Proxy {
             client_tls: Mutex::new(client_tls),
             reloads: Reloads::default(),
             movers: Movers::default(),
+            recordings: Recordings::default(),
             heart: Heart::default(),
         });
         let stopping = shared.stopping.clone();

@@ -1,6 +1,7 @@
 //! What all tasks of the network side share.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize},
@@ -32,9 +33,22 @@ use crate::{
 };
 
 use super::{
-    addresses::Addresses, admission::RefusalLog, census::Register, certificates::Certificates, health::Heart,
-    http::HttpSide, leaving::Leaving, listeners::Listeners, live::Live, media_socket::MediaRoutes,
-    memory::Memory, mover::Movers, reload::Reloads, route::Routes, tls::ClientTls,
+    addresses::Addresses,
+    admission::RefusalLog,
+    census::Register,
+    certificates::Certificates,
+    health::Heart,
+    http::HttpSide,
+    leaving::Leaving,
+    listeners::Listeners,
+    live::Live,
+    media_socket::MediaRoutes,
+    memory::Memory,
+    mover::Movers,
+    recordings::{Beginning, Recordings},
+    reload::Reloads,
+    route::Routes,
+    tls::ClientTls,
 };
 
 /// Turns the clock of tokio into the time of the session core.
@@ -133,6 +147,8 @@ pub(crate) struct Shared {
     pub(crate) reloads: Reloads,
     /// Sessions that are taken off nodes.
     pub(crate) movers: Movers,
+    /// What is written down of sessions for operators.
+    pub(crate) recordings: Recordings,
     /// Shows that the runtime lives.
     pub(crate) heart: Heart,
 }
@@ -143,13 +159,21 @@ impl Shared {
         &self,
         id: SessionId,
         (identity, pool): (Identity, &str),
-        node: NodeId,
+        (node, client): (NodeId, IpAddr),
         now: Timestamp,
     ) -> Member {
         let settings = self.session_settings.load_full();
-        let session = Session::new(id, settings, rand::random(), now).with_identity(identity).with_node(node);
-        let session = if self.media.is_some() { session.with_media() } else { session };
-        Member::new(session, self.registry_of(pool))
+        let (seed, with_media) = (rand::random(), self.media.is_some());
+        let session =
+            Session::new(id, Arc::clone(&settings), seed, now).with_identity(identity).with_node(node);
+        let session = if with_media { session.with_media() } else { session };
+        let mut member = Member::new(session, self.registry_of(pool));
+        if self.recordings.are_going_on() {
+            let settings = &settings;
+            let beginning = Beginning { id, seed, node, with_media, settings, now, client };
+            self.recordings.attach(&mut member, beginning);
+        }
+        member
     }
 
     /// What sessions of this pool know of each other.

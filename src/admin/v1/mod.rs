@@ -8,7 +8,7 @@ use axum::{
     extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ mod events;
 mod leaving;
 mod log;
 mod nodes;
+mod recordings;
 mod reload;
 mod sessions;
 
@@ -87,6 +88,9 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .route("/drain-self", get(leaving::status).post(leaving::begin))
         .route("/drain-self/cancel", post(leaving::call_off))
         .route("/rebalance", post(nodes::rebalance))
+        .route("/recordings", get(recordings::all).post(recordings::begin))
+        .route("/recordings/{id}", delete(recordings::forget))
+        .route("/recordings/{id}/lines", get(recordings::lines))
         .route("/reload", get(reload::last).post(reload::reload))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .fallback(async || Refused::not_found("there is no such path in /v1; GET /v1 lists them"))
@@ -99,7 +103,7 @@ async fn index(State(desk): State<Arc<Desk>>) -> Json<Value> {
         "socket": desk.board.now().socket,
         "paths": [
             "/v1/build", "/v1/config", "/v1/drain-self", "/v1/events", "/v1/log", "/v1/nodes",
-            "/v1/openapi.json", "/v1/outages", "/v1/reload", "/v1/sessions",
+            "/v1/openapi.json", "/v1/outages", "/v1/recordings", "/v1/reload", "/v1/sessions",
         ],
     }))
 }

@@ -136,8 +136,12 @@ impl Driver {
         let registered = place.register(client_ip);
         registered.mailbox.set_place(upstream.node, upstream.address, upstream.seat);
         shared.counts.sessions_begun.inc();
-        let core =
-            shared.new_session(registered.id, (request.identity(), request.pool()), upstream.node, now);
+        let core = shared.new_session(
+            registered.id,
+            (request.identity(), request.pool()),
+            (upstream.node, client_ip),
+            now,
+        );
         let patience = shared.settings.load().listen.idle_before_first_message;
         let limits = shared.limits.load_full();
         Self {
@@ -244,6 +248,10 @@ impl Driver {
                 Note::LetGo => self.tell(Input::LetGo, now),
                 Note::ForceMove { to } => self.leave_for(to, now),
                 Note::LeaveForMedia { to } => self.leave_for_media(to, now),
+                Note::Record(recording) => {
+                    let node = self.registered.mailbox.node();
+                    recording.attach_late(&mut self.core, (self.registered.id, node), now);
+                }
                 Note::Count(counting) => counting.answer(&self.core.tally()),
                 Note::Shutdown => self.shut_down(now),
             }
@@ -292,6 +300,7 @@ impl Driver {
     /// The client is gone or told to go: whatever is left of the session ends with it.
     fn end(&mut self) {
         self.dial = None;
+        self.core.end_records(self.shared.clock.now());
         if let Some(upstream) = self.upstream.take() {
             closing::close(&self.shared, upstream, Close::NoCode);
         }

@@ -125,6 +125,11 @@ impl Driver {
             passage.came(from, batch.payload(message).len());
         }
         if self.is_passed_through() {
+            if self.core.is_recorded() {
+                let payload = batch.payload(message);
+                let payload = if message.is_binary { Err(payload.len()) } else { Ok(payload) };
+                self.core.passes(from == From::Client, payload, now);
+            }
             return self.pass_on(from, batch, message);
         }
         let payload = batch.payload(message);
