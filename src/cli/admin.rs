@@ -124,6 +124,14 @@ impl Admin {
         self.ask_with_right(Question { method: Method::POST, body: Some(body), ..Question::get(path) }).await
     }
 
+    /// Ends what is at this path.
+    ///
+    /// # Errors
+    /// As [`Admin::post`].
+    pub(super) async fn delete(&mut self, path: &str) -> Result<Value, Failure> {
+        self.ask_with_right(Question { method: Method::DELETE, ..Question::get(path) }).await
+    }
+
     /// What is at this path for those alone who may change things.
     ///
     /// # Errors

@@ -51,6 +51,12 @@ pub enum Failure {
     /// A load was survived by too little.
     #[error("{0}")]
     NotSurvived(String),
+    /// A recording replays to other decisions.
+    #[error("{0}")]
+    Differs(String),
+    /// A recording has nothing that can be replayed.
+    #[error("{0}")]
+    NotReplayable(String),
     /// A file cannot be written.
     #[error("{0}")]
     Unwritable(String),
@@ -88,13 +94,14 @@ impl Failure {
             Self::Telemetry(TelemetryError::NoJournal { .. }) => UNAVAILABLE,
             Self::Config(_) | Self::Telemetry(_) | Self::Usage(_) => USAGE,
             Self::Unreadable(_) => UNREADABLE,
+            Self::NotReplayable(_) => NOT_REPLAYABLE,
             Self::Unavailable(_) => UNAVAILABLE,
             Self::Unwritable(_) => UNWRITABLE,
             Self::NotReloaded(_) => NOT_RELOADED,
             Self::Interrupted(signal) | Self::StillLeaving(signal) | Self::StillDraining { signal, .. } => {
                 signal.exit_code()
             }
-            Self::NotSurvived(_) | Self::Refused(_) | Self::Internal(_) => OTHER,
+            Self::NotSurvived(_) | Self::Differs(_) | Self::Refused(_) | Self::Internal(_) => OTHER,
         }
     }
 }
@@ -103,6 +110,8 @@ impl Failure {
 pub(super) const OTHER: u8 = 1;
 /// `EX_USAGE`: also what clap's own errors exit with.
 pub(super) const USAGE: u8 = 64;
+/// `EX_DATAERR`.
+pub(super) const NOT_REPLAYABLE: u8 = 65;
 /// `EX_NOINPUT`.
 pub(super) const UNREADABLE: u8 = 66;
 /// `EX_UNAVAILABLE`.
@@ -113,10 +122,14 @@ pub(super) const UNWRITABLE: u8 = 73;
 pub(super) const NOT_RELOADED: u8 = 78;
 
 /// Every code that a command exits with, and what it means: as in the README, in the manual pages, and in `--help`.
-pub(super) const EXIT_CODES: [(u8, &str); 10] = [
+pub(super) const EXIT_CODES: [(u8, &str); 11] = [
     (0, "success; a proxy that ended in order after SIGTERM, SIGINT or SIGQUIT"),
-    (OTHER, "another failure: a running proxy refused, a load was not survived, a defect"),
+    (
+        OTHER,
+        "another failure: a running proxy refused, a load was not survived, a recording replays otherwise, a defect",
+    ),
     (USAGE, "wrong usage or configuration: a flag, a variable of the environment, a setting, a certificate"),
+    (NOT_REPLAYABLE, "a recording has no session from its beginning, so that nothing can be replayed"),
     (UNREADABLE, "a file cannot be read"),
     (
         UNAVAILABLE,
@@ -150,6 +163,8 @@ mod tests {
             Failure::Refused(text()),
             Failure::StillDraining { node: text(), signal: Signal::Interrupt },
             Failure::NotSurvived(text()),
+            Failure::Differs(text()),
+            Failure::NotReplayable(text()),
             Failure::Unwritable(text()),
             Failure::NotReloaded(text()),
             Failure::Interrupted(Signal::Terminate),

@@ -14,7 +14,9 @@ mod load;
 mod manual;
 mod media_reach;
 mod operate;
+mod record;
 mod reload;
+mod replay;
 mod run;
 mod service;
 mod signals;
@@ -88,6 +90,8 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Maintenance(args) => operate::maintenance(args, out),
         Command::Rebalance(args) => operate::rebalance(args, out),
         Command::DrainSelf(args) => leave::run(args, out),
+        Command::Record(args) => record::run(args, out),
+        Command::Replay(args) => replay::run(args, out),
         Command::Reload(args) => reload::command(args, out),
         Command::Status(args) => status::run(args, out),
         Command::Top(args) => top::run(args, out),

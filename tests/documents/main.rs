@@ -182,6 +182,7 @@ played! {
     the_commands_about_migrating "docs/migrate.md",
     the_commands_about_sizing "docs/sizing.md",
     the_commands_about_upgrades "docs/upgrade.md",
+    the_commands_about_recording "docs/recording.md",
     the_commands_about_security "docs/security.md",
     the_commands_of_the_answers "docs/faq.md",
 }

@@ -10,7 +10,9 @@ use clap::{Parser, Subcommand};
 
 pub use files::{CertificateArgs, CheckArgs};
 pub(super) use files::{CompletionsArgs, ConfigArgs, ConfigCommand, DumpArgs, ManArgs, SupportBundleArgs};
-pub(super) use operate::{EmptyArgs, LeaveArgs, RebalanceArgs, ReloadArgs, StatusArgs, TopArgs, UndrainArgs};
+pub(super) use operate::{
+    EmptyArgs, LeaveArgs, RebalanceArgs, RecordArgs, ReloadArgs, ReplayArgs, StatusArgs, TopArgs, UndrainArgs,
+};
 pub use settings::SettingsArgs;
 pub(super) use trial::DemoArgs;
 pub use trial::{LoadArgs, SimulateArgs};
@@ -31,7 +33,7 @@ Examples:
 Exit codes:
   0  success            64  wrong usage or configuration    66  a file cannot be read
   1  other failure      69  server or address unavailable   73  a file cannot be written
- 78  a running proxy refuses its new configuration";
+ 65  nothing to replay  78  a running proxy refuses its new configuration";
 
 /// Keeps WebSocket sessions and streams alive across restarts of a Web Call Server.
 #[derive(Debug, Parser)]
@@ -73,6 +75,10 @@ pub enum Command {
     Rebalance(RebalanceArgs),
     /// Have a running proxy read its configuration again: what changed is put in force, and no session ends.
     Reload(ReloadArgs),
+    /// Record what sessions of a running proxy are told and decide, without secrets, into a file.
+    Record(RecordArgs),
+    /// Show a recording, and whether its sessions decide the same when they are told the same again.
+    Replay(ReplayArgs),
     /// Run a stand-in for a Web Call Server, for trials and tests.
     Simulate(SimulateArgs),
     /// Put together what somebody needs to know who is to help, without secrets.

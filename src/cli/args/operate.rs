@@ -1,5 +1,7 @@
 //! Of the commands that look at a running proxy, or change what it does.
 
+use std::{net::IpAddr, path::PathBuf};
+
 use clap::Args;
 
 use crate::cli::admin::AdminArgs;
@@ -122,6 +124,55 @@ pub struct ReloadArgs {
     /// Where the proxy is asked.
     #[command(flatten)]
     pub admin: AdminArgs,
+}
+
+/// `holdfast record`.
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("recorded").required(true))]
+pub struct RecordArgs {
+    /// Where the proxy is asked.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+
+    /// A session that lives, such as s12. What it was told before is not known: it is shown, and not replayed.
+    #[arg(long, value_name = "ID", group = "recorded")]
+    pub session: Option<String>,
+
+    /// Whoever publishes or plays the stream of this name.
+    #[arg(long, value_name = "NAME", group = "recorded")]
+    pub stream: Option<String>,
+
+    /// Whoever comes from this address.
+    #[arg(long, value_name = "IP", group = "recorded")]
+    pub address: Option<IpAddr>,
+
+    /// It ends after so many seconds, at the latest.
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+
+    /// It ends when the proxy has so many bytes of it. [default: a quarter of admin.record_bytes_max]
+    #[arg(long, value_name = "N")]
+    pub bytes: Option<usize>,
+
+    /// Placeholders for names of streams and rooms and for addresses, as well.
+    #[arg(long)]
+    pub anonymise: bool,
+
+    /// The file that it is written to. It must not be there yet.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `holdfast replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// The recording.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// What came of it as one line of JSON, instead of the timeline.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `holdfast status`.
