@@ -1,6 +1,6 @@
 //! `holdfast demo`: see a stream survive the death of its server.
 
-use std::io::Write;
+use std::{fs, io::Write};
 
 use tokio::sync::watch;
 
@@ -32,7 +32,13 @@ async fn page(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 async fn headless(args: &DemoArgs, out: &mut impl Write) -> Result<(), Failure> {
-    let report = demo::headless(args.media, |line| told(writeln!(out, "{line}"))).await.map_err(failed)?;
+    let tell = |line: &str| told(writeln!(out, "{line}"));
+    let (report, recorded) = demo::headless(args.media, args.record.is_some(), tell).await.map_err(failed)?;
+    if let Some(path) = &args.record {
+        let text: String = recorded.iter().flat_map(|line| [line, "\n"]).collect();
+        fs::write(path, text)
+            .map_err(|error| Failure::Unwritable(format!("cannot write {}: {error}", path.display())))?;
+    }
     told(writeln!(out, "{}", sentence(&report)));
     if report.bare_lives {
         return Err(Failure::Internal(

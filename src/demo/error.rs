@@ -39,6 +39,9 @@ pub enum DemoError {
     /// The proxy does not drain a server.
     #[error("{0}")]
     Drain(String),
+    /// The proxy does not record.
+    #[error("{0}")]
+    Record(String),
     /// A built-in client does not come through.
     #[error("{0}")]
     Caller(#[from] CallerError),

@@ -9,6 +9,7 @@ mod board;
 mod error;
 mod headless;
 mod node;
+mod record;
 mod sdk;
 mod stage;
 mod web;
@@ -81,13 +82,23 @@ pub async fn run(
     stage.strike().await
 }
 
-/// Runs the demo with built-in clients: two outages and a drain, told in lines.
+/// Runs the demo with built-in clients: two outages and a drain, told in lines. Then the lines of what its sessions
+/// were told and decided, if that is wanted.
 ///
 /// # Errors
 /// A part does not start, or the clients cannot.
-pub async fn headless(media: MediaMode, tell: impl FnMut(&str)) -> Result<Report, DemoError> {
+pub async fn headless(
+    media: MediaMode,
+    is_recorded: bool,
+    tell: impl FnMut(&str),
+) -> Result<(Report, Vec<String>), DemoError> {
     let mut stage = Stage::set(media).await?;
+    let recording = is_recorded.then(|| record::begin(&stage.proxy)).transpose()?;
     let report = headless::show(&mut stage, tell).await;
     stage.strike().await?;
-    report
+    let recorded = match recording {
+        Some(recording) => recording.end().await,
+        None => Vec::new(),
+    };
+    Ok((report?, recorded))
 }

@@ -27,6 +27,10 @@ pub struct DemoArgs {
     #[arg(long, value_name = "MODE", default_value = "anchor")]
     pub media: MediaMode,
 
+    /// File for a recording of what its sessions are told and decide; `holdfast replay` shows it.
+    #[arg(long, value_name = "FILE", requires = "headless")]
+    pub record: Option<PathBuf>,
+
     /// Directory of the npm package @flashphoner/websdk: the page can then be switched to the
     /// vendor's SDK. [default: looked for in node_modules and tests/browser/node_modules]
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "headless")]
