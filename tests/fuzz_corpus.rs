@@ -60,6 +60,21 @@ fn sdp() {
 }
 
 #[test]
+fn redactor() {
+    run("messages", fuzzing::redactor);
+}
+
+#[test]
+fn redactor_of_descriptions() {
+    run("sdp", fuzzing::redactor);
+}
+
+#[test]
+fn recording() {
+    run("recordings", holdfast::recording::fuzzing::replay);
+}
+
+#[test]
 fn media_sdp() {
     run("sdp", media::media_sdp);
 }

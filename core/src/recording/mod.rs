@@ -11,6 +11,8 @@
 //! replay may decide otherwise, and what is kept is not compared.
 
 mod directory;
+#[doc(hidden)]
+pub mod fuzzing;
 mod input;
 mod line;
 mod recorder;

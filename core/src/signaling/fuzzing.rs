@@ -3,12 +3,15 @@
 //! Called by the fuzzing package and by `tests/fuzz_corpus.rs`. They panic when something does
 //! not hold; no other code may call them.
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::{
     ClientMessage, Edits, Peek, ServerMessage, Span,
     edit::{remove_field, set_field},
-    redact, sdp,
+    redact,
+    redactor::{KEY_BYTES, Names, Redactor},
+    sdp,
     view::{self, Field},
 };
 
@@ -100,6 +103,30 @@ pub fn sdp(data: &[u8]) {
         for codec in section.codecs() {
             assert!(section.has_codec(codec));
         }
+    }
+}
+
+/// Redaction takes anything: what was a message is one of the same shape, and what is redacted again is the same.
+pub fn redactor(data: &[u8]) {
+    for names in [Names::Shown, Names::Anonymous] {
+        let redactor = Redactor::new([5; KEY_BYTES], names);
+        let redacted = redactor.message(data);
+        let shown = redacted.text.trim_start_matches('\u{feff}');
+        assert_eq!(
+            redacted.is_readable,
+            serde_json::from_str::<IgnoredAny>(shown).is_ok(),
+            "it is JSON if it was"
+        );
+        let [before, after] = [data, shown.as_bytes()].map(|text| serde_json::from_slice::<Value>(text).ok());
+        if let (Some(before), Some(after)) = (before, after) {
+            assert_eq!(std::mem::discriminant(&before), std::mem::discriminant(&after));
+        }
+        let text = String::from_utf8_lossy(data);
+        let sdp = redactor.sdp(&text);
+        assert_eq!(sdp.matches(['\n', '\r']).count(), text.matches(['\n', '\r']).count());
+        let words = redactor.words(&text);
+        assert_eq!(redactor.secret(&redactor.secret(&text)), redactor.secret(&text));
+        assert!(words.is_empty() == text.is_empty());
     }
 }
 
