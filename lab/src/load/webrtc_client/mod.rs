@@ -53,6 +53,8 @@ pub struct ClientOptions {
     pub video_from_start: bool,
     /// Offer RTX. Without it lost packets are sent again on their own SSRC. Default: true.
     pub repair: bool,
+    /// Look at what the server sends besides media ([`ClientStats::peer`]). Default: false.
+    pub watches_peer: bool,
     /// The hashes of the fingerprints in the offer, as `sha-512`. Empty, the default: SHA-256
     /// alone.
     pub fingerprints: Vec<String>,
@@ -71,6 +73,7 @@ impl ClientOptions {
             answers_key_frame_requests: true,
             video_from_start: true,
             repair: true,
+            watches_peer: false,
             fingerprints: Vec::new(),
         }
     }

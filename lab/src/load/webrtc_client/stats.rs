@@ -7,7 +7,7 @@ use str0m::format::Codec;
 use str0m::rtp::RtpPacket;
 
 use super::synthetic::{Stamp, now_us};
-use crate::simulator::media::starts_key_frame;
+use crate::simulator::media::{PeerFacts, starts_key_frame};
 
 /// Buckets of [`Delays`]: bucket n counts delays below 2^n microseconds.
 const DELAY_BUCKETS: usize = 32;
@@ -39,6 +39,10 @@ pub struct ClientStats {
     pub key_frame_requests: u64,
     /// What the receiver last said it can take (REMB; publisher), bits per second.
     pub estimate_bps: Option<u64>,
+    /// What was seen of the server on the last transport that told anything, where
+    /// [`ClientOptions::watches_peer`](super::ClientOptions::watches_peer).
+    #[serde(skip)]
+    pub peer: PeerFacts,
     /// From sending a frame's first packet to receiving it, when both ends are in this process.
     pub delays: Delays,
 }

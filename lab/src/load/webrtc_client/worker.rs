@@ -266,6 +266,9 @@ impl Worker {
             .collect();
         let transport = self.engine.add(rtc, link, local, binding, resends).map_err(socket)?;
         self.by_transport.insert(transport, id);
+        if self.clients.get(&id).is_some_and(|client| client.options.watches_peer) {
+            self.engine.watch(transport);
+        }
         if let Some(client) = self.clients.get_mut(&id) {
             for track in &mut tracks {
                 track.transport = transport;
@@ -294,7 +297,7 @@ impl Worker {
             .set_local_ice_credentials(client.credentials.clone())
             .set_extension_map(extension_map(extensions))
             .set_stats_interval(None)
-            .enable_raw_packets(!client.options.repair);
+            .enable_raw_packets(!client.options.repair || client.options.watches_peer);
         *config.codec_config() = CodecConfig::new_from_payload_params(params);
         let mut rtc = config.build(Instant::now());
         let mut api = rtc.direct_api();
@@ -332,6 +335,11 @@ impl Worker {
             EngineEvent::Failed(transport) => {
                 if let Some(client) = self.by_transport.get(&transport).and_then(|id| self.clients.get(id)) {
                     client.stats.lock().failed = true;
+                }
+            }
+            EngineEvent::Seen(transport, facts) => {
+                if let Some(client) = self.by_transport.get(&transport).and_then(|id| self.clients.get(id)) {
+                    client.stats.lock().peer = facts;
                 }
             }
             EngineEvent::Rtc(transport, event) => {

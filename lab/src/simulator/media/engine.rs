@@ -21,6 +21,7 @@ use super::framed_tcp::{FramedTcp, Remaining};
 use super::network::{Direction, Fate, Network, NetworkConditions, Packet};
 use super::retransmit::MediaPacket;
 use super::transport::{Handshake, LateBinding, Link, Socket, Transport};
+use super::watch::{PeerFacts, Watch};
 
 const WAKE: Token = Token(0);
 /// Packets read from one socket before the others get their turn.
@@ -35,6 +36,8 @@ pub(crate) enum EngineEvent {
     Rtc(TransportId, Box<Event>),
     /// The transport met an unrecoverable error and was removed.
     Failed(TransportId),
+    /// Something new was seen of the peer of a transport that is watched.
+    Seen(TransportId, PeerFacts),
 }
 
 /// Many transports, one thread.
@@ -126,6 +129,7 @@ impl Engine {
             silent: false,
             retransmits,
             sent: HashMap::new(),
+            watch: None,
             handshake: Handshake::WaitsForIce,
             deadline: None,
             scheduled: None,
@@ -167,6 +171,13 @@ impl Engine {
         let Some(rtc) = self.rtc(id) else { return };
         if let Some(stream) = rtc.direct_api().stream_tx(&nack.ssrc) {
             copies.into_iter().for_each(|packet| stream.write_rtp(packet.into_write()));
+        }
+    }
+
+    /// Begins to watch the peer of a transport; feedback is seen where raw packets are reported.
+    pub(crate) fn watch(&mut self, id: TransportId) {
+        if let Some(transport) = self.transports.get_mut(&id) {
+            transport.watch = Some(Watch::default());
         }
     }
 
@@ -336,14 +347,28 @@ impl Engine {
                     transport.send(peer, &bytes);
                 }
             }
-            Direction::In => self.input(transport, |transport| {
-                if transport.silent {
-                    return None;
-                }
-                transport.binding.bind(&mut transport.rtc, &bytes);
-                let receive = Receive::new(transport.protocol(), peer, transport.local, &bytes).ok()?;
-                Some(Input::Receive(now, receive))
-            }),
+            Direction::In => {
+                self.see(transport, |watch| watch.datagram(&bytes));
+                self.input(transport, |transport| {
+                    if transport.silent {
+                        return None;
+                    }
+                    transport.binding.bind(&mut transport.rtc, &bytes);
+                    let receive = Receive::new(transport.protocol(), peer, transport.local, &bytes).ok()?;
+                    Some(Input::Receive(now, receive))
+                });
+            }
+        }
+    }
+
+    /// Has the watch of a transport look, and reports what is new.
+    fn see(&mut self, id: TransportId, look: impl FnOnce(&mut Watch) -> bool) {
+        let Some(watch) = self.transports.get_mut(&id).and_then(|transport| transport.watch.as_mut()) else {
+            return;
+        };
+        if look(watch) {
+            let facts = watch.facts().clone();
+            self.events.push(EngineEvent::Seen(id, facts));
         }
     }
 
@@ -423,7 +448,10 @@ impl Engine {
         match result {
             Ok(()) => {
                 self.schedule(id);
-                feedback.iter().for_each(|raw| self.retransmit(id, raw));
+                for raw in &feedback {
+                    self.retransmit(id, raw);
+                    self.see(id, |watch| watch.feedback(raw));
+                }
             }
             Err(error) => {
                 // A failed DTLS handshake leaves the transport unusable: feeding it again is not

@@ -21,6 +21,7 @@ pub(crate) mod retransmit;
 pub mod sdp;
 mod settings;
 pub(crate) mod transport;
+pub(crate) mod watch;
 mod worker;
 
 use std::io;
@@ -38,6 +39,7 @@ pub use codec::starts_key_frame;
 pub use counters::{MediaCounters, StreamCounters, Totals, TrackCounters};
 pub use network::NetworkConditions;
 pub use settings::{AnswerOptions, AnswerShape, CodecRules, DtlsRole, MediaSettings, VideoCodec};
+pub use watch::{CertificateKey, PeerFacts};
 
 use engine::Engine;
 use leg::Identity;

@@ -14,6 +14,7 @@ use str0m::{Input, Rtc};
 
 use super::framed_tcp::FramedTcp;
 use super::retransmit::SentPackets;
+use super::watch::Watch;
 
 /// Receive buffer asked of the kernel per UDP socket, bytes.
 const SOCKET_BUFFER_BYTES: usize = 512 * 1024;
@@ -168,6 +169,8 @@ pub(super) struct Transport {
     pub(super) retransmits: bool,
     /// By SSRC.
     pub(super) sent: HashMap<u32, SentPackets>,
+    /// Of the peer, where somebody wants to know.
+    pub(super) watch: Option<Watch>,
     pub(super) handshake: Handshake,
     pub(super) deadline: Option<Instant>,
     /// The earliest entry of this transport in the timer heap.

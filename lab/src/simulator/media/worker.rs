@@ -261,6 +261,8 @@ impl Worker {
                 };
                 self.rtc_event(counters, transport, &id, *event);
             }
+            // Nothing is watched here.
+            EngineEvent::Seen(..) => {}
             EngineEvent::Failed(transport) => {
                 if let Some(id) = self.by_transport.remove(&transport)
                     && let Some(stream) = counters.streams.get_mut(&*id)
