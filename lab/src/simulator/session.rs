@@ -18,15 +18,17 @@ impl World {
             self.refuse_connect(connection, &info, close);
             return;
         }
+        // An explicit `false` comes back to a kept session and takes the wish to be kept back.
         if self.settings.sessions.resume != ResumeMode::Off
-            && flag(&argument, "keepAlive", false)
+            && argument.contains_key("keepAlive")
             && let Some(token) = text(&argument, "authToken").map(str::to_owned)
         {
+            let keep_alive = flag(&argument, "keepAlive", false);
             if let Some(session) = self.tokens.get(&token).copied() {
-                self.resume(connection, session);
+                self.resume(connection, session, keep_alive);
                 return;
             }
-            if let Some(info) = self.settings.sessions.stale_token_info.clone() {
+            if keep_alive && let Some(info) = self.settings.sessions.stale_token_info.clone() {
                 self.refuse_connect(connection, &info, false);
                 return;
             }
@@ -97,7 +99,7 @@ impl World {
         self.register(number);
     }
 
-    fn resume(&mut self, connection: ConnectionId, number: SessionNumber) {
+    fn resume(&mut self, connection: ConnectionId, number: SessionNumber, keep_alive: bool) {
         let new_token = self.settings.sessions.resume == ResumeMode::NewToken;
         let Some(socket) = self.connections.get_mut(&connection) else { return };
         socket.role = Role::Session(number);
@@ -105,6 +107,7 @@ impl World {
         let old_socket = session.attached.replace(connection);
         session.resumed += 1;
         session.losses += 1;
+        session.connection.insert("keepAlive".to_owned(), json!(keep_alive));
         if new_token {
             let token = format!("{}-resumed-{}", session.token, uuid::Uuid::new_v4().simple());
             self.tokens.remove(&session.token);
