@@ -27,5 +27,5 @@ mod upstream;
 pub mod wire;
 
 pub use holdfast_core::{drain, ids, recording, registry, session, signaling};
-/// What the commands `simulate` and `load` run; nothing of the proxy uses it.
-pub use holdfast_lab::{load, simulator};
+/// What the commands `simulate`, `load` and `probe` run; nothing of the proxy uses it.
+pub use holdfast_lab::{load, probe, simulator};

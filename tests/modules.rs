@@ -37,6 +37,7 @@ const PRODUCT: &[&[&str]] = &[
     &["http", "local_http", "metrics"],
     &["admin", "simulator"],
     &["load"],
+    &["probe"],
     &["demo", "top"],
     &["cli"],
 ];
@@ -46,7 +47,7 @@ const CORE: &[&[&str]] =
     &[&["ids", "settings", "signaling"], &["media"], &["session"], &["recording"], &["drain", "registry"]];
 
 /// Of `holdfast-lab`: clients and the server stand-in share the lower half of WebRTC.
-const LAB: &[&[&str]] = &[&["simulator"], &["load"]];
+const LAB: &[&[&str]] = &[&["simulator"], &["load"], &["probe"]];
 
 /// Whether one module may use the other.
 fn may_use(layers: &[&[&str]], user: &str, used: &str) -> bool {

@@ -1,10 +1,12 @@
 //! What Holdfast is tried on: a stand-in for Web Call Server with real media and faults on order
-//! ([`simulator`]), and clients that are true to the protocol, with and without media ([`load`]).
+//! ([`simulator`]), and clients that are true to the protocol, with and without media ([`load`]). And what is asked
+//! of a real server before Holdfast goes in front of it ([`probe`]).
 //!
-//! Both judge Holdfast, so they share no code with it: no framing, no retransmission, no reading of
+//! All judge Holdfast, so they share no code with it: no framing, no retransmission, no reading of
 //! messages or session descriptions. One that both had wrong would not show. This crate therefore depends
-//! on no other of the workspace; the binary calls into it for `holdfast simulate`, `load` and `demo`.
+//! on no other of the workspace; the binary calls into it for `holdfast simulate`, `load`, `probe` and `demo`.
 #![forbid(unsafe_code)]
 
 pub mod load;
+pub mod probe;
 pub mod simulator;

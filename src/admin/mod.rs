@@ -62,6 +62,8 @@ pub struct Setup {
     pub socket: Option<PathBuf>,
     /// The whole configuration, in the shape of its file.
     pub config: Value,
+    /// What a probe saw that makes a promise weaker, one sentence each.
+    pub weaker: Vec<String>,
     /// Where a new one is asked for.
     pub reloading: Option<Reloading>,
 }
@@ -165,7 +167,8 @@ async fn status(State(desk): State<Arc<Desk>>, wanted: Result<Query<Wanted>, Que
     let Some(proxy) = desk.running() else {
         return refuse(StatusCode::SERVICE_UNAVAILABLE, "starting");
     };
-    Json(Status::of(&proxy, desk.begun, sessions).await).into_response()
+    let weaker = desk.board.now().weaker.clone();
+    Json(Status { weaker, ..Status::of(&proxy, desk.begun, sessions).await }).into_response()
 }
 
 async fn metrics(State(desk): State<Arc<Desk>>) -> Response {

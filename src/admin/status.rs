@@ -42,6 +42,8 @@ pub struct Status {
     pub outages: usize,
     /// Log lines dropped since the start.
     pub log_lines_dropped: u64,
+    /// What a probe saw of the servers that makes a promise weaker, one sentence each (section `[server]`).
+    pub weaker: Vec<String>,
     /// Tasks of the runtime.
     pub tasks: usize,
     /// The upstream nodes.
@@ -72,6 +74,7 @@ impl Status {
             streams: streams.publish + streams.play,
             outages: facts.outages,
             log_lines_dropped: telemetry::lines_dropped(),
+            weaker: Vec::new(),
             tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks(),
             nodes: proxy.nodes(),
             media: proxy.media().map(MediaHandle::status),

@@ -51,12 +51,15 @@ pub enum Failure {
     /// A load was survived by too little.
     #[error("{0}")]
     NotSurvived(String),
-    /// A recording replays to other decisions.
+    /// A recording replays to other decisions, or a server that was probed is not as assumed.
     #[error("{0}")]
     Differs(String),
     /// A recording has nothing that can be replayed.
     #[error("{0}")]
     NotReplayable(String),
+    /// What was probed is no WCS, or nothing was reached.
+    #[error("{0}")]
+    NoWcs(String),
     /// A file cannot be written.
     #[error("{0}")]
     Unwritable(String),
@@ -101,6 +104,7 @@ impl Failure {
             Self::Interrupted(signal) | Self::StillLeaving(signal) | Self::StillDraining { signal, .. } => {
                 signal.exit_code()
             }
+            Self::NoWcs(_) => NO_WCS,
             Self::NotSurvived(_) | Self::Differs(_) | Self::Refused(_) | Self::Internal(_) => OTHER,
         }
     }
@@ -108,6 +112,8 @@ impl Failure {
 
 /// What has no code of its own.
 pub(super) const OTHER: u8 = 1;
+/// What was probed is no WCS.
+pub(super) const NO_WCS: u8 = 2;
 /// `EX_USAGE`: also what clap's own errors exit with.
 pub(super) const USAGE: u8 = 64;
 /// `EX_DATAERR`.
@@ -122,12 +128,13 @@ pub(super) const UNWRITABLE: u8 = 73;
 pub(super) const NOT_RELOADED: u8 = 78;
 
 /// Every code that a command exits with, and what it means: as in the README, in the manual pages, and in `--help`.
-pub(super) const EXIT_CODES: [(u8, &str); 11] = [
+pub(super) const EXIT_CODES: [(u8, &str); 12] = [
     (0, "success; a proxy that ended in order after SIGTERM, SIGINT or SIGQUIT"),
     (
         OTHER,
-        "another failure: a running proxy refused, a load was not survived, a recording replays otherwise, a defect",
+        "another failure: a running proxy refused, a load was not survived, a recording replays otherwise, a probed server differs, a defect",
     ),
+    (NO_WCS, "`holdfast probe`: what answers there is no WCS, or nothing answers"),
     (USAGE, "wrong usage or configuration: a flag, a variable of the environment, a setting, a certificate"),
     (NOT_REPLAYABLE, "a recording has no session from its beginning, so that nothing can be replayed"),
     (UNREADABLE, "a file cannot be read"),
@@ -165,6 +172,7 @@ mod tests {
             Failure::NotSurvived(text()),
             Failure::Differs(text()),
             Failure::NotReplayable(text()),
+            Failure::NoWcs(text()),
             Failure::Unwritable(text()),
             Failure::NotReloaded(text()),
             Failure::Interrupted(Signal::Terminate),

@@ -14,6 +14,7 @@ mod load;
 mod manual;
 mod media_reach;
 mod operate;
+mod probe;
 mod record;
 mod reload;
 mod replay;
@@ -35,7 +36,7 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 
-pub use args::{CertificateArgs, CheckArgs, Cli, Command, LoadArgs, SettingsArgs, SimulateArgs};
+pub use args::{CertificateArgs, CheckArgs, Cli, Command, LoadArgs, ProbeArgs, SettingsArgs, SimulateArgs};
 pub use failure::Failure;
 pub use signals::Signal;
 
@@ -96,6 +97,7 @@ fn run(cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
         Command::Status(args) => status::run(args, out),
         Command::Top(args) => top::run(args, out),
         Command::Load(args) => load::run(args, out),
+        Command::Probe(args) => probe::run(args, out),
         Command::Run(args) => run::run(args),
         Command::Simulate(args) => simulate::run(args, out),
         Command::Completions(args) => manual::completions(args, out),

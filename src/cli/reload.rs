@@ -145,6 +145,7 @@ impl Reloader {
             setup.settings = config.admin.clone();
             setup.health = config.net.health.clone();
             setup.config = config.to_json();
+            setup.weaker = config.server.consequences(&config.session);
         });
         changes.extend(settings.iter().map(|key| Change::of("setting", key, "changed")));
         // What was said when it was read last need not be said again.

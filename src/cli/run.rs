@@ -106,6 +106,7 @@ async fn admin_side(config: &Config, proxy: admin::Starting, reloading: Reloadin
         access: Access::new(token),
         socket: path,
         config: config.to_json(),
+        weaker: config.server.consequences(&config.session),
         reloading: Some(reloading),
     };
     let board = Board::from(setup);

@@ -1,12 +1,17 @@
 //! `holdfast simulate`: the stand-in for a Web Call Server, as a process of its own.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write},
+    path::Path,
+};
 
 use serde_json::{Map, Value, json};
 
 use super::{Failure, args::SimulateArgs, signals::Signals, told};
 use crate::{
     config::LogSettings,
+    probe::{HEAD_BYTES_MAX, switches},
     simulator::{Simulator, SimulatorSettings},
     telemetry,
 };
@@ -52,7 +57,7 @@ async fn serve(settings: SimulatorSettings, out: &mut impl Write) -> Result<(), 
     Ok(())
 }
 
-/// Defaults, then the file, then flags, then `--set` in their order.
+/// Defaults, then what a probe saw, then the file, then flags, then `--set` in their order.
 fn settings(args: &SimulateArgs) -> Result<SimulatorSettings, Failure> {
     let defaults = json!({
         "listen": ["127.0.0.1:18080"],
@@ -60,6 +65,9 @@ fn settings(args: &SimulateArgs) -> Result<SimulatorSettings, Failure> {
         "media": "real",
     });
     let mut settings = with(SimulatorSettings::default(), &defaults, "default")?;
+    if let Some(path) = &args.like {
+        settings = with(settings, &like(path)?, &path.display().to_string())?;
+    }
     if let Some(path) = &args.config {
         settings = with(settings, &file(path)?, &path.display().to_string())?;
     }
@@ -95,6 +103,16 @@ fn file(path: &Path) -> Result<Value, Failure> {
     // Once for its errors, which name the line, and once for the keys that are really there.
     toml::from_str::<SimulatorSettings>(&text).map_err(refused)?;
     toml::from_str(&text).map_err(refused)
+}
+
+/// The switches that a transcript of `holdfast probe --save` stands for.
+fn like(path: &Path) -> Result<Value, Failure> {
+    let unreadable = |error| Failure::Unreadable(format!("cannot read {}: {error}", path.display()));
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let mut head = String::new();
+    let bytes_max = u64::try_from(HEAD_BYTES_MAX).unwrap_or(u64::MAX);
+    BufReader::new(file.take(bytes_max)).read_line(&mut head).map_err(unreadable)?;
+    switches(&head).map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
 /// `a.b` and `1` as `{"a":{"b":1}}`; what is no JSON is text.

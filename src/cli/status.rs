@@ -112,6 +112,9 @@ fn screen(status: &Status) -> String {
     if status.leaving.stage != LeaveStage::Serving {
         let _ = writeln!(text, "ends    {}", leave::words(&status.leaving));
     }
+    for sentence in &status.weaker {
+        let _ = writeln!(text, "server  {}", clean(sentence));
+    }
     for node in &status.nodes {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{}", node_line(node));

@@ -349,5 +349,6 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
              nothing is restored",
         );
     }
+    warnings.extend(config.server.consequences(&config.session));
     warnings
 }

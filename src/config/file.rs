@@ -23,6 +23,7 @@ use super::{
     reload::ReloadSettings,
     renamed::{self, Found, RENAMED},
     route::RouteSettings,
+    server::ServerSettings,
     upstream::UpstreamSettings,
 };
 use crate::signaling::redact::without_credentials;
@@ -48,6 +49,7 @@ pub(super) struct ConfigFile {
     pub(super) access: AccessSettings,
     pub(super) admin: AdminSettings,
     pub(super) reload: ReloadSettings,
+    pub(super) server: ServerSettings,
     pub(super) app: BTreeMap<String, AppSettings>,
 }
 

@@ -33,6 +33,7 @@ mod route;
 mod routes;
 pub(crate) mod secret;
 mod send_proxy;
+mod server;
 mod text;
 mod tls;
 mod upstream;
@@ -72,6 +73,7 @@ pub use route::{
 };
 pub use routes::ROUTES_MAX;
 pub use send_proxy::SendProxy;
+pub use server::{POSITION_BYTES_MAX, POSITIONS_MAX, ServerSettings};
 pub use tls::{CertificateSettings, ClientAuth, EndedLists, ServerPattern, TlsMin, TlsSuite, UnknownNames};
 pub use upstream::UpstreamSettings;
 
@@ -131,6 +133,8 @@ pub struct Config {
     pub notices: Vec<String>,
     /// For whoever reads it again.
     pub reload: ReloadSettings,
+    /// What a probe saw of the servers.
+    pub server: ServerSettings,
 }
 
 impl Config {
@@ -200,6 +204,7 @@ impl Config {
             admin: file.admin,
             notices,
             reload: file.reload,
+            server: file.server,
         })
     }
 
@@ -260,6 +265,7 @@ impl Config {
             access: self.access.clone(),
             admin: self.admin.clone(),
             reload: self.reload.clone(),
+            server: self.server.clone(),
             app: self.session.apps.clone(),
         }
     }

@@ -40,6 +40,7 @@ use client::Run;
 use counters::{Counters, read};
 use media::RunMedia;
 use socket::Target;
+use tokio_rustls::TlsConnector;
 use upstream::{Control, Outage};
 
 /// How long the sockets may take to close at the end.
@@ -69,6 +70,17 @@ pub struct Progress {
     pub upstream_is_down: bool,
     /// What explains what is seen, as soon as it is known.
     pub hint: Option<String>,
+}
+
+/// Checks servers as the clients do: against the certificates in `ca`, or the public roots.
+///
+/// # Errors
+/// Why the file cannot be used.
+pub(crate) fn tls_connector(ca: Option<&std::path::Path>) -> Result<TlsConnector, String> {
+    tls::connector(ca).map_err(|error| match ca {
+        Some(path) => format!("{}: {error}", path.display()),
+        None => error.to_string(),
+    })
 }
 
 /// Runs the load until its time is over or `stop` becomes true, and sums it up.

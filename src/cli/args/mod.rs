@@ -3,6 +3,7 @@
 
 mod files;
 mod operate;
+mod probe;
 mod settings;
 mod trial;
 
@@ -13,6 +14,7 @@ pub(super) use files::{CompletionsArgs, ConfigArgs, ConfigCommand, DumpArgs, Man
 pub(super) use operate::{
     EmptyArgs, LeaveArgs, RebalanceArgs, RecordArgs, ReloadArgs, ReplayArgs, StatusArgs, TopArgs, UndrainArgs,
 };
+pub use probe::ProbeArgs;
 pub use settings::SettingsArgs;
 pub(super) use trial::DemoArgs;
 pub use trial::{LoadArgs, SimulateArgs};
@@ -56,6 +58,8 @@ pub enum Command {
     Certificate(CertificateArgs),
     /// Load a server with protocol-true clients, and sum up how it went.
     Load(LoadArgs),
+    /// Ask a server what it does, harmlessly, and compare that with what Holdfast assumes.
+    Probe(ProbeArgs),
     /// Show a stream that survives the death and the drain of its server: simulated servers, proxy and page
     /// in one command.
     Demo(DemoArgs),

@@ -44,6 +44,10 @@ pub struct SimulateArgs {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
+    /// Behave as the server of this transcript did, as far as it was seen: `holdfast probe --save FILE`.
+    #[arg(long, value_name = "FILE")]
+    pub like: Option<PathBuf>,
+
     /// Address for clients. Repeatable. [default: 127.0.0.1:18080]
     #[arg(long, value_name = "IP:PORT", value_parser = loopback_address)]
     pub listen: Vec<SocketAddr>,
