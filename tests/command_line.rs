@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -362,6 +363,35 @@ fn check_names_ports_that_are_taken() {
         assert_eq!(answer.code, 69, "{what}: {}{}", answer.out, answer.err);
         assert!(answer.err.contains(what) && answer.err.contains("is taken"), "{what}: {}", answer.err);
     }
+}
+
+#[test]
+fn check_knows_the_ports_of_the_proxy_that_runs() {
+    // Its admin port, and a port for clients at all addresses.
+    let admin = TcpListener::bind("127.0.0.1:0").unwrap();
+    let clients = TcpListener::bind("0.0.0.0:0").unwrap();
+    let (asked, held) = (admin.local_addr().unwrap(), clients.local_addr().unwrap());
+    let text = format!("{{\"listening\":[\"{held}\"]}}");
+    thread::spawn(move || {
+        for socket in admin.incoming() {
+            let mut socket = socket.unwrap();
+            let _ = socket.read(&mut [0; 4096]).unwrap();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+            write!(socket, "{head}content-length: {}\r\n\r\n{text}", text.len()).unwrap();
+        }
+    });
+    let check = |listen: String| {
+        let flags = [format!("--listen={listen}"), format!("--admin={asked}")];
+        holdfast(&["check", "--upstream=ws://127.0.0.1:8080", "--media=direct", &flags[0], &flags[1]])
+    };
+    let same = check(held.to_string());
+    assert_eq!((same.code, same.out.contains("restart")), (0, false), "{}{}", same.out, same.err);
+    let part = check(format!("127.0.0.1:{}", held.port()));
+    assert_eq!(part.code, 0, "{}{}", part.out, part.err);
+    assert!(part.out.contains("free after a restart"), "{}", part.out);
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let foreign = check(other.local_addr().unwrap().to_string());
+    assert_eq!(foreign.code, 69, "{}{}", foreign.out, foreign.err);
 }
 
 #[test]

@@ -20,17 +20,19 @@ pub(super) struct Finding {
     pub(super) is_fatal: bool,
 }
 
-/// Tries every port. Those that the proxy holds which runs now are no finding.
+/// Tries every port. Those that the proxy holds which runs now are no finding, but for addresses that it can only have
+/// once that one has ended.
 pub(super) fn look_at(config: &Config) -> Vec<Finding> {
     let own = running(config.admin.listen.0);
     let is_own = |address: &SocketAddr| own.iter().any(|held| held == address);
     let mut findings = Vec::new();
-    let mut look = |what: &str, address: SocketAddr, tried: io::Result<()>| {
-        if let Err(error) = tried
-            && !is_own(&address)
-        {
-            findings.extend(finding(what, address, &error));
+    let mut look = |what: &str, address: SocketAddr, tried: io::Result<()>| match tried {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && !is_own(&address) => {
+            let as_part = own.iter().find(|held| overlap(**held, address));
+            findings.push(as_part.map_or_else(|| taken(what, address), |held| restart(what, address, *held)));
         }
+        Err(error) if !is_own(&address) => findings.extend(finding(what, address, &error)),
+        _ => {}
     };
     let is_shared = config.net.listen.reuse_port;
     for (address, _) in config.net.listen.listeners() {
@@ -66,11 +68,26 @@ fn media_workers(config: &Config) -> u16 {
     u16::try_from(config.media.workers.min(cores)).unwrap_or(u16::MAX)
 }
 
+/// Whether one of both is all addresses of the machine with the port of the other.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() == other.port() && (one.ip().is_unspecified() || other.ip().is_unspecified())
+}
+
+fn taken(what: &str, address: SocketAddr) -> Finding {
+    Finding { text: format!("{what}: {address} is taken by another process"), is_fatal: true }
+}
+
+/// The proxy that runs has the port at other addresses: a new process has it, a reload has not.
+fn restart(what: &str, address: SocketAddr, held: SocketAddr) -> Finding {
+    let text = format!(
+        "{what}: {address} is free after a restart; a reload cannot have it, because {held} is in use"
+    );
+    Finding { text, is_fatal: false }
+}
+
 fn finding(what: &str, address: SocketAddr, error: &io::Error) -> Option<Finding> {
-    let fatal = |text: String| Some(Finding { text, is_fatal: true });
     let elsewhere = |text: String| Some(Finding { text, is_fatal: false });
     match error.kind() {
-        ErrorKind::AddrInUse => fatal(format!("{what}: {address} is taken by another process")),
         ErrorKind::PermissionDenied => elsewhere(format!(
             "{what}: {address} takes a privilege that this process does not have (CAP_NET_BIND_SERVICE)"
         )),
