@@ -221,7 +221,7 @@ async fn files_that_logrotate_moves_away_are_opened_anew() {
 
     // The file of the package, for this directory and this process.
     let packaged = include_str!("../packaging/logrotate/holdfast");
-    let kill = "systemctl kill --kill-whom=main --signal=USR1 holdfast.service";
+    let kill = "systemctl kill --state=running --kill-whom=main --signal=USR1 'holdfast.servic[e]' 'holdfast@*.service'";
     assert!(packaged.contains(kill) && packaged.contains("/var/log/holdfast/"));
     let rules = packaged
         .replace("/var/log/holdfast/", &format!("{}/", directory.display()))
