@@ -44,14 +44,24 @@ fn the_package_takes_files_that_are_there() {
     let version = manifest["workspace"]["package"]["version"].as_str().unwrap();
     let newest = read(deb["changelog"].as_str().unwrap());
     assert!(newest.starts_with(&format!("holdfast ({version}-")), "the changelog of the package is behind");
-    for script in ["postinst", "postrm"] {
+    for script in ["postinst", "prerm", "postrm"] {
         assert!(read(&format!("packaging/debian/{script}")).contains("\n#DEBHELPER#\n"), "{script}");
     }
 }
 
 #[test]
 fn scripts_can_be_run() {
-    for script in ["release", "package", "licences", "try-package", "container", "try-container", "arm64"] {
+    for script in [
+        "release",
+        "package",
+        "licences",
+        "try-package",
+        "try-newcomer",
+        "try-reproducible",
+        "container",
+        "try-container",
+        "arm64",
+    ] {
         let mode = fs::metadata(path(&format!("scripts/{script}"))).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "scripts/{script}");
     }
