@@ -163,6 +163,14 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
+    /// How much of its bytes is for sessions that have not named a stream yet.
+    const fn held_bytes_max(&self) -> usize {
+        match self.recorded {
+            Recorded::Stream(_) => self.bytes_max / 2,
+            Recorded::Session(_) | Recorded::Address(_) => 0,
+        }
+    }
+
     /// Takes these lines, all or none. False: it is over.
     fn write(&self, lines: Vec<String>) -> bool {
         let cost: usize = lines.iter().map(|line| line.len() + LINE_OVERHEAD_BYTES).sum();
@@ -170,7 +178,7 @@ impl Recording {
         if state.ended.is_some() {
             return false;
         }
-        if state.bytes.saturating_add(cost) > self.bytes_max {
+        if state.bytes.saturating_add(cost) > self.bytes_max - self.held_bytes_max() {
             self.end_as("it has as many bytes as it may", &mut state);
             return false;
         }
@@ -384,5 +392,49 @@ fn tell(shared: &Shared, recording: &Arc<Recording>) {
         }
         // Only they know what they have.
         Recorded::Stream(_) => shared.live.post_to_all(|| Note::Record(Arc::clone(recording))),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{tape::SessionTape, *};
+    use crate::recording::Tape as _;
+
+    const BYTES_MAX: usize = 64 * 1024;
+
+    fn of(recorded: Recorded) -> Arc<Recording> {
+        let order = RecordOrder {
+            recorded,
+            time_max: Duration::from_secs(1),
+            bytes_max: BYTES_MAX,
+            is_anonymous: false,
+        };
+        let bounds = RecordBounds { count_max: 1, bytes_max: BYTES_MAX };
+        Recordings::default().begin(order, bounds).unwrap()
+    }
+
+    #[test]
+    fn what_is_held_and_what_is_written_have_a_half_each() {
+        let recording = of(Recorded::Stream("cam".to_owned()));
+        let [mut one, mut two] = [1, 2].map(|id| SessionTape::of(&recording, SessionId(id)).unwrap());
+        assert!(one.hold(BYTES_MAX / 2 - 10) && !two.hold(11) && two.hold(10));
+        assert!(SessionTape::of(&recording, SessionId(1)).is_none(), "nobody is in it twice");
+        assert!(one.write(vec!["x".repeat(BYTES_MAX / 4)]), "what is held takes nothing of the other half");
+        one.release();
+        assert!(two.hold(BYTES_MAX / 2 - 10), "it was given back");
+        drop(two);
+        assert_eq!(recording.state.lock().held_bytes, 0, "it goes with its session");
+        assert!(!one.write(vec!["x".repeat(BYTES_MAX / 4)]) && one.is_over());
+        let status = recording.status();
+        assert!(status.bytes <= BYTES_MAX / 2 && status.ended.is_some(), "{status:?}");
+    }
+
+    #[test]
+    fn nothing_is_held_where_nobody_waits_for_a_name() {
+        let recording = of(Recorded::Address(IpAddr::from([127, 0, 0, 1])));
+        let mut tape = SessionTape::of(&recording, SessionId(1)).unwrap();
+        assert!(!tape.hold(1));
+        assert!(tape.write(vec!["x".repeat(BYTES_MAX / 4 * 3)]), "all of it is for lines");
     }
 }

@@ -40,9 +40,8 @@ impl Tape for SessionTape {
 
     fn hold(&mut self, bytes: usize) -> bool {
         let mut state = self.recording.state.lock();
-        // What is held for all sessions together is bounded as what is written.
         let held = state.held_bytes.saturating_add(bytes);
-        if held > self.recording.bytes_max {
+        if held > self.recording.held_bytes_max() {
             return false;
         }
         state.held_bytes = held;
