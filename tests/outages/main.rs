@@ -20,6 +20,7 @@ mod first_answer;
 mod ghosts;
 mod intents;
 mod long;
+mod matrix;
 mod mse;
 mod requests;
 mod rooms;
