@@ -3,7 +3,7 @@
 //!
 //! A [`Recorder`] stands beside a session and writes lines to a [`Tape`]: one for each input, for each question to the
 //! directory with its answer, and for each output. A [`Replay`] reads them. Both write what they see in the same words
-//! ([`words`]), so that equal decisions are equal lines. What is secret has a placeholder by the time it is written
+//! (`words`), so that equal decisions are equal lines. What is secret has a placeholder by the time it is written
 //! ([`Redactor`](crate::signaling::redactor::Redactor)), and the replay works with these: what the core decides
 //! depends on what equals what, not on what it says.
 //!

@@ -5,7 +5,7 @@
 //! session core in a replay too) still sees what equals what, and decides the same. Nothing else of a message
 //! changes: its fields, their order and their types stay, and what was JSON stays JSON.
 //!
-//! A field is shown only if it is known to be harmless ([`fields`]); the texts of all others are replaced, in messages
+//! A field is shown only if it is known to be harmless (`fields`); the texts of all others are replaced, in messages
 //! that nobody knows as well. A number that no name marks as a secret stays, and so do `true`, `false` and `null`.
 //!
 //! Every function here looks at nothing but its text and the key: it keeps nothing, so that the same text has the same
