@@ -232,8 +232,9 @@ async fn play(
         }
         Err(_) => probe.findings.miss("first_key_frame_ms", watched.clone()),
     }
-    let asked = publisher.stats().peer.key_frame_requests > before;
-    if asked {
+    // The frame may be here before it is known what the publisher was asked.
+    let limit = probe.limit(KEY_FRAME_TIME_MAX);
+    if publisher.wait_for(limit, |stats| stats.peer.key_frame_requests > before).await.is_ok() {
         probe.findings.see("key_frame_on_play", "asked");
     } else {
         probe.findings.see_with("key_frame_on_play", "not_asked", watched);
