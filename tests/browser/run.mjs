@@ -1,5 +1,5 @@
 // Runs the browser tests: node run.mjs [--full] [--only PART]... [--jobs N] [--media direct|anchor]
-// [--table FILE] [--list]. Needs Chromium (/usr/bin/chromium or $CHROMIUM), Firefox
+// [--like TRANSCRIPT] [--table FILE] [--list]. Needs Chromium (/usr/bin/chromium or $CHROMIUM), Firefox
 // (/usr/bin/firefox-esr or $FIREFOX) and a built Holdfast (target/debug/holdfast or $HOLDFAST).
 
 import fs from 'node:fs';
@@ -24,12 +24,16 @@ const { values: options } = parseArgs({
     only: { type: 'string', multiple: true, default: [] },
     jobs: { type: 'string', default: '2' },
     media: { type: 'string' },
+    like: { type: 'string' },
     table: { type: 'string' },
     list: { type: 'boolean', default: false },
   },
 });
 
-const cases = select(options).filter((one) => options.only.every((part) => one.name.includes(part)));
+// Other cases choose their server themselves.
+const cases = select(options)
+  .filter((one) => options.only.every((part) => one.name.includes(part)))
+  .filter((one) => !options.like || one.outage);
 if (options.list) {
   for (const one of cases) console.log(`${one.name}${one.control ? ' + control' : ''}`);
   process.exit(0);
@@ -40,6 +44,11 @@ async function main() {
   const program = process.env.HOLDFAST ?? path.join(HERE, '..', '..', 'target', 'debug', 'holdfast');
   if (!fs.existsSync(program)) {
     console.error(`${program} is missing: cargo build, or name another one in HOLDFAST`);
+    return 1;
+  }
+  const like = options.like && path.resolve(options.like);
+  if (like && !fs.existsSync(like)) {
+    console.error(`${like} is missing: holdfast probe --upstream URL --publish NAME --patient --save FILE`);
     return 1;
   }
   if (cases.length === 0) {
@@ -53,7 +62,7 @@ async function main() {
   const results = [];
   const lanes = Array.from({ length: Math.min(Number(options.jobs), cases.length) }, async () => {
     const browsers = new Browsers();
-    const environment = { program, site: site.url, browser: (name) => browsers.get(name) };
+    const environment = { program, like, site: site.url, browser: (name) => browsers.get(name) };
     for (let next = queue.shift(); next; next = queue.shift()) {
       const directory = path.join(ARTIFACTS, next.one.name.replaceAll(/[^\w.-]+/g, '_'));
       const result = await Promise.race([run(environment, next.one, directory), stuck(next.one)]);

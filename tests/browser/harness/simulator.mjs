@@ -6,14 +6,15 @@ import { freePort } from './ports.mjs';
 import { check, delay, until } from './wait.mjs';
 
 export class Simulator {
-  static async start({ program, logFile, settings = {} }) {
-    const simulator = new Simulator(program, logFile, await freePort(), await freePort());
+  /** `like`: a transcript of `holdfast probe`, whose server it is to resemble. */
+  static async start({ program, like, logFile, settings = {} }) {
+    const simulator = new Simulator({ program, like, logFile, port: await freePort(), controlPort: await freePort() });
     await simulator.boot(settings);
     return simulator;
   }
 
-  constructor(program, logFile, port, controlPort) {
-    Object.assign(this, { program, logFile, port, controlPort });
+  constructor(given) {
+    Object.assign(this, given);
     /** What each ended process knew of itself just before. */
     this.past = [];
     this.child = null;
@@ -26,6 +27,7 @@ export class Simulator {
   /** Starts the process; resolves when it answers and has its settings. */
   async boot(settings = {}) {
     const args = ['simulate', '--listen', `127.0.0.1:${this.port}`, '--control', `127.0.0.1:${this.controlPort}`];
+    if (this.like) args.push('--like', this.like);
     // What a life draws at random the next one draws anew.
     args.push('--set', `media_server.seed=${this.past.length + 1}`);
     for (const [key, value] of flat({ media: 'real', ...settings })) args.push('--set', `${key}=${value}`);

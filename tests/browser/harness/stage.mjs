@@ -23,12 +23,13 @@ export class Stage {
     const outer = wanted.browser === 'firefox' ? ownAddress() : wanted.network ? OUTER : undefined;
     try {
       stage.simulator = await Simulator.start({
-        program: environment.program, logFile: path.join(directory, 'simulator.log'),
+        program: environment.program, like: environment.like, logFile: path.join(directory, 'simulator.log'),
         settings: { ...wanted.simulator, ...wanted.first },
       });
       if (wanted.pool) {
         stage.second = await Simulator.start({
-          program: environment.program, logFile: path.join(directory, 'second.log'), settings: wanted.simulator,
+          program: environment.program, like: environment.like, logFile: path.join(directory, 'second.log'),
+          settings: wanted.simulator,
         });
       }
       if (wanted.host) {
