@@ -127,7 +127,12 @@ async fn each_position_of_media_is_recognised() {
             (
                 "RSA",
                 real(none.clone(), json!({"rsa_certificate": true})),
-                &[("dtls_certificate", "rsa"), ("media_connects", "yes")],
+                &[("dtls_certificate", "rsa"), ("media_connects", "yes"), ("key_frame_on_play", "asked")],
+            ),
+            (
+                "nobody is asked for key frames",
+                real(none.clone(), json!({"asks_key_frames": false})),
+                &[("key_frame_on_play", "not_asked"), ("first_key_frame_ms", "unknown")],
             ),
             (
                 "server starts DTLS",

@@ -118,6 +118,7 @@ fn of_streams(key: &str, word: &str) -> Vec<(&'static str, Value)> {
         "answer_sections" if word == "video" => one("streams.reject_sections", json!(["audio"])),
         "answer_sections" if word == "audio" => one("streams.reject_sections", json!(["video"])),
         "answer_codecs" => codecs(word),
+        "key_frame_on_play" => one("media_server.asks_key_frames", json!(word != "not_asked")),
         "dtls_certificate" => one("media_server.rsa_certificate", is("rsa")),
         "dtls_role" => {
             one("media_server.dtls_role", json!(if word == "starts" { "active" } else { "passive" }))
@@ -179,6 +180,7 @@ mod tests {
             "answer_shape": {"position": "B"},
             "answer_codecs": {"position": "H264"},
             "dtls_certificate": {"position": "rsa"},
+            "key_frame_on_play": {"position": "not_asked"},
             "answer_fingerprints": {"position": "sha-512, sha-256"},
             "connect_refusal": {"position": "closes"},
             "a_key_of_a_later_version": {"position": "x"},
@@ -189,6 +191,7 @@ mod tests {
         assert_eq!(settings.sessions.linger.as_secs(), 50);
         assert_eq!(settings.streams.exclude_codecs.len(), 1);
         assert!(settings.media_server.rsa_certificate && settings.sessions.refuse.unwrap().close);
+        assert!(!settings.media_server.asks_key_frames);
         assert_eq!(changes["sessions"]["resume"], "new_token");
     }
 

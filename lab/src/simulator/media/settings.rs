@@ -38,6 +38,8 @@ pub struct MediaSettings {
     pub randomise: bool,
     /// Present an RSA-2048 certificate, as a Java server may, instead of an ECDSA one.
     pub rsa_certificate: bool,
+    /// Ask publishers for key frames when a player wants one; otherwise they come when a publisher sends them.
+    pub asks_key_frames: bool,
     /// Loss and jitter of the simulated network, both ways.
     pub network: NetworkConditions,
     /// DTLS role.
@@ -62,6 +64,7 @@ impl Default for MediaSettings {
             seed: 0,
             randomise: false,
             rsa_certificate: false,
+            asks_key_frames: true,
             network: NetworkConditions::default(),
             dtls_role: DtlsRole::ByShape,
             streams_max: 4096,

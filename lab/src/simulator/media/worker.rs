@@ -339,6 +339,9 @@ impl Worker {
 
     /// Asks the publisher of a name for a key frame; returns its id if the request went out.
     fn send_key_frame_request(&mut self, name: &str) -> Option<String> {
+        if !self.settings.asks_key_frames {
+            return None;
+        }
         let now = Instant::now();
         let channel = self.channels.get_mut(name)?;
         let publisher = channel.may_be_asked(now)?.to_owned();

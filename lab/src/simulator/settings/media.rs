@@ -33,6 +33,8 @@ pub struct MediaServerSettings {
     pub randomise: bool,
     /// Present an RSA-2048 certificate instead of an ECDSA one.
     pub rsa_certificate: bool,
+    /// Publishers are asked for key frames when a player wants one. Default: yes.
+    pub asks_key_frames: bool,
     /// Which side starts the DTLS handshake. Default: as the answer's shape says.
     pub dtls_role: DtlsRole,
     /// Packets lost each way, in percent.
@@ -57,6 +59,7 @@ impl Default for MediaServerSettings {
             seed: 0,
             randomise: false,
             rsa_certificate: false,
+            asks_key_frames: media.asks_key_frames,
             dtls_role: DtlsRole::ByShape,
             loss_percent: 0.0,
             jitter_ms: 0,
@@ -79,6 +82,7 @@ impl MediaServerSettings {
             seed: self.seed,
             randomise: self.randomise,
             rsa_certificate: self.rsa_certificate,
+            asks_key_frames: self.asks_key_frames,
             network: self.network(),
             dtls_role: self.dtls_role,
             streams_max: self.streams_max,
