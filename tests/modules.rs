@@ -47,7 +47,7 @@ const CORE: &[&[&str]] =
     &[&["ids", "settings", "signaling"], &["media"], &["session"], &["recording"], &["drain", "registry"]];
 
 /// Of `holdfast-lab`: clients and the server stand-in share the lower half of WebRTC.
-const LAB: &[&[&str]] = &[&["simulator"], &["load"], &["probe"]];
+const LAB: &[&[&str]] = &[&["messages", "simulator"], &["load"], &["probe"]];
 
 /// Whether one module may use the other.
 fn may_use(layers: &[&[&str]], user: &str, used: &str) -> bool {

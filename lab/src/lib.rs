@@ -8,5 +8,6 @@
 #![forbid(unsafe_code)]
 
 pub mod load;
+mod messages;
 pub mod probe;
 pub mod simulator;

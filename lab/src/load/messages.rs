@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::messages;
+
 /// The answer to a ping.
 pub(super) const PONG: &str = r#"{"message":"pong","data":[null]}"#;
 
@@ -35,36 +37,13 @@ pub(super) fn stream_name(group: usize) -> String {
 
 /// `publishStream` or `playStream` with this offer.
 pub(super) fn stream(publish: bool, id: &str, name: &str, offer: &str) -> String {
-    json!({"message": if publish { "publishStream" } else { "playStream" }, "data": [{
-        "mediaSessionId": id,
-        "name": name,
-        "published": publish,
-        "hasVideo": true,
-        "hasAudio": true,
-        "status": "PENDING",
-        "record": false,
-        "mediaProvider": "WebRTC",
-        "sdp": offer,
-        "bitrate": 0,
-        "minBitrate": 0,
-        "maxBitrate": 0,
-        "constraints": {"audio": true, "video": {"width": 640, "height": 480}},
-    }]})
-    .to_string()
+    let message = if publish { "publishStream" } else { "playStream" };
+    json!({"message": message, "data": [messages::stream(publish, id, name, "WebRTC", offer)]}).to_string()
 }
 
 /// `unPublishStream` of what [`stream`] published.
 pub(super) fn unpublish(id: &str, name: &str) -> String {
-    json!({"message": "unPublishStream", "data": [{
-        "mediaSessionId": id,
-        "name": name,
-        "published": true,
-        "hasVideo": true,
-        "hasAudio": true,
-        "status": "PUBLISHING",
-        "record": false,
-    }]})
-    .to_string()
+    json!({"message": "unPublishStream", "data": [messages::stop(true, id, name)]}).to_string()
 }
 
 /// `sendData` of `bytes` in all, or a little more if that is less than the envelope.

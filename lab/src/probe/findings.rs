@@ -1,11 +1,12 @@
 //! What was seen so far, by question. What is not here is unknown; it is never filled in by a guess.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{question::Question, redact::Redactor};
+use crate::simulator::durations::as_millis;
 
 /// Longest text of the server that is kept in an answer, in characters.
 const TEXT_CHARS_MAX: usize = 200;
@@ -56,6 +57,11 @@ impl Findings {
     /// A number was seen.
     pub(super) fn measure(&self, key: &'static str, value: u64, detail: impl Into<String>) {
         self.put(key, Some(value.to_string()), Some(value.into()), detail.into());
+    }
+
+    /// It took so long.
+    pub(super) fn measure_time(&self, key: &'static str, took: Duration, detail: impl Into<String>) {
+        self.measure(key, as_millis(took), detail);
     }
 
     /// It was looked for and not seen. Never replaces what was seen.

@@ -105,8 +105,7 @@ pub(super) fn note(probe: &Probe, first: &Established) {
             Some(value) => findings.see_with(key, "answered", String::from_utf8_lossy(value.as_bytes())),
         }
     }
-    let took = u64::try_from(first.took.as_millis()).unwrap_or(u64::MAX);
-    findings.measure("user_data_ms", took, "");
+    findings.measure_time("user_data_ms", first.took, "");
     let user_data = first.user_data.argument();
     let echoed = user_data.get("appKey").and_then(Value::as_str) == Some(&probe.settings.app_key)
         && user_data.get("clientVersion").is_some();

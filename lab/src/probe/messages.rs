@@ -62,35 +62,3 @@ pub(super) fn connection(settings: &ProbeSettings, wishes: &Wishes<'_>) -> Value
     }
     argument
 }
-
-/// The argument of `publishStream` or `playStream`.
-pub(super) fn stream(publish: bool, id: &str, name: &str, provider: &str, offer: &str) -> Value {
-    json!({
-        "mediaSessionId": id,
-        "name": name,
-        "published": publish,
-        "hasVideo": true,
-        "hasAudio": true,
-        "status": "PENDING",
-        "record": false,
-        "mediaProvider": provider,
-        "sdp": offer,
-        "bitrate": 0,
-        "minBitrate": 0,
-        "maxBitrate": 0,
-        "constraints": {"audio": true, "video": {"width": 640, "height": 480}},
-    })
-}
-
-/// The argument of `unPublishStream` or `stopStream`.
-pub(super) fn stop(publish: bool, id: &str, name: &str) -> Value {
-    json!({
-        "mediaSessionId": id,
-        "name": name,
-        "published": publish,
-        "hasVideo": true,
-        "hasAudio": true,
-        "status": if publish { "PUBLISHING" } else { "PLAYING" },
-        "record": false,
-    })
-}

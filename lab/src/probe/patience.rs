@@ -64,7 +64,6 @@ pub(super) async fn kept(probe: &Probe) {
     let Ok(Established { mut session, token: Some(mut token), .. }) = establish(probe, &wishes).await else {
         return probe.findings.miss(KEY, "no session that is kept");
     };
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let mut longest = None;
     for after in probe.settings.kept_looks {
         session.reset().await;
@@ -74,7 +73,7 @@ pub(super) async fn kept(probe: &Probe) {
         let away = left.elapsed();
         let Ok((back, _)) = resume::come_back(probe, &token).await else {
             return match longest {
-                Some(longest) => probe.findings.measure(KEY, ms(longest), "or more"),
+                Some(longest) => probe.findings.measure_time(KEY, longest, "or more"),
                 None => probe.findings.miss(KEY, "nobody could come back"),
             };
         };
@@ -82,15 +81,15 @@ pub(super) async fn kept(probe: &Probe) {
         token = back.token.clone().unwrap_or(token);
         session = back.session;
         if !resumed {
-            let detail = format!("no more after {} ms", ms(away));
-            probe.findings.measure(KEY, longest.map_or(0, ms), detail);
+            let detail = format!("no more after {} ms", away.as_millis());
+            probe.findings.measure_time(KEY, longest.unwrap_or_default(), detail);
             longest = None;
             break;
         }
         longest = Some(away);
     }
     if let Some(longest) = longest {
-        probe.findings.measure(KEY, ms(longest), "or more");
+        probe.findings.measure_time(KEY, longest, "or more");
     }
     session.close().await;
     resume::end(probe, Some(&token)).await;
@@ -178,10 +177,10 @@ async fn take(
         let stream = Stream::start(probe, session, (true, name, "WebRTC"), client.offer(), None).await;
         if stream.is_accepted() {
             let _ = stream.stop(probe, session).await;
-            let ms = if tries == 0 { 0 } else { tried.saturating_duration_since(lost).as_millis() };
+            let took = if tries == 0 { Duration::ZERO } else { tried.saturating_duration_since(lost) };
             let detail =
                 if tries == 0 { "the first try had it".to_owned() } else { format!("{tries} tries before") };
-            probe.findings.measure(key, u64::try_from(ms).unwrap_or(u64::MAX), detail);
+            probe.findings.measure_time(key, took, detail);
             return Some(tries > 0);
         }
         let info = stream.refusal().and_then(|(_, info)| info).map(str::to_owned);

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::{
     Probe,
-    messages::{self},
     session::{Heard, Said, Session},
 };
+use crate::messages;
 
 /// How long pings are waited for: two of a server that says one every 5 s, and some.
 const PING_WATCH_MAX: Duration = Duration::from_millis(15_500);
@@ -188,8 +188,7 @@ fn interval(probe: &Probe, times: &[Instant], watched: u64) {
                 times.windows(2).filter_map(|two| Some(two.get(1)?.duration_since(*two.first()?))).collect();
             steps.sort_unstable();
             let middle = steps.get(steps.len() / 2).copied().unwrap_or_default();
-            let ms = u64::try_from(middle.as_millis()).unwrap_or(u64::MAX);
-            probe.findings.measure("ping_interval_ms", ms, format!("{} pings", times.len()));
+            probe.findings.measure_time("ping_interval_ms", middle, format!("{} pings", times.len()));
         }
     }
 }

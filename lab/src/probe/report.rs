@@ -14,6 +14,7 @@ use super::{
     settings::ProbeSettings,
     transcript::{Head, Position, TRANSCRIPT_SCHEMA, Transcript},
 };
+use crate::simulator::durations::as_millis;
 
 /// The form of [`Report`] as JSON.
 pub const REPORT_SCHEMA: u32 = 1;
@@ -123,7 +124,7 @@ impl Report {
             patient: settings.patient,
             published: settings.publish.is_some(),
             dials,
-            took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            took_ms: as_millis(begun.elapsed()),
             questions,
         }
     }

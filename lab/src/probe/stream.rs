@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{
-    Probe, messages,
+    Probe,
     quick::{is_end, is_running},
     session::{Heard, Said, Session},
 };
-use crate::load::webrtc_client::WebRtcClient;
+use crate::{load::webrtc_client::WebRtcClient, messages};
 
 /// How long the answer to a publish or play may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);

@@ -72,8 +72,8 @@ fn signaling(probe: &Probe, session: &Session, stream: &Stream, offer: &str) {
         findings.miss("answer_ms", "no setRemoteSDP came");
         return;
     };
-    let took = sdp.at.saturating_duration_since(stream.asked).as_millis();
-    findings.measure("answer_ms", u64::try_from(took).unwrap_or(u64::MAX), "");
+    let took = sdp.at.saturating_duration_since(stream.asked);
+    findings.measure_time("answer_ms", took, "");
     match (stream.status_before(session), &stream.running) {
         (Some(status), _) => findings.see("pending_status", status),
         (None, Some(_)) => findings.see("pending_status", "absent"),
@@ -227,8 +227,8 @@ async fn play(
     let watched = format!("none within {} s", KEY_FRAME_TIME_MAX.as_secs());
     match first {
         Ok(_) => {
-            let took = Instant::now().saturating_duration_since(running.at).as_millis();
-            probe.findings.measure("first_key_frame_ms", u64::try_from(took).unwrap_or(u64::MAX), "");
+            let took = Instant::now().saturating_duration_since(running.at);
+            probe.findings.measure_time("first_key_frame_ms", took, "");
         }
         Err(_) => probe.findings.miss("first_key_frame_ms", watched.clone()),
     }
@@ -295,9 +295,7 @@ async fn mse(probe: &Probe, session: &Session, name: &str, token: Option<&str>) 
 
 fn ended(probe: &Probe, key: &'static str, end: Option<(String, Duration)>) {
     match end {
-        Some((status, took)) => {
-            probe.findings.measure(key, u64::try_from(took.as_millis()).unwrap_or(u64::MAX), status);
-        }
+        Some((status, took)) => probe.findings.measure_time(key, took, status),
         None => probe.findings.miss(key, "the server does not confirm it"),
     }
 }

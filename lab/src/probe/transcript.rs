@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::redact::Redactor;
+use crate::simulator::durations::as_millis;
 
 /// The form of a transcript.
 pub const TRANSCRIPT_SCHEMA: u32 = 1;
@@ -89,7 +90,7 @@ impl Transcript {
             Direction::Event => Value::String(self.redactor.text(text)),
             _ => self.redactor.message(text),
         };
-        let at_ms = u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at_ms = as_millis(self.elapsed());
         let mut lines = self.lines.lock();
         if lines.kept.len() < LINES_MAX {
             lines.kept.push(Line { at_ms, connection, direction, message });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Whole milliseconds, saturating.
-pub(super) fn as_millis(duration: Duration) -> u64 {
+pub(crate) fn as_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -9,7 +9,7 @@ mod connection;
 mod control;
 mod counters;
 mod dispatch;
-mod durations;
+pub(crate) mod durations;
 mod fake;
 mod faults;
 mod handshake;
