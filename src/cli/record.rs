@@ -26,7 +26,7 @@ pub(super) fn run(args: &RecordArgs, out: &mut impl Write) -> Result<(), Failure
 async fn record(args: &RecordArgs, out: &mut impl Write) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
     let mut admin = Admin::new(&args.admin)?;
-    let mut file = create(&args.file)?;
+    let file = create(&args.file)?;
     let begun: Result<RecordingStatus, Failure> =
         admin.post("/v1/recordings", &order(args)).await.and_then(read);
     let begun = match begun {
@@ -37,21 +37,21 @@ async fn record(args: &RecordArgs, out: &mut impl Write) -> Result<(), Failure> 
             return Err(failure);
         }
     };
-    let mut taken = Taken::default();
+    let mut fetch = Fetch { admin, id: begun.id, file, path: &args.file, lines: 0, bytes: 0 };
     let followed = tokio::select! {
-        followed = follow(&mut admin, begun.id, &mut file, args, &mut taken) => followed,
-        _ = signals.next() => end_now(&mut admin, begun.id, &mut file, args, &mut taken).await,
+        followed = fetch.follow() => followed,
+        _ = signals.next() => fetch.end_now().await,
     };
     // Whatever came of it: the proxy is to keep nothing that nobody fetches.
-    let forgotten = admin.delete(&format!("/v1/recordings/{}", begun.id)).await;
+    let forgotten = fetch.admin.delete(&format!("/v1/recordings/{}", begun.id)).await;
     let ended = followed?;
     forgotten?;
-    file.sync_all().map_err(|error| unwritable(&args.file, &error))?;
+    fetch.file.sync_all().map_err(|error| unwritable(&args.file, &error))?;
     let words = format!(
         "{}: {} lines, {} bytes of {}; {ended}. `holdfast replay {}` shows it.",
         args.file.display(),
-        taken.next,
-        taken.bytes,
+        fetch.lines,
+        fetch.bytes,
         begun.of,
         args.file.display()
     );
@@ -78,76 +78,64 @@ fn order(args: &RecordArgs) -> Value {
     Value::Object(order)
 }
 
-/// What the file has.
-#[derive(Debug, Default)]
-struct Taken {
-    next: usize,
+/// What is fetched from the proxy into the file, and how much of it is there.
+struct Fetch<'a> {
+    admin: Admin,
+    id: u64,
+    file: File,
+    path: &'a Path,
+    lines: usize,
     bytes: usize,
 }
 
-/// Writes what comes until it ends; why it ended.
-async fn follow(
-    admin: &mut Admin,
-    id: u64,
-    file: &mut File,
-    args: &RecordArgs,
-    taken: &mut Taken,
-) -> Result<String, Failure> {
-    loop {
-        // The proxy answers when there is something, or after a while.
-        if let Some(ended) = take(admin, id, file, args, taken).await? {
-            return Ok(ended);
+impl Fetch<'_> {
+    /// Writes what comes until it ends; why it ended.
+    async fn follow(&mut self) -> Result<String, Failure> {
+        loop {
+            // The proxy answers when there is something, or after a while.
+            if let Some(ended) = self.take().await? {
+                return Ok(ended);
+            }
         }
     }
-}
 
-/// The operator has enough: what came until now is written, and no more; why it ended.
-async fn end_now(
-    admin: &mut Admin,
-    id: u64,
-    file: &mut File,
-    args: &RecordArgs,
-    taken: &mut Taken,
-) -> Result<String, Failure> {
-    let status = admin.get_with_right("/v1/recordings").await?;
-    let all = status.get("recordings").and_then(Value::as_array);
-    let this = all.and_then(|all| all.iter().find(|one| one.get("id").and_then(Value::as_u64) == Some(id)));
-    let lines = this.and_then(|one| one.get("lines")).and_then(Value::as_u64).unwrap_or_default();
-    let lines = usize::try_from(lines).unwrap_or(usize::MAX);
-    while taken.next < lines {
-        if let Some(ended) = take(admin, id, file, args, taken).await? {
-            return Ok(ended);
+    /// The operator has enough: what came until now is written, and no more; why it ended.
+    async fn end_now(&mut self) -> Result<String, Failure> {
+        let status = self.admin.get_with_right("/v1/recordings").await?;
+        let all = status.get("recordings").and_then(Value::as_array);
+        let is_this = |one: &&Value| one.get("id").and_then(Value::as_u64) == Some(self.id);
+        let this = all.and_then(|all| all.iter().find(is_this));
+        let lines = this.and_then(|one| one.get("lines")).and_then(Value::as_u64).unwrap_or_default();
+        let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+        while self.lines < lines {
+            if let Some(ended) = self.take().await? {
+                return Ok(ended);
+            }
         }
+        let reason = "it was ended".to_owned();
+        let end = serde_json::to_string(&Line::End { reason: reason.clone() }).unwrap_or_default();
+        self.write(&format!("{end}\n"))?;
+        self.lines += 1;
+        Ok(reason)
     }
-    let reason = "it was ended".to_owned();
-    let end = serde_json::to_string(&Line::End { reason: reason.clone() }).unwrap_or_default();
-    write(file, &format!("{end}\n"), args, taken)?;
-    taken.next += 1;
-    Ok(reason)
-}
 
-async fn take(
-    admin: &mut Admin,
-    id: u64,
-    file: &mut File,
-    args: &RecordArgs,
-    taken: &mut Taken,
-) -> Result<Option<String>, Failure> {
-    let path = format!("/v1/recordings/{id}/lines?from={}", taken.next);
-    let lines: RecordedLines = read(admin.get_with_right(&path).await?)?;
-    let mut text = lines.lines.join("\n");
-    if !text.is_empty() {
-        text.push('\n');
+    async fn take(&mut self) -> Result<Option<String>, Failure> {
+        let path = format!("/v1/recordings/{}/lines?from={}", self.id, self.lines);
+        let lines: RecordedLines = read(self.admin.get_with_right(&path).await?)?;
+        let mut text = lines.lines.join("\n");
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        self.write(&text)?;
+        self.lines = lines.next;
+        Ok(lines.ended)
     }
-    write(file, &text, args, taken)?;
-    taken.next = lines.next;
-    Ok(lines.ended)
-}
 
-fn write(file: &mut File, text: &str, args: &RecordArgs, taken: &mut Taken) -> Result<(), Failure> {
-    file.write_all(text.as_bytes()).map_err(|error| unwritable(&args.file, &error))?;
-    taken.bytes += text.len();
-    Ok(())
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        self.file.write_all(text.as_bytes()).map_err(|error| unwritable(self.path, &error))?;
+        self.bytes += text.len();
+        Ok(())
+    }
 }
 
 fn create(path: &Path) -> Result<File, Failure> {
