@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
+use crate::milliseconds::ms;
+
 use super::{KeepaliveSettings, RestoreMode, SessionSettings};
 
 /// Positions that are kept.
@@ -88,7 +90,7 @@ impl ServerSettings {
 
     fn of_names(&self, session: &SessionSettings) -> Vec<String> {
         let mut all = Vec::new();
-        let patience = u64::try_from(session.restore.name_in_use_max.as_millis()).unwrap_or(u64::MAX);
+        let patience = ms(session.restore.name_in_use_max);
         if let Some(ms) = self.number("name_after_loss_ms").filter(|ms| *ms > AT_ONCE_MS) {
             let seconds = ms.div_ceil(1_000);
             all.push(if ms > patience {
@@ -165,7 +167,7 @@ impl ServerSettings {
             ("user_data_ms", "restore.answer_timeout_ms", restore.answer_timeout),
             ("answer_ms", "restore.proof_timeout_ms", restore.proof_timeout),
         ] {
-            let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            let limit = ms(limit);
             if let Some(ms) = self.number(key).filter(|ms| ms.saturating_mul(2) > limit) {
                 all.push(format!(
                     "the server took {ms} ms where {setting} allows {limit}: restores may be given up"

@@ -8,6 +8,7 @@ use toml::{Table, Value as Toml};
 
 use crate::{
     config::{POSITION_BYTES_MAX, ServerSettings, SessionSettings},
+    milliseconds::ms,
     probe::{Report, Verdict},
 };
 
@@ -80,7 +81,6 @@ impl Advice {
 
 fn settings(report: &Report) -> Vec<(&'static str, &'static str, u64, String)> {
     let defaults = SessionSettings::default();
-    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let number = |key: &str| report.row(key)?.value.as_ref().and_then(Value::as_u64);
     let with_margin = |value: u64| value.saturating_mul(100 + MARGIN_PERCENT) / 100;
     let mut all = Vec::new();

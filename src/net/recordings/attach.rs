@@ -27,6 +27,14 @@ impl Recordings {
     /// Whoever wants this session, or may want it once it names a stream, records it from here on.
     pub(crate) fn attach(&self, session: &mut Member, beginning: Beginning<'_>) {
         for recording in self.going_on() {
+            let is_wanted = match &recording.recorded {
+                Recorded::Address(address) => *address == beginning.client,
+                Recorded::Stream(_) => true,
+                Recorded::Session(_) => false,
+            };
+            let Some(tape) = is_wanted.then(|| SessionTape::of(&recording, beginning.id)).flatten() else {
+                continue;
+            };
             let start = Start {
                 s: beginning.id,
                 t: beginning.now,
@@ -35,14 +43,6 @@ impl Recordings {
                 node: beginning.node,
                 with_media: beginning.with_media,
                 settings: beginning.settings.clone(),
-            };
-            let is_wanted = match &recording.recorded {
-                Recorded::Address(address) => *address == beginning.client,
-                Recorded::Stream(_) => true,
-                Recorded::Session(_) => false,
-            };
-            let Some(tape) = is_wanted.then(|| SessionTape::of(&recording, beginning.id)).flatten() else {
-                continue;
             };
             let redactor = recording.redactor.clone();
             session.record(match &recording.recorded {

@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -23,7 +23,7 @@ use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    milliseconds::ms,
+    milliseconds::{ms, unix_ms},
     recording::{Heading, Line, SCHEMA},
     session::SessionId,
     signaling::redactor::{KEY_BYTES, Names, Redactor},
@@ -293,12 +293,11 @@ impl Recordings {
         }
         kept.given += 1;
         let names = if order.is_anonymous { Names::Anonymous } else { Names::Shown };
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let heading = Line::Recording(Heading {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             anonymous: order.is_anonymous,
-            began_unix_ms: ms(began),
+            began_unix_ms: unix_ms(Duration::ZERO),
         });
         let recording = Arc::new(Recording {
             id: kept.given,
