@@ -86,6 +86,32 @@ async fn try_establish(
     }
 }
 
+/// The server of these sessions is there again at its address: each of them comes back, and is served.
+async fn come_back(
+    address: SocketAddr,
+    sessions: Vec<(ClientSocket, UpstreamSocket)>,
+) -> (Upstream, Vec<(ClientSocket, UpstreamSocket)>) {
+    let (mut clients, servers): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
+    drop(servers);
+    let mut upstream = Upstream::with(address, Arc::new(|_, response| Ok(response))).await;
+    let mut servers = Vec::new();
+    for index in 0..clients.len() {
+        let (mut server, _) = upstream.accept().await;
+        assert!(next_text(&mut server).await.contains("\"connection\""), "session {index}");
+        send(&mut server, &user_data("t2")).await;
+        servers.push(server);
+    }
+    // A message comes through.
+    let text = r#"{"message":"OnDataEvent","data":[{"payload":1}]}"#;
+    for server in &mut servers {
+        send(server, text).await;
+    }
+    for client in &mut clients {
+        while next_text(client).await != text {}
+    }
+    (upstream, clients.into_iter().zip(servers).collect())
+}
+
 #[tokio::test]
 async fn what_does_not_fit_is_refused_and_what_was_taken_comes_back() {
     let mut upstream = Upstream::start().await;
@@ -108,24 +134,7 @@ async fn what_does_not_fit_is_refused_and_what_was_taken_comes_back() {
         strangers.push(connection_from("127.0.0.1", proxy.address).await);
     }
     let address = upstream.stop().await;
-    let (mut clients, servers): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
-    drop(servers);
-    let mut upstream = Upstream::with(address, Arc::new(|_, response| Ok(response))).await;
-    let mut servers = Vec::new();
-    for index in 0..taken {
-        let (mut server, _) = upstream.accept().await;
-        assert!(next_text(&mut server).await.contains("\"connection\""), "session {index}");
-        send(&mut server, &user_data("t2")).await;
-        servers.push(server);
-    }
-    // Each of them is served: a message comes through.
-    let text = r#"{"message":"OnDataEvent","data":[{"payload":1}]}"#;
-    for server in &mut servers {
-        send(server, text).await;
-    }
-    for client in &mut clients {
-        while next_text(client).await != text {}
-    }
+    come_back(address, sessions).await;
     drop(strangers);
 }
 
@@ -221,23 +230,7 @@ async fn requests_that_do_not_fit_are_refused_and_leave_room_for_what_was_taken(
 
     // Sessions lose their server, and come back beside all of these.
     let address = upstream.stop().await;
-    let (mut clients, servers): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
-    drop(servers);
-    let mut upstream = Upstream::with(address, Arc::new(|_, response| Ok(response))).await;
-    let mut servers = Vec::new();
-    for index in 0..clients.len() {
-        let (mut server, _) = upstream.accept().await;
-        assert!(next_text(&mut server).await.contains("\"connection\""), "session {index}");
-        send(&mut server, &user_data("t2")).await;
-        servers.push(server);
-    }
-    let text = r#"{"message":"OnDataEvent","data":[{"payload":1}]}"#;
-    for server in &mut servers {
-        send(server, text).await;
-    }
-    for client in &mut clients {
-        while next_text(client).await != text {}
-    }
+    let (mut upstream, sessions) = come_back(address, sessions).await;
 
     // What was taken is answered, and its room is that of sessions again.
     for (client, server) in &mut held {
@@ -247,7 +240,7 @@ async fn requests_that_do_not_fit_are_refused_and_leave_room_for_what_was_taken(
     let (gone, _servers): (Vec<_>, Vec<_>) = held.into_iter().unzip();
     drop((gone, refused));
     wait_until("all but a few are given back", || proxy.open_files() <= before + 8).await;
-    let more = usize::try_from(proxy.sessions_max).unwrap() - clients.len() - 4;
+    let more = usize::try_from(proxy.sessions_max).unwrap() - sessions.len() - 4;
     let mut others = Vec::new();
     for _ in 0..more {
         others.push(try_establish(&proxy, &mut upstream).await.unwrap());
