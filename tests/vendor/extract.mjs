@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { parse } from 'acorn';
 import { ancestor, full, simple } from 'acorn-walk';
 
-/** Bundle and sources are both read: sources of some versions are incomplete, the bundle has no comments to find words by. */
+/** Read beside the sources, which are incomplete in some versions. */
 const BUNDLE = 'flashphoner.js';
 /** Written so that it cannot be read; what it sends is in protocol S2.9. */
 const UNREADABLE = new Set(['WSPlayer.js']);
